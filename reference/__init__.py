@@ -1,0 +1,1 @@
+"""Custom against built-in: the catalog of ops, their comparison and the report."""

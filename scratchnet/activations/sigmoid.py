@@ -1,0 +1,59 @@
+r"""The logistic sigmoid.
+
+.. math:: y = \frac{1}{1 + e^{-x}}, \qquad \frac{dy}{dx} = y\,(1 - y)
+
+The slope is largest at 0, where it is 1/4, and fades in both tails: there a unit is saturated and learns slowly.
+
+:math:`e^{-x}` overflows to infinity for very negative x, and 1 / (1 + inf) is the correct limit 0; for very
+positive x it vanishes, and the result is 1. No case distinction is needed.
+
+Source: P.-F. Verhulst, "Recherches mathématiques sur la loi d'accroissement de la population", 1845.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.arguments import promoted
+from scratchnet.function import Elementwise, unobserved
+
+__all__ = ["Sigmoid", "SigmoidFunction", "sigmoid"]
+
+
+class SigmoidFunction(Elementwise):
+    """The sigmoid. Keeps its output alone, from which the slope follows."""
+
+    slope_from_output = True
+
+    @staticmethod
+    def value(x: Tensor) -> Tensor:
+        """1 / (1 + exp(-x))."""
+        if unobserved():
+            return torch.neg(x).exp_().add_(1).reciprocal_()
+        return 1 / (1 + torch.exp(-x))
+
+    @staticmethod
+    def slope(y: Tensor) -> Tensor:
+        """y (1 - y)."""
+        return (1 - y) * y
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """The logistic sigmoid of each element.
+
+    Args:
+        input: tensor of any shape; an integer tensor is taken in the default dtype.
+
+    Returns:
+        A tensor of the same shape, with values in [0, 1].
+    """
+    return SigmoidFunction.apply(promoted("sigmoid", input))
+
+
+class Sigmoid(nn.Module):
+    """`sigmoid` as a module; input and output have the same shape."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `sigmoid`."""
+        return sigmoid(input)

@@ -1,0 +1,189 @@
+r"""Softmax and its logarithm.
+
+.. math::
+    y_i = \frac{e^{x_i}}{\sum_j e^{x_j}}
+    \qquad \frac{\partial y_i}{\partial x_j} = y_i (\delta_{ij} - y_j)
+    \qquad \frac{\partial \log y_i}{\partial x_j} = \delta_{ij} - y_j
+
+With an upstream gradient g the sums over the Jacobian collapse:
+:math:`\bar x = y \odot (g - \langle g, y \rangle)` for softmax, and :math:`\bar x = g - y \sum g` for its
+logarithm. Both subtract the row's maximum first, which changes nothing and keeps the exponential in range.
+
+Source: J. S. Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs", 1990.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.arguments import describe, floating, tensor
+from scratchnet.function import Function, unobserved
+
+__all__ = ["LogSoftmax", "LogSoftmaxFunction", "Softmax", "SoftmaxFunction", "log_softmax", "softmax"]
+
+
+class SoftmaxFunction(Function):
+    """Softmax along one dimension. Keeps its output."""
+
+    autocast = "float32_on_cuda"
+
+    @staticmethod
+    def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
+        """Exponentials of the shifted input over their sum."""
+        if unobserved():
+            y = _shifted(x, dim).exp_()
+            y.div_(y.sum(dim, keepdim=True))
+        else:
+            e = torch.exp(_shifted(x, dim))
+            y = e / e.sum(dim, keepdim=True)
+        return y, (y,)
+
+    @staticmethod
+    def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int) -> Tensor:
+        """Y times what the gradient exceeds its y-weighted mean by."""
+        (y,) = saved
+        if unobserved():
+            weighted = grad * y
+            return weighted.addcmul_(y, weighted.sum(dim, keepdim=True), value=-1)
+        weighted = grad * y
+        return weighted - y * weighted.sum(dim, keepdim=True)
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dim: int) -> Tensor:
+        """The Jacobian is symmetric: the tangent goes the way of the gradient."""
+        return SoftmaxFunction.mathematics.backward(tangents[0], saved, (True,), dim=dim)
+
+
+class LogSoftmaxFunction(Function):
+    """The logarithm of softmax along one dimension. Keeps its output."""
+
+    autocast = "float32_on_cuda"
+
+    @staticmethod
+    def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
+        """The shifted input less the logarithm of the sum of its exponentials."""
+        z = _shifted(x, dim)
+        norm = torch.log(torch.exp(z).sum(dim, keepdim=True))
+        y = z.sub_(norm) if unobserved() else z - norm
+        return y, (y,)
+
+    @staticmethod
+    def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int) -> Tensor:
+        """The gradient less its sum, spread by the probabilities."""
+        (y,) = saved
+        total = grad.sum(dim, keepdim=True)
+        if unobserved():
+            return torch.exp(y).mul_(total).neg_().add_(grad)
+        return grad - torch.exp(y) * total
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dim: int) -> Tensor:
+        """The tangent less its mean under the probabilities."""
+        (y,) = saved
+        return tangents[0] - (torch.exp(y) * tangents[0]).sum(dim, keepdim=True)
+
+
+def _shifted(x: Tensor, dim: int) -> Tensor:
+    """The input less its maximum along a dimension; an empty dimension has none."""
+    return x - x.amax(dim, keepdim=True) if x.numel() else x.clone()
+
+
+def softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Exponentials over their sum along a dimension.
+
+    Args:
+        input: floating-point tensor of any shape.
+        dim: the dimension whose elements sum to one. Leaving it out is deprecated, as in PyTorch.
+        _stacklevel: how far up the call stack the deprecation points.
+        dtype: convert the input to this dtype first.
+
+    Returns:
+        A tensor of the same shape, with values in [0, 1] that sum to one along ``dim``.
+
+    Raises:
+        TypeError: if ``input`` is no tensor, or ``dim`` no integer.
+        NotImplementedError: if ``input`` is not floating point and no ``dtype`` is given.
+        IndexError: if ``dim`` is out of range.
+    """
+    return SoftmaxFunction.apply(*_arguments("softmax", input, dim, _stacklevel, dtype))
+
+
+def log_softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> Tensor:
+    """The logarithm of `softmax`, without the overflow and the log of zero.
+
+    Args:
+        input: floating-point tensor of any shape.
+        dim: the dimension along which the probabilities sum to one.
+        _stacklevel: how far up the call stack the deprecation of a missing ``dim`` points.
+        dtype: convert the input to this dtype first.
+
+    Returns:
+        A tensor of the same shape, with values in [-inf, 0].
+
+    Raises:
+        TypeError: if ``input`` is no tensor, or ``dim`` no integer.
+        NotImplementedError: if ``input`` is not floating point and no ``dtype`` is given.
+        IndexError: if ``dim`` is out of range.
+    """
+    return LogSoftmaxFunction.apply(*_arguments("log_softmax", input, dim, _stacklevel, dtype))
+
+
+def _arguments(
+    op: str, input: Tensor, dim: int | None, stacklevel: int, dtype: torch.dtype | None
+) -> tuple[Tensor, int]:
+    x = tensor(op, input)
+    if dim is None:
+        dim = 0 if x.dim() in (0, 1, 3) else 1
+        warnings.warn(f"{op}: expected a dim, got none; taking dim={dim}, write it out", stacklevel=stacklevel)
+    if not isinstance(dim, int):
+        raise TypeError(f"{op}: expected dim to be an integer, got {describe(dim)}")
+    rank = max(x.dim(), 1)
+    if not -rank <= dim < rank:
+        raise IndexError(
+            f"{op}: expected dim between {-rank} and {rank - 1}, got {dim} for a tensor of shape {tuple(x.shape)}"
+        )
+    return floating(op, x if dtype is None else x.to(dtype)), dim
+
+
+class Softmax(nn.Module):
+    """`softmax` as a module; input and output have the same shape."""
+
+    __constants__ = ["dim"]
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `softmax`."""
+        return softmax(input, self.dim, _stacklevel=5)
+
+    def extra_repr(self) -> str:
+        """The dimension."""
+        return f"dim={self.dim}"
+
+
+class LogSoftmax(nn.Module):
+    """`log_softmax` as a module; input and output have the same shape."""
+
+    __constants__ = ["dim"]
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `log_softmax`."""
+        return log_softmax(input, self.dim, _stacklevel=5)
+
+    def extra_repr(self) -> str:
+        """The dimension."""
+        return f"dim={self.dim}"

@@ -1,0 +1,64 @@
+r"""The hyperbolic tangent.
+
+.. math:: y = \frac{e^x - e^{-x}}{e^x + e^{-x}}, \qquad \frac{dy}{dx} = 1 - y^2
+
+Large inputs saturate at ±1, not at 0; what goes to zero there is the slope.
+
+Written with :math:`t = e^{-2|x|} - 1` (``expm1``), :math:`|y| = -t / (t + 2)`: nothing overflows, and nothing
+cancels near 0, where the textbook quotient loses all digits of a small x.
+
+Source: J. H. Lambert, "Observations trigonométriques", 1768.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.arguments import promoted
+from scratchnet.function import Elementwise, unobserved
+
+__all__ = ["Tanh", "TanhFunction", "tanh"]
+
+
+class TanhFunction(Elementwise):
+    """The hyperbolic tangent. Keeps its output alone, from which the slope follows."""
+
+    slope_from_output = True
+
+    @staticmethod
+    def value(x: Tensor) -> Tensor:
+        """sign(x) · -expm1(-2|x|) / (expm1(-2|x|) + 2)."""
+        if unobserved():
+            t = torch.abs(x).mul_(-2).expm1_()
+            return t.div_(t + 2).abs_().copysign_(x)
+        t = torch.expm1(-2 * torch.abs(x))
+        return torch.copysign(t / (t + 2), x)
+
+    @staticmethod
+    def slope(y: Tensor) -> Tensor:
+        """1 - y², as a product that does not cancel where y is close to ±1."""
+        return (1 - y) * (1 + y)
+
+
+def tanh(input: Tensor) -> Tensor:
+    """The hyperbolic tangent of each element.
+
+    Args:
+        input: tensor of any shape; an integer tensor is taken in the default dtype.
+
+    Returns:
+        A tensor of the same shape, with values in [-1, 1].
+
+    Raises:
+        TypeError: if ``input`` is no tensor.
+    """
+    return TanhFunction.apply(promoted("tanh", input))
+
+
+class Tanh(nn.Module):
+    """`tanh` as a module; input and output have the same shape."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `tanh`."""
+        return tanh(input)

@@ -1,0 +1,80 @@
+"""What ops expect of their arguments, and how their error messages name what came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["describe", "floating", "number", "per_channel", "promoted", "tensor"]
+
+
+def describe(value: Any) -> str:
+    """A short account of an argument, for the "got …" half of an error message.
+
+    >>> describe(torch.zeros(2, 3))
+    'a float32 tensor of shape (2, 3)'
+    >>> describe("3")
+    "str '3'"
+    """
+    if isinstance(value, Tensor):
+        dtype = str(value.dtype).removeprefix("torch.")
+        return f"a {dtype} tensor of shape {tuple(value.shape)}"
+    return "None" if value is None else f"{type(value).__name__} {value!r}"
+
+
+def tensor(op: str, value: Any, name: str = "input") -> Tensor:
+    """The argument, known to be a tensor; otherwise TypeError."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{op}: expected {name} to be a tensor, got {describe(value)}; wrap it in torch.as_tensor(...)"
+        )
+    return value
+
+
+def floating(op: str, value: Any, name: str = "input") -> Tensor:
+    """The argument, known to be a floating-point tensor; otherwise TypeError or NotImplementedError."""
+    if not tensor(op, value, name).is_floating_point():
+        raise NotImplementedError(
+            f"{op}: expected {name} to be floating point, got {describe(value)}; convert it with .float()"
+        )
+    return value
+
+
+def promoted(op: str, value: Any, name: str = "input") -> Tensor:
+    """The argument as a floating-point tensor: integers become the default dtype; otherwise TypeError."""
+    checked = tensor(op, value, name)
+    return checked if checked.is_floating_point() else checked.to(torch.get_default_dtype())
+
+
+def number(op: str, value: Any, name: str) -> float:
+    """The option, known to be a number; otherwise TypeError."""
+    if not isinstance(value, int | float):
+        raise TypeError(f"{op}: expected {name} to be a number, got {describe(value)}")
+    return value
+
+
+def per_channel(op: str, input: Tensor, parameter: Tensor, name: str = "weight") -> tuple[Tensor, Tensor]:
+    """The input, and the parameter shaped to broadcast along the channels, dimension 1.
+
+    Raises:
+        TypeError: if one of them is no tensor.
+        RuntimeError: if the parameter has neither one element nor one for each channel, or another dtype.
+    """
+    x, parameter = tensor(op, input), tensor(op, parameter, name)
+    if x.dtype is not parameter.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise RuntimeError(
+            f"{op}: expected input and {name} of one dtype, got {describe(x)} and {describe(parameter)}"
+        )
+    if parameter.dim() > 1:
+        raise RuntimeError(f"{op}: expected {name} to be of shape () or (C,), got {describe(parameter)}")
+    if parameter.numel() == 1:
+        return x, parameter.reshape(())
+    channels = x.shape[1] if x.dim() > 1 else 1
+    if x.dim() == 0 or parameter.numel() != channels:
+        raise RuntimeError(
+            f"{op}: expected {name} with 1 element or one for each of the input's {channels} channel(s) "
+            f"(dimension 1), got {describe(parameter)} for {describe(x)}"
+        )
+    return x, parameter.view(-1, *(1,) * (x.dim() - 2)) if x.dim() > 1 else parameter

@@ -1,0 +1,7 @@
+"""The checker: whether a custom function, forward and backward, equals the one it replaces."""
+
+from scratchnet.testing.compare import compare
+from scratchnet.testing.comparison import Comparison, Row
+from scratchnet.testing.upstreams import upstreams
+
+__all__ = ["Comparison", "Row", "compare", "upstreams"]

@@ -1,0 +1,86 @@
+"""What a comparison found: rows, a verdict, and a table to read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+__all__ = ["SEVERITY", "Comparison", "Row", "Verdict"]
+
+Verdict = Literal["exact", "close", "differs", "raises", "not compared"]
+FAILURES: tuple[Verdict, ...] = ("differs", "raises")
+SEVERITY: tuple[Verdict, ...] = ("not compared", "exact", "close", "differs", "raises")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found for one quantity, over all upstreams: the worst of it.
+
+    Attributes:
+        quantity: what was compared, such as ``output`` or ``gradient of weight``.
+        verdict: ``exact`` (bit for bit), ``close`` (within the tolerance), ``differs``, ``raises`` (an error
+            where the built-in has none) or ``not compared`` (the built-in cannot do it either).
+        largest: the largest difference from what was expected.
+        index: where it is.
+        got: the custom value there.
+        expected: the expected value there.
+        tolerance: the difference that was allowed there.
+        note: the upstream under which it was found, or what went wrong.
+    """
+
+    quantity: str
+    verdict: Verdict
+    largest: float = 0.0
+    index: tuple[int, ...] | None = None
+    got: float = 0.0
+    expected: float = 0.0
+    tolerance: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of `compare`: a row for each quantity, and whether all of them agree."""
+
+    name: str
+    rows: tuple[Row, ...]
+
+    @property
+    def failures(self) -> tuple[Row, ...]:
+        """The rows that disagree."""
+        return tuple(row for row in self.rows if row.verdict in FAILURES)
+
+    @property
+    def ok(self) -> bool:
+        """Whether something was compared and nothing disagrees."""
+        return not self.failures and any(row.verdict in ("exact", "close") for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain Python values, for JSON."""
+        rows = [{key: _plain(value) for key, value in asdict(row).items()} for row in self.rows]
+        return {"name": self.name, "ok": self.ok, "rows": rows}
+
+    def __str__(self) -> str:
+        compared = sum(row.verdict != "not compared" for row in self.rows)
+        if self.failures:
+            verdict = f"{len(self.failures)} of {compared} quantities disagree"
+        else:
+            verdict = f"all {compared} quantities agree"
+        header = ("quantity", "verdict", "largest difference", "at", "got", "expected", "tolerance", "note")
+        lines = [header, *map(_cells, self.rows)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+        table = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+        return "\n".join([f"{self.name}: {verdict}", *table])
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no infinity and no NaN: they become words."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    if row.index is None:
+        return (row.quantity, row.verdict, *[""] * 5, row.note)
+    numbers = (f"{row.got:.6g}", f"{row.expected:.6g}", f"{row.tolerance:.1e}")
+    return (row.quantity, row.verdict, f"{row.largest:.1e}", str(list(row.index)), *numbers, row.note)

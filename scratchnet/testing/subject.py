@@ -1,0 +1,118 @@
+"""What is compared: a function or a module, called without leaving a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Call", "Subject", "differentiable"]
+
+
+def differentiable(tensor: Any) -> bool:
+    """Whether a gradient can flow into an argument, and is asked for."""
+    return isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.requires_grad
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call's arguments: tensors by name (inputs, then parameters), and everything else in its place.
+
+    Attributes:
+        inputs: the positional arguments, tensors and others.
+        options: the keyword arguments.
+        parameters: a module's parameters by name.
+        buffers: a module's buffers by name.
+        seed: set before each call, so that both sides draw the same random numbers.
+    """
+
+    inputs: tuple[Any, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Tensor] = field(default_factory=dict)
+    buffers: dict[str, Tensor] = field(default_factory=dict)
+    seed: int = 0
+
+    def names(self) -> list[str]:
+        """The names of the differentiable tensors, in the order of `leaves`."""
+        several = sum(isinstance(x, Tensor) for x in self.inputs) > 1
+        inputs = [f"input {i}" if several else "input" for i, x in enumerate(self.inputs) if differentiable(x)]
+        options = [name for name, x in self.options.items() if differentiable(x)]
+        return inputs + options + [name for name, p in self.parameters.items() if differentiable(p)]
+
+    def leaves(self) -> list[Tensor]:
+        """The differentiable tensors: inputs, options, parameters."""
+        everything = (*self.inputs, *self.options.values(), *self.parameters.values())
+        return [x for x in everything if differentiable(x)]
+
+    def with_leaves(self, leaves: Sequence[Tensor]) -> Call:
+        """The same call with other tensors in place of the differentiable ones."""
+        rest = iter(leaves)
+
+        def swap(x: Any) -> Any:
+            return next(rest) if differentiable(x) else x
+
+        inputs = tuple(map(swap, self.inputs))
+        options = {name: swap(x) for name, x in self.options.items()}
+        parameters = {name: swap(x) for name, x in self.parameters.items()}
+        return Call(inputs, options, parameters, self.buffers, self.seed)
+
+    def to(self, dtype: torch.dtype) -> Call:
+        """The same call in another floating-point dtype."""
+
+        def convert(x: Any) -> Any:
+            if not isinstance(x, Tensor) or not x.is_floating_point():
+                return x
+            return x.detach().to(dtype).requires_grad_(x.requires_grad)
+
+        return Call(
+            tuple(map(convert, self.inputs)),
+            {name: convert(x) for name, x in self.options.items()},
+            {name: convert(x) for name, x in self.parameters.items()},
+            {name: convert(x) for name, x in self.buffers.items()},
+            self.seed,
+        )
+
+
+class Subject:
+    """A function or module under comparison; `run` gives its floating-point outputs as a tuple."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def run(self, call: Call) -> tuple[Tensor, ...]:
+        """Calls it with the call's seed, parameters and buffers; a module's own state stays as it is."""
+        devices = sorted({x.device.index for x in call.leaves() if x.device.type == "cuda"})
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(call.seed)
+            output = self._call(call)
+        return _tensors(output)
+
+    def draws(self, call: Call) -> bool:
+        """Whether a call consumes random numbers."""
+        devices = sorted({x.device.index for x in call.leaves() if x.device.type == "cuda"})
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(call.seed)
+            before = _random_states(devices)
+            self._call(call)
+            return any(not torch.equal(a, b) for a, b in zip(before, _random_states(devices), strict=True))
+
+    def _call(self, call: Call) -> Any:
+        if isinstance(self.function, nn.Module):
+            state = {**call.parameters, **call.buffers}
+            return torch.func.functional_call(self.function, state, call.inputs, call.options)
+        return self.function(*call.inputs, **call.options)
+
+
+def _random_states(devices: Sequence[int]) -> list[Tensor]:
+    return [torch.random.get_rng_state(), *map(torch.cuda.get_rng_state, devices)]
+
+
+def _tensors(output: Any) -> tuple[Tensor, ...]:
+    if isinstance(output, Tensor):
+        return (output,)
+    if isinstance(output, tuple | list):
+        return tuple(tensor for part in output for tensor in _tensors(part))
+    raise TypeError(f"compare: expected a tensor or a tuple of tensors as output, got {type(output).__name__}")
