@@ -59,7 +59,7 @@ from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
-__all__ = ["Elementwise", "Function", "unobserved"]
+__all__ = ["Elementwise", "Function", "readable", "unobserved"]
 
 LOW_PRECISION = (torch.float16, torch.bfloat16)
 
@@ -90,6 +90,11 @@ def unobserved() -> bool:
     form better than we could.
     """
     return not (torch.compiler.is_compiling() or torch.is_grad_enabled() or _transformed() or _thread.batched)
+
+
+def readable(tensor: Tensor) -> bool:
+    """Whether values can be looked at, to check them: not while tracing, nor on a device one has to wait for."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not _transformed()
 
 
 @dataclass(frozen=True)
@@ -231,6 +236,8 @@ class Elementwise(Function):
 def _precision(op: Mathematics, inputs: Sequence[Maybe]) -> Precision:
     """The dtype policy of one call: autocast first, then float32 for what is too short to compute in."""
     floating = [t for t in inputs if t is not None and t.is_floating_point()]
+    if not floating:
+        return AS_GIVEN
     dtype = floating[0].dtype
     mixed = any(t.dtype is not dtype for t in floating)
     target = None if op.autocast is None else _autocast_target(op.autocast, floating, mixed)
@@ -328,6 +335,11 @@ def _has_intermediate(saved: Sequence[Maybe], places: Sequence[Place]) -> bool:
     )
 
 
+def _owned(output: Tensor) -> Tensor:
+    """The output in memory of its own: of a view, forward mode demands a tangent of the same strides."""
+    return output.clone() if output._is_view() else output
+
+
 def _recording_forward(op: Mathematics) -> Callable[..., Any]:
     def forward(ctx: Any, *arguments: Any) -> Any:
         inputs, options = op.split(arguments)
@@ -377,7 +389,8 @@ def _tracing(op: Mathematics) -> dict[str, Any]:
 
     def forward(*arguments: Any) -> Any:
         inputs, options = op.split(arguments)
-        return _evaluate(op, inputs, options, _precision(op, inputs))[0]
+        output = _evaluate(op, inputs, options, _precision(op, inputs))[0]
+        return tuple(map(_owned, output)) if isinstance(output, tuple) else _owned(output)
 
     def setup_context(ctx: Any, arguments: tuple[Any, ...], output: Any) -> None:
         inputs, ctx.options = op.split(arguments)

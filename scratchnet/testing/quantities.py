@@ -139,18 +139,13 @@ def over_batches(
     return dict(zip(names, found, strict=True))
 
 
-def compiled(subject: Subject, call: Call, upstream: Sequence[Tensor | None], backend: str) -> Quantities:
-    """Outputs and gradients under `torch.compile` without graph breaks."""
-    call = fresh(call)
-    torch._dynamo.reset()
-    outputs, given = _matched(
-        Subject(torch.compile(subject.function, fullgraph=True, backend=backend)), call, upstream
-    )
-    grads = torch.autograd.grad(outputs, call.leaves(), given, allow_unused=True)
-    found: Quantities = {
-        f"compiled {_plural('output', i, len(outputs))}": y.detach() for i, y in enumerate(outputs)
-    }
-    return found | dict(zip((f"compiled gradient of {name}" for name in call.names()), grads, strict=True))
+def compiled(subject: Subject, call: Call, upstream: Sequence[Tensor | None], backend: str | None) -> Quantities:
+    """Outputs and gradients under `torch.compile` without graph breaks, or, without a backend, as they are."""
+    if backend is not None:
+        torch._dynamo.reset()
+        subject = Subject(torch.compile(subject.function, fullgraph=True, backend=backend))
+    found = {**forward(subject, call), **backward(subject, call, upstream)}
+    return {f"compiled {name}": tensor for name, tensor in found.items()}
 
 
 def _matched(subject: Subject, call: Call, upstream: Sequence[Tensor | None]) -> tuple[list[Tensor], list[Tensor]]:

@@ -8,8 +8,8 @@ float32, bfloat16, float16
     Against the truth, which is the built-in in float64 on the same inputs: the largest error is at most twice
     the built-in's own, plus `UNITS` units in the last place of the largest element. This is the rule of
     flash-attention's tests; it asks for the built-in's accuracy, whatever that is, and no more. Both are taken
-    over all upstreams of one quantity, since the built-in may be exact by luck on one of them. A second
-    derivative is autograd's chain over some ten operations, each of which rounds: `UNITS_OF_SECOND`.
+    over all upstreams of one quantity, since the built-in may be exact by luck on one of them. Second
+    derivatives chain some ten roundings, and forward mode sums terms that cancel: `UNITS_OF_CHAINS`.
     Where the built-in itself is off by more than the root of its epsilon, float64 took another path (other
     random numbers, a comparison that fell the other way); then the two are held against each other directly.
 
@@ -26,12 +26,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["UNITS", "UNITS_OF_SECOND", "Agreement", "Case", "agreement"]
+__all__ = ["UNITS", "UNITS_OF_CHAINS", "Agreement", "Case", "agreement"]
 
 RELATIVE = 1e-10
 ABSOLUTE = 1e-12
 UNITS = 1
-UNITS_OF_SECOND = 4
+UNITS_OF_CHAINS = 4
 TIMES_BUILTIN = 2
 
 
@@ -89,7 +89,7 @@ def agreement(cases: Sequence[Case], units: int = UNITS) -> list[Agreement]:
 def _truth(case: Case) -> Tensor:
     """What the case is held against, in float64."""
     expected = case.expected.double()
-    if case.truth is None:
+    if case.truth is None or not case.expected.is_floating_point():
         return expected
     truth = case.truth.double()
     own = _largest_finite(_distance(expected, truth))

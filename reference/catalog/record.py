@@ -1,0 +1,122 @@
+"""What the catalog says of an op, and how its sample inputs are made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["DTYPES", "BadInput", "Make", "Record", "Sample", "rounded_once"]
+
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One call: positional arguments and keyword options, for the custom and the built-in op alike.
+
+    ``smooth`` is false where finite differences tell nothing: at kinks, ties and infinities.
+    """
+
+    inputs: tuple[Any, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    smooth: bool = True
+
+    def __str__(self) -> str:
+        parts = [str(tuple(x.shape)) if isinstance(x, Tensor) else repr(x) for x in self.inputs]
+        parts += [f"{k}={tuple(v.shape) if isinstance(v, Tensor) else v!r}" for k, v in self.options.items()]
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class BadInput:
+    """A call that must fail: the arguments, the error's type, and words that its message must hold."""
+
+    call: Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]
+    error: type[Exception]
+    says: str
+
+
+class Make:
+    """Makes sample tensors of one dtype from one seed; differentiable unless told otherwise."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64, device: str = "cpu", seed: int = 0) -> None:
+        self.dtype, self.device = dtype, device
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def normal(self, *shape: int, grad: bool = True, scale: float = 1.0) -> Tensor:
+        """Normal values."""
+        return self._finish(scale * torch.randn(shape, generator=self.generator, dtype=torch.float64), grad)
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0, grad: bool = True) -> Tensor:
+        """Values between low and high."""
+        unit = torch.rand(shape, generator=self.generator, dtype=torch.float64)
+        return self._finish(low + (high - low) * unit, grad)
+
+    def values(self, *values: float, grad: bool = True) -> Tensor:
+        """The values given: kinks, ties, infinities."""
+        return self._finish(torch.tensor(values, dtype=torch.float64), grad)
+
+    def distinct(self, *shape: int, grad: bool = True) -> Tensor:
+        """Values from -1 to 1 of which no two are close, in random order."""
+        count = math.prod(shape)
+        order = torch.randperm(count, generator=self.generator).to(torch.float64)
+        return self._finish((2 * order + 1).div(max(count, 1)).sub(1).view(shape), grad)
+
+    def labels(self, *shape: int, classes: int) -> Tensor:
+        """Class indices from 0 to classes - 1."""
+        return torch.randint(classes, shape, generator=self.generator).to(self.device)
+
+    def _finish(self, tensor: Tensor, grad: bool) -> Tensor:
+        return tensor.to(self.device, self.dtype).requires_grad_(grad)
+
+
+def rounded_once(builtin: Callable[..., Any]) -> Callable[..., Any]:
+    """A built-in that has no short dtypes, computed in float32 there and rounded once."""
+
+    def op(x: Any, *arguments: Any, **options: Any) -> Any:
+        if not isinstance(x, Tensor) or x.dtype not in (torch.bfloat16, torch.float16):
+            return builtin(x, *arguments, **options)
+        short = x.dtype
+        wide = [a.float() if isinstance(a, Tensor) and a.dtype is short else a for a in (x, *arguments)]
+        wide_options = {
+            name: a.float() if isinstance(a, Tensor) and a.dtype is short else a for name, a in options.items()
+        }
+        return builtin(*wide, **wide_options).to(short)
+
+    return op
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One op: what it is compared with, on which inputs, and what it must support.
+
+    Attributes:
+        name: PyTorch's name of the functional form, or ours where PyTorch has none.
+        custom: our functional form.
+        builtin: the op of PyTorch that it must equal, or a plain composition of tensor operations.
+        samples: makes the sample inputs in the dtype of the given `Make`.
+        functions: the `Function` classes behind the op.
+        errors: calls that must fail, on both sides with the same type of error.
+        dtypes: the dtypes it claims.
+        builtin_lacks: what the built-in cannot do (``"double backward"``, ``"forward mode"``, ``"vmap"``,
+            ``"float16"``); ours is then held against finite differences, or against a loop.
+        double_backward: whether the built-in's second derivative is exact; finite differences alone judge ours
+            where it is not.
+        modules: pairs of our Module and PyTorch's, made by calls without arguments.
+    """
+
+    name: str
+    custom: Callable[..., Any]
+    builtin: Callable[..., Any]
+    samples: Callable[[Make], Iterator[Sample]]
+    functions: Sequence[type[torch.autograd.Function]]
+    errors: Sequence[BadInput] = ()
+    dtypes: Sequence[torch.dtype] = DTYPES
+    builtin_lacks: frozenset[str] = frozenset()
+    double_backward: bool = True
+    modules: Sequence[tuple[Callable[[], torch.nn.Module], Callable[[], torch.nn.Module]]] = ()

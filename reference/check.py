@@ -1,0 +1,112 @@
+"""Runs the comparisons that a record of the catalog asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+
+from reference.catalog import Make, Record
+from scratchnet.testing import Comparison, Row, compare
+
+__all__ = ["OpCheck", "Summary", "check", "check_errors", "summarise"]
+
+
+@dataclass(frozen=True)
+class OpCheck:
+    """All comparisons of one op in one dtype, one for each sample."""
+
+    name: str
+    dtype: torch.dtype
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every sample agrees."""
+        return bool(self.comparisons) and all(c.ok for c in self.comparisons)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain Python values, for JSON."""
+        return {
+            "name": self.name,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "ok": self.ok,
+            "comparisons": [c.to_dict() for c in self.comparisons],
+        }
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the samples show of one kind of quantity.
+
+    Attributes:
+        compared: how many rows were compared.
+        exact: how many of them agree bit for bit.
+        failed: how many disagree.
+        largest: the largest finite difference.
+    """
+
+    compared: int
+    exact: int
+    failed: int
+    largest: float
+
+
+@cache
+def check(record: Record, dtype: torch.dtype) -> OpCheck:
+    """Compares an op on every sample of its record.
+
+    float64 is checked for everything: first and second derivatives, forward mode, vmap, and, on the first
+    sample, `torch.compile`. The shorter dtypes are about rounding, so the output, the gradients and the
+    tangents do.
+    """
+    full = dtype is torch.float64
+    comparisons = tuple(
+        compare(
+            record.custom,
+            record.builtin,
+            *sample.inputs,
+            double_backward=full and record.double_backward,
+            vmap=full,
+            compile="aot_eager" if full and i == 0 else False,
+            name=f"{record.name}({sample})",
+            **sample.options,
+        )
+        for i, sample in enumerate(record.samples(Make(dtype)))
+    )
+    return OpCheck(record.name, dtype, comparisons)
+
+
+def check_errors(record: Record) -> list[str]:
+    """Makes the calls that must fail, and returns a sentence for each that does not fail as the built-in does."""
+    complaints = []
+    for bad in record.errors:
+        for side, function in (("custom", record.custom), ("built-in", record.builtin)):
+            inputs, options = bad.call()
+            try:
+                function(*inputs, **options)
+            except bad.error as error:
+                if side == "custom" and bad.says not in str(error):
+                    complaints.append(f"{record.name}: expected the message to say {bad.says!r}, got {error}")
+            except Exception as error:
+                complaints.append(f"{record.name}: {side} raises {type(error).__name__}, not {bad.error.__name__}")
+            else:
+                complaints.append(f"{record.name}: {side} accepts what must raise {bad.error.__name__}")
+    return complaints
+
+
+def summarise(result: OpCheck, *kinds: str) -> Summary:
+    """Sums up the rows whose quantity starts with one of the given words."""
+    rows: Sequence[Row] = [r for c in result.comparisons for r in c.rows if r.quantity.startswith(kinds)]
+    compared = [r for r in rows if r.verdict != "not compared"]
+    differences = [r.largest for r in compared if math.isfinite(r.largest)]
+    return Summary(
+        compared=len(compared),
+        exact=sum(r.verdict == "exact" for r in compared),
+        failed=sum(r.verdict in ("differs", "raises") for r in compared),
+        largest=max(differences, default=0.0),
+    )

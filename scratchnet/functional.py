@@ -1,0 +1,65 @@
+"""The functional forms, under the names of ``torch.nn.functional``."""
+
+from scratchnet.activations import (
+    elu,
+    leaky_relu,
+    learned_elu,
+    log_softmax,
+    maxout,
+    prelu,
+    relu,
+    sigmoid,
+    softmax,
+    tanh,
+)
+from scratchnet.convolution import conv2d
+from scratchnet.layers import (
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    batch_norm,
+    dropout,
+    linear,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
+from scratchnet.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    l1_loss,
+    mse_loss,
+    multi_margin_loss,
+    nll_loss,
+)
+
+__all__ = [
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "conv2d",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "l1_loss",
+    "leaky_relu",
+    "learned_elu",
+    "linear",
+    "log_softmax",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "maxout",
+    "mse_loss",
+    "multi_margin_loss",
+    "nll_loss",
+    "prelu",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "tanh",
+]

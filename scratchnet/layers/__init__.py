@@ -1,0 +1,30 @@
+"""Layers: linear, pooling, dropout and batch normalization, one idea per file."""
+
+from scratchnet.layers.average_pooling import AvgPool1d, AvgPool2d, AvgPool3d, avg_pool1d, avg_pool2d, avg_pool3d
+from scratchnet.layers.batch_norm import BatchNorm1d, BatchNorm2d
+from scratchnet.layers.dropout import Dropout, dropout
+from scratchnet.layers.linear import Linear, linear
+from scratchnet.layers.max_pooling import MaxPool1d, MaxPool2d, MaxPool3d, max_pool1d, max_pool2d, max_pool3d
+from scratchnet.layers.normalization import batch_norm
+
+__all__ = [
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Dropout",
+    "Linear",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "batch_norm",
+    "dropout",
+    "linear",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+]

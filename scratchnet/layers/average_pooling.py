@@ -1,0 +1,308 @@
+r"""Average pooling: each output is the mean of its window.
+
+.. math::
+    y_p = \frac{1}{n_p} \sum_{r \in \text{window}} x_{p,r}
+    \qquad \bar x_i = \sum_{p \ni i} \frac{\bar y_p}{n_p}
+
+The count n of a window includes the padding it sees, or does not (``count_include_pad``), or is a number given
+(``divisor_override``). Averaging is linear: the backward is its adjoint and keeps nothing, forward mode is the same
+average of the tangent.
+
+Shapes: B samples, C channels, H × W pixels, R × S kernel, P × Q outputs.
+
+Source: Y. LeCun et al., "Handwritten digit recognition with a back-propagation network", 1989.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.arguments import floating
+from scratchnet.function import Function, unobserved
+from scratchnet.layers.pooling import Size, batched, pooled, pooling_windows
+from scratchnet.windows import Geometry, image, padded, sizes
+
+__all__ = ["AvgPool1d", "AvgPool2d", "AvgPool3d", "AvgPoolFunction", "avg_pool1d", "avg_pool2d", "avg_pool3d"]
+
+Counts = tuple[tuple[int, ...], ...]
+
+
+class AvgPoolFunction(Function):
+    """The sum of each window over its count, a product of one factor for each dimension. Keeps nothing."""
+
+    @staticmethod
+    def forward(
+        x: Tensor, *, geometry: Geometry, size: tuple[int, ...], counts: Counts
+    ) -> tuple[Tensor, tuple[()]]:
+        """Adds up the places of all windows at once, and divides."""
+        wide = padded(x, geometry, 0.0)
+        first, *others = geometry.slices(geometry.outputs(size))
+        if unobserved():
+            total = wide[first].clone(memory_format=torch.contiguous_format)
+            for place in others:
+                total.add_(wide[place])
+            return total.div_(_divisor(counts, x)), ()
+        total = wide[first]
+        for place in others:
+            total = total + wide[place]
+        return total / _divisor(counts, x), ()
+
+    @staticmethod
+    def backward(
+        grad: Tensor,
+        saved: Sequence[Tensor],
+        needs: Sequence[bool],
+        *,
+        geometry: Geometry,
+        size: tuple[int, ...],
+        counts: Counts,
+    ) -> Tensor:
+        """Gives every place of a window the same share, and adds the windows up."""
+        share = grad / _divisor(counts, grad)
+        if not unobserved():
+            return image(share.unsqueeze(2).expand(-1, -1, geometry.places, *grad.shape[2:]), size, geometry)
+        total = grad.new_zeros((*grad.shape[:2], *geometry.extent(size)))
+        for place in geometry.slices(grad.shape[2:]):
+            total[place].add_(share)
+        return total[geometry.inside(size)]
+
+    @staticmethod
+    def jvp(
+        tangents: Sequence[Tensor],
+        saved: Sequence[Tensor],
+        *,
+        geometry: Geometry,
+        size: tuple[int, ...],
+        counts: Counts,
+    ) -> Tensor:
+        """The average of the tangent."""
+        options = {"geometry": geometry, "size": size, "counts": counts}
+        return AvgPoolFunction.mathematics.forward(tangents[0], **options)[0]
+
+
+def _divisor(counts: Counts, like: Tensor) -> Tensor | int:
+    """The counts of all windows, ``(P, Q)``, or the one that all have."""
+    divisor: Tensor | int = 1
+    for factors in counts:
+        if len(set(factors)) == 1:
+            along: Tensor | int = factors[0]
+        else:
+            along = torch.tensor(factors, dtype=like.dtype, device=like.device)
+        divisor = (divisor.unsqueeze(-1) if isinstance(divisor, Tensor) else divisor) * along
+    return divisor
+
+
+def _counts(geometry: Geometry, size: Sequence[int], margins: Sequence[int], include_pad: bool) -> Counts:
+    """How many elements windows have along each dimension, with or without padding, but never beyond it."""
+    counts = []
+    for n, k, s, p, outputs in zip(
+        size, geometry.kernel, geometry.stride, margins, geometry.outputs(size), strict=True
+    ):
+        low, high = (-p, n + p) if include_pad else (0, n)
+        starts = [i * s - p for i in range(outputs)]
+        counts.append(tuple(min(start + k, high) - max(start, low) for start in starts))
+    return tuple(counts)
+
+
+def _avg_pool(
+    op: str,
+    dims: int,
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: Size,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Tensor:
+    x, alone = batched(op, input, dims)
+    floating(op, x)
+    geometry = pooling_windows(op, x, kernel_size, stride, padding, 1, ceil_mode)
+    size = tuple(x.shape[2:])
+    if divisor_override is None:
+        counts = _counts(geometry, size, sizes(op, "padding", padding, dims, least=0), count_include_pad)
+    elif divisor_override:
+        counts = ((divisor_override,),)
+    else:
+        raise RuntimeError(f"{op}: expected a divisor_override other than 0, got {divisor_override}")
+    return pooled(AvgPoolFunction.apply(x, geometry, size, counts), x, alone)
+
+
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window along a line.
+
+    Args:
+        input: tensor of shape ``(B, C, L)`` or ``(C, L)``.
+        kernel_size: elements of a window.
+        stride: elements from one window to the next; the kernel's size by default.
+        padding: elements of zeros on each side, at most half the kernel.
+        ceil_mode: whether a last window may stick out.
+        count_include_pad: whether the mean counts the zeros of the padding.
+
+    Returns:
+        A tensor with P outputs in place of L.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if the input's shape or an option does not fit.
+    """
+    op = "avg_pool1d"
+    return _avg_pool(op, 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window of an image.
+
+    Args:
+        input: tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
+        kernel_size: pixels of a window.
+        stride: pixels from one window to the next; the kernel's size by default.
+        padding: pixels of zeros on each side, at most half the kernel.
+        ceil_mode: whether a last window may stick out.
+        count_include_pad: whether the mean counts the zeros of the padding.
+        divisor_override: divide by this number instead.
+
+    Returns:
+        A tensor with P × Q outputs in place of H × W.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if the input's shape or an option does not fit.
+    """
+    op = "avg_pool2d"
+    return _avg_pool(op, 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def avg_pool3d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window of a volume.
+
+    Args:
+        input: tensor of shape ``(B, C, D, H, W)`` or ``(C, D, H, W)``.
+        kernel_size: voxels of a window.
+        stride: voxels from one window to the next; the kernel's size by default.
+        padding: voxels of zeros on each side, at most half the kernel.
+        ceil_mode: whether a last window may stick out.
+        count_include_pad: whether the mean counts the zeros of the padding.
+        divisor_override: divide by this number instead.
+
+    Returns:
+        A tensor with N × P × Q outputs in place of D × H × W.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if the input's shape or an option does not fit.
+    """
+    op = "avg_pool3d"
+    return _avg_pool(op, 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+class AvgPool1d(nn.Module):
+    """`avg_pool1d` as a module."""
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = sizes("AvgPool1d", "kernel_size", kernel_size, 1, least=1)
+        self.stride = self.kernel_size if stride is None else sizes("AvgPool1d", "stride", stride, 1, least=1)
+        self.padding = sizes("AvgPool1d", "padding", padding, 1, least=0)
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `avg_pool1d`."""
+        return avg_pool1d(
+            input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
+        )
+
+    def extra_repr(self) -> str:
+        """The windows."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class _AvgPool(nn.Module):
+    """What the modules of more dimensions share."""
+
+    __constants__ = ["ceil_mode", "count_include_pad", "divisor_override", "kernel_size", "padding", "stride"]
+    _dims: int
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+        self.divisor_override = divisor_override
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies the functional form of its dimension."""
+        return _avg_pool(
+            type(self).__name__,
+            self._dims,
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+        )
+
+    def extra_repr(self) -> str:
+        """The windows."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool2d(_AvgPool):
+    """`avg_pool2d` as a module."""
+
+    _dims = 2
+
+
+class AvgPool3d(_AvgPool):
+    """`avg_pool3d` as a module."""
+
+    _dims = 3

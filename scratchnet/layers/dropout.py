@@ -1,0 +1,115 @@
+r"""Dropout.
+
+.. math::
+    y = \frac{m \odot x}{1 - p}, \qquad m_i \sim \operatorname{Bernoulli}(1 - p), \qquad
+    \frac{\partial L}{\partial x} = \frac{m \odot g}{1 - p}
+
+In training each element is dropped with probability p, independently, and what stays is scaled up so that its
+expectation is what it was: nothing is left to do at evaluation. The map is linear, so backward and forward mode
+apply it to the gradient and the tangent as they are.
+
+The mask is kept as booleans, one byte for each element, and scaled again where it is used. On a CPU it is the
+mask that PyTorch's dropout would draw from the same generator state.
+
+Source: N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever and R. Salakhutdinov, "Dropout: a simple way to
+prevent neural networks from overfitting", 2014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.arguments import floating, number, tensor
+from scratchnet.function import Function, unobserved
+
+__all__ = ["Dropout", "DropoutFunction", "dropout"]
+
+
+class DropoutFunction(Function):
+    """Elements where the mask is true, scaled by 1 / (1 - p), and 0 elsewhere. Keeps the mask."""
+
+    @staticmethod
+    def forward(x: Tensor, mask: Tensor, *, p: float) -> tuple[Tensor, tuple[Tensor]]:
+        """The mask drops and scales x."""
+        return _dropped(x, mask, p), (mask,)
+
+    @staticmethod
+    def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, p: float) -> tuple[Tensor, None]:
+        """The same map of the gradient."""
+        return _dropped(grad, saved[0], p), None
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, p: float) -> Tensor:
+        """The same map of the tangent."""
+        return _dropped(tangents[0], saved[0], p)
+
+
+def _dropped(x: Tensor, mask: Tensor, p: float) -> Tensor:
+    """x · m / (1 - p); a product, not a selection, so that a dropped infinity is NaN as in PyTorch."""
+    kept = 1 / torch.full((), 1 - p, dtype=x.dtype, device=x.device)  # rounded as PyTorch rounds it
+    if unobserved():
+        return mask.to(x.dtype).mul_(kept).mul_(x)
+    return x * (mask.to(x.dtype) * kept)
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zeroes each element with probability p, and scales the others by 1 / (1 - p).
+
+    Args:
+        input: tensor of any shape; floating point where elements are to be dropped.
+        p: probability of an element to be zeroed.
+        training: whether to drop at all; otherwise the input is returned.
+        inplace: overwrite ``input`` with the result.
+
+    Returns:
+        A tensor of the same shape.
+
+    Raises:
+        TypeError: if ``input`` is no tensor or ``p`` no number.
+        ValueError: if ``p`` is not between 0 and 1.
+        NotImplementedError: if ``input`` is not floating point.
+    """
+    tensor("dropout", input)
+    _check_probability(p)
+    if p == 0 or not training:
+        return input
+    if p == 1:
+        y = input * input.new_zeros(())
+    else:
+        # Drawn here, not in the Function, whose forward may run a second time.
+        mask = torch.empty_like(floating("dropout", input), dtype=torch.bool).bernoulli_(1 - p)
+        y = DropoutFunction.apply(input, mask, p)
+    return input.copy_(y) if inplace else y
+
+
+def _check_probability(p: float) -> None:
+    if not 0 <= number("dropout", p, "p") <= 1:
+        raise ValueError(f"dropout: expected a probability p between 0 and 1, got {p}")
+
+
+class Dropout(nn.Module):
+    """`dropout` as a module, which drops in training mode and is the identity in evaluation mode.
+
+    Args:
+        p: probability of an element to be zeroed.
+        inplace: overwrite the input with the result.
+    """
+
+    __constants__ = ["inplace", "p"]
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        _check_probability(p)
+        self.p = p
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `dropout`."""
+        return dropout(input, self.p, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"p={self.p}, inplace={self.inplace}"

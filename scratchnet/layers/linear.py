@@ -1,0 +1,176 @@
+r"""The linear (fully connected) layer.
+
+.. math:: y = x W^\top + b
+
+with a row x of ``in_features`` numbers for each of the R rows of a batch, W of shape
+``(out_features, in_features)`` and b of shape ``(out_features,)``. With :math:`g = \partial L / \partial y`,
+
+.. math::
+    \frac{\partial L}{\partial x} = g\,W, \qquad
+    \frac{\partial L}{\partial W} = g^\top x, \qquad
+    \frac{\partial L}{\partial b} = \sum_{r=1}^{R} g_r
+
+Every weight's gradient is the product of what came in at its input and the error at its output, summed over the
+batch: the delta rule. All leading dimensions of x form one batch of rows, so that forward and each gradient are
+one large matrix product.
+
+Sources: B. Widrow and M. E. Hoff, "Adaptive switching circuits", 1960; for the backward pass, D. E. Rumelhart,
+G. E. Hinton and R. J. Williams, "Learning representations by back-propagating errors", 1986.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.arguments import describe, floating
+from scratchnet.function import Function
+
+__all__ = ["Linear", "LinearFunction", "linear"]
+
+
+class LinearFunction(Function):
+    """x Wᵀ + b over the last dimension. Keeps x and W."""
+
+    autocast = "low_precision"
+    native_low_precision = True
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One product over all rows."""
+        rows = _rows(x)
+        y = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
+        return _like(x, y), (x, weight)
+
+    @staticmethod
+    def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
+        """g W, gᵀ x and the column sums of g."""
+        x, weight = saved
+        rows = _rows(grad)
+        grad_x = _like(x, rows @ weight) if needs[0] else None
+        grad_weight = rows.t() @ _rows(x) if needs[1] else None
+        grad_bias = rows.sum(0) if needs[2] else None
+        return grad_x, grad_weight, grad_bias
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
+        """Product rule."""
+        x, weight = saved
+        tangent_x, tangent_weight, tangent_bias = tangents
+        tangent = _rows(tangent_x) @ weight.t() + _rows(x) @ tangent_weight.t()
+        return _like(x, tangent if tangent_bias is None else tangent + tangent_bias)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """All leading dimensions as one, without copying where the strides allow it."""
+    return x if x.dim() == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _like(x: Tensor, rows: Tensor) -> Tensor:
+    """Rows in the leading dimensions of x again."""
+    return rows if x.dim() == 2 else rows.reshape(*x.shape[:-1], rows.shape[1])
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """An affine map of the last dimension: ``input @ weight.T + bias``.
+
+    Args:
+        input: floating-point tensor of shape ``(*, in_features)``, with any number of leading dimensions.
+        weight: tensor of shape ``(out_features, in_features)``, or ``(in_features,)`` for one output whose
+            dimension is dropped.
+        bias: tensor of shape ``(out_features,)``, or of one element, which every output shares.
+
+    Returns:
+        A tensor of shape ``(*, out_features)``.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        NotImplementedError: if one is not floating point.
+        RuntimeError: if the shapes do not fit together, or the dtypes differ.
+    """
+    _check(input, weight, bias)
+    if weight.dim() == 1:
+        return linear(input, weight.unsqueeze(0), bias).squeeze(-1)
+    if bias is not None and bias.shape != weight.shape[:1]:
+        bias = bias.expand(weight.shape[0])
+    return LinearFunction.apply(input, weight, bias)
+
+
+def _check(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    """Shapes and dtypes, in the order in which a reader would look at them."""
+    floating("linear", input)
+    floating("linear", weight, "weight")
+    if not 1 <= weight.dim() <= 2:
+        raise RuntimeError(f"linear: expected weight of shape (out_features, in_features), got {describe(weight)}")
+    if input.dim() == 0 or input.shape[-1] != weight.shape[-1]:
+        raise RuntimeError(
+            f"linear: expected input of shape (*, {weight.shape[-1]}), since weight has shape "
+            f"{tuple(weight.shape)}, got {describe(input)}; its last dimension must be in_features"
+        )
+    dtypes = {input.dtype, weight.dtype}
+    if bias is not None:
+        dtypes.add(floating("linear", bias, "bias").dtype)
+        outputs = weight.shape[0] if weight.dim() == 2 else 1
+        if bias.dim() > 1 or bias.numel() not in (1, outputs):
+            raise RuntimeError(
+                f"linear: expected bias of shape ({outputs},) for weight of shape {tuple(weight.shape)}, "
+                f"got {describe(bias)}"
+            )
+    if len(dtypes) > 1 and (torch.float64 in dtypes or not torch.is_autocast_enabled(input.device.type)):
+        given = ", ".join(describe(t) for t in (input, weight, bias) if t is not None)
+        raise RuntimeError(
+            f"linear: expected input, weight and bias of one dtype, got {given}; convert the input with "
+            f".to({weight.dtype}), or the layer with .to({input.dtype})"
+        )
+
+
+class Linear(nn.Module):
+    r"""`linear` with ``weight`` and ``bias`` as parameters.
+
+    Both start uniform between :math:`\pm 1 / \sqrt{\text{in\_features}}`, drawn as PyTorch draws them.
+
+    Args:
+        in_features: size of the last dimension of the input.
+        out_features: size of the last dimension of the output.
+        bias: whether to learn an additive bias.
+        device: where the parameters live.
+        dtype: their dtype.
+    """
+
+    __constants__ = ["in_features", "out_features"]
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = nn.Parameter(torch.empty(out_features, in_features, device=device, dtype=dtype))
+        if bias:
+            self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws new parameters."""
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `linear`."""
+        return linear(input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -1,0 +1,316 @@
+r"""Maximum pooling: each output is the largest element of its window.
+
+.. math::
+    y_p = \max_{r \in \text{window}} x_{p,r}
+    \qquad \frac{\partial y_p}{\partial x_{p,r}} = \begin{cases} 1 & r = r^*_p \\ 0 & \text{else} \end{cases}
+
+with :math:`r^*` the place of the maximum: the first where several are equal, the last NaN where there is one. The
+gradient goes to that place alone; where windows overlap, an element gets the sum over all that it won. All that the
+backward needs is :math:`r^*`, one byte for each output.
+
+Shapes: B samples, C channels, H × W pixels, R × S kernel, P × Q outputs.
+
+Source: Y.-T. Zhou and R. Chellappa, "Computation of optical flow using a neural network", 1988; as in PyTorch where
+elements are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.arguments import describe
+from scratchnet.function import Function, readable, unobserved
+from scratchnet.layers.pooling import Size, batched, pooled, pooling_windows
+from scratchnet.windows import Geometry, columns, image, padded
+
+__all__ = [
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "MaxPoolFunction",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+]
+
+
+class MaxPoolFunction(Function):
+    """The maximum of each window, and which place of the window it has. Keeps the place."""
+
+    auxiliary = 1
+
+    @staticmethod
+    def forward(
+        x: Tensor, *, geometry: Geometry, size: tuple[int, ...]
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor]]:
+        """The largest element of each window, and its number in the window."""
+        y, which = None, None
+        if unobserved() and readable(x) and geometry.extent(size) == size:
+            y, which = _largest_unpadded(x, geometry)
+        if y is None or which is None or bool((y != y).any()):
+            y, which = _largest(x, geometry)
+        return (y, which), (which,)
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, geometry: Geometry, size: tuple[int, ...]
+    ) -> Tensor:
+        """The gradient at the place that won, zero at the others, and the windows added up."""
+        (which,) = saved
+        if not unobserved():
+            won = [grad.masked_fill(which != i, 0) for i in range(geometry.places)]
+            return image(torch.stack(won, dim=2), size, geometry)
+        total = grad.new_zeros((*grad.shape[:2], *geometry.extent(size)))
+        for i, place in enumerate(geometry.slices(grad.shape[2:])):
+            total[place].add_(grad.masked_fill(which != i, 0))
+        return total[geometry.inside(size)]
+
+    @staticmethod
+    def jvp(
+        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, size: tuple[int, ...]
+    ) -> Tensor:
+        """The winner's tangent."""
+        (which,) = saved
+        return columns(tangents[0], geometry).gather(2, which.long().unsqueeze(2)).squeeze(2)
+
+
+def _largest(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """Goes through the places of a window, and keeps the largest element so far of all windows at once."""
+    lowest = float("-inf") if x.is_floating_point() else torch.iinfo(x.dtype).min
+    wide = padded(x, geometry, lowest)
+    places = geometry.slices(geometry.outputs(x.shape[2:]))
+    first = wide[places[0]]
+    y, which = torch.full_like(first, lowest), _first_inside(x, geometry).expand(first.shape)
+    for i, place in enumerate(places):
+        seen = wide[place]
+        better = (seen > y) | (seen != seen)
+        y, which = torch.where(better, seen, y), which.masked_fill(better, i)
+    return y, which
+
+
+def _largest_unpadded(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """The same in place, for windows without padding and elements without NaN."""
+    first, *others = geometry.slices(geometry.outputs(x.shape[2:]))
+    y = x[first].clone(memory_format=torch.contiguous_format)
+    which = torch.zeros(y.shape, dtype=_kind(geometry), device=x.device)
+    for i, place in enumerate(others, 1):
+        which.masked_fill_(x[place] > y, i)
+        torch.maximum(y, x[place], out=y)
+    return y, which
+
+
+def _first_inside(x: Tensor, geometry: Geometry) -> Tensor:
+    """The first place of each window that is not padding, shape `(P, Q)`: the winner where all are -inf."""
+    first = torch.zeros((), dtype=torch.int64, device=x.device)
+    for k, n, s, (before, _), d in zip(
+        geometry.kernel, geometry.outputs(x.shape[2:]), geometry.stride, geometry.padding, geometry.dilation,
+        strict=True,
+    ):  # fmt: skip
+        outside = (before - torch.arange(n, device=x.device) * s).clamp(min=0)
+        first = first.unsqueeze(-1) * k + (outside + d - 1) // d
+    return first.to(_kind(geometry))
+
+
+def _kind(geometry: Geometry) -> torch.dtype:
+    """The smallest dtype that can number the places of a window."""
+    return torch.uint8 if geometry.places <= torch.iinfo(torch.uint8).max else torch.int64
+
+
+def _indices(which: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
+    """The place in the window as an index into the flattened image, as PyTorch gives it."""
+    rest, total, step = which.long(), torch.zeros_like(which, dtype=torch.int64), 1
+    for dim in reversed(range(len(size))):
+        k, s, d, (before, _) = (
+            geometry.kernel[dim], geometry.stride[dim], geometry.dilation[dim], geometry.padding[dim],
+        )  # fmt: skip
+        start = torch.arange(which.shape[dim + 2], device=which.device) * s - before
+        position = start.view(-1, *(1,) * (len(size) - dim - 1)) + rest % k * d
+        total, rest, step = total + position * step, rest // k, step * size[dim]
+    return total
+
+
+def _max_pool(
+    op: str,
+    dims: int,
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: Size,
+    dilation: Size,
+    ceil_mode: bool,
+    return_indices: bool,
+) -> Any:
+    x, alone = batched(op, input, dims)
+    if x.dtype is torch.bool or (dims == 1 and not x.is_floating_point()):
+        raise NotImplementedError(f"{op}: expected numbers, got {describe(x)}; convert it with .float()")
+    geometry = pooling_windows(op, x, kernel_size, stride, padding, dilation, ceil_mode)
+    size = tuple(x.shape[2:])
+    y, which = MaxPoolFunction.apply(x, geometry, size)
+    y = pooled(y, x, alone)
+    return (y, pooled(_indices(which, geometry, size), x, alone)) if return_indices else y
+
+
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of each window along a line.
+
+    Args:
+        input: tensor of shape ``(B, C, L)`` or ``(C, L)``.
+        kernel_size: elements of a window.
+        stride: elements from one window to the next; the kernel's size by default.
+        padding: elements of -inf on each side, at most half the kernel.
+        dilation: elements from one element of a window to the next.
+        ceil_mode: whether a last window may stick out.
+        return_indices: whether to return where the elements were too.
+
+    Returns:
+        A tensor with P outputs in place of L; with ``return_indices`` also a tensor of
+        indices into the flattened line.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no integer.
+        NotImplementedError: if the input's dtype has no order or is not floating point.
+        RuntimeError: if the input's shape or an option does not fit.
+    """
+    op = "max_pool1d"
+    return _max_pool(op, 1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of each window of an image.
+
+    Args:
+        input: tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
+        kernel_size: pixels of a window.
+        stride: pixels from one window to the next; the kernel's size by default.
+        padding: pixels of -inf on each side, at most half the kernel.
+        dilation: pixels from one element of a window to the next.
+        ceil_mode: whether a last window may stick out.
+        return_indices: whether to return where the elements were too.
+
+    Returns:
+        A tensor with P × Q outputs in place of H × W; with ``return_indices`` also a tensor of
+        indices into the flattened image.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no integer.
+        NotImplementedError: if the input's dtype has no order.
+        RuntimeError: if the input's shape or an option does not fit.
+    """
+    op = "max_pool2d"
+    return _max_pool(op, 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool3d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of each window of a volume.
+
+    Args:
+        input: tensor of shape ``(B, C, D, H, W)`` or ``(C, D, H, W)``.
+        kernel_size: voxels of a window.
+        stride: voxels from one window to the next; the kernel's size by default.
+        padding: voxels of -inf on each side, at most half the kernel.
+        dilation: voxels from one element of a window to the next.
+        ceil_mode: whether a last window may stick out.
+        return_indices: whether to return where the elements were too.
+
+    Returns:
+        A tensor with N × P × Q outputs in place of D × H × W; with ``return_indices`` also a tensor of
+        indices into the flattened volume.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no integer.
+        NotImplementedError: if the input's dtype has no order.
+        RuntimeError: if the input's shape or an option does not fit.
+    """
+    op = "max_pool3d"
+    return _max_pool(op, 3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+class _MaxPool(nn.Module):
+    """What the modules share; they differ in the number of dimensions."""
+
+    __constants__ = ["ceil_mode", "dilation", "kernel_size", "padding", "return_indices", "stride"]
+    _dims: int
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        dilation: Size = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.dilation = dilation
+        self.return_indices = return_indices
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input: Tensor) -> Any:
+        """Applies the functional form of its dimension."""
+        return _max_pool(
+            type(self).__name__,
+            self._dims,
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.ceil_mode,
+            self.return_indices,
+        )
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+        )
+
+
+class MaxPool1d(_MaxPool):
+    """`max_pool1d` as a module."""
+
+    _dims = 1
+
+
+class MaxPool2d(_MaxPool):
+    """`max_pool2d` as a module."""
+
+    _dims = 2
+
+
+class MaxPool3d(_MaxPool):
+    """`max_pool3d` as a module."""
+
+    _dims = 3

@@ -1,0 +1,79 @@
+"""What poolings share: how their windows lie, and what they expect of their arguments.
+
+Windows start inside the padded input. With ``ceil_mode`` a last window may reach beyond it, as long as it starts
+inside the input or the padding before it; what it sees there counts for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from scratchnet.arguments import describe, tensor
+from scratchnet.windows import Geometry, in_layout_of, sizes
+
+__all__ = ["Size", "batched", "pooled", "pooling_windows"]
+
+Size = int | Sequence[int]
+
+
+def batched(op: str, input: Tensor, dims: int) -> tuple[Tensor, bool]:
+    """The input with a batch dimension, and whether it came without.
+
+    Raises:
+        TypeError: if it is no tensor.
+        RuntimeError: if it has another number of dimensions, or one but the batch is empty.
+    """
+    x = tensor(op, input)
+    letters = {1: "L", 2: "H, W", 3: "D, H, W"}[dims]
+    if x.dim() not in (dims + 1, dims + 2):
+        raise RuntimeError(
+            f"{op}: expected an input of shape (B, C, {letters}) or (C, {letters}), got {describe(x)}"
+        )
+    alone = x.dim() == dims + 1
+    x = x.unsqueeze(0) if alone else x
+    if 0 in x.shape[1:]:
+        raise RuntimeError(f"{op}: expected an input whose batch alone may be empty, got {describe(input)}")
+    return x, alone
+
+
+def pooling_windows(
+    op: str, x: Tensor, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool
+) -> Geometry:
+    """The windows over a batch of inputs; those that stick out on the far side make its margin wider.
+
+    Raises:
+        TypeError: if an option is no integer.
+        RuntimeError: if an option is out of range, or no window fits.
+    """
+    dims = x.dim() - 2
+    kernel = sizes(op, "kernel_size", kernel_size, dims, least=1)
+    steps = kernel if stride is None or stride == [] else sizes(op, "stride", stride, dims, least=1)
+    margins = sizes(op, "padding", padding, dims, least=0)
+    spread = sizes(op, "dilation", dilation, dims, least=1)
+    edges = []
+    for n, k, s, p, d in zip(x.shape[2:], kernel, steps, margins, spread, strict=True):
+        if 2 * p > (k - 1) * d + 1:
+            raise RuntimeError(
+                f"{op}: expected padding of at most half the kernel, got padding {padding} for a kernel of "
+                f"{kernel_size} with dilation {dilation}"
+            )
+        room = n + 2 * p - d * (k - 1) - 1
+        outputs = (room + (s - 1 if ceil_mode else 0)) // s + 1
+        if ceil_mode and (outputs - 1) * s >= n + p:
+            outputs -= 1
+        if outputs < 1:
+            raise RuntimeError(
+                f"{op}: expected an input of at least the kernel's size, got a kernel of {kernel_size} with "
+                f"dilation {dilation} and padding {padding} for {describe(x)}"
+            )
+        reach = (outputs - 1) * s + d * (k - 1) + 1
+        edges.append((p, max(reach - n - p, p)))
+    return Geometry(kernel, steps, tuple(edges), spread)
+
+
+def pooled(y: Tensor, x: Tensor, alone: bool) -> Tensor:
+    """The output in the memory format of the batch it comes from, without the batch dimension that was lent."""
+    y = in_layout_of(x, y)
+    return y.squeeze(0) if alone else y

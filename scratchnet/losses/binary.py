@@ -1,0 +1,274 @@
+r"""Binary cross entropy, of probabilities and of logits.
+
+Of a probability x and a target t, both in [0, 1], with both logarithms of the loss held above -100 and the
+denominator of its slope above 1e-12:
+
+.. math::
+    L = -t \log x - (1 - t) \log (1 - x)
+    \qquad \frac{\partial L}{\partial x} = \frac{x - t}{x (1 - x)}
+    \qquad \frac{\partial L}{\partial t} = \log (1 - x) - \log x
+
+Of a logit x, with the positive class weighted by p and :math:`\ell = 1 + (p - 1) t`:
+
+.. math::
+    L = (1 - t) x + \ell \log (1 + e^{-x})
+    \qquad \frac{\partial L}{\partial x} = 1 - t - \ell \sigma(-x)
+    \qquad \frac{\partial L}{\partial t} = (p - 1) \log (1 + e^{-x}) - x
+
+Through the logit the sigmoid's saturation cancels, so a confident mistake still learns. The logarithm is
+computed as :math:`\max(-x, 0) + \log(1 + e^{-|x|})`, which neither overflows nor loses small values.
+
+Source: I. J. Good, "Rational Decisions", 1952; bounds and conventions as in PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from scratchnet.arguments import describe, floating, tensor
+from scratchnet.function import Function, readable
+from scratchnet.losses.reduction import Loss, WeightedLoss, constant_weight, reduce, reduction_of, spread
+
+__all__ = [
+    "BCELoss",
+    "BCELossFunction",
+    "BCEWithLogitsLoss",
+    "BCEWithLogitsLossFunction",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+]
+
+LOG_FLOOR = -100.0
+# The built-in's kernel holds this bound as a float32, in float64 too.
+SLOPE_FLOOR = torch.tensor(1e-12, dtype=torch.float32).item()
+
+
+class BCELossFunction(Function):
+    """Binary cross entropy of probabilities. Keeps its inputs."""
+
+    autocast = "float32"
+
+    @staticmethod
+    def forward(
+        x: Tensor, target: Tensor, weight: Tensor | None, *, reduction: str
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The target's mean of the two bounded logarithms."""
+        losses = (target - 1) * torch.log1p(-x).clamp(min=LOG_FLOOR) - target * torch.log(x).clamp(min=LOG_FLOOR)
+        losses = losses if weight is None else losses * weight
+        return reduce(losses, reduction), (x, target) if weight is None else (x, target, weight)
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, reduction: str
+    ) -> tuple[Tensor | None, Tensor | None, None]:
+        """Of the probability, with a bounded denominator; of the target, the difference of the logarithms."""
+        x, target, *weight = saved
+        scale = spread(grad, x, reduction)
+        scale = scale * weight[0] if weight else scale
+        grad_x = scale * (x - target) / ((1 - x) * x).clamp(min=SLOPE_FLOOR) if needs[0] else None
+        grad_target = scale * _slope_of_target(x) if needs[1] else None
+        return grad_x, grad_target, None
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, reduction: str) -> Tensor:
+        """Both slopes, each times its tangent."""
+        x, target, *weight = saved
+        slope = (x - target) / ((1 - x) * x).clamp(min=SLOPE_FLOOR)
+        change = slope * tangents[0] + _slope_of_target(x) * tangents[1]
+        return reduce(change * weight[0] if weight else change, reduction)
+
+
+def _slope_of_target(x: Tensor) -> Tensor:
+    return torch.log1p(-x) - torch.log(x)
+
+
+class BCEWithLogitsLossFunction(Function):
+    """Binary cross entropy of logits. Keeps its inputs."""
+
+    autocast = "float32"
+
+    @staticmethod
+    def forward(
+        x: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, *, reduction: str
+    ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        """(1 - t) x + (1 + (p - 1) t) log(1 + exp(-x))."""
+        losses = (1 - target) * x + _positive_weight(target, pos_weight) * _softplus_of_negative(x)
+        losses = losses if weight is None else losses * weight
+        return reduce(losses, reduction), (x, target, weight, pos_weight)
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, reduction: str
+    ) -> tuple[Tensor | None, Tensor | None, None, None]:
+        """Of the logit, 1 - t - (1 + (p - 1) t) σ(-x); of the target, (p - 1) log(1 + exp(-x)) - x."""
+        x, target, weight, pos_weight = saved
+        scale = spread(grad, x, reduction)
+        scale = scale if weight is None else scale * weight
+        grad_x = scale * _slope_of_logit(x, target, pos_weight) if needs[0] else None
+        grad_target = scale * _slope_of_label(x, pos_weight) if needs[1] else None
+        return grad_x, grad_target, None, None
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, reduction: str) -> Tensor:
+        """Both slopes, each times its tangent."""
+        x, target, weight, pos_weight = saved
+        change = (
+            _slope_of_logit(x, target, pos_weight) * tangents[0] + _slope_of_label(x, pos_weight) * tangents[1]
+        )
+        return reduce(change if weight is None else change * weight, reduction)
+
+
+def _softplus_of_negative(x: Tensor) -> Tensor:
+    """log(1 + exp(-x))."""
+    return (-x).clamp(min=0) + torch.log1p(torch.exp(-x.abs()))
+
+
+def _positive_weight(target: Tensor, pos_weight: Tensor | None) -> Tensor | float:
+    return 1.0 if pos_weight is None else 1 + (pos_weight - 1) * target
+
+
+def _slope_of_logit(x: Tensor, target: Tensor, pos_weight: Tensor | None) -> Tensor:
+    # Bounded, because the derivative of this quotient would multiply an infinite exponential by zero.
+    exponential = torch.exp(x.clamp(max=math.log(torch.finfo(x.dtype).max)))
+    return 1 - target - _positive_weight(target, pos_weight) / (1 + exponential)
+
+
+def _slope_of_label(x: Tensor, pos_weight: Tensor | None) -> Tensor:
+    return -x if pos_weight is None else (pos_weight - 1) * _softplus_of_negative(x) - x
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Cross entropy of probabilities for two classes.
+
+    Args:
+        input: probabilities of the positive class, of any shape, between 0 and 1.
+        target: of the same shape, between 0 and 1.
+        weight: a constant that broadcasts to the input, and multiplies each loss.
+        size_average: deprecated.
+        reduce: deprecated.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+
+    Returns:
+        A scalar, or a tensor of the input's shape for ``reduction="none"``.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        ValueError: if the shapes differ, or ``reduction`` is unknown.
+        RuntimeError: if the dtypes differ, a value is not between 0 and 1, or the weight does not broadcast.
+    """
+    op = "binary_cross_entropy"
+    reduction = reduction_of(op, reduction, size_average, reduce)
+    x, target = _same_shape(op, input, target)
+    weight = constant_weight(op, weight)
+    if x.dtype is not target.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise RuntimeError(
+            f"{op}: expected input and target of one dtype, got {describe(x)} and {describe(target)}"
+        )
+    if readable(x):
+        for name, values in (("input", x), ("target", target)):
+            inside = (values >= 0) & (values <= 1)
+            if not bool(inside.all()):
+                odd = values.detach()[~inside].flatten()[0].item()
+                raise RuntimeError(
+                    f"{op}: expected all elements of {name} to be between 0 and 1, got {odd:g}; for logits use "
+                    "binary_cross_entropy_with_logits"
+                )
+    if weight is not None:
+        weight = weight.expand(x.shape)
+    return BCELossFunction.apply(x, target, weight, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """Cross entropy for two classes, of logits: stable, and in no need of a sigmoid before it.
+
+    Args:
+        input: logits of the positive class, of any shape.
+        target: of the same shape, between 0 and 1.
+        weight: a constant that broadcasts to the input, and multiplies each loss.
+        size_average: deprecated.
+        reduce: deprecated.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+        pos_weight: a constant that broadcasts to the input, and multiplies the losses of the positive class.
+
+    Returns:
+        A scalar, or a tensor of the input's shape for ``reduction="none"``.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        ValueError: if the shapes differ, or ``reduction`` is unknown.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if the target is not floating point, or a weight does not broadcast.
+    """
+    op = "binary_cross_entropy_with_logits"
+    reduction = reduction_of(op, reduction, size_average, reduce)
+    x, target = _same_shape(op, floating(op, input), target)
+    if not target.is_floating_point():
+        raise RuntimeError(f"{op}: expected a floating-point target, got {describe(target)}; use .float()")
+    dtype = torch.promote_types(x.dtype, target.dtype)
+    constants = [constant_weight(op, weight), constant_weight(op, pos_weight, "pos_weight")]
+    weight, pos_weight = (c if c is None else c.expand(x.shape) for c in constants)
+    return BCEWithLogitsLossFunction.apply(x.to(dtype), target.to(dtype), weight, pos_weight, reduction)
+
+
+def _same_shape(op: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    x, target = tensor(op, input), tensor(op, target, "target")
+    if x.shape != target.shape:
+        raise ValueError(
+            f"{op}: expected a target of the input's shape {tuple(x.shape)}, got {describe(target)}; "
+            "use target.expand_as(input) or unsqueeze to make them equal"
+        )
+    return x, target
+
+
+class BCELoss(WeightedLoss):
+    """`binary_cross_entropy` as a module."""
+
+    __constants__ = ["reduction"]
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Applies `binary_cross_entropy`."""
+        return binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)
+
+
+class BCEWithLogitsLoss(Loss):
+    """`binary_cross_entropy_with_logits` as a module."""
+
+    weight: Tensor | None
+    pos_weight: Tensor | None
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        pos_weight: Tensor | None = None,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.register_buffer("weight", weight)
+        self.register_buffer("pos_weight", pos_weight)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Applies `binary_cross_entropy_with_logits`."""
+        return binary_cross_entropy_with_logits(
+            input, target, self.weight, pos_weight=self.pos_weight, reduction=self.reduction
+        )

@@ -1,0 +1,440 @@
+r"""Cross entropy over classes, from log-probabilities and from logits.
+
+From logits x of C classes, with class weights w and a target distribution q:
+
+.. math::
+    L = \sum_c q_c w_c (\operatorname{lse} x - x_c)
+    \qquad \frac{\partial L}{\partial x_c} = p_c \sum_j q_j w_j - q_c w_c
+    \qquad \frac{\partial L}{\partial q_c} = w_c (\operatorname{lse} x - x_c)
+
+where lse is the logarithm of the sum of exponentials and p = exp(x - lse x) the softmax. A class index y is the
+distribution that is 1 at y, and label smoothing ε mixes in the uniform one: q = (1 - ε) 1_y + ε / C. The mean
+over samples divides by the sum of the target classes' weights, for class indices, and by the number of samples,
+for distributions. An ignored target has no loss, no gradient and no part in the mean.
+
+The backward needs the logits, which are there anyway, and one lse for each sample; the log-probabilities are
+never kept.
+
+Shapes: N samples, C classes, any further dimensions d; input (N, C, d…) or (C,), target indices (N, d…) or (),
+or distributions of the input's shape.
+
+Source: J. S. Bridle 1990; label smoothing: Szegedy et al., "Rethinking the Inception Architecture", 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from scratchnet.arguments import describe, floating, tensor
+from scratchnet.function import Function, readable, unobserved
+from scratchnet.losses.reduction import WeightedLoss, constant_weight, reduce, reduction_of, spread
+
+__all__ = [
+    "CrossEntropyLoss",
+    "IndexCrossEntropyFunction",
+    "NLLLoss",
+    "NLLLossFunction",
+    "ProbabilityCrossEntropyFunction",
+    "cross_entropy",
+    "nll_loss",
+]
+
+CLASS = 1
+
+
+class NLLLossFunction(Function):
+    """The negative log-probability of the target class. Keeps the targets and the weights."""
+
+    autocast = "float32"
+
+    @staticmethod
+    def forward(
+        x: Tensor, target: Tensor, weight: Tensor | None, *, classes: int, ignore_index: int, reduction: str
+    ) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
+        """Picks the target's element of each sample."""
+        index, scale, kept = _targets(x, target, weight, ignore_index)
+        losses = -_pick(x, index).masked_fill(~kept, 0) * scale
+        return _average(losses, scale, reduction), (target, weight)
+
+    @staticmethod
+    def backward(
+        grad: Tensor,
+        saved: Sequence[Tensor],
+        needs: Sequence[bool],
+        *,
+        classes: int,
+        ignore_index: int,
+        reduction: str,
+    ) -> tuple[Tensor, None, None]:
+        """Minus the weight at the target, zero elsewhere."""
+        target, weight = saved
+        index, scale, kept = _targets(grad, target, weight, ignore_index)
+        shape = (target.shape[0], classes, *target.shape[1:])
+        each = -scale * _upstream(grad, scale, kept, reduction)
+        return grad.new_zeros(shape).scatter(CLASS, index.unsqueeze(CLASS), each.unsqueeze(CLASS)), None, None
+
+    @staticmethod
+    def jvp(
+        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, classes: int, ignore_index: int, reduction: str
+    ) -> Tensor:
+        """The loss is linear in the log-probabilities."""
+        target, weight = saved
+        index, scale, kept = _targets(tangents[0], target, weight, ignore_index)
+        return _average(-_pick(tangents[0], index) * scale, scale, reduction)
+
+
+class IndexCrossEntropyFunction(Function):
+    """Cross entropy of logits and class indices. Keeps its inputs and one log-sum-exp for each sample."""
+
+    autocast = "float32"
+
+    @staticmethod
+    def forward(
+        x: Tensor, target: Tensor, weight: Tensor | None, *, ignore_index: int, smoothing: float, reduction: str
+    ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        """The log-sum-exp less the target's logit, and less the mean logit where labels are smoothed."""
+        lse = _log_sum_exp(x)
+        index, scale, kept = _targets(x, target, weight, ignore_index)
+        losses = (lse - _pick(x, index)).masked_fill(~kept, 0) * scale
+        if smoothing:
+            uniform = _weighted(lse.unsqueeze(CLASS) - x, weight).sum(CLASS).masked_fill(~kept, 0)
+            losses = (1 - smoothing) * losses + smoothing / x.shape[CLASS] * uniform
+        return _average(losses, scale, reduction), (x, target, weight, lse)
+
+    @staticmethod
+    def backward(
+        grad: Tensor,
+        saved: Sequence[Tensor],
+        needs: Sequence[bool],
+        *,
+        ignore_index: int,
+        smoothing: float,
+        reduction: str,
+    ) -> tuple[Tensor, None, None]:
+        """The probabilities less the target distribution, weighted."""
+        x, target, weight, lse = saved
+        index, scale, kept = _targets(x, target, weight, ignore_index)
+        upstream = _upstream(grad, scale, kept, reduction)
+        at_target = -(1 - smoothing) * scale * upstream
+        total = -at_target
+        if smoothing:
+            share = smoothing / x.shape[CLASS] * upstream
+            total = total + share * (x.shape[CLASS] if weight is None else weight.sum())
+        place, at_target, total = (t.unsqueeze(CLASS) for t in (index, at_target, total))
+        if unobserved():
+            grad_x = (x - lse.unsqueeze(CLASS)).exp_().mul_(total).scatter_add_(CLASS, place, at_target)
+        else:
+            grad_x = (torch.exp(x - lse.unsqueeze(CLASS)) * total).scatter_add(CLASS, place, at_target)
+        if smoothing:
+            grad_x = grad_x - _weighted(share.unsqueeze(CLASS).expand(x.shape), weight)
+        return grad_x, None, None
+
+    @staticmethod
+    def jvp(
+        tangents: Sequence[Tensor],
+        saved: Sequence[Tensor],
+        *,
+        ignore_index: int,
+        smoothing: float,
+        reduction: str,
+    ) -> Tensor:
+        """The loss's linear form, with the tangent's mean under the softmax in place of the log-sum-exp."""
+        x, target, weight, lse = saved
+        tangent = tangents[0]
+        index, scale, kept = _targets(x, target, weight, ignore_index)
+        mean = (torch.exp(x - lse.unsqueeze(CLASS)) * tangent).sum(CLASS)
+        changes = (mean - _pick(tangent, index)) * scale
+        if smoothing:
+            uniform = _weighted(mean.unsqueeze(CLASS) - tangent, weight).sum(CLASS) * kept
+            changes = (1 - smoothing) * changes + smoothing / x.shape[CLASS] * uniform
+        return _average(changes, scale, reduction)
+
+
+class ProbabilityCrossEntropyFunction(Function):
+    """Cross entropy of logits and target distributions. Keeps its inputs and the log-sum-exps."""
+
+    autocast = "float32"
+
+    @staticmethod
+    def forward(
+        x: Tensor, target: Tensor, weight: Tensor | None, *, smoothing: float, reduction: str
+    ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        """The target's mean of the weighted surprise."""
+        lse = _log_sum_exp(x)
+        q = _smoothed(target, smoothing)
+        losses = (q * _weighted(lse.unsqueeze(CLASS) - x, weight)).sum(CLASS)
+        return reduce(losses, reduction), (x, target, weight, lse)
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, smoothing: float, reduction: str
+    ) -> tuple[Tensor | None, Tensor | None, None]:
+        """Of the logits: p Σ q w - q w. Of the target: the weighted surprise."""
+        x, target, weight, lse = saved
+        column = lse.unsqueeze(CLASS)
+        upstream = spread(grad, lse, reduction).expand(lse.shape).unsqueeze(CLASS)
+        qw = _weighted(_smoothed(target, smoothing), weight)
+        grad_x = upstream * (torch.exp(x - column) * qw.sum(CLASS, keepdim=True) - qw) if needs[0] else None
+        grad_target = (1 - smoothing) * upstream * _weighted(column - x, weight) if needs[1] else None
+        return grad_x, grad_target, None
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, smoothing: float, reduction: str) -> Tensor:
+        """Both slopes, each times its tangent."""
+        x, target, weight, lse = saved
+        column = lse.unsqueeze(CLASS)
+        qw = _weighted(_smoothed(target, smoothing), weight)
+        slope = torch.exp(x - column) * qw.sum(CLASS, keepdim=True) - qw
+        change = slope * tangents[0] + (1 - smoothing) * _weighted(column - x, weight) * tangents[1]
+        return reduce(change.sum(CLASS), reduction)
+
+
+def _log_sum_exp(x: Tensor) -> Tensor:
+    """Log Σ exp(x) over the classes, shifted by the largest logit."""
+    if x.numel() == 0:
+        return x.sum(CLASS)
+    largest = x.amax(CLASS, keepdim=True).detach()
+    return torch.log(torch.exp(x - largest).sum(CLASS)) + largest.squeeze(CLASS)
+
+
+def _targets(x: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The class of each sample, some valid one where it is ignored; its weight, then 0; and whether it counts."""
+    kept = target != ignore_index
+    index = target.masked_fill(~kept, 0)
+    scale = kept.to(x.dtype) if weight is None else weight[index] * kept
+    return index, scale, kept
+
+
+def _pick(x: Tensor, index: Tensor) -> Tensor:
+    return x.gather(CLASS, index.unsqueeze(CLASS)).squeeze(CLASS)
+
+
+def _weighted(x: Tensor, weight: Tensor | None) -> Tensor:
+    """Each class times its weight."""
+    return x if weight is None else x * weight.view(-1, *(1,) * (x.dim() - 2))
+
+
+def _smoothed(target: Tensor, smoothing: float) -> Tensor:
+    return target if not smoothing else (1 - smoothing) * target + smoothing / target.shape[CLASS]
+
+
+def _average(losses: Tensor, scale: Tensor, reduction: str) -> Tensor:
+    """Like `reduce`, but the mean is weighted: NaN where nothing counts."""
+    return losses.sum() / scale.sum() if reduction == "mean" else reduce(losses, reduction)
+
+
+def _upstream(grad: Tensor, scale: Tensor, kept: Tensor, reduction: str) -> Tensor:
+    """The gradient that comes to each sample's loss: 0 to an ignored one, even where the mean is 0 / 0."""
+    return (grad / scale.sum() if reduction == "mean" else grad).expand(scale.shape).masked_fill(~kept, 0)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The negative log-likelihood of the target classes.
+
+    Args:
+        input: log-probabilities of shape ``(N, C, d…)`` or ``(C,)``.
+        target: class indices of shape ``(N, d…)`` or ``()``.
+        weight: a constant of shape ``(C,)``: the weight of each class.
+        size_average: deprecated.
+        ignore_index: samples with this target count for nothing.
+        reduce: deprecated.
+        reduction: ``"none"``, ``"mean"`` (divided by the target classes' weights) or ``"sum"``.
+
+    Returns:
+        A scalar, or a tensor of the target's shape for ``reduction="none"``.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        NotImplementedError: if the input is not floating point.
+        ValueError: if the batch sizes differ, or ``reduction`` is unknown.
+        RuntimeError: if the target's shape or dtype, or the weight's shape, does not fit.
+        IndexError: if a target is no class.
+    """
+    op = "nll_loss"
+    reduction = reduction_of(op, reduction, size_average, reduce)
+    x, labels, alone = _checked(op, input, target, weight, ignore_index)
+    weight = constant_weight(op, weight)
+    losses = NLLLossFunction.apply(x, labels, weight, x.shape[CLASS], ignore_index, reduction)
+    return losses.view(target.shape) if alone and reduction == "none" else losses
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Cross entropy between logits and target classes or distributions.
+
+    Args:
+        input: logits of shape ``(N, C, d…)`` or ``(C,)``.
+        target: class indices of shape ``(N, d…)`` or ``()``, or probabilities of the input's shape.
+        weight: a constant of shape ``(C,)``: the weight of each class.
+        size_average: deprecated.
+        ignore_index: samples with this target index count for nothing.
+        reduce: deprecated.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+        label_smoothing: the share of the uniform distribution mixed into the target, between 0 and 1.
+
+    Returns:
+        A scalar, or one loss for each sample for ``reduction="none"``.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        NotImplementedError: if the input is not floating point.
+        ValueError: if the batch sizes differ, or ``reduction`` is unknown.
+        RuntimeError: if the target's shape or dtype, the weight's shape or the smoothing does not fit.
+        IndexError: if a target is no class.
+    """
+    op = "cross_entropy"
+    reduction = reduction_of(op, reduction, size_average, reduce)
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(f"{op}: expected label_smoothing between 0 and 1, got {label_smoothing}")
+    if tensor(op, input).shape == tensor(op, target, "target").shape:
+        return _of_probabilities(input, target, weight, ignore_index, reduction, label_smoothing)
+    x, labels, alone = _checked(op, input, target, weight, ignore_index)
+    weight = constant_weight(op, weight)
+    losses = IndexCrossEntropyFunction.apply(x, labels, weight, ignore_index, label_smoothing, reduction)
+    return losses.view(target.shape) if alone and reduction == "none" else losses
+
+
+def _of_probabilities(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    smoothing: float,
+) -> Tensor:
+    op = "cross_entropy"
+    if not target.is_floating_point():
+        raise RuntimeError(
+            f"{op}: expected probabilities as a floating-point target of the input's shape, or class indices "
+            f"without its class dimension, got {describe(target)}"
+        )
+    if ignore_index >= 0:
+        raise RuntimeError(f"{op}: expected no ignore_index with probabilities as target, got {ignore_index}")
+    alone = input.dim() == 1
+    x = floating(op, input.unsqueeze(0) if alone else input)
+    dtype = torch.promote_types(x.dtype, target.dtype)
+    q = target.unsqueeze(0) if alone else target
+    _check_weight(op, weight, x)
+    weight = constant_weight(op, weight)
+    losses = ProbabilityCrossEntropyFunction.apply(x.to(dtype), q.to(dtype), weight, smoothing, reduction)
+    return losses.squeeze(0) if alone and reduction == "none" else losses
+
+
+def _checked(
+    op: str, input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int
+) -> tuple[Tensor, Tensor, bool]:
+    """Input and class indices with a batch dimension, and whether they came without."""
+    x, target = floating(op, input), tensor(op, target, "target")
+    if x.dim() == 0:
+        raise ValueError(f"{op}: expected an input of shape (N, C, …) or (C,), got {describe(x)}")
+    if target.dtype not in (torch.int64, torch.uint8):
+        raise RuntimeError(f"{op}: expected int64 class indices as target, got {describe(target)}; use .long()")
+    alone = x.dim() == 1
+    if alone:
+        if target.numel() != 1 or target.dim() > 1:
+            raise ValueError(f"{op}: expected one target for an input of shape (C,), got {describe(target)}")
+        x, labels = x.unsqueeze(0), target.reshape(1)
+    else:
+        labels = target
+        if target.dim() and target.shape[0] != x.shape[0]:
+            raise ValueError(
+                f"{op}: expected as many targets as samples, got {describe(target)} for {describe(x)}"
+            )
+        expected = (x.shape[0], *x.shape[2:])
+        if target.shape != expected:
+            raise RuntimeError(
+                f"{op}: expected target indices of shape {expected} for {describe(x)}, got {describe(target)}"
+            )
+    _check_weight(op, weight, x)
+    classes = x.shape[CLASS]
+    if readable(labels) and labels.numel():
+        outside = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
+        if bool(outside.any()):
+            raise IndexError(
+                f"{op}: expected class indices from 0 to {classes - 1}, got {labels[outside][0].item()}; the input "
+                f"has {classes} classes in dimension 1"
+            )
+    return x, labels.long(), alone
+
+
+def _check_weight(op: str, weight: Tensor | None, x: Tensor) -> None:
+    if weight is None:
+        return
+    if weight.shape != (x.shape[CLASS],):
+        raise RuntimeError(
+            f"{op}: expected weight of shape ({x.shape[CLASS]},), one for each class, got {describe(weight)}"
+        )
+    if weight.dtype is not x.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise RuntimeError(f"{op}: expected weight in the input's dtype {x.dtype}, got {describe(weight)}")
+
+
+class NLLLoss(WeightedLoss):
+    """`nll_loss` as a module."""
+
+    __constants__ = ["ignore_index", "reduction"]
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        ignore_index: int = -100,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(weight, size_average, reduce, reduction)
+        self.ignore_index = ignore_index
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Applies `nll_loss`."""
+        return nll_loss(
+            input, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction
+        )
+
+
+class CrossEntropyLoss(WeightedLoss):
+    """`cross_entropy` as a module."""
+
+    __constants__ = ["ignore_index", "label_smoothing", "reduction"]
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        ignore_index: int = -100,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(weight, size_average, reduce, reduction)
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Applies `cross_entropy`."""
+        return cross_entropy(
+            input,
+            target,
+            weight=self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )

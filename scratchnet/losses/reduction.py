@@ -1,0 +1,84 @@
+"""From one loss per element or sample to what the user asked for: all of them, their sum or their mean."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.arguments import describe
+
+__all__ = ["Loss", "WeightedLoss", "reduce", "reduction_of", "spread"]
+
+REDUCTIONS = ("none", "mean", "sum")
+
+
+def reduce(losses: Tensor, reduction: str) -> Tensor:
+    """The losses themselves, their mean (NaN where there are none) or their sum."""
+    return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
+
+
+def spread(grad: Tensor, losses: Tensor, reduction: str) -> Tensor:
+    """The adjoint of `reduce`: the gradient of each loss, to be broadcast where it is the same for all."""
+    return grad / max(losses.numel(), 1) if reduction == "mean" else grad
+
+
+def reduction_of(op: str, reduction: str, size_average: bool | None = None, reduce: bool | None = None) -> str:
+    """The reduction asked for, by PyTorch's present or its two deprecated arguments.
+
+    Raises:
+        ValueError: if it is none of ``"none"``, ``"mean"`` and ``"sum"``.
+    """
+    if size_average is not None or reduce is not None:
+        average = size_average is None or size_average
+        reduction = "none" if reduce is False else "mean" if average else "sum"
+        warnings.warn(f"{op}: size_average and reduce are deprecated; use reduction='{reduction}'", stacklevel=3)
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"{op}: expected reduction to be one of {REDUCTIONS}, got {describe(reduction)}")
+    return reduction
+
+
+class Loss(nn.Module):
+    """Base of the loss modules: holds the reduction."""
+
+    reduction: str
+
+    def __init__(
+        self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__()
+        legacy = size_average is not None or reduce is not None
+        name = type(self).__name__
+        self.reduction = reduction_of(name, reduction, size_average, reduce) if legacy else reduction
+
+
+class WeightedLoss(Loss):
+    """Base of the loss modules that weight classes or elements: holds the weight as a buffer."""
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction, **kwargs)
+        self.register_buffer("weight", weight)
+
+
+def constant_weight(op: str, weight: Tensor | None, name: str = "weight") -> Tensor | None:
+    """The weight, which scales the loss and is not learned.
+
+    Raises:
+        RuntimeError: if it requires grad, as the built-ins do.
+    """
+    if weight is not None and weight.requires_grad and torch.is_grad_enabled():
+        raise RuntimeError(
+            f"{op}: expected {name} to be a constant, got one that requires grad; pass {name}.detach()"
+        )
+    return weight

@@ -1,0 +1,202 @@
+r"""Losses for numbers: squared and absolute error.
+
+.. math::
+    L_2 = (x - t)^2, \quad \frac{\partial L_2}{\partial x} = 2 (x - t)
+    \qquad
+    L_1 = |x - t|, \quad \frac{\partial L_1}{\partial x} = \operatorname{sign}(x - t)
+
+The gradient of the target is the negative of that of the input. At x = t the absolute error has slope 0.
+Squared error is least at the mean of the targets and is drawn to outliers; absolute error at their median.
+
+Source: A.-M. Legendre 1805 and C. F. Gauss 1809 (squares); R. J. Boscovich 1757 (absolute values).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from scratchnet.arguments import describe, tensor
+from scratchnet.function import Function, unobserved
+from scratchnet.losses.reduction import Loss, reduce, reduction_of, spread
+
+__all__ = ["L1Loss", "L1LossFunction", "MSELoss", "MSELossFunction", "l1_loss", "mse_loss"]
+
+
+class MSELossFunction(Function):
+    """The squared error. Keeps both inputs."""
+
+    autocast = "float32"
+
+    @staticmethod
+    def forward(x: Tensor, target: Tensor, *, reduction: str) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The squares of the differences."""
+        difference = x - target
+        squares = difference.mul_(difference) if unobserved() else difference * difference
+        return reduce(squares, reduction), (x, target)
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, reduction: str
+    ) -> tuple[Tensor, Tensor | None]:
+        """Twice the difference, and its negative."""
+        x, target = saved
+        scale = 2 * spread(grad, x, reduction)
+        grad_x = (x - target).mul_(scale) if unobserved() else (x - target) * scale
+        return grad_x, -grad_x if needs[1] else None
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, reduction: str) -> Tensor:
+        """Twice the difference, times the difference of the tangents."""
+        x, target = saved
+        return reduce(2 * (x - target) * (tangents[0] - tangents[1]), reduction)
+
+
+class L1LossFunction(Function):
+    """The absolute error. Keeps both inputs."""
+
+    autocast = "float32"
+
+    @staticmethod
+    def forward(x: Tensor, target: Tensor, *, reduction: str) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The sizes of the differences."""
+        difference = x - target
+        return reduce(difference.abs_() if unobserved() else difference.abs(), reduction), (x, target)
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, reduction: str
+    ) -> tuple[Tensor, Tensor | None]:
+        """The sign of the difference, and its negative."""
+        x, target = saved
+        scale = spread(grad, x, reduction)
+        difference = x - target
+        grad_x = difference.sign_().mul_(scale) if unobserved() else difference.sign() * scale
+        return grad_x, -grad_x if needs[1] else None
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, reduction: str) -> Tensor:
+        """The sign of the difference, times the difference of the tangents."""
+        x, target = saved
+        return reduce((x - target).sign() * (tangents[0] - tangents[1]), reduction)
+
+
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """The squared error, element by element, averaged unless told otherwise.
+
+    Args:
+        input: predictions, of any shape.
+        target: what they should be, of the same shape; another shape is broadcast, with a warning.
+        size_average: deprecated.
+        reduce: deprecated.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+        weight: of the input's shape; multiplies each error, and the mean divides by its sum.
+
+    Returns:
+        A scalar, or a tensor of the broadcast shape for ``reduction="none"``.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        RuntimeError: if the shapes cannot be broadcast.
+        ValueError: if ``reduction`` or the weight's shape is wrong.
+        NotImplementedError: if neither input nor target is floating point.
+    """
+    reduction = reduction_of("mse_loss", reduction, size_average, reduce)
+    x, target = _pair("mse_loss", input, target)
+    if weight is None:
+        return MSELossFunction.apply(x, target, reduction)
+    return _weighted("mse_loss", MSELossFunction.apply(x, target, "none"), input, weight, reduction)
+
+
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """The absolute error, element by element, averaged unless told otherwise.
+
+    Args:
+        input: predictions, of any shape.
+        target: what they should be, of the same shape; another shape is broadcast, with a warning.
+        size_average: deprecated.
+        reduce: deprecated.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+        weight: of the input's shape; multiplies each error, and the mean divides by its sum.
+
+    Returns:
+        A scalar, or a tensor of the broadcast shape for ``reduction="none"``.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        RuntimeError: if the shapes cannot be broadcast.
+        ValueError: if ``reduction`` or the weight's shape is wrong.
+        NotImplementedError: if neither input nor target is floating point.
+    """
+    reduction = reduction_of("l1_loss", reduction, size_average, reduce)
+    x, target = _pair("l1_loss", input, target)
+    if weight is None:
+        return L1LossFunction.apply(x, target, reduction)
+    return _weighted("l1_loss", L1LossFunction.apply(x, target, "none"), input, weight, reduction)
+
+
+def _pair(op: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Input and target in one shape and the wider dtype."""
+    x, target = tensor(op, input), tensor(op, target, "target")
+    if x.shape != target.shape:
+        warnings.warn(
+            f"{op}: expected a target of the input's shape {tuple(x.shape)}, got {tuple(target.shape)}; they are "
+            "broadcast, which is seldom what is meant",
+            stacklevel=3,
+        )
+    dtype = torch.promote_types(x.dtype, target.dtype)
+    if not dtype.is_floating_point:
+        raise NotImplementedError(
+            f"{op}: expected floating-point numbers, got {describe(x)} and {describe(target)}; use .float()"
+        )
+    if x.dtype is not target.dtype:
+        x, target = x.to(dtype), target.to(dtype)
+    return torch.broadcast_tensors(x, target) if x.shape != target.shape else (x, target)
+
+
+def _weighted(op: str, losses: Tensor, input: Tensor, weight: Tensor, reduction: str) -> Tensor:
+    if weight.shape != input.shape:
+        raise ValueError(
+            f"{op}: expected weight of the input's shape {tuple(input.shape)}, got {describe(weight)}"
+        )
+    weighted = losses * weight
+    if reduction == "none":
+        return weighted
+    return weighted.sum() if reduction == "sum" else weighted.sum() / weight.sum()
+
+
+class MSELoss(Loss):
+    """`mse_loss` as a module."""
+
+    __constants__ = ["reduction"]
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Applies `mse_loss`."""
+        return mse_loss(input, target, reduction=self.reduction)
+
+
+class L1Loss(Loss):
+    """`l1_loss` as a module."""
+
+    __constants__ = ["reduction"]
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Applies `l1_loss`."""
+        return l1_loss(input, target, reduction=self.reduction)

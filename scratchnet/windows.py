@@ -1,0 +1,144 @@
+r"""Windows of an image, as convolution and pooling look through them, in any number of dimensions.
+
+A window is seen from each of P × Q outputs and holds R × S places; dilation spreads the places, stride the windows:
+
+.. math::
+    \text{columns}_{c, r, s, p, q} = x_{c,\; p \cdot \text{stride} + r \cdot \text{dilation},\;
+                                          q \cdot \text{stride} + s \cdot \text{dilation}}
+
+Taking windows (im2col) is linear. Its adjoint (col2im) is therefore how gradients come back: each element gets the
+sum over all windows that it was seen in.
+
+Both have two forms. The plain one is made of slices that autograd, vmap and the compiler can follow; the other
+writes into a given buffer, so that a few images at a time stay in the cache.
+
+Shapes, for two dimensions: B images, C channels, H × W pixels, R × S kernel, P × Q outputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Geometry", "columns", "image", "in_layout_of", "padded", "read_columns", "sizes", "write_padded"]
+
+Sizes = tuple[int, ...]
+WHOLE = slice(None)
+
+
+class Geometry(NamedTuple):
+    """How windows lie on an image: a number for each dimension, and two for padding, before and after."""
+
+    kernel: Sizes
+    stride: Sizes
+    padding: tuple[tuple[int, int], ...]
+    dilation: Sizes
+
+    @property
+    def places(self) -> int:
+        """The number of elements in a window, R · S."""
+        return math.prod(self.kernel)
+
+    def extent(self, size: Iterable[int]) -> Sizes:
+        """The size of the padded image."""
+        return tuple(n + before + after for n, (before, after) in zip(size, self.padding, strict=True))
+
+    def outputs(self, size: Iterable[int]) -> Sizes:
+        """The number of windows, P and Q, on an image of H × W pixels."""
+        return tuple(
+            (extent - dilation * (kernel - 1) - 1) // stride + 1
+            for extent, kernel, stride, dilation in zip(
+                self.extent(size), self.kernel, self.stride, self.dilation, strict=True
+            )
+        )
+
+    def slices(self, outputs: Sequence[int]) -> list[tuple[slice, ...]]:
+        """For each place in the kernel, the index of what is seen through it from all outputs of padded images."""
+        each = [
+            [slice(k * d, k * d + (n - 1) * s + 1, s) for k in range(kernel)]
+            for kernel, s, d, n in zip(self.kernel, self.stride, self.dilation, outputs, strict=True)
+        ]
+        return [(WHOLE, WHOLE, *place) for place in product(*each)]
+
+    def inside(self, size: Iterable[int]) -> tuple[slice, ...]:
+        """The index of the images themselves within padded images."""
+        return (WHOLE, WHOLE, *(slice(a, a + n) for n, (a, _) in zip(size, self.padding, strict=True)))
+
+
+def sizes(op: str, name: str, value: int | Sequence[int], dims: int, least: int) -> Sizes:
+    """An option of windows as one integer for each dimension.
+
+    Raises:
+        TypeError: if it holds something else than integers.
+        RuntimeError: if their number is neither 1 nor ``dims``, or one is too small.
+    """
+    given = (value,) if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else None
+    if given is None or not all(isinstance(n, int) for n in given):
+        raise TypeError(f"{op}: expected {name} to be an integer or a tuple of {dims}, got {value!r}")
+    full = given * dims if len(given) == 1 else given
+    if len(full) != dims or min(full) < least:
+        wanted = f"of at least {least}" if least else "not below 0"
+        raise RuntimeError(f"{op}: expected {name} to be one integer or {dims}, {wanted}, got {value}")
+    return full
+
+
+def in_layout_of(x: Tensor, y: Tensor) -> Tensor:
+    """``y`` in the memory format of the images ``x``, channels last where theirs are, as PyTorch returns it."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    if x.dim() not in formats or x.shape[1] == 1 or x.is_contiguous():
+        return y
+    # A copy in another order of dimensions, since vmap knows no copy into a memory format.
+    return y.movedim(1, -1).contiguous().movedim(-1, 1) if x.is_contiguous(memory_format=formats[x.dim()]) else y
+
+
+def columns(x: Tensor, geometry: Geometry) -> Tensor:
+    """The windows of images ``(B, C, H, W)`` as ``(B, C, R·S, P, Q)``, in operations that can be differentiated."""
+    wide = padded(x, geometry, 0.0)
+    return torch.stack([wide[place] for place in geometry.slices(geometry.outputs(x.shape[2:]))], dim=2)
+
+
+def image(grads: Tensor, size: Sequence[int], geometry: Geometry) -> Tensor:
+    """The adjoint of `columns`: adds ``(B, C, R·S, P, Q)`` up into images of H × W pixels."""
+    extent = geometry.extent(size)
+    batch, channels, _, *outputs = grads.shape
+    blanks = [grads.new_zeros((batch, channels, *outputs[:i], *extent[i:])) for i in range(len(extent))]
+    total = blanks[0]
+    for i, place in enumerate(geometry.slices(outputs)):
+        spread = grads[:, :, i]
+        for dim in reversed(range(2, total.dim())):
+            at = place[dim]
+            spread = blanks[dim - 2].slice_scatter(spread, dim, at.start, at.stop, at.step)
+        total = total + spread
+    return total if extent == tuple(size) else total[geometry.inside(size)]
+
+
+def padded(x: Tensor, geometry: Geometry, fill: float) -> Tensor:
+    """Images ``(B, C, H, W)`` within a margin of one value, in operations that can be differentiated."""
+    for dim, ((before, after), n) in enumerate(zip(geometry.padding, x.shape[2:], strict=True), 2):
+        if before or after:
+            wide = x.new_full((*x.shape[:dim], n + before + after, *x.shape[dim + 1 :]), fill)
+            x = wide.slice_scatter(x, dim, before, before + n)
+    return x
+
+
+def write_padded(x: Tensor, geometry: Geometry, buffer: Tensor) -> Tensor:
+    """Images in the middle of a buffer whose margin is zero; the images themselves where no padding is asked for."""
+    if buffer.shape[2:] == x.shape[2:]:
+        return x
+    wide = buffer[: x.shape[0]]
+    wide[geometry.inside(x.shape[2:])] = x
+    return wide
+
+
+def read_columns(wide: Tensor, geometry: Geometry, outputs: Sequence[int], buffer: Tensor) -> Tensor:
+    """Writes the windows of padded images into a buffer of shape ``(B, C, R, S, P, Q)``, and returns it."""
+    batch, channels, *steps = wide.stride()
+    within = [step * dilation for step, dilation in zip(steps, geometry.dilation, strict=True)]
+    between = [step * stride for step, stride in zip(steps, geometry.stride, strict=True)]
+    view = wide.as_strided((*wide.shape[:2], *geometry.kernel, *outputs), (batch, channels, *within, *between))
+    return buffer[: wide.shape[0]].copy_(view)

@@ -1,0 +1,121 @@
+"""Every op of the catalog against PyTorch's, from its one record."""
+
+from __future__ import annotations
+
+import copy
+import io
+import warnings
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+
+from reference.catalog import RECORDS, Make
+from reference.check import check, check_errors
+from scratchnet import functional, nn
+from scratchnet.testing.subject import Call, Subject
+
+every_op = pytest.mark.parametrize("record", list(RECORDS.values()), ids=list(RECORDS))
+# Samples whose only purpose is the warning they raise still have to be compared.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+@pytest.mark.parametrize(
+    ("record", "dtype"),
+    [
+        pytest.param(record, dtype, id=f"{record.name}-{str(dtype).removeprefix('torch.')}")
+        for record in RECORDS.values()
+        for dtype in record.dtypes
+    ],
+)
+def test_agrees_with_the_built_in(record, dtype):
+    result = check(record, dtype)
+    assert result.ok, "\n\n".join(str(c) for c in result.comparisons if not c.ok)
+
+
+@every_op
+def test_what_the_record_says_the_built_in_lacks_is_what_was_found(record):
+    rows = [r for c in check(record, torch.float64).comparisons for r in c.rows]
+    lacking = {r.quantity for r in rows if r.verdict == "not compared"}
+    assert lacking == set(record.builtin_lacks)
+
+
+@every_op
+def test_derivatives_agree_with_finite_differences(record):
+    checked = 0
+    for sample in record.samples(Make(torch.float64)):
+        call = Call(sample.inputs, sample.options)
+        leaves = call.leaves()
+        if not sample.smooth or not leaves or any(x.numel() == 0 for x in leaves):
+            continue
+        # Finite differences step over expanded memory, so each input gets memory of its own.
+        leaves = [x.detach().contiguous().clone().requires_grad_() for x in leaves]
+
+        def function(*leaves: Tensor, call: Call = call) -> tuple[Tensor, ...]:
+            outputs = Subject(record.custom).run(call.with_leaves(leaves))
+            return tuple(y for y in outputs if y.is_floating_point())
+
+        assert gradcheck(function, leaves, check_forward_ad=True, check_batched_grad=True)
+        if checked < 3:
+            assert gradgradcheck(function, leaves, check_fwd_over_rev=True)
+        checked += 1
+    assert checked
+
+
+@every_op
+def test_bad_input_fails_as_the_built_in_does(record):
+    assert check_errors(record) == []
+
+
+MODULES = [
+    pytest.param(custom, builtin, id=f"{record.name}-{i}")
+    for record in RECORDS.values()
+    for i, (custom, builtin) in enumerate(record.modules)
+]
+
+
+@pytest.mark.parametrize(("custom", "builtin"), MODULES)
+def test_modules_are_drop_in(custom, builtin):
+    torch.manual_seed(0)
+    ours = custom()
+    torch.manual_seed(0)
+    theirs = builtin()
+    assert repr(ours) == repr(theirs)
+    state, expected = ours.state_dict(), theirs.state_dict()
+    assert list(state) == list(expected)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(state[name], tensor, rtol=0, atol=0, msg=f"initial {name} differs")
+    ours.load_state_dict(expected)
+    theirs.load_state_dict(state)
+    again = torch.load(_saved(ours), weights_only=False)
+    assert repr(copy.deepcopy(ours)) == repr(again) == repr(theirs)
+
+
+def _saved(module: torch.nn.Module) -> io.BytesIO:
+    buffer = io.BytesIO()
+    torch.save(module, buffer)
+    buffer.seek(0)
+    return buffer
+
+
+def test_every_public_op_has_a_record():
+    assert set(functional.__all__) == set(RECORDS)
+
+
+def test_every_module_of_ours_has_a_record():
+    recorded = {custom().__class__.__name__ for r in RECORDS.values() for custom, _ in r.modules}
+    without_twin = {"LearnedELU", "Maxout"}  # PyTorch has no module to pair these with
+    ours = {n for n in nn.__all__ if getattr(getattr(nn, n), "__module__", "").startswith("scratchnet.")}
+    assert ours == recorded | without_twin
+
+
+def test_samples_are_the_same_each_time():
+    with warnings.catch_warnings():
+        for record in RECORDS.values():
+            first, second = (list(record.samples(Make(torch.float64))) for _ in range(2))
+            assert [str(s) for s in first] == [str(s) for s in second]
+            for a, b in zip(first, second, strict=True):
+                for x, y in zip(a.inputs, b.inputs, strict=True):
+                    if isinstance(x, Tensor):
+                        assert torch.equal(x, y) or x.isnan().any()
