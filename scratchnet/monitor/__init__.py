@@ -1,0 +1,63 @@
+"""Watches any `torch.nn.Module` train, and writes what it sees to TensorBoard.
+
+A loss curve says that a network does not learn; these curves say where and why::
+
+    with Monitor(model, optimizer, "runs/first", every=50) as monitor:
+        for x, target in batches:
+            optimizer.zero_grad()
+            loss = criterion(model(x), target)
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss=loss)
+        monitor.evaluate(loss=test_loss, accuracy=test_accuracy, confusion=counts)
+        monitor.hparams({"lr": 0.1}, {"accuracy": test_accuracy})
+
+The first step and then each ``every``-th one is watched; the scalars passed to `Monitor.step` are kept for
+all steps. In between no hook is attached, so the network runs as if the monitor were not there, and a watched
+step computes the same bits as any other. TensorBoard's Time Series page opens the first two groups of tags in
+alphabetical order, which is why no other group sorts before ``loss``.
+
+=====================================  ========================================  ===========================
+tag                                    meaning                                   healthy
+=====================================  ========================================  ===========================
+``accuracy/train``, ``accuracy/test``  share of correct answers                  rising, the two together
+``loss/train``, ``loss/test``          the loss; log(classes) before training    falling, the two together
+``metrics/NAME/train``, ``…/test``     whatever else is passed by name
+``nonfinite/weights/PARAMETER``,       share of NaN and infinite values;         absent
+``nonfinite/weights_gradient/…``       written only where there are some
+``optimizer/learning_rate``            the rate used; ``…/group_0`` and on for   as scheduled
+                                       several parameter groups
+``optimizer/gradient_norm``            Euclidean norm of the whole gradient, as  steady, without jumps to
+                                       the optimizer sees it (after clipping)    ten times as much
+``outputs_mean/MODULE``                mean of the outputs over the batch        near 0, not drifting
+``outputs_std/MODULE``                 their standard deviation                  near 1, alike at all depths
+``per_layer_gradient_norm/LAYER``      the norm for the parameters that the      within a factor of 100
+                                       layer itself holds                        between layers
+``per_layer_update_ratio_log10/…``     log10(‖Δw‖ / ‖w‖) of these parameters;    about -3; slow below -4,
+                                       Δw is what the step really changed        rash above -2
+``pictures/confusion/…``               test counts by true and predicted class   a blue diagonal
+``pictures/filters/LAYER``             weights of the first convolution          smooth shapes, not noise
+``units_dead/MODULE``                  share of units not above zero for any     below 0.1; a dead ReLU has
+                                       sample of the batch (ReLU and its kin)    no gradient
+``units_saturated/MODULE``             share of outputs on the flat ends: tanh   below 0.1; flat ends pass
+                                       beyond ±0.97, sigmoid beyond 0.03 and     little gradient
+                                       0.97, ELU within 3 % of its floor
+``weights/PARAMETER``                  histogram of the weights                  spread, no lone peak
+``weights_gradient/PARAMETER``         histogram of their gradients              around 0, not only 0
+=====================================  ========================================  ===========================
+
+A unit is a feature (the last dimension), or a channel (dimension 1) in outputs of four and more dimensions,
+and also of three where the network holds a ``Conv1d``. Activations are known by the names of their classes,
+so `scratchnet.nn.ReLU` and `torch.nn.ReLU` are the same to it; those called as plain functions pass unseen.
+
+References:
+    "CS231n: Neural Networks Part 3: Learning and Evaluation", Stanford, for the ratio of updates to weights.
+    X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS
+    2010, for saturation and the spread of activations by depth.
+"""
+
+from __future__ import annotations
+
+from scratchnet.monitor.monitor import Monitor
+
+__all__ = ["Monitor"]
