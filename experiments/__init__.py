@@ -1,0 +1,1 @@
+"""Experiments on scratchnet, one a chapter: ``python -m experiments`` lists them."""

@@ -1,0 +1,106 @@
+"""From the words of the command line to the settings of a chapter, and back from the settings of an old run."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from experiments.errors import ExperimentError, UsageError
+from experiments.run import Run
+from experiments.settings import NOT_OF_THE_RUN, Settings
+
+__all__ = ["parse", "resume"]
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def parse(kind: type[SettingsT], words: Sequence[str], prog: str, default: SettingsT | None = None) -> SettingsT:
+    """Reads flags into settings; what has no flag is as in ``default``.
+
+    Raises:
+        UsageError: a flag is unknown, or its value cannot be read.
+        SystemExit: after printing the help that was asked for.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            settings, unknown = tyro.cli(
+                kind,
+                args=words,
+                prog=prog,
+                default=tyro.MISSING_NONPROP if default is None else default,
+                return_unknown_args=True,
+            )
+    except SystemExit as stop:
+        if stop.code:
+            raise UsageError(f"{_one_line(complaint.getvalue())}; {prog} --help lists the flags") from None
+        raise
+    if unknown:
+        flags = [_flag(field.name) for field in dataclasses.fields(kind)]
+        near = difflib.get_close_matches(unknown[0].partition("=")[0], flags, n=1)
+        remedy = f"did you mean {near[0]}?" if near else f"{prog} --help lists the flags"
+        raise UsageError(f"expected a flag of this chapter, got {unknown[0]}; {remedy}")
+    return settings
+
+
+def resume(settings: SettingsT, words: Sequence[str], prog: str) -> tuple[Run, SettingsT]:
+    """Opens the run that ``settings.resume`` names, and reads what it was asked for.
+
+    Raises:
+        UsageError: the folder is none of a run of this chapter, or a flag contradicts its settings.
+        ExperimentError: its ``config.json`` is damaged.
+    """
+    assert settings.resume is not None
+    run = Run.reopen(settings.resume)
+    if not prog.endswith(f" {run.chapter}"):
+        raise UsageError(f"'{run.folder}' is a run of another chapter; continue with: {run.resume_command()}")
+    kind = type(settings)
+    names = [field.name for field in dataclasses.fields(kind) if field.name not in NOT_OF_THE_RUN]
+    try:
+        present = {name: run.config[name] for name in names if run.config[name] is not None}
+        stored = parse(kind, [f"{_flag(name)}={value}" for name, value in present.items()], prog)
+        stored.check()
+    except (KeyError, UsageError) as error:
+        raise ExperimentError(
+            f"'{run.folder / 'config.json'}' is damaged ({error}); start a new run without --resume"
+        ) from error
+    asked = parse(kind, words, prog, default=stored)
+    for name in names:
+        was, now = getattr(stored, name), getattr(asked, name)
+        if now != was and not _same_path(now, was):
+            raise UsageError(
+                f"{_flag(name)}: expected {was}, as the run began, got {now}; leave it out, or start a new run "
+                "without --resume"
+            )
+    return run, dataclasses.replace(stored, resume=settings.resume)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _same_path(a: Any, b: Any) -> bool:
+    return isinstance(a, str) and isinstance(b, str) and Path(a).expanduser().resolve() == Path(b).resolve()
+
+
+def _one_line(box: str) -> str:
+    """What tyro says in a frame of several lines: its first paragraph."""
+    said: list[str] = []
+    for line in box.splitlines()[1:]:
+        text = line.strip("│ ")
+        if not text or text[0] in "─╰":
+            break
+        said.append(text)
+    sentence = " ".join(said).rstrip(" .")
+    sentence = re.sub(
+        r"no type matching \{None\}\|(\S+) could be .* from \[(.*)\]", r"expected \1, got \2", sentence
+    )
+    return sentence.removeprefix("Error parsing ")

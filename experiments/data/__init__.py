@@ -1,0 +1,1 @@
+"""The data the experiments learn from."""

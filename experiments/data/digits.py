@@ -1,0 +1,192 @@
+"""The handwritten digits of MNIST: from a folder, from the network, or from the sample in this repository."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import os
+import socket
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from experiments.data.sample import read_sample
+from experiments.errors import ExperimentError, UsageError
+
+__all__ = ["DOWNLOADS", "SAMPLE", "Digits", "load_digits", "normalize"]
+
+SAMPLE = "sample"  # as a folder: the bundled sample
+DOWNLOADS = Path("data")
+LAYOUT = "MNIST/raw/train-images-idx3-ubyte"
+MEAN, STD = 0.1307, 0.3081  # of the pixels of the training set, on the scale from 0 to 1
+CONNECT_SECONDS, STALL_SECONDS = 2.0, 15.0
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images of digits as they are stored, and where they came from.
+
+    Attributes:
+        train_images: uint8, shape (N, 28, 28).
+        train_labels: int64, shape (N,), values 0 to 9.
+        test_images: uint8, shape (M, 28, 28).
+        test_labels: int64, shape (M,), values 0 to 9.
+        source: What `load_digits` needs to find the same digits again: a folder, or ``"sample"``.
+    """
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    source: str
+
+    def __post_init__(self) -> None:
+        for name, count in (("train", len(self.train_labels)), ("test", len(self.test_labels))):
+            images, labels = getattr(self, f"{name}_images"), getattr(self, f"{name}_labels")
+            if images.dtype != torch.uint8 or images.shape != (count, 28, 28) or not count:
+                raise ValueError(
+                    f"expected {count} {name} images of 28x28 bytes, got {images.dtype} {tuple(images.shape)}"
+                )
+            if labels.dtype != torch.int64 or int(labels.min()) < 0 or int(labels.max()) > 9:
+                raise ValueError(f"expected {name} labels from 0 to 9, got {labels.min()} to {labels.max()}")
+
+    def __str__(self) -> str:
+        place = "bundled sample" if self.source == SAMPLE else self.source
+        return f"{place} ({len(self.train_labels)} training and {len(self.test_labels)} test digits)"
+
+
+def normalize(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Bytes of shape (B, 28, 28) as network input of shape (B, 1, 28, 28): mean 0, deviation 1 over MNIST."""
+    return images.unsqueeze(1).to(dtype).div_(255).sub_(MEAN).div_(STD)
+
+
+def load_digits(source: str | None) -> tuple[Digits, str | None]:
+    """The digits, and a line on why they are not the full set where nobody chose that.
+
+    Args:
+        source: A folder in torchvision's layout, ``"sample"``, or ``None`` for `DOWNLOADS`, which is filled from
+            the network if need be, and failing that for the sample.
+
+    Raises:
+        UsageError: ``source`` is no folder, or has no MNIST in it.
+        ExperimentError: its files are broken.
+    """
+    if source == SAMPLE:
+        return _sample(), None
+    if source is not None:
+        return _chosen(source), None
+    with contextlib.suppress(*_BROKEN):
+        return _read(DOWNLOADS), None
+    try:
+        _download(DOWNLOADS)
+        return _read(DOWNLOADS), None
+    except _BROKEN as error:
+        digits = _sample()
+        return digits, (
+            f"no usable MNIST in {DOWNLOADS}/ and no download ({_reason(error)}): learning from the {digits}; "
+            "--data DIR names a copy of the full set"
+        )
+
+
+# What torchvision's reader raises for a missing or damaged file depends on where the damage is.
+_BROKEN = (RuntimeError, ValueError, AssertionError, LookupError, OSError, http.client.HTTPException)
+
+
+def _sample() -> Digits:
+    tensors = {name: tensor.long() if "labels" in name else tensor for name, tensor in read_sample().items()}
+    return Digits(**tensors, source=SAMPLE)
+
+
+def _chosen(source: str) -> Digits:
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        raise UsageError(
+            f"--data: expected a folder that holds {LAYOUT}, got {source!r}, which is none; "
+            "leave --data out to download MNIST, or say --data sample"
+        )
+    if not (folder / LAYOUT).is_file():
+        raise UsageError(
+            f"--data: expected a folder that holds {LAYOUT}, got {source!r}, which does not; "
+            "name the folder above MNIST/, or leave --data out to download it"
+        )
+    try:
+        return _read(folder)
+    except _BROKEN as error:
+        raise ExperimentError(
+            f"--data: the MNIST in {source!r} is incomplete or damaged ({_reason(error)}); "
+            "fetch its files again, or leave --data out to download them"
+        ) from error
+
+
+def _read(folder: Path) -> Digits:
+    from experiments.data.vision import datasets
+
+    train, test = (datasets.MNIST(folder, train=train) for train in (True, False))
+    return Digits(train.data, train.targets, test.data, test.targets, source=str(folder.resolve()))
+
+
+def _download(folder: Path) -> None:
+    """Fetches MNIST through torchvision, and puts each file in place only when all of them are whole."""
+    from experiments.data.vision import datasets
+
+    _probe(datasets.MNIST.mirrors)
+    folder.mkdir(parents=True, exist_ok=True)
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALL_SECONDS)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as unfinished:
+            print(f"downloading MNIST (11 MB) into {folder}/", flush=True)
+            with contextlib.redirect_stderr(io.StringIO()):  # torchvision draws a progress bar for each file
+                fetched = datasets.MNIST(unfinished, download=True)
+            raw = folder / "MNIST" / "raw"
+            raw.mkdir(parents=True, exist_ok=True)
+            for file in Path(fetched.raw_folder).iterdir():
+                os.replace(file, raw / file.name)
+    finally:
+        socket.setdefaulttimeout(patience)
+
+
+def _probe(mirrors: list[str]) -> None:
+    """Raises OSError unless some mirror answers soon.
+
+    It asks in a thread because no timeout of Python's covers the look-up of a name, which can take minutes where
+    there is no network.
+    """
+    answers: list[Any] = []
+
+    def ask(url: str) -> None:
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            urllib.request.urlopen(request, timeout=CONNECT_SECONDS).close()
+        except urllib.error.HTTPError as error:  # an answer: the mirrors do not list their folder
+            error.close()
+        except (OSError, http.client.HTTPException) as error:
+            answers.append(error)
+            return
+        answers.append(None)
+
+    threads = [threading.Thread(target=ask, args=(mirror,), daemon=True) for mirror in mirrors]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + CONNECT_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+        if None in answers:
+            return
+    raise answers[0] if answers else TimeoutError(f"no answer within {CONNECT_SECONDS:.0f} seconds")
+
+
+def _reason(error: BaseException) -> str:
+    """The last line of an error, or its kind where it has none."""
+    cause = getattr(error, "reason", error)
+    lines = str(cause).strip().splitlines()
+    return lines[-1].strip() if lines else type(cause).__name__

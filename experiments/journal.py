@@ -1,0 +1,121 @@
+"""What a training run writes as it goes: ``metrics.jsonl``, TensorBoard's records, and a progress bar.
+
+A run that is continued writes on where its checkpoint stands; what came after that is cut off, or marked as void
+in TensorBoard's files, so that no step is there twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+from experiments.errors import ExperimentError
+from experiments.learner import Evaluation, Learner
+from experiments.progress import TrainingProgress
+from experiments.run import Run
+from scratchnet.monitor import Monitor
+
+__all__ = ["Journal"]
+
+
+class Journal:
+    """The records of a run; a context manager.
+
+    Args:
+        run: In whose folder to write.
+        learners: Whose training this is. Of two, each has a folder for TensorBoard, and their drift a third.
+        every: Steps between those that the monitor watches.
+        step: Training steps done before.
+        steps: Training steps to do in all.
+        length: Length of ``metrics.jsonl`` after those done before.
+
+    Raises:
+        ExperimentError: ``metrics.jsonl`` is shorter than that.
+    """
+
+    def __init__(
+        self, run: Run, learners: Sequence[Learner], *, every: int, step: int, steps: int, length: int
+    ) -> None:
+        self.steps = steps
+        path = run.folder / "metrics.jsonl"
+        present = path.stat().st_size if path.exists() else 0
+        if present < length:
+            raise ExperimentError(
+                f"'{path}' is damaged: expected at least {length} bytes, its length at the last checkpoint, "
+                f"got {present}; start a new run without --resume"
+            )
+        with ExitStack() as stack:
+            self.metrics = stack.enter_context(path.open("ab"))
+            self.metrics.truncate(length)
+            self.monitors: dict[str, Monitor] = {}
+            for learner in learners:
+                folder = run.folder / learner.name if len(learners) > 1 else run.folder
+                monitor = Monitor(learner.model, learner.optimizer, folder, every=every, start_step=step)
+                self.monitors[learner.name] = stack.enter_context(monitor)
+            self.twin: SummaryWriter | None = None
+            if len(learners) > 1:
+                self.twin = SummaryWriter(run.folder, purge_step=step + 1 if step else None)
+                stack.callback(self.twin.close)
+            self.progress = stack.enter_context(TrainingProgress(step, steps))
+            self._close = stack.pop_all()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close.__exit__(kind, error, trace)
+
+    def trained(self, step: int, epoch: int, lr: float, figures: Mapping[str, tuple[float, float]]) -> None:
+        """Takes down a training step: loss and accuracy on its batch, by name of network."""
+        for name, (loss, accuracy) in figures.items():
+            row = {"step": step, "epoch": epoch, "split": "train", "backend": name}
+            self._write({**row, "loss": loss, "accuracy": accuracy, "lr": lr})
+            self.monitors[name].step(loss=loss, accuracy=accuracy)
+        loss, accuracy = next(iter(figures.values()))
+        self.progress.show(step, f"epoch {epoch}  loss {loss:.4f}  accuracy {accuracy:.3f}")
+
+    def drifted(self, step: int, difference: Mapping[str, Any]) -> None:
+        """Takes down by how much two networks differ: ``loss``, and by name ``gradients`` and ``weights``."""
+        assert self.twin is not None
+        self._write({"step": step, "split": "twin", **difference})
+        self.twin.add_scalar("twin/loss_difference", difference["loss"], step)
+        for kind in ("gradient", "weight"):
+            for name, value in difference.get(f"{kind}s", {}).items():
+                self.twin.add_scalar(f"twin_{kind}_difference/{name}", value, step)
+
+    def evaluated(self, step: int, epoch: int, results: Mapping[str, Evaluation]) -> None:
+        """Takes down an evaluation, by name of network."""
+        for name, result in results.items():
+            row = {"step": step, "epoch": epoch, "split": "test", "backend": name}
+            self._write({**row, "loss": result.loss, "accuracy": result.accuracy})
+            self.monitors[name].evaluate(
+                step, loss=result.loss, accuracy=result.accuracy, confusion=result.confusion
+            )
+            self.progress.say(
+                f"epoch {epoch}  step {step}/{self.steps}  {name:>7}  test loss {result.loss:.4f}  "
+                f"test accuracy {result.accuracy:.2%}"
+            )
+
+    def finished(self, config: Mapping[str, Any], results: Mapping[str, Mapping[str, float]]) -> None:
+        """Enters the run into TensorBoard's table of hyperparameters."""
+        for name, monitor in self.monitors.items():
+            monitor.hparams({**config, "backend": name}, results[name])
+
+    def flush(self) -> int:
+        """Puts all records on the disk; the length of ``metrics.jsonl``."""
+        for monitor in self.monitors.values():
+            monitor.evaluate()  # without figures it only writes out what is pending
+        if self.twin is not None:
+            self.twin.flush()
+        self.metrics.flush()
+        return self.metrics.tell()
+
+    def _write(self, row: Mapping[str, Any]) -> None:
+        self.metrics.write(json.dumps(row).encode() + b"\n")

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pytest
+from experiment_runs import write_mnist
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A folder as torchvision makes it, with 96 training and 40 test digits."""
+    root = tmp_path_factory.mktemp("tiny")
+    write_mnist(root, train=96, test=40)
+    return root
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

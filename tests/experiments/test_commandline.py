@@ -1,0 +1,155 @@
+"""What cannot be done is said in one line, with the exit status."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from experiment_runs import ROOT, mnist
+
+from experiments.__main__ import main
+from experiments.chapters import CHAPTERS
+
+MISUSE = {
+    "nope": "expected a chapter (mnist), got 'nope'",
+    "mnits": "did you mean mnist?",
+    "mnist --foo 3": "got --foo",
+    "mnist --epoch 3": "did you mean --epochs?",
+    "mnist 3": "got 3",
+    "mnist --epochs": "Missing value for argument '--epochs'",
+    "mnist --epochs x": "--epochs: expected INT, got 'x'",
+    "mnist --lr fast": "could not convert string to float: 'fast'",
+    "mnist --model rnn": "'rnn'",
+    "mnist --backend jax": "Expected one of ('scratch', 'builtin', 'twin')",
+    "mnist --dtype float16": "'float16'",
+    "mnist --epochs -1": "--epochs: expected a whole number from 1 up, got -1",
+    "mnist --batch-size 0": "--batch-size: expected a whole number from 1 up, got 0",
+    "mnist --max-steps 0": "--max-steps: expected a whole number from 1 up, got 0",
+    "mnist --every 0": "--every: expected a whole number from 1 up, got 0",
+    "mnist --save-every 0": "--save-every: expected a whole number from 1 up, got 0",
+    "mnist --lr -1": "--lr: expected a number above 0, such as 0.05, got -1.0",
+    "mnist --lr nan": "got nan",
+    "mnist --momentum 1": "--momentum: expected a number from 0 up to, but not including, 1, got 1.0",
+    "mnist --seed -1": "--seed: expected a whole number",
+    "mnist --device toaster": "--device: expected cpu, cuda or cuda:N, got toaster",
+    "mnist --device cuda:99": "--device: expected one that is here (cpu",
+    "mnist --data nowhere": "--data: expected a folder that holds MNIST/raw/train-images-idx3-ubyte, got 'nowhere'",
+    "mnist --data .": "name the folder above MNIST/",
+    "mnist --resume nowhere": "--resume: expected the folder of a run, got 'nowhere', which does not exist",
+    "mnist --resume .": "which has no config.json",
+}
+
+
+@pytest.mark.parametrize("words", MISUSE, ids=str)
+def test_misuse_is_one_line_and_status_2(words, here, capsys):
+    assert main(words.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert MISUSE[words] in err
+    assert list(here.iterdir()) == []
+
+
+def test_lists_the_chapters_without_loading_torch():
+    script = "import sys; from experiments.__main__ import main; print(main([]), 'torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=ROOT, capture_output=True, text=True)
+    *listing, last = run.stdout.splitlines()
+    assert last == "0 False"
+    for name, line in CHAPTERS.items():
+        assert f"  {name:8} {line}" in listing
+
+
+def test_help_names_every_flag_and_there_are_not_many(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        mnist("--help")
+    flags = [word for word in capsys.readouterr().out.split() if word.startswith("--")]
+    assert {"--model", "--backend", "--data", "--resume"} <= set(flags)
+    assert len(set(flags)) <= 21  # 20 and --help
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    assert mnist("--model", "mlp", "--data", tiny, "--epochs", 1, "--runs", runs) == 0
+    (run,) = runs.iterdir()
+    return run
+
+
+@pytest.fixture
+def stopped(finished, tmp_path):
+    """A run without its summary, as if it had been stopped after its last checkpoint."""
+    return shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("summary.json"))
+
+
+def test_a_finished_run_has_nothing_left_to_do(finished, capsys):
+    before = (finished / "metrics.jsonl").read_bytes()
+    assert mnist("--resume", finished) == 0
+    assert capsys.readouterr().out == f"'{finished}' is finished; there is nothing left to do\n"
+    assert (finished / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--lr", "0.3"], "--lr: expected 0.05, as the run began, got 0.3"),
+        (["--model", "cnn"], "--model: expected mlp, as the run began, got cnn"),
+        (["--max-steps", "3"], "--max-steps: expected None, as the run began, got 3"),
+        (["--data", "sample"], "--data: expected"),
+    ],
+)
+def test_resume_refuses_other_settings(words, message, stopped, capsys):
+    assert mnist("--resume", stopped, *words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_resume_takes_the_same_settings(stopped, tiny, capsys):
+    assert mnist("--resume", stopped, "--lr", "0.050", "--data", tiny / "." / "MNIST" / "..", "--epochs", 1) == 0
+    assert "run folder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "status", "message"),
+    [
+        ("config.json", None, 2, "which has no config.json"),
+        ("config.json", b"{", 1, "is damaged (JSONDecodeError"),
+        ("config.json", b"[]", 1, "is damaged"),
+        ("config.json", json.dumps({"chapter": "mnist", "lr": 1}).encode(), 1, "is damaged ('epochs')"),
+        ("checkpoint.pt", None, 1, "has no checkpoint"),
+        ("checkpoint.pt", b"", 1, "is damaged"),
+        ("checkpoint.pt", b"half", 1, "is damaged"),
+        ("metrics.jsonl", None, 1, "is damaged: expected at least"),
+    ],
+)
+def test_a_damaged_run_is_one_line(file, damage, status, message, stopped, capsys):
+    path = stopped / file
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:5000] if damage == b"half" else damage)
+    assert mnist("--resume", stopped) == status
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (stopped / "summary.json").exists()
+
+
+def test_a_run_of_another_chapter_is_refused(stopped, capsys):
+    config = json.loads((stopped / "config.json").read_text())
+    (stopped / "config.json").write_text(json.dumps({**config, "chapter": "other"}))
+    assert mnist("--resume", stopped) == 2
+    assert f"python -m experiments other --resume {stopped}" in capsys.readouterr().err
+
+
+def test_a_runs_folder_that_cannot_be_written(here, capsys):
+    (here / "taken").write_text("")
+    assert mnist("--data", "sample", "--runs", "taken") == 1
+    assert "error: cannot write to 'taken': File exists; --runs DIR names another place" in capsys.readouterr().err
+
+
+def test_a_diverging_loss_is_one_line(tiny, here, capsys):
+    assert mnist("--model", "mlp", "--data", tiny, "--lr", 1e6, "--epochs", 5) == 1
+    assert "the loss of the custom network became nan at step" in capsys.readouterr().err
