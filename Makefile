@@ -1,0 +1,30 @@
+PYTHON ?= python3
+VENV ?= .venv
+INSTALLED = $(VENV)/.installed
+
+.PHONY: train test slow reference lint clean
+
+train: $(INSTALLED)
+	$(VENV)/bin/python -m experiments mnist
+
+test: $(INSTALLED)
+	$(VENV)/bin/python -m pytest
+
+slow: $(INSTALLED)
+	$(VENV)/bin/python -m pytest -m slow
+
+reference: $(INSTALLED)
+	$(VENV)/bin/python -m reference
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@

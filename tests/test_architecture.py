@@ -1,0 +1,66 @@
+"""Imports run downward only."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOORS = {
+    "scratchnet.arguments": 0,
+    "scratchnet.function": 1,
+    "scratchnet.windows": 1,
+    "scratchnet.optim": 1,
+    "scratchnet.testing": 1,
+    "scratchnet.monitor": 1,
+    "scratchnet.activations": 2,
+    "scratchnet.losses": 2,
+    "scratchnet.convolution": 2,
+    "scratchnet.layers": 2,
+    "scratchnet.functional": 3,
+    "scratchnet.nn": 4,
+    "scratchnet": 5,
+    "reference": 5,
+    "experiments": 5,
+}
+FILES = [p for package in ("scratchnet", "reference", "experiments") for p in (ROOT / package).rglob("*.py")]
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    depth = 2 if parts[0] == "scratchnet" else 1
+    return ".".join(parts[:depth])
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            base = node.module
+            found |= {f"{base}.{alias.name}" if base == "scratchnet" else base for alias in node.names}
+    return {name for name in found if name.split(".")[0] in ("scratchnet", "reference", "experiments")}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_run_downward(path):
+    here = room(module_name(path))
+    for name in imports(path):
+        there = room(name)
+        assert there == here or FLOORS[there] < FLOORS[here], f"{here} imports {there}"
+
+
+def test_importing_scratchnet_brings_torch_alone():
+    heavy = ["torchvision", "tensorboard", "matplotlib", "rich", "tyro", "reference", "experiments"]
+    script = f"import sys, scratchnet, scratchnet.monitor; print([m for m in {heavy} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert run.stdout.strip() == "[]"
