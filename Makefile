@@ -8,10 +8,10 @@ train: $(INSTALLED)
 	$(VENV)/bin/python -m experiments mnist
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadgroup
 
 slow: $(INSTALLED)
-	$(VENV)/bin/python -m pytest -m slow
+	$(VENV)/bin/python -m pytest -m slow --numprocesses auto --dist loadgroup
 
 reference: $(INSTALLED)
 	$(VENV)/bin/python -m reference

@@ -16,7 +16,11 @@ from reference.check import check, check_errors
 from scratchnet import functional, nn
 from scratchnet.testing.subject import Call, Subject
 
-every_op = pytest.mark.parametrize("record", list(RECORDS.values()), ids=list(RECORDS))
+# One process checks all of an op, so that what `check` remembers is there for the next test.
+GROUPS = {name: pytest.mark.xdist_group(name) for name in RECORDS}
+every_op = pytest.mark.parametrize(
+    "record", [pytest.param(record, id=name, marks=GROUPS[name]) for name, record in RECORDS.items()]
+)
 # Samples whose only purpose is the warning they raise still have to be compared.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -24,8 +28,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     ("record", "dtype"),
     [
-        pytest.param(record, dtype, id=f"{record.name}-{str(dtype).removeprefix('torch.')}")
-        for record in RECORDS.values()
+        pytest.param(record, dtype, id=f"{name}-{str(dtype).removeprefix('torch.')}", marks=GROUPS[name])
+        for name, record in RECORDS.items()
         for dtype in record.dtypes
     ],
 )

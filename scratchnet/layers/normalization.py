@@ -207,6 +207,9 @@ def batch_norm(
             of the running statistics comes without the other.
         RuntimeError: if shapes or dtypes do not fit, evaluation lacks running statistics, or these require grad.
     """
+    if isinstance(input, Tensor) and input.shape == (0,):  # PyTorch takes it for a batch without channels
+        row = input.unsqueeze(0)
+        return batch_norm(row, running_mean, running_var, weight, bias, training, momentum, eps).squeeze(0)
     _check_numbers(input, training, momentum, eps)
     _check_tensors(input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     if running_mean is None or running_var is None:

@@ -49,7 +49,8 @@ def pooling_windows(
     """
     dims = x.dim() - 2
     kernel = sizes(op, "kernel_size", kernel_size, dims, least=1)
-    steps = kernel if stride is None or stride == [] else sizes(op, "stride", stride, dims, least=1)
+    unset = stride is None or (not isinstance(stride, int) and len(stride) == 0)
+    steps = kernel if unset or stride is None else sizes(op, "stride", stride, dims, least=1)
     margins = sizes(op, "padding", padding, dims, least=0)
     spread = sizes(op, "dilation", dilation, dims, least=1)
     edges = []
