@@ -13,7 +13,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from reference.catalog import RECORDS, Make
 from reference.check import check, check_errors
-from scratchnet import functional, nn
+from scratchnet import functional, nn, optim
 from scratchnet.testing.subject import Call, Subject
 
 # One process checks all of an op, so that what `check` remembers is there for the next test.
@@ -64,7 +64,7 @@ def test_derivatives_agree_with_finite_differences(record):
         if checked < 3:
             assert gradgradcheck(function, leaves, check_fwd_over_rev=True)
         checked += 1
-    assert checked
+    assert checked or not record.functions
 
 
 @every_op
@@ -104,7 +104,7 @@ def _saved(module: torch.nn.Module) -> io.BytesIO:
 
 
 def test_every_public_op_has_a_record():
-    assert set(functional.__all__) == set(RECORDS)
+    assert set(functional.__all__) | set(optim.__all__) == set(RECORDS)
 
 
 def test_every_module_of_ours_has_a_record():

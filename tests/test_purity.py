@@ -42,8 +42,10 @@ class Recorder(TorchDispatchMode):
         self.names = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func._schema.name.split("::")[1]
-        self.names.add(name if name in ("set_", "resize_") else name.removesuffix("_"))
+        namespace, name = func._schema.name.split("::")
+        if namespace != "profiler":  # the marks that optimizers set for whoever measures them
+            name = name.removeprefix("_foreach_")
+            self.names.add(name if name in ("set_", "resize_") else name.removesuffix("_"))
         return func(*args, **(kwargs or {}))
 
 

@@ -1,0 +1,69 @@
+"""The optimizer: a few steps on given gradients as a function of parameter and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from reference.catalog.record import BadInput, Make, Record, Sample
+from scratchnet.optim import SGD
+
+__all__ = ["RECORDS"]
+
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {},
+    {"momentum": 0.9},
+    {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1},
+    {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+    {"momentum": 0.5, "maximize": True},
+)
+
+
+def steps(optimizer: Callable[..., Optimizer]) -> Callable[..., Tensor]:
+    """The parameter after one step on each gradient."""
+
+    def after(start: Tensor, *gradients: Tensor, **options: Any) -> Tensor:
+        parameter = start.detach().clone().requires_grad_()
+        optimize = optimizer([parameter], **options)
+        for gradient in gradients:
+            parameter.grad = gradient.detach().clone()
+            optimize.step()
+        return parameter.detach()
+
+    return after
+
+
+def samples(make: Make) -> Iterator[Sample]:
+    """Three steps under every option, tensor by tensor and list by list."""
+    for options in OPTIONS:
+        for way in ({"foreach": False}, {"foreach": True}):
+            tensors = [make.normal(2, 3) for _ in range(4)]
+            yield Sample(tuple(tensors), {"lr": 0.1, **options, **way}, smooth=False)
+    yield Sample((make.normal(3, 2).detach().T.requires_grad_(), make.normal(2, 3)), {"lr": 0.1}, smooth=False)
+    yield Sample((make.normal(0, 3), make.normal(0, 3)), {"lr": 0.1}, smooth=False)
+
+
+def bad(says: str, **options: Any) -> BadInput:
+    """Options that must be refused."""
+    return BadInput(lambda: ((torch.zeros(2), torch.zeros(2)), options), ValueError, says)
+
+
+RECORDS = (
+    Record(
+        "SGD",
+        steps(SGD),
+        steps(torch.optim.SGD),
+        samples,
+        functions=(),
+        errors=[
+            bad("Invalid learning rate: -1.0", lr=-1.0),
+            bad("Invalid momentum value: -0.5", momentum=-0.5),
+            bad("Invalid weight_decay value: -0.1", weight_decay=-0.1),
+            bad("Nesterov momentum requires", nesterov=True),
+        ],
+    ),
+)
