@@ -52,9 +52,9 @@ def load(path: Path) -> dict[str, Any]:
 
 def damaged(path: Path, error: Exception) -> ExperimentError:
     """The error for a checkpoint that does not hold what it should."""
-    lines = str(error).strip().splitlines() or [""]
+    reason = str(error).strip().partition("\n")[0].partition(". ")[0]
     return ExperimentError(
-        f"'{path}' is damaged ({type(error).__name__}: {lines[0][:120]}); start a new run without --resume"
+        f"'{path}' is damaged ({type(error).__name__}: {reason}); start a new run without --resume"
     )
 
 
