@@ -1,7 +1,8 @@
 """The checker: whether a custom function, forward and backward, equals the one it replaces."""
 
+from scratchnet.testing.check import check
 from scratchnet.testing.compare import compare
 from scratchnet.testing.comparison import Comparison, Row
 from scratchnet.testing.upstreams import upstreams
 
-__all__ = ["Comparison", "Row", "compare", "upstreams"]
+__all__ = ["Comparison", "Row", "check", "compare", "upstreams"]

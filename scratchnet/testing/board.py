@@ -90,8 +90,10 @@ class Board:
 def _judged(name: str, noted: list[tuple[Noted, Examination]]) -> list[Row]:
     units = UNITS_OF_CHAINS if any(word in name for word in CHAINS) else UNITS
     cases = [Case(n.got.detach(), n.expected.detach(), n.truth) for n, _ in noted]  # type: ignore[union-attr]
+    side = noted[0][1].theirs
+    numerical = not side.exact or (noted[0][1].numerical and any(word in name for word in CHAINS))
     rows = []
-    for i, found in enumerate(agreement(cases, units, numerical=noted[0][1].numerical)):
+    for i, found in enumerate(agreement(cases, units, numerical)):
         evidence = None if found.close else Evidence([n for n, _ in noted], i, noted[i][1])
         rows.append(_row(name, found, noted[i][0], evidence))
     return rows

@@ -21,6 +21,7 @@ __all__ = [
     "fresh",
     "outputs_of",
     "over_batches",
+    "own_constants",
 ]
 
 Quantities = dict[str, Tensor | None]
@@ -28,10 +29,12 @@ Quantities = dict[str, Tensor | None]
 
 def fresh(call: Call) -> Call:
     """The call on leaves of its own, which keep their strides, and copies of all else that might be written to."""
-    return _own_constants(call).with_leaves([x.detach().requires_grad_() for x in call.leaves()])
+    return own_constants(call).with_leaves([x.detach().requires_grad_() for x in call.leaves()])
 
 
-def _own_constants(call: Call) -> Call:
+def own_constants(call: Call) -> Call:
+    """The call with copies of what is not differentiated, so that nothing the caller holds is written to."""
+
     def own(x: Any) -> Any:
         return x.detach().clone() if isinstance(x, Tensor) and not differentiable(x) else x
 
@@ -106,10 +109,10 @@ class Recording:
         return [y for y, _ in pairs], [u for _, u in pairs]
 
 
-def outputs_of(outputs: Sequence[Tensor], title: str = "output") -> Quantities:
+def outputs_of(outputs: Sequence[Tensor | None], title: str = "output") -> Quantities:
     """The outputs by name, numbered where there are several."""
     several = len(outputs) > 1
-    return {f"{title} {i}" if several else title: y.detach() for i, y in enumerate(outputs)}
+    return {f"{title} {i}" if several else title: None if y is None else y.detach() for i, y in enumerate(outputs)}
 
 
 def choose_upstreams(recording: Recording, seed: int) -> Iterator[tuple[str, list[Tensor | None]]]:
@@ -135,7 +138,7 @@ def forward_mode(subject: Subject, call: Call) -> Quantities:
     leaves = call.leaves()
     with forward_ad.dual_level():
         duals = [forward_ad.make_dual(x.detach().clone(), like(x, generator)) for x in leaves]
-        outputs = subject.run(_own_constants(call).with_leaves(duals))
+        outputs = subject.run(own_constants(call).with_leaves(duals))
         tangents = [forward_ad.unpack_dual(y).tangent for y in outputs if y.is_floating_point()]
     return outputs_of(tangents, "forward mode of output")
 
@@ -154,7 +157,7 @@ def _pullback(
     subject: Subject, call: Call, given: Sequence[Tensor]
 ) -> Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
     def run(*leaves: Tensor) -> tuple[Tensor, ...]:
-        return tuple(y for y in subject.run(_own_constants(call).with_leaves(leaves)) if y.is_floating_point())
+        return tuple(y for y in subject.run(own_constants(call).with_leaves(leaves)) if y.is_floating_point())
 
     def pull(*leaves: Tensor, given: Sequence[Tensor] = given) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         outputs, back, *_ = torch.func.vjp(run, *leaves)

@@ -77,7 +77,13 @@ class Call:
 
 
 class Subject:
-    """A function or module under comparison; `run` gives its floating-point outputs as a tuple."""
+    """A function or module under comparison; `run` gives its outputs as a tuple.
+
+    Attributes:
+        exact: whether its gradients are good to the last digits, and not to those that finite differences leave.
+    """
+
+    exact = True
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
