@@ -4,5 +4,6 @@ from scratchnet.testing.check import check
 from scratchnet.testing.compare import compare
 from scratchnet.testing.comparison import Comparison, Row
 from scratchnet.testing.upstreams import upstreams
+from scratchnet.testing.verdict import assert_gradients_match, explain
 
-__all__ = ["Comparison", "Row", "check", "compare", "upstreams"]
+__all__ = ["Comparison", "Row", "assert_gradients_match", "check", "compare", "explain", "upstreams"]

@@ -63,7 +63,7 @@ class Board:
     def add(self, quantity: str, verdict: Verdict, *notes: str, examination: Examination | None = None) -> None:
         """Takes down a finding that needs no judging."""
         evidence = None if examination is None else Evidence((), 0, examination)
-        row = Row(quantity, verdict, note=" ".join(filter(None, notes)), check=self.check, evidence=evidence)
+        row = Row(quantity, verdict, note=", ".join(filter(None, notes)), check=self.check, evidence=evidence)
         self.findings.setdefault(quantity, []).append(row)
 
     def take(self, name: str, noted: Noted, examination: Examination) -> None:

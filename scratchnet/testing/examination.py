@@ -42,6 +42,7 @@ class Examination:
         backend: of `torch.compile`.
         numerical: whether the built-in side is made of finite differences.
         prefix: of the names of what is found, where the call was derived from another.
+        origin: the examination that this one was derived from, or itself.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Examination:
     ) -> None:
         self.ours, self.theirs, self.call, self.board = ours, theirs, call, board
         self.backend, self.numerical, self.prefix = backend, numerical, prefix
+        self.origin = self
         short = any(x.dtype is not torch.float64 for x in call.leaves())
         self.truth = call.to(torch.float64) if short else None
         self._recordings: dict[tuple[int, bool], Recording] = {}
@@ -63,7 +65,9 @@ class Examination:
     def on(self, call: Call, prefix: str, ours: Subject | None = None) -> Examination:
         """The same sides on another call, whose findings have a prefix."""
         side = ours or self.ours
-        return Examination(side, self.theirs, call, self.board, self.backend, self.numerical, f"{prefix}: ")
+        derived = Examination(side, self.theirs, call, self.board, self.backend, self.numerical, f"{prefix}: ")
+        derived.origin = self.origin
+        return derived
 
     def recording(self, subject: Subject, at: Call) -> Recording:
         """A forward pass of one side, recorded once for all that is derived from it."""
