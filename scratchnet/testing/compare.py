@@ -3,51 +3,78 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from scratchnet.testing import quantities
 from scratchnet.testing.board import Board
+from scratchnet.testing.checks import ALWAYS, CHECKS, DEFAULT
 from scratchnet.testing.comparison import Comparison, Row
-from scratchnet.testing.quantities import Quantities
+from scratchnet.testing.examination import Examination
 from scratchnet.testing.subject import Call, Subject, differentiable
 
-__all__ = ["compare"]
+__all__ = ["call_of", "chosen", "compare", "examine", "name_of"]
 
 
 def compare(
     custom: Callable[..., Any],
     builtin: Callable[..., Any],
     *inputs: Any,
-    double_backward: bool = True,
-    forward_mode: bool = True,
-    vmap: bool = True,
-    compile: bool | str = False,
+    thorough: bool = False,
+    double_backward: bool | None = None,
+    third_derivative: bool | None = None,
+    forward_mode: bool | None = None,
+    forward_over_reverse: bool | None = None,
+    vmap: bool | None = None,
+    vmap_each: bool | None = None,
+    compile: bool | str | None = None,
+    autocast: bool | None = None,
+    dtypes: bool | None = None,
+    special_values: bool | None = None,
+    empty: bool | None = None,
+    strided: bool | None = None,
+    saved_unchanged: bool | None = None,
+    fresh_memory: bool | None = None,
+    deterministic: bool | None = None,
+    threads: bool | None = None,
+    memory: bool | None = None,
+    leaks: bool | None = None,
     seed: int = 0,
     name: str | None = None,
     **options: Any,
 ) -> Comparison:
     """Compares a custom function with the built-in (or a composition of tensor operations) it should equal.
 
-    Compared are the output, the gradient of each input and parameter under random and hostile upstreams, double
-    backward, forward mode and vmap; and that inputs and upstreams are left as they were. Gradients are taken of
-    the floating-point inputs that require grad, or of all of them where none does. What the built-in cannot do
-    is reported as not compared.
+    Compared are always the output and the gradient of each input and parameter under random and hostile
+    upstreams, and that inputs and upstreams are left as they were; by default also double backward, forward mode
+    and vmap; and whatever else is asked for. Gradients are taken of the floating-point inputs that require grad,
+    or of all of them where none does. What the built-in cannot do is reported as not compared.
 
     Args:
         custom: the function or module under test.
         builtin: what it must equal. Of two modules both are called with the built-in's parameters and buffers,
             which must have the same names and shapes; neither module is changed.
         *inputs: positional arguments of both.
-        double_backward: compare the gradients of the gradients.
-        forward_mode: compare tangents.
-        vmap: compare a batch of two calls under `torch.func.vmap`, forward and backward.
-        compile: compare with the custom function under ``torch.compile(fullgraph=True)``; a string names the
-            backend.
+        thorough: everything below that is not turned off; by default only what says so.
+        double_backward: the gradients of the gradients (on by default).
+        third_derivative: that the double backward stays differentiable, and what of.
+        forward_mode: tangents (on by default).
+        forward_over_reverse: the tangents of the gradients.
+        vmap: a batch of two calls under `torch.func.vmap`, forward and backward (on by default).
+        vmap_each: a batch in which only one input differs, for each input in turn.
+        compile: the custom function under ``torch.compile(fullgraph=True)``; a string names the backend.
+        autocast: the float32 call under `torch.autocast` to bfloat16, dtypes included.
+        dtypes: every other dtype, against float64: at most twice the built-in's own error.
+        special_values: NaN, infinities, zeros, denormals, kinks and ties in place of the values given.
+        empty: no elements along each dimension, and zero-dimensional input, where the built-in takes them.
+        strided: inputs that are transposed, sliced or expanded in memory.
+        saved_unchanged: that the backward leaves the saved tensors alone, so that it can run again.
+        fresh_memory: that nothing of a fresh buffer stays unwritten: `torch.empty` gives NaN meanwhile.
+        deterministic: that the same call gives the same bits each time.
+        threads: that two calls do not disturb each other, one after the other or in two threads at once.
+        memory: counts the bytes kept for the backward pass, by both sides.
+        leaks: that nothing stays alive once a call and its backward are over.
         seed: of the upstreams, the tangents, and of the random numbers that both functions draw.
         name: heads the table; by default the custom function's name.
         **options: keyword arguments of both.
@@ -61,99 +88,49 @@ def compare(
         TypeError: if the built-in returns something else than tensors.
 
     Example:
-        >>> import torch.nn.functional as F
+        >>> import torch, torch.nn.functional as F
         >>> x = torch.linspace(-1, 1, 6, dtype=torch.float64)
         >>> compare(lambda x: x.clamp(min=0), F.relu, x).ok
         True
         >>> print(compare(lambda x: x * (x > 0.5), F.relu, x, name="late relu").failures[0].quantity)
         output
     """
+    asked = {key: value for key, value in locals().items() if key in CHECKS}
+    call = call_of(custom, builtin, inputs, options, seed)
+    backend = compile if isinstance(compile, str) else "aot_eager" if compile is None else "inductor"
+    e = Examination(Subject(custom), Subject(builtin), call, Board(), backend)
+    rows = examine(e, chosen(asked, thorough))
+    return Comparison(name or name_of(custom), rows, e.board.saved, e)
+
+
+def chosen(asked: dict[str, Any], thorough: bool) -> list[str]:
+    """The checks to run: those asked for, and of the others all or the usual ones."""
+    usual = CHECKS if thorough else DEFAULT
+    return [
+        name for name in CHECKS if name in ALWAYS or (name in usual if asked.get(name) is None else asked[name])
+    ]
+
+
+def examine(e: Examination, checks: Iterable[str]) -> tuple[Row, ...]:
+    """Runs checks on a call; without an output of both sides the others are left out."""
     with warnings.catch_warnings():
         # Each side is called dozens of times, and says each time what the user's own call says once.
         warnings.simplefilter("ignore")
-        call = _call(custom, builtin, inputs, options, seed)
-        rows = _examine(call, Subject(custom), Subject(builtin), double_backward, forward_mode, vmap, compile)
-    return Comparison(name or _name(custom), rows)
+        for name in checks:
+            e.board.check = name
+            if CHECKS[name](e) is False:
+                break
+    return e.board.rows()
 
 
-def _examine(
-    call: Call,
-    ours: Subject,
-    theirs: Subject,
-    double_backward: bool,
-    forward_mode: bool,
-    vmap: bool,
-    compile: bool | str,
-) -> tuple[Row, ...]:
-    truth = call.to(torch.float64) if _short(call) else None
-    board = Board()
-
-    if not board.weigh(ours, theirs, quantities.forward, call, truth, "output"):
-        return board.rows()
-    board.unchanged(
-        "inputs unchanged", [*call.inputs, *call.parameters.values()], lambda: quantities.forward(ours, call)
-    )
-    if vmap and theirs.draws(quantities.fresh(call)):
-        vmap = False
-        board.add("vmap", "not compared", "random numbers come in no specified order under vmap")
-    for kind, upstream in quantities.choose_upstreams(theirs, call):
-        wide = None if truth is None else [None if u is None else u.double() for u in upstream]
-
-        def given(
-            make: Callable[..., Quantities], upstream: list[Tensor | None] = upstream, wide: Any = wide
-        ) -> Callable[[Subject, Call], Quantities]:
-            return lambda subject, at: make(subject, at, wide if at is truth else upstream)
-
-        board.weigh(ours, theirs, given(quantities.backward), call, truth, "gradient", kind)
-        board.unchanged(
-            "inputs and upstreams unchanged",
-            [*call.inputs, *call.parameters.values(), *upstream],
-            partial(quantities.backward, ours, call, upstream),
-            kind,
-        )
-        if double_backward:
-            board.weigh(ours, theirs, given(quantities.double_backward), call, truth, "double backward", kind)
-        if vmap and kind in ("random", "expanded"):
-            board.weigh(ours, theirs, _vmapped(given, theirs), call, truth, "vmap", kind)
-        if compile and kind in ("random", "expanded"):
-            backend = compile if isinstance(compile, str) else "inductor"
-            plain = _both_compiled(given, backend, theirs)
-            board.weigh(ours, theirs, plain, call, truth, "compiled", kind)
-    if forward_mode and call.leaves():
-        board.weigh(ours, theirs, quantities.forward_mode, call, truth, "forward mode")
-    return board.rows()
-
-
-def _vmapped(given: Callable[..., Any], theirs: Subject) -> Callable[[Subject, Call], Quantities]:
-    """The built-in must be able to do it, but what counts is its loop: some of its vmap rules differ from it."""
-
-    def make(subject: Subject, at: Call) -> Quantities:
-        found = given(quantities.over_batches)(subject, at)
-        if subject is not theirs:
-            return found
-        return given(partial(quantities.over_batches, loop=True))(subject, at)
-
-    return make
-
-
-def _both_compiled(
-    given: Callable[..., Any], backend: str, theirs: Subject
-) -> Callable[[Subject, Call], Quantities]:
-    """Compiles the custom side alone: the built-in's eager result is what compiled code must equal."""
-
-    def make(subject: Subject, at: Call) -> Quantities:
-        return given(partial(quantities.compiled, backend=None if subject is theirs else backend))(subject, at)
-
-    return make
-
-
-def _call(
+def call_of(
     custom: Callable[..., Any],
     builtin: Callable[..., Any],
     inputs: tuple[Any, ...],
     options: dict[str, Any],
     seed: int,
 ) -> Call:
+    """The call that both sides get: with the built-in's state, and differentiable if nothing in it is."""
     parameters, buffers = _state(custom, builtin)
     given = [x for x in (*inputs, *options.values()) if isinstance(x, Tensor)]
     if not any(differentiable(x) for x in given):
@@ -181,10 +158,6 @@ def _state(custom: Callable[..., Any], builtin: Callable[..., Any]) -> tuple[dic
     return sides[1], buffers
 
 
-def _short(call: Call) -> bool:
-    """Whether the call computes in less than float64, so that float64 can tell the truth."""
-    return any(x.dtype is not torch.float64 for x in call.leaves())
-
-
-def _name(function: Callable[..., Any]) -> str:
+def name_of(function: Callable[..., Any]) -> str:
+    """A function's name, or its class's."""
     return getattr(function, "__name__", type(function).__name__)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from scratchnet.testing.board import Evidence
+    from scratchnet.testing.examination import Examination
 
 __all__ = ["SEVERITY", "Comparison", "Row", "Verdict"]
 
@@ -27,6 +31,11 @@ class Row:
         expected: the expected value there.
         tolerance: the difference that was allowed there.
         note: the upstream under which it was found, or what went wrong.
+        relative: the difference there, relative to what was expected.
+        ulps: the difference there, in units in the last place of what was expected.
+        builtin_ulps: the built-in's own largest error against float64, in the same units.
+        check: the keyword of `compare` that asked for it.
+        evidence: the tensors, of a row that disagrees.
     """
 
     quantity: str
@@ -37,19 +46,38 @@ class Row:
     expected: float = 0.0
     tolerance: float = 0.0
     note: str = ""
+    relative: float = 0.0
+    ulps: float = 0.0
+    builtin_ulps: float = 0.0
+    check: str = ""
+    evidence: Evidence | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def fails(self) -> bool:
+        """Whether it disagrees."""
+        return self.verdict in FAILURES
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of `compare`: a row for each quantity, and whether all of them agree."""
+    """The result of `compare`: a row for each quantity, and whether all of them agree.
+
+    Attributes:
+        name: heads the table.
+        rows: the worst of each quantity.
+        saved: bytes kept for the backward pass by the custom function and by the built-in, where asked for.
+        examination: both sides and the call, from which `explain` shrinks and reproduces a finding.
+    """
 
     name: str
     rows: tuple[Row, ...]
+    saved: tuple[int, int] | None = None
+    examination: Examination | None = field(default=None, repr=False, compare=False)
 
     @property
     def failures(self) -> tuple[Row, ...]:
         """The rows that disagree."""
-        return tuple(row for row in self.rows if row.verdict in FAILURES)
+        return tuple(row for row in self.rows if row.fails)
 
     @property
     def ok(self) -> bool:
@@ -58,7 +86,8 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain Python values, for JSON."""
-        rows = [{key: _plain(value) for key, value in asdict(row).items()} for row in self.rows]
+        columns = [f.name for f in fields(Row) if f.name != "evidence"]
+        rows = [{key: _plain(getattr(row, key)) for key in columns} for row in self.rows]
         return {"name": self.name, "ok": self.ok, "rows": rows}
 
     def __str__(self) -> str:
@@ -71,7 +100,10 @@ class Comparison:
         lines = [header, *map(_cells, self.rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
         table = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-        return "\n".join([f"{self.name}: {verdict}", *table])
+        memory = []
+        if self.saved is not None:
+            memory = [f"kept for the backward pass: {self.saved[0]} bytes, by the built-in {self.saved[1]}"]
+        return "\n".join([f"{self.name}: {verdict}", *table, *memory])
 
 
 def _plain(value: Any) -> Any:

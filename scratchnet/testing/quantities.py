@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,32 +14,27 @@ from scratchnet.testing.upstreams import upstreams
 
 __all__ = [
     "Quantities",
-    "backward",
+    "Recording",
     "choose_upstreams",
-    "compiled",
-    "double_backward",
-    "forward",
     "forward_mode",
+    "forward_over_reverse",
+    "fresh",
+    "outputs_of",
     "over_batches",
+    "own_constants",
 ]
 
 Quantities = dict[str, Tensor | None]
 
 
-def _plural(name: str, i: int, count: int) -> str:
-    return name if count == 1 else f"{name} {i}"
-
-
-def _grads(outputs: Sequence[Tensor]) -> list[Tensor]:
-    return [y for y in outputs if y.is_floating_point() and y.requires_grad]
-
-
 def fresh(call: Call) -> Call:
     """The call on leaves of its own, which keep their strides, and copies of all else that might be written to."""
-    return _own_constants(call).with_leaves([x.detach().requires_grad_() for x in call.leaves()])
+    return own_constants(call).with_leaves([x.detach().requires_grad_() for x in call.leaves()])
 
 
-def _own_constants(call: Call) -> Call:
+def own_constants(call: Call) -> Call:
+    """The call with copies of what is not differentiated, so that nothing the caller holds is written to."""
+
     def own(x: Any) -> Any:
         return x.detach().clone() if isinstance(x, Tensor) and not differentiable(x) else x
 
@@ -50,20 +45,80 @@ def _own_constants(call: Call) -> Call:
     return Call(inputs, each(call.options), each(call.parameters), each(call.buffers), call.seed)
 
 
-def forward(subject: Subject, call: Call) -> Quantities:
-    """The outputs, and the buffers and constant inputs as the call leaves them."""
-    call = fresh(call)
-    outputs = subject.run(call)
-    found: Quantities = {_plural("output", i, len(outputs)): y.detach() for i, y in enumerate(outputs)}
-    constants = {i: x for i, x in enumerate(call.inputs) if isinstance(x, Tensor) and not differentiable(x)}
-    found |= {f"input {i} afterwards": x for i, x in constants.items()}
-    return found | {f"buffer {name} afterwards": b for name, b in call.buffers.items()}
+class Recording:
+    """A forward pass with its graph, from which gradients are taken under one upstream after the other.
+
+    Attributes:
+        call: the arguments, on leaves of their own.
+        outputs: everything the function returns.
+        differentiable: the outputs that a gradient can come back through.
+        draws: whether the pass consumed random numbers.
+    """
+
+    def __init__(self, subject: Subject, call: Call) -> None:
+        self.call = fresh(call)
+        self.outputs, self.draws = subject.watched_run(self.call)
+        self.differentiable = [y for y in self.outputs if y.is_floating_point() and y.requires_grad]
+
+    def forward(self) -> Quantities:
+        """The outputs, and the buffers and constant inputs as the call left them."""
+        found = outputs_of(self.outputs)
+        constants = {
+            i: x for i, x in enumerate(self.call.inputs) if isinstance(x, Tensor) and not differentiable(x)
+        }
+        found |= {f"input {i} afterwards": x for i, x in constants.items()}
+        return found | {f"buffer {name} afterwards": b for name, b in self.call.buffers.items()}
+
+    def gradients(self, upstream: Sequence[Tensor | None]) -> Quantities:
+        """The gradient of each input and parameter."""
+        outputs, given = self._matched(upstream)
+        leaves = self.call.leaves()
+        grads: Sequence[Tensor | None] = [None] * len(leaves)
+        if outputs and leaves:
+            grads = torch.autograd.grad(outputs, leaves, given, retain_graph=True, allow_unused=True)
+        return dict(zip((f"gradient of {name}" for name in self.call.names()), grads, strict=True))
+
+    def higher(self, upstream: Sequence[Tensor | None], order: int = 2) -> Quantities:
+        """The gradients of a random combination of the gradients, of inputs, parameters and upstream.
+
+        Of the third order, a random combination of those is differentiated once more.
+        """
+        outputs, given = self._matched([None if u is None else u.clone().requires_grad_() for u in upstream])
+        several = len(given) > 1
+        names = [*self.call.names(), *(f"upstream {i}" if several else "upstream" for i in range(len(given)))]
+        targets = [*self.call.leaves(), *given]
+        found: Sequence[Tensor | None] = torch.autograd.grad(
+            outputs, self.call.leaves(), given, create_graph=True, retain_graph=True, allow_unused=True
+        )
+        for i in range(1, order):
+            generator = torch.Generator().manual_seed(self.call.seed + i)
+            recorded = [g for g in found if g is not None and g.requires_grad]
+            weights = [like(g, generator) for g in recorded]
+            found = [None] * len(targets)
+            if recorded:
+                last = i == order - 1
+                found = torch.autograd.grad(
+                    recorded, targets, weights, create_graph=not last, retain_graph=True, allow_unused=True
+                )
+        title = "double backward" if order == 2 else "third derivative"
+        return dict(zip((f"{title} of {name}" for name in names), found, strict=True))
+
+    def _matched(self, upstream: Sequence[Tensor | None]) -> tuple[list[Tensor], list[Tensor]]:
+        """The differentiable outputs that have an upstream, and these upstreams."""
+        pairs = [(y, u) for y, u in zip(self.differentiable, upstream, strict=True) if u is not None]
+        return [y for y, _ in pairs], [u for _, u in pairs]
 
 
-def choose_upstreams(subject: Subject, call: Call) -> Iterator[tuple[str, list[Tensor | None]]]:
+def outputs_of(outputs: Sequence[Tensor | None], title: str = "output") -> Quantities:
+    """The outputs by name, numbered where there are several."""
+    several = len(outputs) > 1
+    return {f"{title} {i}" if several else title: None if y is None else y.detach() for i, y in enumerate(outputs)}
+
+
+def choose_upstreams(recording: Recording, seed: int) -> Iterator[tuple[str, list[Tensor | None]]]:
     """Upstreams for all differentiable outputs at once; of several outputs, each is also left out in turn."""
-    generator = torch.Generator().manual_seed(call.seed)
-    outputs = _grads(subject.run(fresh(call)))
+    generator = torch.Generator().manual_seed(seed)
+    outputs = recording.differentiable
     if not outputs:
         return
     offers = [dict(upstreams(y.detach(), generator)) for y in outputs]
@@ -74,30 +129,6 @@ def choose_upstreams(subject: Subject, call: Call) -> Iterator[tuple[str, list[T
             yield f"None for output {i}", [None if i == j else o["random"] for j, o in enumerate(offers)]
 
 
-def backward(subject: Subject, call: Call, upstream: Sequence[Tensor | None]) -> Quantities:
-    """The gradient of each input and parameter."""
-    call = fresh(call)
-    outputs, given = _matched(subject, call, upstream)
-    grads = torch.autograd.grad(outputs, call.leaves(), given, allow_unused=True)
-    return dict(zip((f"gradient of {name}" for name in call.names()), grads, strict=True))
-
-
-def double_backward(subject: Subject, call: Call, upstream: Sequence[Tensor | None]) -> Quantities:
-    """The gradients of a random combination of the gradients, of inputs, parameters and upstream."""
-    call = fresh(call)
-    outputs, given = _matched(subject, call, [None if u is None else u.clone().requires_grad_() for u in upstream])
-    first = torch.autograd.grad(outputs, call.leaves(), given, create_graph=True, allow_unused=True)
-    generator = torch.Generator().manual_seed(call.seed + 1)
-    targets = [*call.leaves(), *given]
-    names = [*call.names(), *(_plural("upstream", i, len(given)) for i in range(len(given)))]
-    recorded = [g for g in first if g is not None and g.requires_grad]
-    weights = [_like(g, generator) for g in recorded]
-    second: Sequence[Tensor | None] = [None] * len(targets)
-    if recorded:
-        second = torch.autograd.grad(recorded, targets, weights, allow_unused=True)
-    return dict(zip((f"double backward of {name}" for name in names), second, strict=True))
-
-
 def forward_mode(subject: Subject, call: Call) -> Quantities:
     """The tangent of each output, along random tangents of all inputs and parameters.
 
@@ -106,54 +137,85 @@ def forward_mode(subject: Subject, call: Call) -> Quantities:
     generator = torch.Generator().manual_seed(call.seed + 2)
     leaves = call.leaves()
     with forward_ad.dual_level():
-        duals = [forward_ad.make_dual(x.detach().clone(), _like(x, generator)) for x in leaves]
-        outputs = subject.run(_own_constants(call).with_leaves(duals))
+        duals = [forward_ad.make_dual(x.detach().clone(), like(x, generator)) for x in leaves]
+        outputs = subject.run(own_constants(call).with_leaves(duals))
         tangents = [forward_ad.unpack_dual(y).tangent for y in outputs if y.is_floating_point()]
-    return {f"forward mode of {_plural('output', i, len(tangents))}": t for i, t in enumerate(tangents)}
+    return outputs_of(tangents, "forward mode of output")
+
+
+def forward_over_reverse(subject: Subject, call: Call, upstream: Sequence[Tensor | None]) -> Quantities:
+    """The tangent of each gradient, along random tangents of all inputs and parameters."""
+    generator = torch.Generator().manual_seed(call.seed + 3)
+    leaves = tuple(x.detach().clone() for x in call.leaves())
+    tangents = tuple(like(x, generator) for x in leaves)
+    pull = _pullback(subject, call, [u for u in upstream if u is not None])
+    found = torch.func.jvp(lambda *at: pull(*at)[1], leaves, tangents)[1]
+    return dict(zip((f"forward over reverse of {name}" for name in call.names()), found, strict=True))
+
+
+def _pullback(
+    subject: Subject, call: Call, given: Sequence[Tensor]
+) -> Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+    def run(*leaves: Tensor) -> tuple[Tensor, ...]:
+        return tuple(y for y in subject.run(own_constants(call).with_leaves(leaves)) if y.is_floating_point())
+
+    def pull(*leaves: Tensor, given: Sequence[Tensor] = given) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        outputs, back, *_ = torch.func.vjp(run, *leaves)
+        return outputs, back(tuple(given))
+
+    return pull
 
 
 def over_batches(
-    subject: Subject, call: Call, upstream: Sequence[Tensor | None], loop: bool = False
+    subject: Subject,
+    call: Call,
+    upstream: Sequence[Tensor | None],
+    loop: bool = False,
+    batched: int | None = None,
 ) -> Quantities:
-    """Outputs and gradients of a stack of two calls, by `torch.func.vmap`, or by a loop, which it must equal."""
-    leaves = [torch.stack([x.detach(), 0.5 * x.detach()]) for x in call.leaves()]
-    given = [torch.stack([u, -2 * u]) for u in upstream if u is not None]
-    outputs_found = 0
+    """Outputs and gradients of a stack of two calls, by `torch.func.vmap`, or by a loop, which it must equal.
 
-    def run(*leaves: Tensor) -> tuple[Tensor, ...]:
-        return tuple(y for y in subject.run(_own_constants(call).with_leaves(leaves)) if y.is_floating_point())
+    Args:
+        subject: the side to call.
+        call: the arguments of the first of the two.
+        upstream: the upstreams of the first.
+        loop: whether to loop.
+        batched: the one input that is batched, by its number among the leaves; by default all are, and the
+            upstreams with them.
+    """
+    each = [batched is None or i == batched for i in range(len(call.leaves()))]
+    leaves = [
+        torch.stack([x.detach(), 0.5 * x.detach()]) if b else x.detach()
+        for x, b in zip(call.leaves(), each, strict=True)
+    ]
+    given = [torch.stack([u, -2 * u]) if batched is None else u for u in upstream if u is not None]
+    pull = _pullback(subject, call, given)
+    outputs_found = 0
 
     def once(leaves: Sequence[Tensor], given: Sequence[Tensor]) -> tuple[Tensor, ...]:
         nonlocal outputs_found
-        outputs, pull, *_ = torch.func.vjp(run, *leaves)
+        outputs, grads = pull(*leaves, given=given)
         outputs_found = len(outputs)
-        return (*outputs, *pull(tuple(given)))
+        return (*outputs, *grads)
 
     if loop:
-        each = [once([x[i] for x in leaves], [u[i] for u in given]) for i in range(2)]
-        found = [torch.stack(pair) for pair in zip(*each, strict=True)]
+        rows = [
+            once(
+                [x[i] if b else x for x, b in zip(leaves, each, strict=True)],
+                [u[i] if batched is None else u for u in given],
+            )
+            for i in range(2)
+        ]
+        found = [torch.stack(pair) for pair in zip(*rows, strict=True)]
     else:
-        found = list(torch.func.vmap(once, randomness="different")(leaves, given))
-    names = [f"vmap of {_plural('output', i, outputs_found)}" for i in range(outputs_found)]
+        dims = ([0 if b else None for b in each], 0 if batched is None else None)
+        found = list(torch.func.vmap(once, in_dims=dims, randomness="different")(leaves, given))
+    several = outputs_found > 1
+    names = [f"vmap of output {i}" if several else "vmap of output" for i in range(outputs_found)]
     names += [f"vmap of gradient of {name}" for name in call.names()]
     return dict(zip(names, found, strict=True))
 
 
-def compiled(subject: Subject, call: Call, upstream: Sequence[Tensor | None], backend: str | None) -> Quantities:
-    """Outputs and gradients under `torch.compile` without graph breaks, or, without a backend, as they are."""
-    if backend is not None:
-        torch._dynamo.reset()
-        subject = Subject(torch.compile(subject.function, fullgraph=True, backend=backend))
-    found = {**forward(subject, call), **backward(subject, call, upstream)}
-    return {f"compiled {name}": tensor for name, tensor in found.items()}
-
-
-def _matched(subject: Subject, call: Call, upstream: Sequence[Tensor | None]) -> tuple[list[Tensor], list[Tensor]]:
-    """The differentiable outputs that have an upstream, and these upstreams."""
-    outputs = _grads(subject.run(call))
-    pairs = [(y, u) for y, u in zip(outputs, upstream, strict=True) if u is not None]
-    return [y for y, _ in pairs], [u for _, u in pairs]
-
-
-def _like(tensor: Tensor, generator: torch.Generator) -> Tensor:
+def like(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    """Normal values of a tensor's shape, dtype and device."""
     return torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(tensor.device, tensor.dtype)

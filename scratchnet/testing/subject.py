@@ -77,27 +77,35 @@ class Call:
 
 
 class Subject:
-    """A function or module under comparison; `run` gives its floating-point outputs as a tuple."""
+    """A function or module under comparison; `run` gives its outputs as a tuple.
+
+    Attributes:
+        exact: whether its gradients are good to the last digits, and not to those that finite differences leave.
+    """
+
+    exact = True
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
 
     def run(self, call: Call) -> tuple[Tensor, ...]:
         """Calls it with the call's seed, parameters and buffers; a module's own state stays as it is."""
-        devices = sorted({x.device.index for x in call.leaves() if x.device.type == "cuda"})
-        with torch.random.fork_rng(devices=devices):
-            _seed(call.seed, devices)
-            output = self._call(call)
-        return _tensors(output)
+        return self.watched_run(call)[0]
 
-    def draws(self, call: Call) -> bool:
-        """Whether a call consumes random numbers."""
+    def watched_run(self, call: Call) -> tuple[tuple[Tensor, ...], bool]:
+        """Like `run`, and whether the call consumed random numbers."""
         devices = sorted({x.device.index for x in call.leaves() if x.device.type == "cuda"})
-        with torch.random.fork_rng(devices=devices):
-            _seed(call.seed, devices)
-            before = _random_states(devices)
-            self._call(call)
-            return any(not torch.equal(a, b) for a, b in zip(before, _random_states(devices), strict=True))
+        outside = _random_states(devices)
+        _seed(call.seed, devices)
+        before = _random_states(devices)
+        try:
+            output = self._call(call)
+            drew = any(not torch.equal(a, b) for a, b in zip(before, _random_states(devices), strict=True))
+        finally:
+            torch.random.default_generator.set_state(outside[0])
+            for device, state in zip(devices, outside[1:], strict=True):
+                torch.cuda.set_rng_state(state, device)
+        return _tensors(output), drew
 
     def _call(self, call: Call) -> Any:
         if isinstance(self.function, nn.Module):
@@ -114,7 +122,7 @@ def _seed(seed: int, devices: Sequence[int]) -> None:
 
 
 def _random_states(devices: Sequence[int]) -> list[Tensor]:
-    return [torch.random.get_rng_state(), *map(torch.cuda.get_rng_state, devices)]
+    return [torch.random.default_generator.get_state(), *map(torch.cuda.get_rng_state, devices)]
 
 
 def _tensors(output: Any) -> tuple[Tensor, ...]:

@@ -1,0 +1,35 @@
+"""Everything that `compare` examines, by the keyword that turns it on or off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scratchnet.testing.checks import conduct, inputs, memory, transforms, values
+from scratchnet.testing.examination import Examination
+
+__all__ = ["ALWAYS", "CHECKS", "DEFAULT"]
+
+CHECKS: dict[str, Callable[[Examination], object]] = {
+    "output": values.output,
+    "gradients": values.gradients,
+    "double_backward": values.double_backward,
+    "third_derivative": values.third_derivative,
+    "forward_mode": values.forward_mode,
+    "forward_over_reverse": values.forward_over_reverse,
+    "vmap": transforms.vmap,
+    "vmap_each": transforms.vmap_each,
+    "compile": transforms.compiled,
+    "autocast": transforms.autocast,
+    "dtypes": inputs.dtypes,
+    "special_values": inputs.special_values,
+    "empty": inputs.empty,
+    "strided": inputs.strided,
+    "saved_unchanged": conduct.saved_unchanged,
+    "fresh_memory": conduct.fresh_memory,
+    "deterministic": conduct.deterministic,
+    "threads": conduct.threads,
+    "memory": memory.memory,
+    "leaks": memory.leaks,
+}
+ALWAYS = ("output", "gradients")
+DEFAULT = (*ALWAYS, "double_backward", "forward_mode", "vmap")

@@ -1,0 +1,137 @@
+"""Other inputs made from the given ones: shorter dtypes, special values, other layouts, empty, zero-dimensional."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from scratchnet.testing.checks.values import forward_mode, output
+from scratchnet.testing.examination import Examination
+from scratchnet.testing.subject import Call, differentiable
+
+__all__ = ["dtypes", "empty", "special_values", "strided"]
+
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+def _once(on: Examination) -> None:
+    """Output and gradients under one random upstream, where the built-in takes the call."""
+    if output(on):
+        for upstream in on.upstreams[:1]:
+            make = on.under(lambda subject, at, given: on.recording(subject, at).gradients(given), upstream)
+            on.weigh(make, "gradient", upstream)
+
+
+def dtypes(e: Examination) -> None:
+    """Output, gradients and tangents in every other floating-point dtype, against float64."""
+    if e.numerical:
+        return
+    given = {x.dtype for x in e.call.leaves()}
+    for dtype in DTYPES:
+        if dtype not in given:
+            on = e.on(e.call.to(dtype), str(dtype).removeprefix("torch."))
+            _once(on)
+            forward_mode(on)
+
+
+def special_values(e: Examination) -> None:
+    """Output and gradients where one input is at a kink, a tie, a zero, or holds what is hardly a number."""
+    if e.numerical:
+        return
+    leaves = e.call.leaves()
+    for i, (name, leaf) in enumerate(zip(e.call.names(), leaves, strict=True)):
+        if not leaf.numel():
+            continue
+        for kind, special in _special(leaf.detach()):
+            replaced = [special.requires_grad_() if j == i else x for j, x in enumerate(leaves)]
+            _once(e.on(e.call.with_leaves(replaced), f"{kind} in {name}"))
+
+
+def _special(x: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """The tensor with special values: throughout, or, where they spread, in its middle element."""
+    info = torch.finfo(x.dtype)
+    dense = x.contiguous()
+    yield "zeros", torch.zeros_like(dense)
+    yield "negative zeros", -torch.zeros_like(dense)
+    yield "ones", torch.ones_like(dense)
+    yield "ties", dense.flatten()[:1].expand(dense.numel()).reshape(dense.shape).clone()
+    # Most kinks are at integers or halves.
+    yield "halves", (2 * dense).round().div(2)
+    yield "denormals", dense.clone().mul_(info.smallest_normal)
+    for name, value in (
+        ("NaN", float("nan")),
+        ("infinity", float("inf")),
+        ("minus infinity", float("-inf")),
+        ("a large number", info.max**0.25),
+        ("a large negative number", -(info.max**0.25)),
+    ):
+        one = dense.clone()
+        one.view(-1)[one.numel() // 2] = value
+        yield name, one
+
+
+def strided(e: Examination) -> None:
+    """Output and gradients where the inputs are transposed, sliced out of more, or expanded in memory."""
+    if e.numerical and e.random:
+        return  # the order in which random numbers are drawn may follow the layout
+    for kind, arrange in LAYOUTS.items():
+        leaves = [arrange(x.detach()).requires_grad_() for x in e.call.leaves()]
+        if any(x.dim() and x.numel() for x in leaves):
+            _once(e.on(e.call.with_leaves(leaves), f"{kind} inputs"))
+
+
+def _transposed(x: Tensor) -> Tensor:
+    order = tuple(reversed(range(x.dim())))
+    return x.permute(order).contiguous().permute(order)
+
+
+def _sliced(x: Tensor) -> Tensor:
+    if not x.dim():
+        return x.clone()
+    gaps = torch.full((*x.shape[:-1], 2 * x.shape[-1]), float("nan"), dtype=x.dtype, device=x.device)
+    gaps[..., ::2] = x
+    return gaps[..., ::2]
+
+
+def _expanded(x: Tensor) -> Tensor:
+    return x[:1].clone().expand(x.shape) if x.dim() and x.shape[0] else x.clone()
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "transposed": _transposed,
+    "sliced": _sliced,
+    "expanded": _expanded,
+}
+
+
+def empty(e: Examination) -> None:
+    """Output and gradients of no elements, along each dimension, and of zero-dimensional input."""
+    first = next((x for x in e.call.inputs if differentiable(x)), None)
+    if first is None:
+        return
+    for dim in range(first.dim()):
+        size = first.shape[dim]
+
+        def cut(x: Tensor, dim: int = dim, size: int = size, first: Tensor = first) -> Tensor:
+            alike = x.dim() > dim and x.shape[dim] == size and (x is first or dim == 0 or x.dim() == first.dim())
+            return x.narrow(dim, 0, 0) if alike else x
+
+        _where_taken(e, cut, f"empty along dimension {dim}")
+    _where_taken(e, lambda x: x.flatten()[0] if x.dim() and x.numel() else x, "zero-dimensional")
+
+
+def _where_taken(e: Examination, change: Callable[[Tensor], Tensor], prefix: str) -> None:
+    """Examines the call with other inputs if the built-in takes them."""
+
+    def apply(x: object) -> object:
+        return change(x).detach().clone().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x
+
+    call = Call(tuple(map(apply, e.call.inputs)), e.call.options, e.call.parameters, e.call.buffers, e.call.seed)
+    on = e.on(call, prefix)
+    try:
+        on.recording(on.theirs, call)
+    except Exception:  # a call that is none has nothing to be compared
+        return
+    _once(on)

@@ -1,0 +1,93 @@
+"""Memory: what is kept for the backward pass, and what is never given back."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import torch
+from torch import Tensor
+
+from scratchnet.testing.examination import Examination
+from scratchnet.testing.quantities import Recording
+from scratchnet.testing.subject import Call, Subject
+
+__all__ = ["leaks", "memory"]
+
+CALLS = 8
+
+
+def memory(e: Examination) -> None:
+    """Counts the bytes that each side keeps for the backward pass, inputs and outputs not among them."""
+    e.board.saved = _saved_bytes(e.ours, e.call), _saved_bytes(e.theirs, e.call)
+
+
+def _saved_bytes(subject: Subject, call: Call) -> int:
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        recording = Recording(subject, call)
+    for tensor in _on_nodes(recording.differentiable):
+        keep(tensor)
+    for tensor in (*recording.call.leaves(), *recording.outputs):
+        kept.pop(tensor.untyped_storage().data_ptr(), None)
+    return sum(kept.values())
+
+
+def _on_nodes(outputs: list[Tensor]) -> list[Tensor]:
+    """The tensors that Functions in the graph keep as attributes of their ``ctx``."""
+    found, seen = [], set()
+    waiting = [y.grad_fn for y in outputs]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        found += [value for value in getattr(node, "__dict__", {}).values() if isinstance(value, Tensor)]
+        waiting += [below for below, _ in node.next_functions]
+    return found
+
+
+def leaks(e: Examination) -> None:
+    """That nothing stays alive once a call and its backward are over: no cycle, no hidden list of tensors."""
+    if not e.upstreams:
+        return
+    given = e.upstreams[0].given
+    _pass(e.ours, e.call, given)
+    gc.collect()
+    gc.disable()
+    try:
+        before = _tensors_alive()
+        held = [name for name, reference in _pass(e.ours, e.call, given) if reference() is not None]
+        for _ in range(CALLS - 1):
+            _pass(e.ours, e.call, given)
+        grown = _tensors_alive() - before
+        gc.collect()
+        lost = _tensors_alive() - before
+    finally:
+        gc.enable()
+    what = e.prefix + "nothing leaks"
+    if lost >= CALLS:
+        e.board.add(what, "differs", f"{lost} tensors are still alive after {CALLS} calls", examination=e)
+    elif held or grown >= CALLS:
+        said = f"{' and '.join(held) or 'tensors'} wait for the garbage collector in a reference cycle"
+        e.board.add(what, "differs", said, examination=e)
+    else:
+        e.board.add(what, "exact")
+
+
+def _pass(subject: Subject, call: Call, given: list[Tensor | None]) -> list[tuple[str, weakref.ref[Tensor]]]:
+    """A call and its backward, and weak references to what came in and out."""
+    recording = Recording(subject, call)
+    recording.gradients(given)
+    outputs = [(f"output {i}", weakref.ref(y)) for i, y in enumerate(recording.outputs)]
+    return outputs + [(n, weakref.ref(x)) for n, x in zip(call.names(), recording.call.leaves(), strict=True)]
+
+
+def _tensors_alive() -> int:
+    return sum(1 for thing in gc.get_objects() if type(thing) is Tensor)

@@ -1,0 +1,161 @@
+"""One call under examination: both sides, what they recorded, and what was found of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from scratchnet.testing.board import Board, Noted
+from scratchnet.testing.quantities import Quantities, Recording, choose_upstreams
+from scratchnet.testing.subject import Call, Subject
+from scratchnet.testing.tolerances import same_bits
+
+__all__ = ["Examination", "Upstream"]
+
+
+# Without a built-in that can do it, a function need not either.
+OFFERED = ("forward_mode", "forward_over_reverse", "vmap", "vmap_each", "compile")
+
+
+class Upstream(NamedTuple):
+    """Upstream gradients of all differentiable outputs, by name, and the same in float64 for the truth."""
+
+    kind: str
+    given: list[Tensor | None]
+    wide: list[Tensor | None] | None
+
+
+class Examination:
+    """A call of the custom function and of the built-in, on which checks are made.
+
+    Attributes:
+        ours: the custom side.
+        theirs: the built-in side.
+        call: the arguments.
+        truth: the arguments in float64, None where they are so already.
+        board: what was found, by all examinations that belong together.
+        backend: of `torch.compile`.
+        numerical: whether the built-in side is made of finite differences.
+        prefix: of the names of what is found, where the call was derived from another.
+        origin: the examination that this one was derived from, or itself.
+    """
+
+    def __init__(
+        self,
+        ours: Subject,
+        theirs: Subject,
+        call: Call,
+        board: Board,
+        backend: str = "inductor",
+        numerical: bool = False,
+        prefix: str = "",
+    ) -> None:
+        self.ours, self.theirs, self.call, self.board = ours, theirs, call, board
+        self.backend, self.numerical, self.prefix = backend, numerical, prefix
+        self.origin = self
+        short = any(x.dtype is not torch.float64 for x in call.leaves())
+        self.truth = call.to(torch.float64) if short else None
+        self._recordings: dict[tuple[int, bool], Recording] = {}
+
+    def on(self, call: Call, prefix: str, ours: Subject | None = None) -> Examination:
+        """The same sides on another call, whose findings have a prefix."""
+        side = ours or self.ours
+        derived = Examination(side, self.theirs, call, self.board, self.backend, self.numerical, f"{prefix}: ")
+        derived.origin = self.origin
+        return derived
+
+    def recording(self, subject: Subject, at: Call) -> Recording:
+        """A forward pass of one side, recorded once for all that is derived from it."""
+        key = id(subject), at is self.truth
+        if key not in self._recordings:
+            self._recordings[key] = Recording(subject, at)
+        return self._recordings[key]
+
+    @cached_property
+    def upstreams(self) -> list[Upstream]:
+        """Random and hostile upstreams for the outputs of the built-in."""
+        found = choose_upstreams(self.recording(self.theirs, self.call), self.call.seed)
+        return [
+            Upstream(
+                kind, given, None if self.truth is None else [None if u is None else u.double() for u in given]
+            )
+            for kind, given in found
+        ]
+
+    @cached_property
+    def random(self) -> bool:
+        """Whether the built-in draws random numbers."""
+        return self.recording(self.theirs, self.call).draws
+
+    def watched(self) -> list[Tensor]:
+        """The tensors that no pass may change."""
+        return [x.detach() for x in self.call.leaves()]
+
+    def weigh(
+        self, make: Callable[[Subject, Call], Quantities], what: str, upstream: Upstream | None = None
+    ) -> bool:
+        """Computes a quantity on both sides, and takes down every tensor in it; false if one side failed."""
+        note = f"upstream: {upstream.kind}" if upstream else ""
+        what = self.prefix + what
+        expected = _attempt(lambda: make(self.theirs, self.call))
+        if isinstance(expected, Exception):
+            said = _summary(expected) if self.numerical else f"built-in raises {_summary(expected)}"
+            self.board.add(what, "not compared", said)
+            return False
+        got = _attempt(lambda: make(self.ours, self.call))
+        if isinstance(got, Exception):
+            if self.numerical and self.board.check in OFFERED:
+                self.board.add(what, "not compared", f"not offered: {_summary(got)}")
+                return False
+            self.board.add(what, "raises", _summary(got), note, examination=self)
+            return False
+        truth = self.truth
+        true = _attempt(lambda: make(self.theirs, truth)) if truth is not None else {}
+        wide = {} if isinstance(true, Exception) else true
+        for name in expected | got:
+            found = Noted(
+                note, upstream.kind if upstream else "", got.get(name), expected.get(name), wide.get(name)
+            )
+            self.board.take(self.prefix + name, found, self)
+        return True
+
+    def under(self, make: Callable[..., Quantities], upstream: Upstream) -> Callable[[Subject, Call], Quantities]:
+        """A quantity that needs upstreams, with those that belong to the call."""
+        return lambda subject, at: make(subject, at, upstream.wide if at is self.truth else upstream.given)
+
+    @contextmanager
+    def unchanged(
+        self, what: str, tensors: Sequence[Tensor | None], names: Sequence[str], under: str
+    ) -> Iterator[None]:
+        """Takes down whether tensors keep their values meanwhile; those that did not get them back."""
+        present = [(name, t) for name, t in zip(names, tensors, strict=True) if t is not None]
+        before = [t.clone() for _, t in present]
+        yield
+        changed = [(name, t, old) for (name, t), old in zip(present, before, strict=True) if not same_bits(t, old)]
+        for _, tensor, old in changed:
+            own = tuple(slice(None) if stride else slice(1) for stride in tensor.stride())
+            tensor[own].copy_(old[own])
+        if changed:
+            said = "overwrites " + ", ".join(name for name, _, _ in changed)
+            self.board.add(
+                self.prefix + what, "differs", said, f"upstream: {under}" if under else "", examination=self
+            )
+        else:
+            self.board.add(self.prefix + what, "exact")
+
+
+def _attempt(action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except Exception as error:  # whatever a function raises is what there is to report
+        return error
+
+
+def _summary(error: Exception) -> str:
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first}"[:160]

@@ -1,0 +1,104 @@
+"""A few lines of Python that show a disagreement again."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+from torch import Tensor, nn
+
+from scratchnet.testing.comparison import Row
+from scratchnet.testing.subject import Call, Subject
+
+__all__ = ["reproduction"]
+
+MANY = 64
+
+
+def reproduction(row: Row, ours: Subject, theirs: Subject, call: Call, numerical: bool) -> str:
+    """The script: imports, both functions, the inputs, and the check that fails."""
+    imports, custom = _source(ours.function, "custom", "your function")
+    lines = ["import torch", "from torch import inf, nan", *imports, custom]
+    if not numerical:
+        imports, builtin = _source(theirs.function, "builtin", "what it should equal")
+        lines[2:2] = imports
+        lines.append(builtin)
+    names = []
+    for i, x in enumerate(call.inputs):
+        names.append(f"input{i}" if isinstance(x, Tensor) else repr(x))
+        if isinstance(x, Tensor):
+            lines.append(f"input{i} = {_tensor(x)}")
+    for name, x in call.options.items():
+        names.append(f"{name}={name if isinstance(x, Tensor) else repr(x)}")
+        if isinstance(x, Tensor):
+            lines.append(f"{name} = {_tensor(x)}")
+    arguments = ", ".join(names)
+    direct = _direct(row, arguments, call) if not numerical and not call.parameters else []
+    if direct:
+        return "\n".join([*filter(None, lines), *direct])
+    sides = "custom" if numerical else "custom, builtin"
+    function = "check" if numerical else "compare"
+    asked = "" if row.check in ("", "output", "gradients") else f", {row.check}=True"
+    lines.insert(2, f"from scratchnet.testing import {function}")
+    return "\n".join([*filter(None, lines), f"print({function}({sides}, {arguments}{asked}))  # {row.quantity}"])
+
+
+def _direct(row: Row, arguments: str, call: Call) -> list[str]:
+    """The comparison without this library, for an output or a gradient under one upstream."""
+    evidence = row.evidence
+    if row.quantity == "output":
+        return [f"torch.testing.assert_close(custom({arguments}), builtin({arguments}))"]
+    wanted = re.fullmatch(r"gradient of (?:input ?)?(\d*)", row.quantity)
+    if wanted is None or evidence is None or not evidence.noted:
+        return []
+    kind = evidence.noted[evidence.worst].kind
+    given = next((u.given for u in evidence.examination.upstreams if u.kind == kind), [])
+    if len(given) != 1 or given[0] is None:
+        return []
+    target = f"input{wanted[1] or next(i for i, x in enumerate(call.inputs) if isinstance(x, Tensor))}"
+    return [
+        f"upstream = {_tensor(given[0])}",
+        f"(got,) = torch.autograd.grad(custom({arguments}), {target}, upstream)",
+        f"(expected,) = torch.autograd.grad(builtin({arguments}), {target}, upstream)",
+        "torch.testing.assert_close(got, expected)",
+    ]
+
+
+def _source(function: Any, name: str, what: str) -> tuple[list[str], str]:
+    """How to come by a function: an import if it has one, else a place to fill in."""
+    owner: Any = function.__self__ if inspect.ismethod(function) and isinstance(function.__self__, type) else None
+    if owner is None and inspect.isbuiltin(function) and isinstance(getattr(function, "__self__", None), type):
+        owner = function.__self__
+    if isinstance(function, nn.Module):
+        return [], f"{name} = ...  # {what}: {' '.join(repr(function).split())}"
+    home = owner or function
+    module, path = getattr(home, "__module__", None), getattr(home, "__qualname__", "")
+    if not module or "<" in path or module == "__main__":
+        where = f" ({path})" if path and "<lambda>" not in path else ""
+        return [], f"{name} = ...  # {what}{where}"
+    if module.startswith("torch._C"):
+        module = "torch.nn.functional" if hasattr(nn.functional, path) else "torch"
+    if owner is None and "." not in path:
+        return [f"from {module} import {path} as {name}"], ""
+    method = "" if owner is None else f".{function.__name__}"
+    return [f"from {module} import {path.partition('.')[0]}"], f"{name} = {path}{method}"
+
+
+def _tensor(x: Tensor) -> str:
+    """An expression for a tensor: its values, or, of many, values like them."""
+    grad = ", requires_grad=True" if x.requires_grad else ""
+    kind = f"dtype={x.dtype}"
+    if x.numel() > MANY or x.numel() == 0:
+        return f"torch.{'randn' if x.is_floating_point() else 'zeros'}({tuple(x.shape)}, {kind}{grad})"
+    dense = x.detach().cpu()
+    plain = f"torch.tensor({dense.tolist()}, {kind}{grad})"
+    if x.is_contiguous():
+        return plain
+    if any(stride == 0 and size > 1 for stride, size in zip(x.stride(), x.shape, strict=True)):
+        own = dense[tuple(slice(None) if stride else slice(1) for stride in x.stride())]
+        return f"torch.tensor({own.tolist()}, {kind}).expand{tuple(x.shape)}" + (
+            ".requires_grad_()" if grad else ""
+        )
+    layout = f"torch.empty_strided({tuple(x.shape)}, {x.stride()}, {kind})"
+    return f"{layout}.copy_(torch.tensor({dense.tolist()}, {kind}))" + (".requires_grad_()" if grad else "")

@@ -1,0 +1,113 @@
+"""`check` knows no built-in: differences of the function's own values judge its derivatives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_checks import Changing, Cube, Grows, OverwritesSaved, RemembersOnTheClass, Slope
+from torch import nn
+
+from scratchnet.testing import check
+from scratchnet.testing.differences import NotSmooth, complex_step, jacobian
+
+QUICK = {"compile": False}
+
+
+class SlightlyWrong(Cube):
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return grad * 3 * x * x * (1 + 1e-8)
+
+
+class WrongTangent(Cube):
+    @staticmethod
+    def jvp(ctx, tangent):
+        (x,) = ctx.saved_tensors
+        return tangent * 2 * x * x
+
+
+class IgnoresUpstream(Cube):
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return 3 * x * x
+
+
+class Hole(Cube):
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        fresh = torch.empty_like(x)
+        fresh[:-1] = (grad * 3 * x * x)[:-1]
+        if not fresh.isnan().any():
+            fresh[-1:] = (grad * 3 * x * x)[-1:]
+        return fresh
+
+
+@pytest.fixture
+def x():
+    return torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("fault", "quantity"),
+    [
+        (SlightlyWrong, "gradient of input"),
+        (IgnoresUpstream, "gradient of input"),
+        (Slope, "double backward of input"),
+        (Slope, "forward mode of output"),
+        (WrongTangent, "forward mode of output"),
+        (OverwritesSaved, "saved tensors unchanged"),
+        (RemembersOnTheClass, "two calls at once"),
+        (Grows, "nothing leaks"),
+        (Changing, "repeated calls"),
+        (Hole, "fresh buffers hold NaN: gradient of input"),
+    ],
+)
+def test_a_wrong_function_is_caught_without_a_built_in(fault, quantity, x):
+    result = check(fault.apply, x, **QUICK)
+    assert quantity in [row.quantity for row in result.failures], str(result)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [Cube.apply, torch.sin, torch.abs, lambda x: x.softmax(-1), lambda x: (x.exp(), x.sum()), nn.Linear(4, 2)],
+)
+def test_a_right_function_passes(function, x):
+    result = check(function, x, **QUICK)
+    assert result.ok, str(result)
+
+
+def test_what_it_calls_is_compiled_too(x):
+    result = check(lambda x: x.sin() + torch.compiler.is_compiling(), x, compile="eager", thorough=False)
+    assert [row.quantity for row in result.failures] == ["compiled output"]
+
+
+def test_a_kink_is_no_failure_and_is_named():
+    result = check(torch.relu, torch.tensor([-1.0, 0.0, 1.0]), **QUICK)
+    assert result.ok
+    (row,) = [row for row in result.rows if row.quantity == "gradient"]
+    assert row.verdict == "not compared"
+    assert "input 0[1]" in row.note
+
+
+def test_differences_keep_ten_digits_and_the_complex_step_all():
+    x = torch.tensor([0.5, -1.5, 30.0], dtype=torch.float64)
+
+    def f(at):
+        return (at[0] * at[0] / 10).sin()
+
+    slope = torch.diag((x * x / 10).cos() * x / 5)
+    (rough,) = jacobian(f, [x])
+    torch.testing.assert_close(rough, slope, rtol=1e-9, atol=1e-9)
+    (sharp,) = complex_step(f, [x], [rough])
+    torch.testing.assert_close(sharp, slope, rtol=1e-14, atol=1e-14)
+    assert complex_step(lambda at: at[0].abs(), [x], jacobian(lambda at: at[0].abs(), [x])) is None
+
+
+def test_a_kink_a_little_way_off_spoils_nothing():
+    x = torch.tensor([1e-3], dtype=torch.float64)
+    torch.testing.assert_close(jacobian(lambda at: at[0].abs().sin(), [x])[0], x.cos()[None])
+    with pytest.raises(NotSmooth, match=r"input 0\[0\]"):
+        jacobian(lambda at: at[0].abs(), [0 * x])
