@@ -28,7 +28,7 @@ MEMORY = """
     _local_scalar_dense item is_same_size promote_types result_type
     _efficientzerotensor _has_same_storage_numel _new_zeros_with_same_feature_meta
 """
-RANDOM = "rand rand_like randn randn_like bernoulli uniform normal random randperm"
+RANDOM = "rand rand_like randn randn_like bernoulli uniform normal exponential random randperm"
 ALLOWED = frozenset(f"{ARITHMETIC} {MEMORY} {RANDOM}".split())
 # What autograd itself makes of a view when a backward is differentiated: the adjoint of a slice is no network op.
 VIEW_ADJOINTS = frozenset({"slice_backward", "select_backward", "_reshape_copy", "as_strided_scatter"})
