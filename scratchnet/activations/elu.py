@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from scratchnet.activations.piecewise import InPlaceModule, Piecewise, overwrite
 from scratchnet.arguments import floating, number
 from scratchnet.function import unobserved
+from scratchnet.selection import select, unless
 
 __all__ = ["CELU", "ELU", "SELU", "ELUFunction", "celu", "celu_", "elu", "elu_", "negative_part", "selu", "selu_"]
 
@@ -45,11 +46,9 @@ class ELUFunction(Piecewise):
     def value(x: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
         """Λx, or λα (exp(rx) - 1)."""
         height = alpha * scale
-        if unobserved():
-            bent = x.clamp(max=0).mul_(rate).expm1_().mul_(height)
-        else:
-            bent = height * torch.expm1(rate * negative_part(x))
-        return torch.where(x <= 0, bent, _scaled(x, scale))
+        if unobserved():  # of the two parts one is 0
+            return x.clamp(max=0).mul_(rate).expm1_().mul_(height).add_(x.clamp(min=0), alpha=scale)
+        return torch.where(x <= 0, height * torch.expm1(rate * negative_part(x)), _scaled(x, scale))
 
     @staticmethod
     def chain(v: Tensor, x: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
@@ -59,7 +58,7 @@ class ELUFunction(Piecewise):
             bent = x.clamp(max=0).mul_(rate).exp_().mul_(steepness).mul_(v)
         else:
             bent = v * (steepness * torch.exp(rate * negative_part(x)))
-        return torch.where(x <= 0, bent, _scaled(v, scale))
+        return select(unless(torch.le, x, 0), _scaled(v, scale), bent)
 
 
 def negative_part(x: Tensor) -> Tensor:

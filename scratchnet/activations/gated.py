@@ -31,9 +31,10 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.activations.piecewise import InPlaceModule, overwrite
-from scratchnet.activations.sigmoid import SigmoidFunction
+from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid_and_slope
 from scratchnet.arguments import describe, floating, tensor
 from scratchnet.function import Elementwise, Function, unobserved
+from scratchnet.selection import keep, unless
 
 __all__ = ["GLU", "GLUFunction", "Mish", "MishFunction", "SiLU", "SiLUFunction", "glu", "mish", "silu"]
 
@@ -52,11 +53,9 @@ class SiLUFunction(Elementwise):
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
-        """σ (1 + x (1 - σ))."""
-        gate = SigmoidFunction.apply(x)
-        if unobserved():
-            return (1 - gate).mul_(x).add_(1).mul_(gate)
-        return gate * (1 + x * (1 - gate))
+        """σ + x σ'."""
+        gate, gate_slope = sigmoid_and_slope(x)
+        return gate.addcmul_(x, gate_slope) if unobserved() else gate + x * gate_slope
 
 
 class MishFunction(Elementwise):
@@ -71,7 +70,17 @@ class MishFunction(Elementwise):
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
-        """The gate, and the input times the gate's slope; on the right both in powers of exp(-x)."""
+        """The gate, and the input times the gate's slope.
+
+        The form that autograd follows has powers of exp(-x) on the right, where those of exp(x) would overflow.
+        """
+        if unobserved():
+            e = torch.exp(x.clamp(max=MISH_OPEN))
+            n = (e + 2).mul_(e)
+            inverse = (n + 2).reciprocal_()
+            gate = n.mul_(inverse)
+            gate_slope = (e + 1).mul_(inverse).mul_(e.mul_(inverse)).mul_(4)
+            return gate.addcmul_(x, keep(unless(torch.gt, x, MISH_OPEN), gate_slope))
         right = x >= 0
         e = torch.exp(torch.where(right, -x, x))
         d = torch.where(right, 1 + 2 * e * (1 + e), 2 + e * (2 + e))
@@ -95,15 +104,15 @@ class GLUFunction(Function):
         """Of a: the gate. Of b: a times the slope of the gate."""
         (x,) = saved
         a, b = x.chunk(2, dim)
-        gate = SigmoidFunction.apply(b)
+        gate, gate_slope = sigmoid_and_slope(b)
         if unobserved():
             result = torch.empty(x.shape, dtype=x.dtype, device=x.device)
             grad_a, grad_b = result.chunk(2, dim)
             torch.mul(grad, gate, out=grad_a)
-            torch.mul(grad_a, a, out=grad_b).mul_(gate.neg_().add_(1))
+            torch.mul(grad, gate_slope.mul_(a), out=grad_b)
             return result
         grad_a = grad * gate
-        grad_b = grad_a * a * (1 - gate)
+        grad_b = grad * (a * gate_slope)
         return torch.cat([grad_a, grad_b], dim)
 
     @staticmethod
@@ -111,8 +120,8 @@ class GLUFunction(Function):
         """Product rule."""
         a, b = saved[0].chunk(2, dim)
         tangent_a, tangent_b = tangents[0].chunk(2, dim)
-        gate = SigmoidFunction.apply(b)
-        return (tangent_a + tangent_b * a * (1 - gate)) * gate
+        gate, gate_slope = sigmoid_and_slope(b)
+        return tangent_a * gate + tangent_b * (a * gate_slope)
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:

@@ -10,7 +10,7 @@ smaller, or the expectation of a unit that is dropped with the probability that 
 .. math::
     \Phi(x) \approx \frac{1}{2} \bigl(1 + \tanh u\bigr) = \sigma(2u), \quad
     2u = 2 \sqrt{2/\pi}\,(x + 0.044715\,x^3)
-    \qquad \frac{dy}{dx} = \sigma + x\,\sigma (1 - \sigma) \frac{d(2u)}{dx}
+    \qquad \frac{dy}{dx} = \sigma + x\,\sigma' \frac{d(2u)}{dx}
 
 and as a sigmoid it does not cancel on the left, as 1 + tanh does.
 
@@ -24,7 +24,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.sigmoid import SigmoidFunction
+from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid_and_slope
 from scratchnet.arguments import describe, floating
 from scratchnet.function import Elementwise, unobserved
 
@@ -74,15 +74,13 @@ class TanhGELUFunction(Elementwise):
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
-        """σ + x σ (1 - σ) (2u)', with 1 - σ as a sigmoid of its own: the factors beside it magnify its rounding."""
+        """σ + x σ' (2u)'."""
         square = x * x
         if unobserved():
-            twice_u = (CUBIC * square).add_(LINEAR).mul_(x)
-            probability, rest = SigmoidFunction.apply(twice_u), SigmoidFunction.apply(twice_u.neg_())
-            return square.mul_(3 * CUBIC).add_(LINEAR).mul_(x).mul_(rest).add_(1).mul_(probability)
-        twice_u = (CUBIC * square + LINEAR) * x
-        probability, rest = SigmoidFunction.apply(twice_u), SigmoidFunction.apply(-twice_u)
-        return probability * (1 + x * (3 * CUBIC * square + LINEAR) * rest)
+            probability, density = sigmoid_and_slope((CUBIC * square).add_(LINEAR).mul_(x))
+            return probability.addcmul_(density.mul_(x), square.mul_(3 * CUBIC).add_(LINEAR))
+        probability, density = sigmoid_and_slope((CUBIC * square + LINEAR) * x)
+        return probability + x * density * (3 * CUBIC * square + LINEAR)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:

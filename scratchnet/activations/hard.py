@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from scratchnet.activations.piecewise import InPlaceModule, Piecewise, overwrite
 from scratchnet.arguments import describe, floating, number, tensor
 from scratchnet.function import unobserved
+from scratchnet.selection import keep, mask, select, unless
 
 __all__ = [
     "Hardsigmoid",
@@ -55,7 +56,7 @@ class HardtanhFunction(Piecewise):
     @staticmethod
     def chain(v: Tensor, x: Tensor, *, low: float, high: float) -> Tensor:
         """V between the ends, 0 at them and beyond."""
-        return v.masked_fill((x <= low) | (x >= high), 0)
+        return keep(unless(torch.le, x, low).bitwise_and_(unless(torch.ge, x, high)), v)
 
 
 class HardsigmoidFunction(Piecewise):
@@ -69,7 +70,7 @@ class HardsigmoidFunction(Piecewise):
     @staticmethod
     def chain(v: Tensor, x: Tensor) -> Tensor:
         """V / 6 between the bends, 0 at them and beyond."""
-        return (v / 6).masked_fill(~((x > -3) & (x < 3)), 0)
+        return keep(_inside(x), v / 6)
 
 
 class HardswishFunction(Piecewise):
@@ -84,12 +85,17 @@ class HardswishFunction(Piecewise):
     @staticmethod
     def chain(v: Tensor, x: Tensor) -> Tensor:
         """(x/3 + 1/2) v between the bends, 0 on their left and v on their right."""
-        inside = (x > -3) & (x < 3)
+        inside = _inside(x)
         if unobserved():
             bent = (x / 3).add_(0.5).mul_(v)
         else:  # the derivative by v has to be finite outside as well, though it is not selected
             bent = v * (x.masked_fill(~inside, 0) / 3 + 0.5)
-        return torch.where(inside, bent, v.masked_fill(x <= -3, 0))
+        return select(inside, bent, keep(unless(torch.le, x, -3), v))
+
+
+def _inside(x: Tensor) -> Tensor:
+    """Between the bends of the ramp."""
+    return mask(torch.gt, x, -3).bitwise_and_(mask(torch.lt, x, 3))
 
 
 def _ramp(x: Tensor) -> Tensor:

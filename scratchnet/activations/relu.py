@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from scratchnet.activations.piecewise import InPlaceModule, Piecewise, overwrite
 from scratchnet.arguments import describe, floating, number, tensor
-from scratchnet.function import Function
+from scratchnet.function import Function, unobserved
+from scratchnet.selection import keep, mask, select, unless
 
 __all__ = ["LeakyReLU", "LeakyReLUFunction", "ReLU", "ReLUFunction", "leaky_relu", "leaky_relu_", "relu", "relu_"]
 
@@ -38,13 +39,13 @@ class ReLUFunction(Function):
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]) -> Tensor:
         """The gradient where the output is positive; selected, not multiplied, so that inf · 0 is 0."""
         (y,) = saved
-        return grad.masked_fill(y <= 0, 0)
+        return keep(unless(torch.le, y, 0), grad)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
         """The tangent where the output is positive."""
         (y,) = saved
-        return tangents[0].masked_fill(y <= 0, 0)
+        return keep(unless(torch.le, y, 0), tangents[0])
 
 
 class LeakyReLUFunction(Piecewise):
@@ -53,12 +54,15 @@ class LeakyReLUFunction(Piecewise):
     @staticmethod
     def value(x: Tensor, *, negative_slope: float) -> Tensor:
         """The two half-lines."""
-        return torch.where(x > 0, x, negative_slope * x)
+        bent = negative_slope * x
+        if unobserved() and 0 < negative_slope <= 1:
+            return torch.maximum(x, bent, out=bent)
+        return select(mask(torch.gt, x, 0), x, bent)
 
     @staticmethod
     def chain(v: Tensor, x: Tensor, *, negative_slope: float) -> Tensor:
         """1 or the negative slope, times v."""
-        return torch.where(x > 0, v, negative_slope * v)
+        return select(mask(torch.gt, x, 0), v, negative_slope * v)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:

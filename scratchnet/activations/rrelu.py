@@ -103,8 +103,7 @@ def _slopes(x: Tensor, lower: float, upper: float) -> Tensor:
     negative = x <= 0
     if readable(x):
         slopes = torch.ones(x.shape, dtype=dtype)
-        slopes[negative] = draw(int(negative.count_nonzero()))
-        return slopes
+        return slopes.masked_scatter_(negative, draw(int(negative.count_nonzero())))
     rank = negative.reshape(-1).cumsum(0).sub(1).clamp(min=0).view(x.shape)
     return torch.where(negative, draw(x.numel())[rank], 1)
 

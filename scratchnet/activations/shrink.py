@@ -7,7 +7,12 @@ r"""The shrinkage functions, which pull small values to zero: hard, soft and tan
 
 The first two have slope 1 outside [-λ, λ] and 0 in it, the ends included. Soft shrinkage is the step that a penalty
 λ |x| makes in proximal gradient descent; hard shrinkage is that of a penalty on the number of non-zeros. The slope
-of the third is :math:`1 - (1 - \tanh^2 x) = \tanh^2 x`.
+of the third is :math:`1 - (1 - \tanh^2 x) = \tanh^2 x`. Near 0 the difference x - tanh x is about x³/3, smaller than
+the rounding of x; Lambert's continued fraction gives it without a difference:
+
+.. math::
+    \tanh x = \frac{x}{1 + C}, \quad C = \cfrac{x^2}{3 + \cfrac{x^2}{5 + \cfrac{x^2}{7 + \dots}}}
+    \qquad x - \tanh x = x\,\frac{C}{1 + C}
 
 Source: Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", 1994.
 """
@@ -21,6 +26,7 @@ from scratchnet.activations.piecewise import Piecewise
 from scratchnet.activations.tanh import TanhFunction
 from scratchnet.arguments import floating, number, promoted
 from scratchnet.function import Elementwise, unobserved
+from scratchnet.selection import keep, mask, select, unless
 
 __all__ = [
     "Hardshrink",
@@ -41,12 +47,12 @@ class HardshrinkFunction(Piecewise):
     @staticmethod
     def value(x: Tensor, *, lambd: float) -> Tensor:
         """Drops what is small."""
-        return x.masked_fill(_small(x, lambd), 0)
+        return keep(_large(x, lambd), x)
 
     @staticmethod
     def chain(v: Tensor, x: Tensor, *, lambd: float) -> Tensor:
         """V outside, 0 inside."""
-        return v.masked_fill(_small(x, lambd), 0)
+        return keep(_large(x, lambd), v)
 
 
 class SoftshrinkFunction(Piecewise):
@@ -61,7 +67,7 @@ class SoftshrinkFunction(Piecewise):
     @staticmethod
     def chain(v: Tensor, x: Tensor, *, lambd: float) -> Tensor:
         """V outside, 0 inside."""
-        return v.masked_fill(_small(x, lambd), 0)
+        return keep(_large(x, lambd), v)
 
 
 class TanhshrinkFunction(Elementwise):
@@ -69,24 +75,37 @@ class TanhshrinkFunction(Elementwise):
 
     @staticmethod
     def value(x: Tensor) -> Tensor:
-        """X - tanh x."""
-        tanh = TanhFunction.apply(x)
-        return torch.sub(x, tanh, out=tanh) if unobserved() else x - tanh
+        """X - tanh x; near 0, where these cancel, x C / (1 + C)."""
+        fraction = _fraction(x.clamp(-0.5, 0.5))
+        near = fraction.div_(fraction + 1).mul_(x) if unobserved() else fraction / (fraction + 1) * x
+        return select(mask(torch.lt, torch.abs(x), 0.5), near, x - TanhFunction.apply(x))
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
         """tanh² x near 0, and 1 less its small difference from 1 farther out: each where it has more digits."""
         tanh = TanhFunction.apply(x)
+        near = mask(torch.lt, torch.abs(x), 1)
         e = torch.exp(-2 * torch.abs(x))
         if unobserved():
             far = (e + 1).square_()
             far = torch.div(e.mul_(-4), far, out=far).add_(1)
-            return torch.where(torch.abs(x) < 1, tanh.square_(), far)
-        return torch.where(torch.abs(x) < 1, tanh * tanh, 1 - 4 * e / ((1 + e) * (1 + e)))
+            return select(near, tanh.square_(), far)
+        return select(near, tanh * tanh, 1 - 4 * e / ((1 + e) * (1 + e)))
 
 
-def _small(x: Tensor, lambd: float) -> Tensor:
-    return torch.abs(x) <= lambd
+def _fraction(x: Tensor) -> Tensor:
+    """Lambert's C, which up to 1/2 needs seven terms in float64."""
+    square = x * x
+    fraction = square / 15
+    for odd in (13, 11, 9, 7, 5, 3):
+        fraction = (
+            torch.div(square, fraction.add_(odd), out=fraction) if unobserved() else square / (fraction + odd)
+        )
+    return fraction
+
+
+def _large(x: Tensor, lambd: float) -> Tensor:
+    return unless(torch.le, torch.abs(x), lambd)
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:

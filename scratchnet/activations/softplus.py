@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from scratchnet.activations.sigmoid import SigmoidFunction
 from scratchnet.arguments import floating, number
 from scratchnet.function import Elementwise, unobserved
+from scratchnet.selection import mask, select
 
 __all__ = ["LogSigmoid", "LogSigmoidFunction", "Softplus", "SoftplusFunction", "logsigmoid", "softplus"]
 
@@ -40,15 +41,14 @@ class SoftplusFunction(Elementwise):
         z = beta * x
         tail = _tail(z)
         bent = tail.add_(z.clamp(min=0)).div_(beta) if unobserved() else (tail + z.clamp(min=0)) / beta
-        return torch.where(z > threshold, x, bent)
+        return select(mask(torch.gt, z, threshold), x, bent)
 
     @staticmethod
     def slope(x: Tensor, *, beta: float, threshold: float) -> Tensor:
         """σ(βx), and 1 above the threshold, at which the second derivative is 0 as in PyTorch."""
         z = beta * x
-        if unobserved():
-            return SigmoidFunction.apply(z).masked_fill_(z > threshold, 1)
-        return SigmoidFunction.apply(z.masked_fill(z >= threshold, threshold)).masked_fill(z > threshold, 1)
+        gate = SigmoidFunction.apply(z if unobserved() else z.masked_fill(z >= threshold, threshold))
+        return select(mask(torch.gt, z, threshold), torch.ones((), dtype=x.dtype, device=x.device), gate)
 
 
 class LogSigmoidFunction(Elementwise):

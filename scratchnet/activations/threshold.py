@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from scratchnet.activations.piecewise import Piecewise, overwrite
 from scratchnet.arguments import describe, number, tensor
+from scratchnet.selection import keep, select, unless
 
 __all__ = ["Threshold", "ThresholdFunction", "threshold", "threshold_"]
 
@@ -27,12 +28,12 @@ class ThresholdFunction(Piecewise):
     @staticmethod
     def value(x: Tensor, *, threshold: float, value: float) -> Tensor:
         """Fills what is not above."""
-        return x.masked_fill(x <= threshold, value)
+        return select(unless(torch.le, x, threshold), x, torch.full_like(x, value))
 
     @staticmethod
     def chain(v: Tensor, x: Tensor, *, threshold: float, value: float) -> Tensor:
         """V above the threshold, 0 elsewhere."""
-        return v.masked_fill(x <= threshold, 0)
+        return keep(unless(torch.le, x, threshold), v)
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
