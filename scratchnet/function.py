@@ -340,6 +340,11 @@ def _owned(output: Tensor) -> Tensor:
     return output.clone() if output._is_view() else output
 
 
+def _primal(tensor: Maybe) -> Maybe:
+    """The tensor without its tangent of the innermost forward-mode level; those of outer levels stay."""
+    return None if tensor is None else forward_ad.unpack_dual(tensor).primal
+
+
 def _recording_forward(op: Mathematics) -> Callable[..., Any]:
     def forward(ctx: Any, *arguments: Any) -> Any:
         inputs, options = op.split(arguments)
@@ -402,8 +407,9 @@ def _tracing(op: Mathematics) -> dict[str, Any]:
         if op.auxiliary:
             ctx.mark_non_differentiable(*outputs[-op.auxiliary :])
 
-    def recall(ctx: Any) -> list[Maybe]:
-        inputs, outputs = ctx.saved_tensors[:tensors], ctx.saved_tensors[tensors:]
+    def recall(ctx: Any, see: Callable[[Maybe], Maybe] = lambda tensor: tensor) -> list[Maybe]:
+        stored = [see(tensor) for tensor in ctx.saved_tensors]
+        inputs, outputs = stored[:tensors], stored[tensors:]
         _, fresh, places = _evaluate(op, inputs, ctx.options, ctx.precision)
         saved = [
             f if place is None or place >= 0 else outputs[-1 - place]
@@ -417,12 +423,14 @@ def _tracing(op: Mathematics) -> dict[str, Any]:
         return gradients + (None,) * option_count
 
     def jvp(ctx: Any, *tangents: Maybe) -> Any:
-        entered = [ctx.precision.enter(tangent) for tangent in tangents[:tensors]]
-        result = op.jvp(entered, recall(ctx), **ctx.options)
-        if not op.auxiliary and not isinstance(result, tuple):
-            return ctx.precision.leave(result)
-        results = result if isinstance(result, tuple) else (result,)
-        return (*map(ctx.precision.leave, results), *(None,) * op.auxiliary)
+        # Torch turns forward mode off in here, and an outer level would take the tangent for a constant.
+        with forward_ad._set_fwd_grad_enabled(True):
+            entered = [ctx.precision.enter(tangent) for tangent in tangents[:tensors]]
+            result = op.jvp(entered, recall(ctx, _primal), **ctx.options)
+            if not op.auxiliary and not isinstance(result, tuple):
+                return ctx.precision.leave(result)
+            results = result if isinstance(result, tuple) else (result,)
+            return (*map(ctx.precision.leave, results), *(None,) * op.auxiliary)
 
     protocol = {"forward": forward, "setup_context": setup_context, "backward": backward, "jvp": jvp}
     return {"generate_vmap_rule": True, **{name: staticmethod(f) for name, f in protocol.items()}}

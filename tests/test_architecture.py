@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "scratchnet.arguments": 0,
     "scratchnet.function": 1,
+    "scratchnet.selection": 1.5,
     "scratchnet.windows": 1,
     "scratchnet.optim": 1,
     "scratchnet.testing": 1,

@@ -175,6 +175,18 @@ def test_compiles_to_one_graph(function, inputs, dtype):
     )
 
 
+@pytest.mark.parametrize(("function", "inputs"), CASES)
+def test_forward_mode_over_forward_mode_sees_the_tangent_move(function, inputs):
+    def total(*inputs: Tensor) -> Tensor:
+        return function(*inputs).sin().sum()
+
+    jacfwd, jacrev = torch.func.jacfwd, torch.func.jacrev
+    torch.testing.assert_close(jacfwd(jacfwd(total))(*inputs), jacrev(jacrev(total))(*inputs))
+    torch.testing.assert_close(
+        jacfwd(jacfwd(jacfwd(total)))(*inputs), jacrev(jacrev(jacrev(total)))(*inputs), rtol=1e-6, atol=1e-9
+    )
+
+
 def test_a_saved_intermediate_is_no_constant_in_the_second_derivative():
     x, weight = leaves((3,), (3,))
     (grad,) = torch.autograd.grad(scale(x, weight).sum(), x, create_graph=True)

@@ -13,7 +13,7 @@ from scratchnet.testing.subject import Call, Subject
 ARITHMETIC = """
     add sub rsub mul div neg reciprocal pow sqrt rsqrt square exp expm1 log log1p abs sign sgn copysign erf
     addcmul addcdiv lerp maximum minimum clamp clamp_min clamp_max fmod remainder floor_divide round floor ceil
-    isnan isfinite logical_not logical_and logical_or bitwise_not bitwise_and bitwise_or
+    isnan isfinite logical_not logical_and logical_or bitwise_not bitwise_and bitwise_or bitwise_xor
     eq ne lt le gt ge where masked_fill
     sum mean var var_mean amax amin max min argmax argmin any all cumsum sort count_nonzero
     mm bmm addmm baddbmm mv dot addmv
@@ -22,13 +22,14 @@ MEMORY = """
     view _unsafe_view reshape as_strided expand permute transpose t select slice split split_with_sizes unbind
     squeeze unsqueeze unfold alias detach to lift_fresh diagonal
     clone copy _to_copy contiguous cat stack slice_scatter select_scatter
-    index index_put index_select index_add index_fill index_copy gather scatter scatter_add masked_select nonzero
+    index index_put index_select index_add index_fill index_copy gather scatter scatter_add nonzero
+    masked_select masked_scatter
     zeros zeros_like ones ones_like full full_like empty empty_like empty_strided new_zeros new_ones new_full
     new_empty new_empty_strided fill zero arange scalar_tensor set_ resize_ flip roll repeat one_hot
     _local_scalar_dense item is_same_size promote_types result_type
     _efficientzerotensor _has_same_storage_numel _new_zeros_with_same_feature_meta
 """
-RANDOM = "rand rand_like randn randn_like bernoulli uniform normal random randperm"
+RANDOM = "rand rand_like randn randn_like bernoulli uniform normal exponential random randperm"
 ALLOWED = frozenset(f"{ARITHMETIC} {MEMORY} {RANDOM}".split())
 # What autograd itself makes of a view when a backward is differentiated: the adjoint of a slice is no network op.
 VIEW_ADJOINTS = frozenset({"slice_backward", "select_backward", "_reshape_copy", "as_strided_scatter"})

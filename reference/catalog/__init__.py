@@ -1,6 +1,7 @@
 """The catalog: one record per op, which drives the tests and the report."""
 
 from reference.catalog import activations, convolution, layers, losses, optimizers, pooling
+from reference.catalog import activations, convolution, layers, losses, pooling, rectifiers
 from reference.catalog.record import DTYPES, BadInput, Make, Record, Sample
 
 __all__ = ["DTYPES", "RECORDS", "BadInput", "Make", "Record", "Sample"]
@@ -10,3 +11,5 @@ RECORDS: dict[str, Record] = {
     for part in (activations, layers, convolution, pooling, losses, optimizers)
     for record in part.RECORDS
 }
+PARTS = (activations, rectifiers, layers, convolution, pooling, losses)
+RECORDS: dict[str, Record] = {record.name: record for part in PARTS for record in part.RECORDS}

@@ -1,89 +1,73 @@
-r"""The exponential linear unit, with a fixed and with a learned α.
+r"""The exponential linear units: ELU, CELU and SELU.
 
 .. math::
-    y = \begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}
-    \qquad \frac{dy}{dx} = \begin{cases} 1 & x > 0 \\ \alpha e^x & x \le 0 \end{cases}
-    \qquad \frac{dy}{d\alpha} = \begin{cases} 0 & x > 0 \\ e^x - 1 & x \le 0 \end{cases}
+    y = \lambda \begin{cases} x & x > 0 \\ \alpha (e^{r x} - 1) & x \le 0 \end{cases}
+    \qquad \frac{dy}{dx} = \lambda \begin{cases} 1 & x > 0 \\ \alpha r e^{r x} & x \le 0 \end{cases}
 
-Negative inputs saturate at -α, which brings the mean activation nearer to zero. In the paper α is a fixed
-hyperparameter; `LearnedELU` makes it a parameter, and back-propagation finds it.
+Negative inputs saturate at -λα, which brings the mean activation nearer to zero.
+
+====  ========  ======  ======  ==========================================================================
+op    α         r       λ       why
+====  ========  ======  ======  ==========================================================================
+ELU   free      1       1       saturates where one likes, with slope α on the left of the kink
+CELU  free      1 / α   1       the slope is 1 on both sides for every α: continuously differentiable
+SELU  1.6733…   1       1.0507… mean 0 and variance 1 are the fixed point of a deep network of such units
+====  ========  ======  ======  ==========================================================================
 
 The exponential is taken of min(x, 0), so that it cannot overflow on the side that is not selected and turn
 the second derivative into inf · 0. At the kink the first derivative is that of the left side and the second
 is zero, and NaN passes the gradient through, all as in PyTorch.
 
-Source: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential Linear
-Units", ICLR 2016.
+Sources: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential Linear
+Units", ICLR 2016; Barron, "Continuously Differentiable Exponential Linear Units", 2017; Klambauer, Unterthiner,
+Mayr and Hochreiter, "Self-Normalizing Neural Networks", NeurIPS 2017.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import floating, number, per_channel
-from scratchnet.function import Function
+from scratchnet.activations.piecewise import InPlaceModule, Piecewise, overwrite
+from scratchnet.arguments import floating, number
+from scratchnet.function import unobserved
+from scratchnet.selection import select, unless
 
-__all__ = ["ELU", "ELUFunction", "LearnedELU", "LearnedELUFunction", "elu", "learned_elu"]
+__all__ = ["CELU", "ELU", "SELU", "ELUFunction", "celu", "celu_", "elu", "elu_", "negative_part", "selu", "selu_"]
+
+SELU_ALPHA = 1.6732632423543772
+SELU_SCALE = 1.0507009873554805
 
 
-class ELUFunction(Function):
-    """ELU with a fixed α. Keeps its input."""
-
-    @staticmethod
-    def forward(x: Tensor, *, alpha: float) -> tuple[Tensor, tuple[Tensor]]:
-        """The half-line and the exponential."""
-        return torch.where(x <= 0, alpha * torch.expm1(_negative(x)), x), (x,)
-
-    @staticmethod
-    def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, alpha: float) -> Tensor:
-        """1 or α exp(x), times the gradient."""
-        (x,) = saved
-        return torch.where(x <= 0, grad * (alpha * torch.exp(_negative(x))), grad)
+class ELUFunction(Piecewise):
+    """The half-line and the exponential, with height α, rate r and scale λ."""
 
     @staticmethod
-    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, alpha: float) -> Tensor:
-        """1 or α exp(x), times the tangent."""
-        (x,) = saved
-        return torch.where(x <= 0, tangents[0] * (alpha * torch.exp(_negative(x))), tangents[0])
-
-
-class LearnedELUFunction(Function):
-    """ELU whose α is a tensor that broadcasts against the input. Keeps both."""
-
-    autocast = "low_precision"
+    def value(x: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
+        """Λx, or λα (exp(rx) - 1)."""
+        height = alpha * scale
+        if unobserved():  # of the two parts one is 0
+            return x.clamp(max=0).mul_(rate).expm1_().mul_(height).add_(x.clamp(min=0), alpha=scale)
+        return torch.where(x <= 0, height * torch.expm1(rate * negative_part(x)), _scaled(x, scale))
 
     @staticmethod
-    def forward(x: Tensor, alpha: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The half-line and the exponential."""
-        return torch.where(x <= 0, alpha * torch.expm1(_negative(x)), x), (x, alpha)
-
-    @staticmethod
-    def backward(
-        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Of the input: 1 or α exp(x). Of α: exp(x) - 1, summed over what α was spread on."""
-        x, alpha = saved
-        negative = _negative(x)
-        grad_x = torch.where(x <= 0, grad * (alpha * torch.exp(negative)), grad) if needs[0] else None
-        grad_alpha = (grad * torch.expm1(negative)).sum_to_size(alpha.shape) if needs[1] else None
-        return grad_x, grad_alpha
-
-    @staticmethod
-    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
-        """Product rule on the negative side."""
-        x, alpha = saved
-        tangent_x, tangent_alpha = tangents
-        negative = _negative(x)
-        bent = tangent_x * (alpha * torch.exp(negative)) + tangent_alpha * torch.expm1(negative)
-        return torch.where(x <= 0, bent, tangent_x)
+    def chain(v: Tensor, x: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
+        """Λ, or λαr exp(rx), times v."""
+        steepness = alpha * scale * rate
+        if unobserved():
+            bent = x.clamp(max=0).mul_(rate).exp_().mul_(steepness).mul_(v)
+        else:
+            bent = v * (steepness * torch.exp(rate * negative_part(x)))
+        return select(unless(torch.le, x, 0), _scaled(v, scale), bent)
 
 
-def _negative(x: Tensor) -> Tensor:
-    """Min(x, 0), with slope 0 at 0, and 0 for NaN, which is not selected either."""
+def negative_part(x: Tensor) -> Tensor:
+    """Min(x, 0), with slope 0 at 0, and 0 for NaN."""
     return x.masked_fill(~(x < 0), 0)
+
+
+def _scaled(x: Tensor, scale: float) -> Tensor:
+    return x if scale == 1 else scale * x
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -102,25 +86,65 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
         NotImplementedError: if ``input`` is not floating point.
     """
     x = floating("elu", input)
-    alpha = number("elu", alpha, "alpha")
-    return input.copy_(ELUFunction.apply(x.clone(), alpha)) if inplace else ELUFunction.apply(x, alpha)
+    options = (number("elu", alpha, "alpha"), 1.0, 1.0)
+    return overwrite(ELUFunction, x, *options) if inplace else ELUFunction.apply(x, *options)
 
 
-def learned_elu(input: Tensor, alpha: Tensor) -> Tensor:
-    """ELU whose α is a tensor and receives a gradient.
+def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """`elu`, which overwrites its input."""
+    return elu(input, alpha, inplace=True)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """The input where it is positive, and ``alpha * (exp(input / alpha) - 1)`` elsewhere.
 
     Args:
-        input: tensor of shape ``(N, C, …)``, or ``(N,)``, which has one channel.
-        alpha: one element for all channels, or ``C`` elements.
+        input: floating-point tensor of any shape.
+        alpha: the negative of the value at which negative inputs saturate.
+        inplace: overwrite ``input`` with the result.
 
     Returns:
-        A tensor of the input's shape.
+        A tensor of the same shape.
 
     Raises:
-        TypeError: if an argument is no tensor.
-        RuntimeError: if ``alpha`` is not of shape ``()``, ``(1,)`` or ``(C,)``, or the dtypes differ.
+        TypeError: if ``input`` is no tensor or ``alpha`` no number.
+        RuntimeError: if ``alpha`` is 0.
+        NotImplementedError: if ``input`` is not floating point.
     """
-    return LearnedELUFunction.apply(*per_channel("learned_elu", floating("learned_elu", input), alpha, "alpha"))
+    x = floating("celu", input)
+    if number("celu", alpha, "alpha") == 0:
+        raise RuntimeError("celu: expected alpha other than 0, got 0; its limit for small alpha is relu")
+    options = (alpha, 1 / alpha, 1.0)
+    return overwrite(ELUFunction, x, *options) if inplace else ELUFunction.apply(x, *options)
+
+
+def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """`celu`, which overwrites its input."""
+    return celu(input, alpha, inplace=True)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """ELU with the α and the scale under which a network normalises itself.
+
+    Args:
+        input: floating-point tensor of any shape.
+        inplace: overwrite ``input`` with the result.
+
+    Returns:
+        A tensor of the same shape.
+
+    Raises:
+        TypeError: if ``input`` is no tensor.
+        NotImplementedError: if ``input`` is not floating point.
+    """
+    x = floating("selu", input)
+    options = (SELU_ALPHA, 1.0, SELU_SCALE)
+    return overwrite(ELUFunction, x, *options) if inplace else ELUFunction.apply(x, *options)
+
+
+def selu_(input: Tensor) -> Tensor:
+    """`selu`, which overwrites its input."""
+    return selu(input, inplace=True)
 
 
 class ELU(nn.Module):
@@ -142,32 +166,28 @@ class ELU(nn.Module):
         return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
 
 
-class LearnedELU(nn.Module):
-    """`learned_elu` with α as a parameter, ``alpha`` of shape ``(num_parameters,)``."""
+class CELU(nn.Module):
+    """`celu` as a module; input and output have the same shape."""
 
-    __constants__ = ["num_parameters"]
+    __constants__ = ["alpha", "inplace"]
 
-    def __init__(
-        self,
-        num_parameters: int = 1,
-        init: float = 1.0,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
-        self.num_parameters = num_parameters
-        self.init = init
-        self.alpha = nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Sets every α to its initial value."""
-        nn.init.constant_(self.alpha, self.init)
+        self.alpha = alpha
+        self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        """Applies `learned_elu`."""
-        return learned_elu(input, self.alpha)
+        """Applies `celu`."""
+        return celu(input, self.alpha, self.inplace)
 
     def extra_repr(self) -> str:
-        """The number of learned α."""
-        return f"num_parameters={self.num_parameters}"
+        """The options."""
+        return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
+
+
+class SELU(InPlaceModule):
+    """`selu` as a module; input and output have the same shape."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `selu`."""
+        return selu(input, self.inplace)

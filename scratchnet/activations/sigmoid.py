@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from scratchnet.arguments import promoted
 from scratchnet.function import Elementwise, unobserved
+from scratchnet.selection import mask, select
 
-__all__ = ["Sigmoid", "SigmoidFunction", "sigmoid"]
+__all__ = ["Sigmoid", "SigmoidFunction", "sigmoid", "sigmoid_and_slope"]
 
 
 class SigmoidFunction(Elementwise):
@@ -37,6 +38,21 @@ class SigmoidFunction(Elementwise):
     def slope(y: Tensor) -> Tensor:
         """y (1 - y)."""
         return (1 - y) * y
+
+
+def sigmoid_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:
+    """σ(x) and σ'(x) = σ(x) σ(-x), for the backward passes of what has a sigmoid inside.
+
+    Both have all their digits in both tails, where 1 - σ would have none left to multiply.
+    """
+    if unobserved():
+        e = torch.abs(x).neg_().exp_()
+        larger = (e + 1).reciprocal_()
+        smaller = e.mul_(larger)
+        slope = smaller * larger
+        return select(mask(torch.ge, x, 0), larger, smaller), slope
+    value = SigmoidFunction.apply(x)
+    return value, value * SigmoidFunction.apply(-x)
 
 
 def sigmoid(input: Tensor) -> Tensor:

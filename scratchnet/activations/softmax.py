@@ -23,7 +23,16 @@ from torch import Tensor, nn
 from scratchnet.arguments import describe, floating, tensor
 from scratchnet.function import Function, unobserved
 
-__all__ = ["LogSoftmax", "LogSoftmaxFunction", "Softmax", "SoftmaxFunction", "log_softmax", "softmax"]
+__all__ = [
+    "LogSoftmax",
+    "LogSoftmaxFunction",
+    "Softmax",
+    "Softmax2d",
+    "SoftmaxFunction",
+    "along_dimension",
+    "log_softmax",
+    "softmax",
+]
 
 
 class SoftmaxFunction(Function):
@@ -111,7 +120,7 @@ def softmax(
         NotImplementedError: if ``input`` is not floating point and no ``dtype`` is given.
         IndexError: if ``dim`` is out of range.
     """
-    return SoftmaxFunction.apply(*_arguments("softmax", input, dim, _stacklevel, dtype))
+    return SoftmaxFunction.apply(*along_dimension("softmax", input, dim, _stacklevel, dtype))
 
 
 def log_softmax(
@@ -133,12 +142,16 @@ def log_softmax(
         NotImplementedError: if ``input`` is not floating point and no ``dtype`` is given.
         IndexError: if ``dim`` is out of range.
     """
-    return LogSoftmaxFunction.apply(*_arguments("log_softmax", input, dim, _stacklevel, dtype))
+    return LogSoftmaxFunction.apply(*along_dimension("log_softmax", input, dim, _stacklevel, dtype))
 
 
-def _arguments(
+def along_dimension(
     op: str, input: Tensor, dim: int | None, stacklevel: int, dtype: torch.dtype | None
 ) -> tuple[Tensor, int]:
+    """The checked input and dimension of an op that normalises along one.
+
+    Without a dimension there is a warning, which points ``stacklevel`` calls up.
+    """
     x = tensor(op, input)
     if dim is None:
         dim = 0 if x.dim() in (0, 1, 3) else 1
@@ -169,6 +182,22 @@ class Softmax(nn.Module):
     def extra_repr(self) -> str:
         """The dimension."""
         return f"dim={self.dim}"
+
+
+class Softmax2d(nn.Module):
+    """`softmax` over the channels at each place of ``(N, C, H, W)`` or ``(C, H, W)``.
+
+    Raises:
+        ValueError: if the input has another number of dimensions.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `softmax` to the channels."""
+        if tensor("Softmax2d", input).dim() not in (3, 4):
+            raise ValueError(
+                f"Softmax2d: expected input of shape (N, C, H, W) or (C, H, W), got {describe(input)}"
+            )
+        return softmax(input, -3, _stacklevel=5)
 
 
 class LogSoftmax(nn.Module):

@@ -1,0 +1,222 @@
+r"""Activations that multiply the input by a gate between 0 and 1: SiLU, Mish and the gated linear unit.
+
+.. math::
+    \operatorname{silu}(x) = x\,\sigma(x) \qquad \frac{dy}{dx} = \sigma + x\,\sigma (1 - \sigma)
+
+.. math::
+    \operatorname{mish}(x) = x\,t(x), \quad t = \tanh \log(1 + e^x) = \frac{e^x (e^x + 2)}{e^x (e^x + 2) + 2}
+    \qquad \frac{dy}{dx} = t + x\,\frac{4 e^x (e^x + 1)}{(e^x (e^x + 2) + 2)^2}
+
+.. math::
+    \operatorname{glu}(a, b) = a \odot \sigma(b)
+    \qquad \frac{\partial y}{\partial a} = \sigma(b)
+    \qquad \frac{\partial y}{\partial b} = a \odot \sigma(b) (1 - \sigma(b))
+
+SiLU (swish) and Mish gate themselves: smooth, unbounded above, and with a dip below zero on the left, so that the
+sign of the slope changes once. GLU gates one half of its input, a, by the other, b. Written as a quotient the gate
+of Mish needs one exponential, and loses no digits where it is small.
+
+At -inf the product is -inf · 0, which is NaN here as in PyTorch, though the limit is 0.
+
+Sources: Elfwing, Uchibe and Doya 2018 and Ramachandran, Zoph and Le 2017 (SiLU); Misra, "Mish: A Self Regularized
+Non-Monotonic Activation Function", 2019; Dauphin, Fan, Auli and Grangier, "Language Modeling with Gated
+Convolutional Networks", ICML 2017 (GLU).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.activations.piecewise import InPlaceModule, overwrite
+from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid_and_slope
+from scratchnet.arguments import describe, floating, tensor
+from scratchnet.function import Elementwise, Function, unobserved
+from scratchnet.selection import keep, unless
+
+__all__ = ["GLU", "GLUFunction", "Mish", "MishFunction", "SiLU", "SiLUFunction", "glu", "mish", "silu"]
+
+# From here on the gate of Mish is 1 in float64 as well, and the square of the exponential is far from overflow.
+MISH_OPEN = 20.0
+
+
+class SiLUFunction(Elementwise):
+    """x σ(x). Keeps its input."""
+
+    @staticmethod
+    def value(x: Tensor) -> Tensor:
+        """The input times its sigmoid."""
+        gate = SigmoidFunction.apply(x)
+        return gate.mul_(x) if unobserved() else gate * x
+
+    @staticmethod
+    def slope(x: Tensor) -> Tensor:
+        """σ + x σ'."""
+        gate, gate_slope = sigmoid_and_slope(x)
+        return gate.addcmul_(x, gate_slope) if unobserved() else gate + x * gate_slope
+
+
+class MishFunction(Elementwise):
+    """x tanh(log(1 + exp x)). Keeps its input."""
+
+    @staticmethod
+    def value(x: Tensor) -> Tensor:
+        """The input times its gate."""
+        e = torch.exp(x.clamp(max=MISH_OPEN))
+        n = (e + 2).mul_(e) if unobserved() else (e + 2) * e
+        return n.div_(n + 2).mul_(x) if unobserved() else n / (n + 2) * x
+
+    @staticmethod
+    def slope(x: Tensor) -> Tensor:
+        """The gate, and the input times the gate's slope.
+
+        The form that autograd follows has powers of exp(-x) on the right, where those of exp(x) would overflow.
+        """
+        if unobserved():
+            e = torch.exp(x.clamp(max=MISH_OPEN))
+            n = (e + 2).mul_(e)
+            inverse = (n + 2).reciprocal_()
+            gate = n.mul_(inverse)
+            gate_slope = (e + 1).mul_(inverse).mul_(e.mul_(inverse)).mul_(4)
+            return gate.addcmul_(x, keep(unless(torch.gt, x, MISH_OPEN), gate_slope))
+        right = x >= 0
+        e = torch.exp(torch.where(right, -x, x))
+        d = torch.where(right, 1 + 2 * e * (1 + e), 2 + e * (2 + e))
+        gate = torch.where(right, 1 + 2 * e, e * (2 + e)) / d
+        gate_slope = 4 * e * (1 + e) * torch.where(right, e, 1) / (d * d)
+        return gate + x * gate_slope
+
+
+class GLUFunction(Function):
+    """The first half along a dimension times the sigmoid of the second. Keeps its input."""
+
+    @staticmethod
+    def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
+        """A σ(b)."""
+        a, b = x.chunk(2, dim)
+        gate = SigmoidFunction.apply(b)
+        return (gate.mul_(a) if unobserved() else a * gate), (x,)
+
+    @staticmethod
+    def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int) -> Tensor:
+        """Of a: the gate. Of b: a times the slope of the gate."""
+        (x,) = saved
+        a, b = x.chunk(2, dim)
+        gate, gate_slope = sigmoid_and_slope(b)
+        if unobserved():
+            result = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+            grad_a, grad_b = result.chunk(2, dim)
+            torch.mul(grad, gate, out=grad_a)
+            torch.mul(grad, gate_slope.mul_(a), out=grad_b)
+            return result
+        grad_a = grad * gate
+        grad_b = grad * (a * gate_slope)
+        return torch.cat([grad_a, grad_b], dim)
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dim: int) -> Tensor:
+        """Product rule."""
+        a, b = saved[0].chunk(2, dim)
+        tangent_a, tangent_b = tangents[0].chunk(2, dim)
+        gate, gate_slope = sigmoid_and_slope(b)
+        return tangent_a * gate + tangent_b * (a * gate_slope)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """The input times its sigmoid, also called swish.
+
+    Args:
+        input: floating-point tensor of any shape.
+        inplace: overwrite ``input`` with the result.
+
+    Returns:
+        A tensor of the same shape.
+
+    Raises:
+        TypeError: if ``input`` is no tensor.
+        NotImplementedError: if ``input`` is not floating point.
+    """
+    x = floating("silu", input)
+    return overwrite(SiLUFunction, x) if inplace else SiLUFunction.apply(x)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """The input times the hyperbolic tangent of its softplus.
+
+    Args:
+        input: floating-point tensor of any shape.
+        inplace: overwrite ``input`` with the result.
+
+    Returns:
+        A tensor of the same shape.
+
+    Raises:
+        TypeError: if ``input`` is no tensor.
+        NotImplementedError: if ``input`` is not floating point.
+    """
+    x = floating("mish", input)
+    return overwrite(MishFunction, x) if inplace else MishFunction.apply(x)
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half of the input along a dimension times the sigmoid of the second half.
+
+    Args:
+        input: floating-point tensor of shape ``(…, 2 * features, …)``.
+        dim: the dimension to halve.
+
+    Returns:
+        A tensor of shape ``(…, features, …)``.
+
+    Raises:
+        TypeError: if ``input`` is no tensor, or ``dim`` no integer.
+        NotImplementedError: if ``input`` is not floating point.
+        IndexError: if ``dim`` is out of range.
+        RuntimeError: if ``input`` has no dimension, or the dimension cannot be halved.
+    """
+    x = tensor("glu", input)
+    if x.dim() == 0:
+        raise RuntimeError(f"glu: expected at least one dimension, to halve it, got {describe(x)}")
+    if not isinstance(dim, int):
+        raise TypeError(f"glu: expected dim to be an integer, got {describe(dim)}")
+    if not -x.dim() <= dim < x.dim():
+        raise IndexError(f"glu: expected dim between {-x.dim()} and {x.dim() - 1}, got {dim} for {describe(x)}")
+    if x.shape[dim] % 2:
+        raise RuntimeError(f"glu: expected an even number of elements along dimension {dim}, got {describe(x)}")
+    return GLUFunction.apply(floating("glu", x), dim % x.dim())
+
+
+class SiLU(InPlaceModule):
+    """`silu` as a module; input and output have the same shape."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `silu`."""
+        return silu(input, self.inplace)
+
+
+class Mish(InPlaceModule):
+    """`mish` as a module; input and output have the same shape."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `mish`."""
+        return mish(input, self.inplace)
+
+
+class GLU(nn.Module):
+    """`glu` as a module: ``(…, 2 * features, …)`` to ``(…, features, …)``."""
+
+    __constants__ = ["dim"]
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `glu`."""
+        return glu(input, self.dim)
+
+    def extra_repr(self) -> str:
+        """The dimension."""
+        return f"dim={self.dim}"

@@ -1,0 +1,190 @@
+r"""The rectifiers whose left side is learned: PReLU and an ELU with a learned α.
+
+.. math::
+    y_{PReLU} = \begin{cases} x \\ w x \end{cases}
+    \qquad \frac{dy}{dx} = \begin{cases} 1 \\ w \end{cases}
+    \qquad \frac{dy}{dw} = \begin{cases} 0 & x > 0 \\ x & x \le 0 \end{cases}
+
+.. math::
+    y_{ELU} = \begin{cases} x \\ \alpha (e^x - 1) \end{cases}
+    \qquad \frac{dy}{dx} = \begin{cases} 1 \\ \alpha e^x \end{cases}
+    \qquad \frac{dy}{d\alpha} = \begin{cases} 0 & x > 0 \\ e^x - 1 & x \le 0 \end{cases}
+
+The parameter is one for all channels, or one for each; its gradient is the sum over what it was spread on. In the
+paper the α of ELU is a fixed hyperparameter; `LearnedELU` makes it a parameter, and back-propagation finds it.
+
+At the kink, x = 0, the slope is that of the left side, as in PyTorch's backward passes (its PReLU takes the right
+side's in forward mode, which contradicts its backward; ours does not).
+
+Sources: He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", 2015; Clevert, Unterthiner and Hochreiter, "Fast
+and Accurate Deep Network Learning by Exponential Linear Units", ICLR 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.activations.elu import negative_part
+from scratchnet.arguments import floating, per_channel
+from scratchnet.function import Function
+
+__all__ = ["LearnedELU", "LearnedELUFunction", "PReLU", "PReLUFunction", "learned_elu", "prelu"]
+
+
+class PReLUFunction(Function):
+    """Leaky ReLU whose slope is a tensor that broadcasts against the input. Keeps both."""
+
+    autocast = "low_precision"
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The two half-lines."""
+        return torch.where(x > 0, x, weight * x), (x, weight)
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Of the input: 1 or the weight. Of the weight: the negative inputs, summed over the channel."""
+        x, weight = saved
+        positive = x > 0
+        grad_x = torch.where(positive, grad, weight * grad) if needs[0] else None
+        grad_weight = (x * grad).masked_fill(positive, 0).sum_to_size(weight.shape) if needs[1] else None
+        return grad_x, grad_weight
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
+        """Product rule on the negative side."""
+        x, weight = saved
+        tangent_x, tangent_weight = tangents
+        return torch.where(x > 0, tangent_x, weight * tangent_x + x * tangent_weight)
+
+
+class LearnedELUFunction(Function):
+    """ELU whose α is a tensor that broadcasts against the input. Keeps both."""
+
+    autocast = "low_precision"
+
+    @staticmethod
+    def forward(x: Tensor, alpha: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The half-line and the exponential."""
+        return torch.where(x <= 0, alpha * torch.expm1(negative_part(x)), x), (x, alpha)
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Of the input: 1 or α exp(x). Of α: exp(x) - 1, summed over what α was spread on."""
+        x, alpha = saved
+        negative = negative_part(x)
+        grad_x = torch.where(x <= 0, grad * (alpha * torch.exp(negative)), grad) if needs[0] else None
+        grad_alpha = (grad * torch.expm1(negative)).sum_to_size(alpha.shape) if needs[1] else None
+        return grad_x, grad_alpha
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
+        """Product rule on the negative side."""
+        x, alpha = saved
+        tangent_x, tangent_alpha = tangents
+        negative = negative_part(x)
+        bent = tangent_x * (alpha * torch.exp(negative)) + tangent_alpha * torch.expm1(negative)
+        return torch.where(x <= 0, bent, tangent_x)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """Leaky ReLU with a learned slope.
+
+    Args:
+        input: tensor of shape ``(N, C, …)``, or ``(N,)``, which has one channel.
+        weight: the slope: one element for all channels, or ``C`` elements.
+
+    Returns:
+        A tensor of the input's shape.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        RuntimeError: if ``weight`` is not of shape ``()``, ``(1,)`` or ``(C,)``, or the dtypes differ.
+    """
+    return PReLUFunction.apply(*per_channel("prelu", input, weight))
+
+
+def learned_elu(input: Tensor, alpha: Tensor) -> Tensor:
+    """ELU whose α is a tensor and receives a gradient.
+
+    Args:
+        input: tensor of shape ``(N, C, …)``, or ``(N,)``, which has one channel.
+        alpha: one element for all channels, or ``C`` elements.
+
+    Returns:
+        A tensor of the input's shape.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        RuntimeError: if ``alpha`` is not of shape ``()``, ``(1,)`` or ``(C,)``, or the dtypes differ.
+    """
+    return LearnedELUFunction.apply(*per_channel("learned_elu", floating("learned_elu", input), alpha, "alpha"))
+
+
+class PReLU(nn.Module):
+    """`prelu` with its slope as a parameter, ``weight`` of shape ``(num_parameters,)``."""
+
+    __constants__ = ["num_parameters"]
+
+    def __init__(
+        self,
+        num_parameters: int = 1,
+        init: float = 0.25,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_parameters = num_parameters
+        self.init = init
+        self.weight = nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Sets every slope to its initial value."""
+        nn.init.constant_(self.weight, self.init)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `prelu`."""
+        return prelu(input, self.weight)
+
+    def extra_repr(self) -> str:
+        """The number of slopes."""
+        return f"num_parameters={self.num_parameters}"
+
+
+class LearnedELU(nn.Module):
+    """`learned_elu` with α as a parameter, ``alpha`` of shape ``(num_parameters,)``."""
+
+    __constants__ = ["num_parameters"]
+
+    def __init__(
+        self,
+        num_parameters: int = 1,
+        init: float = 1.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_parameters = num_parameters
+        self.init = init
+        self.alpha = nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Sets every α to its initial value."""
+        nn.init.constant_(self.alpha, self.init)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `learned_elu`."""
+        return learned_elu(input, self.alpha)
+
+    def extra_repr(self) -> str:
+        """The number of learned α."""
+        return f"num_parameters={self.num_parameters}"

@@ -1,0 +1,206 @@
+r"""The shrinkage functions, which pull small values to zero: hard, soft and tanh.
+
+.. math::
+    \operatorname{hard}(x) = \begin{cases} x & |x| > \lambda \\ 0 & |x| \le \lambda \end{cases}
+    \qquad \operatorname{soft}(x) = x - \min(\max(x, -\lambda), \lambda)
+    \qquad \operatorname{tanhshrink}(x) = x - \tanh x
+
+The first two have slope 1 outside [-λ, λ] and 0 in it, the ends included. Soft shrinkage is the step that a penalty
+λ |x| makes in proximal gradient descent; hard shrinkage is that of a penalty on the number of non-zeros. The slope
+of the third is :math:`1 - (1 - \tanh^2 x) = \tanh^2 x`. Near 0 the difference x - tanh x is about x³/3, smaller than
+the rounding of x; Lambert's continued fraction gives it without a difference:
+
+.. math::
+    \tanh x = \frac{x}{1 + C}, \quad C = \cfrac{x^2}{3 + \cfrac{x^2}{5 + \cfrac{x^2}{7 + \dots}}}
+    \qquad x - \tanh x = x\,\frac{C}{1 + C}
+
+Source: Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", 1994.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.activations.piecewise import Piecewise
+from scratchnet.activations.tanh import TanhFunction
+from scratchnet.arguments import floating, number, promoted
+from scratchnet.function import Elementwise, unobserved
+from scratchnet.selection import keep, mask, select, unless
+
+__all__ = [
+    "Hardshrink",
+    "HardshrinkFunction",
+    "Softshrink",
+    "SoftshrinkFunction",
+    "Tanhshrink",
+    "TanhshrinkFunction",
+    "hardshrink",
+    "softshrink",
+    "tanhshrink",
+]
+
+
+class HardshrinkFunction(Piecewise):
+    """The input outside [-λ, λ], 0 in it."""
+
+    @staticmethod
+    def value(x: Tensor, *, lambd: float) -> Tensor:
+        """Drops what is small."""
+        return keep(_large(x, lambd), x)
+
+    @staticmethod
+    def chain(v: Tensor, x: Tensor, *, lambd: float) -> Tensor:
+        """V outside, 0 inside."""
+        return keep(_large(x, lambd), v)
+
+
+class SoftshrinkFunction(Piecewise):
+    """The input moved by λ towards 0, where it stops."""
+
+    @staticmethod
+    def value(x: Tensor, *, lambd: float) -> Tensor:
+        """The input less what of it lies in [-λ, λ]."""
+        inside = x.clamp(-lambd, lambd)
+        return torch.sub(x, inside, out=inside) if unobserved() else x - inside
+
+    @staticmethod
+    def chain(v: Tensor, x: Tensor, *, lambd: float) -> Tensor:
+        """V outside, 0 inside."""
+        return keep(_large(x, lambd), v)
+
+
+class TanhshrinkFunction(Elementwise):
+    """What tanh takes away. Keeps its input."""
+
+    @staticmethod
+    def value(x: Tensor) -> Tensor:
+        """X - tanh x; near 0, where these cancel, x C / (1 + C)."""
+        fraction = _fraction(x.clamp(-0.5, 0.5))
+        near = fraction.div_(fraction + 1).mul_(x) if unobserved() else fraction / (fraction + 1) * x
+        return select(mask(torch.lt, torch.abs(x), 0.5), near, x - TanhFunction.apply(x))
+
+    @staticmethod
+    def slope(x: Tensor) -> Tensor:
+        """tanh² x near 0, and 1 less its small difference from 1 farther out: each where it has more digits."""
+        tanh = TanhFunction.apply(x)
+        near = mask(torch.lt, torch.abs(x), 1)
+        e = torch.exp(-2 * torch.abs(x))
+        if unobserved():
+            far = (e + 1).square_()
+            far = torch.div(e.mul_(-4), far, out=far).add_(1)
+            return select(near, tanh.square_(), far)
+        return select(near, tanh * tanh, 1 - 4 * e / ((1 + e) * (1 + e)))
+
+
+def _fraction(x: Tensor) -> Tensor:
+    """Lambert's C, which up to 1/2 needs seven terms in float64."""
+    square = x * x
+    fraction = square / 15
+    for odd in (13, 11, 9, 7, 5, 3):
+        fraction = (
+            torch.div(square, fraction.add_(odd), out=fraction) if unobserved() else square / (fraction + odd)
+        )
+    return fraction
+
+
+def _large(x: Tensor, lambd: float) -> Tensor:
+    return unless(torch.le, torch.abs(x), lambd)
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """The input where its magnitude exceeds ``lambd``, and 0 elsewhere.
+
+    Args:
+        input: floating-point tensor of any shape.
+        lambd: λ; of a negative one nothing is small.
+
+    Returns:
+        A tensor of the same shape.
+
+    Raises:
+        TypeError: if ``input`` is no tensor or ``lambd`` no number.
+        NotImplementedError: if ``input`` is not floating point.
+    """
+    return HardshrinkFunction.apply(floating("hardshrink", input), number("hardshrink", lambd, "lambd"))
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """The input moved by ``lambd`` towards 0, where it stops.
+
+    Args:
+        input: floating-point tensor of any shape.
+        lambd: λ, at least 0.
+
+    Returns:
+        A tensor of the same shape.
+
+    Raises:
+        TypeError: if ``input`` is no tensor or ``lambd`` no number.
+        NotImplementedError: if ``input`` is not floating point.
+        RuntimeError: if ``lambd`` is negative, NaN or more than the input's dtype can hold.
+    """
+    x = floating("softshrink", input)
+    largest = torch.finfo(x.dtype).max
+    if not 0 <= number("softshrink", lambd, "lambd") <= largest:
+        raise RuntimeError(f"softshrink: expected lambd between 0 and {largest:.3g} for {x.dtype}, got {lambd}")
+    return SoftshrinkFunction.apply(x, lambd)
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """The input less its hyperbolic tangent.
+
+    Args:
+        input: tensor of any shape; an integer tensor is taken in the default dtype.
+
+    Returns:
+        A tensor of the same shape.
+
+    Raises:
+        TypeError: if ``input`` is no tensor.
+    """
+    return TanhshrinkFunction.apply(promoted("tanhshrink", input))
+
+
+class Hardshrink(nn.Module):
+    """`hardshrink` as a module; input and output have the same shape."""
+
+    __constants__ = ["lambd"]
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `hardshrink`."""
+        return hardshrink(input, self.lambd)
+
+    def extra_repr(self) -> str:
+        """The option."""
+        return f"{self.lambd}"
+
+
+class Softshrink(nn.Module):
+    """`softshrink` as a module; input and output have the same shape."""
+
+    __constants__ = ["lambd"]
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `softshrink`."""
+        return softshrink(input, self.lambd)
+
+    def extra_repr(self) -> str:
+        """The option."""
+        return f"{self.lambd}"
+
+
+class Tanhshrink(nn.Module):
+    """`tanhshrink` as a module; input and output have the same shape."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `tanhshrink`."""
+        return tanhshrink(input)

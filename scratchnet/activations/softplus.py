@@ -1,0 +1,136 @@
+r"""Softplus, the smooth rectifier, and the logarithm of the sigmoid, its mirror image.
+
+.. math::
+    \operatorname{softplus}(x) = \frac{1}{\beta} \log(1 + e^{\beta x}), \qquad \frac{dy}{dx} = \sigma(\beta x)
+
+.. math::
+    \operatorname{logsigmoid}(x) = \log \sigma(x) = -\log(1 + e^{-x}), \qquad \frac{dy}{dx} = \sigma(-x)
+
+The exponential of a large number overflows, so both are written as
+
+.. math:: \log(1 + e^z) = \max(z, 0) + \log(1 + e^{-|z|})
+
+with ``log1p`` for the second part. Above a threshold of βx softplus is the identity, as in PyTorch, where that is
+a guard against overflow; here it is only a convention.
+
+Source: Dugas, Bengio, Bélisle, Nadeau and Garcia, "Incorporating Second-Order Functional Knowledge for Better Option
+Pricing", 2000.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.activations.sigmoid import SigmoidFunction
+from scratchnet.arguments import floating, number
+from scratchnet.function import Elementwise, unobserved
+from scratchnet.selection import mask, select
+
+__all__ = ["LogSigmoid", "LogSigmoidFunction", "Softplus", "SoftplusFunction", "logsigmoid", "softplus"]
+
+
+class SoftplusFunction(Elementwise):
+    """The smooth rectifier, and the identity above a threshold. Keeps its input."""
+
+    autocast = "float32_on_cuda"
+
+    @staticmethod
+    def value(x: Tensor, *, beta: float, threshold: float) -> Tensor:
+        """(max(βx, 0) + log(1 + exp(-|βx|))) / β."""
+        z = beta * x
+        tail = _tail(z)
+        bent = tail.add_(z.clamp(min=0)).div_(beta) if unobserved() else (tail + z.clamp(min=0)) / beta
+        return select(mask(torch.gt, z, threshold), x, bent)
+
+    @staticmethod
+    def slope(x: Tensor, *, beta: float, threshold: float) -> Tensor:
+        """σ(βx), and 1 above the threshold, at which the second derivative is 0 as in PyTorch."""
+        z = beta * x
+        gate = SigmoidFunction.apply(z if unobserved() else z.masked_fill(z >= threshold, threshold))
+        return select(mask(torch.gt, z, threshold), torch.ones((), dtype=x.dtype, device=x.device), gate)
+
+
+class LogSigmoidFunction(Elementwise):
+    """The logarithm of the sigmoid. Keeps its input."""
+
+    @staticmethod
+    def value(x: Tensor) -> Tensor:
+        """Min(x, 0) - log(1 + exp(-|x|))."""
+        tail = _tail(x)
+        return tail.neg_().add_(x.clamp(max=0)) if unobserved() else x.clamp(max=0) - tail
+
+    @staticmethod
+    def slope(x: Tensor) -> Tensor:
+        """σ(-x)."""
+        return SigmoidFunction.apply(-x)
+
+
+def _tail(z: Tensor) -> Tensor:
+    """log(1 + exp(-|z|)), which is at most log 2."""
+    if unobserved():
+        return torch.abs(z).neg_().exp_().log1p_()
+    return torch.log1p(torch.exp(-torch.abs(z)))
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """``log(1 + exp(beta * input)) / beta``, a smooth rectifier.
+
+    Args:
+        input: floating-point tensor of any shape.
+        beta: how sharply it bends: the larger, the closer to ReLU.
+        threshold: the value of ``beta * input`` above which the input is returned as it is.
+
+    Returns:
+        A tensor of the same shape.
+
+    Raises:
+        TypeError: if ``input`` is no tensor, or an option no number.
+        NotImplementedError: if ``input`` is not floating point.
+    """
+    x = floating("softplus", input)
+    beta = number("softplus", beta, "beta")
+    return SoftplusFunction.apply(x, beta, number("softplus", threshold, "threshold"))
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """The logarithm of the sigmoid, without the underflow on the left.
+
+    Args:
+        input: floating-point tensor of any shape.
+
+    Returns:
+        A tensor of the same shape, with values of at most 0.
+
+    Raises:
+        TypeError: if ``input`` is no tensor.
+        NotImplementedError: if ``input`` is not floating point.
+    """
+    return LogSigmoidFunction.apply(floating("logsigmoid", input))
+
+
+class Softplus(nn.Module):
+    """`softplus` as a module; input and output have the same shape."""
+
+    __constants__ = ["beta", "threshold"]
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        super().__init__()
+        self.beta = beta
+        self.threshold = threshold
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `softplus`."""
+        return softplus(input, self.beta, self.threshold)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"beta={self.beta}, threshold={self.threshold}"
+
+
+class LogSigmoid(nn.Module):
+    """`logsigmoid` as a module; input and output have the same shape."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `logsigmoid`."""
+        return logsigmoid(input)

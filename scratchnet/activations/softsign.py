@@ -1,0 +1,62 @@
+r"""Softsign.
+
+.. math:: y = \frac{x}{1 + |x|}, \qquad \frac{dy}{dx} = \frac{1}{(1 + |x|)^2}
+
+It saturates at ±1 as tanh does, but with the square of the distance, not exponentially, so that saturated units keep
+more of a gradient. The second derivative jumps at 0, where it is 0 here as in PyTorch.
+
+Source: Bergstra, Desjardins, Lamblin and Bengio, "Quadratic polynomials learn better image features", 2009.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.arguments import promoted
+from scratchnet.function import Elementwise, unobserved
+
+__all__ = ["Softsign", "SoftsignFunction", "softsign"]
+
+
+class SoftsignFunction(Elementwise):
+    """The input over one more than its magnitude. Keeps its input."""
+
+    @staticmethod
+    def value(x: Tensor) -> Tensor:
+        """x / (1 + |x|)."""
+        if unobserved():
+            size = torch.abs(x).add_(1)
+            return torch.div(x, size, out=size)
+        return x / (1 + torch.abs(x))
+
+    @staticmethod
+    def slope(x: Tensor) -> Tensor:
+        """1 / (1 + |x|)²; the reciprocal comes first, so that the square cannot overflow."""
+        if unobserved():
+            return torch.abs(x).add_(1).reciprocal_().square_()
+        inverse = 1 / (1 + torch.abs(x))
+        return inverse * inverse
+
+
+def softsign(input: Tensor) -> Tensor:
+    """The input over one more than its magnitude.
+
+    Args:
+        input: tensor of any shape; an integer tensor is taken in the default dtype.
+
+    Returns:
+        A tensor of the same shape, with values in [-1, 1].
+
+    Raises:
+        TypeError: if ``input`` is no tensor.
+    """
+    return SoftsignFunction.apply(promoted("softsign", input))
+
+
+class Softsign(nn.Module):
+    """`softsign` as a module; input and output have the same shape."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `softsign`."""
+        return softsign(input)

@@ -1,0 +1,92 @@
+r"""The threshold: the input above it, a constant elsewhere.
+
+.. math::
+    y = \begin{cases} x & x > t \\ v & x \le t \end{cases}
+    \qquad \frac{dy}{dx} = \begin{cases} 1 & x > t \\ 0 & x \le t \end{cases}
+
+With t = v = 0 it is ReLU. Elsewhere it jumps from v to t, which no gradient sees. NaN is not below any threshold,
+so it stays and passes the gradient through, as in PyTorch.
+
+Source: Konda, Memisevic and Krueger, "Zero-bias autoencoders and the benefits of co-adapting features", 2014.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.activations.piecewise import Piecewise, overwrite
+from scratchnet.arguments import describe, number, tensor
+from scratchnet.selection import keep, select, unless
+
+__all__ = ["Threshold", "ThresholdFunction", "threshold", "threshold_"]
+
+
+class ThresholdFunction(Piecewise):
+    """The input above the threshold, a constant elsewhere."""
+
+    @staticmethod
+    def value(x: Tensor, *, threshold: float, value: float) -> Tensor:
+        """Fills what is not above."""
+        return select(unless(torch.le, x, threshold), x, torch.full_like(x, value))
+
+    @staticmethod
+    def chain(v: Tensor, x: Tensor, *, threshold: float, value: float) -> Tensor:
+        """V above the threshold, 0 elsewhere."""
+        return keep(unless(torch.le, x, threshold), v)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """The input where it is greater than ``threshold``, and ``value`` elsewhere.
+
+    Args:
+        input: tensor of any shape; of an integer tensor threshold and value are rounded towards 0.
+        threshold: what an element must exceed to stay.
+        value: what replaces the others.
+        inplace: overwrite ``input`` with the result.
+
+    Returns:
+        A tensor of the same shape and dtype.
+
+    Raises:
+        TypeError: if ``input`` is no tensor, or an option no number.
+        NotImplementedError: if ``input`` is boolean.
+    """
+    return _threshold(input, threshold, value, inplace)
+
+
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
+    """`threshold`, which overwrites its input."""
+    return _threshold(input, threshold, value, inplace=True)
+
+
+def _threshold(input: Tensor, threshold: float, value: float, inplace: bool) -> Tensor:
+    """The name of the function is that of its argument, which hides it."""
+    x = tensor("threshold", input)
+    options = (number("threshold", threshold, "threshold"), number("threshold", value, "value"))
+    if x.is_floating_point():
+        return overwrite(ThresholdFunction, x, *options) if inplace else ThresholdFunction.apply(x, *options)
+    if x.dtype is torch.bool:
+        raise NotImplementedError(f"threshold: expected numbers, got {describe(x)}; convert it with .float()")
+    y = x.masked_fill(x <= int(threshold), int(value))
+    return x.copy_(y) if inplace else y
+
+
+class Threshold(nn.Module):
+    """`threshold` as a module; input and output have the same shape."""
+
+    __constants__ = ["threshold", "value", "inplace"]
+
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.value = value
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `threshold`."""
+        return threshold(input, self.threshold, self.value, self.inplace)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"threshold={self.threshold}, value={self.value}" + (", inplace=True" if self.inplace else "")
