@@ -1,0 +1,9 @@
+"""Losses, by what they compare."""
+
+from reference.catalog.losses import binary, classes, likelihood, margin, pairs, regression
+
+__all__ = ["RECORDS"]
+
+RECORDS = tuple(
+    record for part in (regression, likelihood, binary, classes, margin, pairs) for record in part.RECORDS
+)
