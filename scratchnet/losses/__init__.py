@@ -8,6 +8,7 @@ from scratchnet.losses.binary import (
 )
 from scratchnet.losses.cosine import CosineEmbeddingLoss, cosine_embedding_loss
 from scratchnet.losses.cross_entropy import CrossEntropyLoss, NLLLoss, cross_entropy, nll_loss
+from scratchnet.losses.ctc import CTCLoss, ctc_loss
 from scratchnet.losses.divergence import KLDivLoss, kl_div
 from scratchnet.losses.huber import HuberLoss, SmoothL1Loss, huber_loss, smooth_l1_loss
 from scratchnet.losses.likelihood import GaussianNLLLoss, PoissonNLLLoss, gaussian_nll_loss, poisson_nll_loss
@@ -37,6 +38,7 @@ from scratchnet.losses.triplet import (
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CTCLoss",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "GaussianNLLLoss",
@@ -59,6 +61,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "cosine_embedding_loss",
     "cross_entropy",
+    "ctc_loss",
     "gaussian_nll_loss",
     "hinge_embedding_loss",
     "huber_loss",
