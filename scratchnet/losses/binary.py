@@ -40,6 +40,9 @@ __all__ = [
     "BCEWithLogitsLossFunction",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "sigmoid_of_negative",
+    "slope_of_logit",
+    "softplus_of_negative",
 ]
 
 LOG_FLOOR = -100.0
@@ -96,7 +99,7 @@ class BCEWithLogitsLossFunction(Function):
         x: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, *, reduction: str
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """(1 - t) x + (1 + (p - 1) t) log(1 + exp(-x))."""
-        losses = (1 - target) * x + _positive_weight(target, pos_weight) * _softplus_of_negative(x)
+        losses = (1 - target) * x + _positive_weight(target, pos_weight) * softplus_of_negative(x)
         losses = losses if weight is None else losses * weight
         return reduce(losses, reduction), (x, target, weight, pos_weight)
 
@@ -108,7 +111,7 @@ class BCEWithLogitsLossFunction(Function):
         x, target, weight, pos_weight = saved
         scale = spread(grad, x, reduction)
         scale = scale if weight is None else scale * weight
-        grad_x = scale * _slope_of_logit(x, target, pos_weight) if needs[0] else None
+        grad_x = scale * slope_of_logit(x, target, pos_weight) if needs[0] else None
         grad_target = scale * _slope_of_label(x, pos_weight) if needs[1] else None
         return grad_x, grad_target, None, None
 
@@ -116,13 +119,11 @@ class BCEWithLogitsLossFunction(Function):
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, reduction: str) -> Tensor:
         """Both slopes, each times its tangent."""
         x, target, weight, pos_weight = saved
-        change = (
-            _slope_of_logit(x, target, pos_weight) * tangents[0] + _slope_of_label(x, pos_weight) * tangents[1]
-        )
+        change = slope_of_logit(x, target, pos_weight) * tangents[0] + _slope_of_label(x, pos_weight) * tangents[1]
         return reduce(change if weight is None else change * weight, reduction)
 
 
-def _softplus_of_negative(x: Tensor) -> Tensor:
+def softplus_of_negative(x: Tensor) -> Tensor:
     """log(1 + exp(-x))."""
     return (-x).clamp(min=0) + torch.log1p(torch.exp(-x.abs()))
 
@@ -131,14 +132,19 @@ def _positive_weight(target: Tensor, pos_weight: Tensor | None) -> Tensor | floa
     return 1.0 if pos_weight is None else 1 + (pos_weight - 1) * target
 
 
-def _slope_of_logit(x: Tensor, target: Tensor, pos_weight: Tensor | None) -> Tensor:
+def sigmoid_of_negative(x: Tensor) -> Tensor:
+    """1 / (1 + exp(x))."""
     # Bounded, because the derivative of this quotient would multiply an infinite exponential by zero.
-    exponential = torch.exp(x.clamp(max=math.log(torch.finfo(x.dtype).max)))
-    return 1 - target - _positive_weight(target, pos_weight) / (1 + exponential)
+    return 1 / (1 + torch.exp(x.clamp(max=math.log(torch.finfo(x.dtype).max))))
+
+
+def slope_of_logit(x: Tensor, target: Tensor, pos_weight: Tensor | None = None) -> Tensor:
+    """1 - t - (1 + (p - 1) t) σ(-x)."""
+    return 1 - target - _positive_weight(target, pos_weight) * sigmoid_of_negative(x)
 
 
 def _slope_of_label(x: Tensor, pos_weight: Tensor | None) -> Tensor:
-    return -x if pos_weight is None else (pos_weight - 1) * _softplus_of_negative(x) - x
+    return -x if pos_weight is None else (pos_weight - 1) * softplus_of_negative(x) - x
 
 
 def binary_cross_entropy(

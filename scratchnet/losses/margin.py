@@ -21,7 +21,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number, tensor
 from scratchnet.function import Function, readable
-from scratchnet.losses.reduction import WeightedLoss, constant_weight, reduce, reduction_of, spread
+from scratchnet.losses.reduction import WeightedLoss, constant_weight, mean_or_zero, reduction_of, spread
 
 __all__ = ["MultiMarginLoss", "MultiMarginLossFunction", "multi_margin_loss"]
 
@@ -37,7 +37,7 @@ class MultiMarginLossFunction(Function):
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """The mean over classes of the violations' p-th power."""
         losses = _violations(x, target, margin).pow(p) * _class_weight(x, target, weight)
-        return _mean_or(losses.sum(1) / x.shape[1], reduction), (x, target, weight)
+        return mean_or_zero(losses.sum(1) / x.shape[1], reduction), (x, target, weight)
 
     @staticmethod
     def backward(
@@ -63,7 +63,7 @@ class MultiMarginLossFunction(Function):
         x, target, weight = saved
         change = tangents[0] - tangents[0].gather(1, target.unsqueeze(1))
         slopes = _slopes(x, target, margin, p) * _class_weight(x, target, weight)
-        return _mean_or((slopes * change).sum(1) / x.shape[1], reduction)
+        return mean_or_zero((slopes * change).sum(1) / x.shape[1], reduction)
 
 
 def _violations(x: Tensor, target: Tensor, margin: float) -> Tensor:
@@ -80,11 +80,6 @@ def _slopes(x: Tensor, target: Tensor, margin: float, p: int) -> Tensor:
 
 def _class_weight(x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor | float:
     return 1.0 if weight is None else weight[target].unsqueeze(1)
-
-
-def _mean_or(losses: Tensor, reduction: str) -> Tensor:
-    """Like `reduce`, but the mean of no samples is 0, as the built-in has it."""
-    return losses.sum() if reduction == "mean" and losses.numel() == 0 else reduce(losses, reduction)
 
 
 def multi_margin_loss(

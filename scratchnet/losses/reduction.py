@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from scratchnet.arguments import describe
 
-__all__ = ["Loss", "WeightedLoss", "reduce", "reduction_of", "spread"]
+__all__ = ["Loss", "WeightedLoss", "constant_weight", "mean_or_zero", "reduce", "reduction_of", "spread"]
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -18,6 +18,11 @@ REDUCTIONS = ("none", "mean", "sum")
 def reduce(losses: Tensor, reduction: str) -> Tensor:
     """The losses themselves, their mean (NaN where there are none) or their sum."""
     return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
+
+
+def mean_or_zero(losses: Tensor, reduction: str) -> Tensor:
+    """Like `reduce`, but the mean of no samples is 0, as some built-ins have it."""
+    return losses.sum() if reduction == "mean" and losses.numel() == 0 else reduce(losses, reduction)
 
 
 def spread(grad: Tensor, losses: Tensor, reduction: str) -> Tensor:

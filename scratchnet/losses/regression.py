@@ -13,14 +13,13 @@ Source: A.-M. Legendre 1805 and C. F. Gauss 1809 (squares); R. J. Boscovich 1757
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, tensor
+from scratchnet.arguments import describe
 from scratchnet.function import Function, unobserved
+from scratchnet.losses.pointwise import pair
 from scratchnet.losses.reduction import Loss, reduce, reduction_of, spread
 
 __all__ = ["L1Loss", "L1LossFunction", "MSELoss", "MSELossFunction", "l1_loss", "mse_loss"]
@@ -112,7 +111,7 @@ def mse_loss(
         NotImplementedError: if neither input nor target is floating point.
     """
     reduction = reduction_of("mse_loss", reduction, size_average, reduce)
-    x, target = _pair("mse_loss", input, target)
+    x, target = pair("mse_loss", input, target)
     if weight is None:
         return MSELossFunction.apply(x, target, reduction)
     return _weighted("mse_loss", MSELossFunction.apply(x, target, "none"), input, weight, reduction)
@@ -146,29 +145,10 @@ def l1_loss(
         NotImplementedError: if neither input nor target is floating point.
     """
     reduction = reduction_of("l1_loss", reduction, size_average, reduce)
-    x, target = _pair("l1_loss", input, target)
+    x, target = pair("l1_loss", input, target)
     if weight is None:
         return L1LossFunction.apply(x, target, reduction)
     return _weighted("l1_loss", L1LossFunction.apply(x, target, "none"), input, weight, reduction)
-
-
-def _pair(op: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Input and target in one shape and the wider dtype."""
-    x, target = tensor(op, input), tensor(op, target, "target")
-    if x.shape != target.shape:
-        warnings.warn(
-            f"{op}: expected a target of the input's shape {tuple(x.shape)}, got {tuple(target.shape)}; they are "
-            "broadcast, which is seldom what is meant",
-            stacklevel=3,
-        )
-    dtype = torch.promote_types(x.dtype, target.dtype)
-    if not dtype.is_floating_point:
-        raise NotImplementedError(
-            f"{op}: expected floating-point numbers, got {describe(x)} and {describe(target)}; use .float()"
-        )
-    if x.dtype is not target.dtype:
-        x, target = x.to(dtype), target.to(dtype)
-    return torch.broadcast_tensors(x, target) if x.shape != target.shape else (x, target)
 
 
 def _weighted(op: str, losses: Tensor, input: Tensor, weight: Tensor, reduction: str) -> Tensor:

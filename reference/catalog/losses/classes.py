@@ -1,0 +1,123 @@
+"""Losses of class indices: every reduction, weights, ignored and out-of-range targets, empty batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from reference.catalog.losses.common import REDUCTIONS, bad
+from reference.catalog.record import BadInput, Make, Record, Sample
+from scratchnet.losses.cross_entropy import (
+    CrossEntropyLoss,
+    IndexCrossEntropyFunction,
+    NLLLoss,
+    NLLLossFunction,
+    ProbabilityCrossEntropyFunction,
+    cross_entropy,
+    nll_loss,
+)
+
+__all__ = ["RECORDS"]
+
+
+def classes(*options: dict[str, float]) -> Callable[[Make], Iterator[Sample]]:
+    """Samples of a loss of scores and class indices, each with every set of options."""
+
+    def samples(make: Make) -> Iterator[Sample]:
+        ignoring = torch.tensor([0, -100, 2])
+        for option in options:
+            for reduction in REDUCTIONS:
+                arguments = (make.normal(3, 4), make.labels(3, classes=4))
+                yield Sample(arguments, {"reduction": reduction, **option})
+                yield Sample((make.normal(3, 4), ignoring), {"reduction": reduction, **option})
+            weight = {"weight": make.uniform(4, low=0.1, grad=False), **option}
+            yield Sample((make.normal(3, 4), make.labels(3, classes=4)), weight)
+            yield Sample((make.normal(3, 4), torch.tensor([1, 1, 3])), weight | {"ignore_index": 1})
+            yield Sample((make.normal(2, 3, 2), make.labels(2, 2, classes=3)), option)
+            yield Sample(
+                (make.normal(2, 2, 2, 3), make.labels(2, 2, 3, classes=2)), option | {"reduction": "none"}
+            )
+            yield Sample((make.normal(4), make.labels(classes=4)), option)
+            yield Sample((make.normal(4), make.labels(classes=4)), option | {"reduction": "none"})
+        yield Sample((make.normal(4, 3).detach().T.requires_grad_(), make.labels(3, classes=4)))
+        yield Sample((make.normal(1, 4).detach().expand(3, 4).requires_grad_(), make.labels(3, classes=4)))
+        yield Sample((make.normal(3, 4), torch.tensor([-100, -100, -100])), smooth=False)
+        yield Sample((make.normal(3, 4), torch.tensor([-100, -100, -100])), {"reduction": "sum"})
+        yield Sample((make.normal(0, 4), make.labels(0, classes=4)))
+        yield Sample((make.normal(0, 4), make.labels(0, classes=4)), {"reduction": "sum"})
+        yield Sample((make.normal(2, 3), make.labels(2, classes=3).to(torch.uint8)))
+
+    return samples
+
+
+def with_logits(make: Make) -> Iterator[Sample]:
+    """Samples of cross entropy: class indices, distributions, smoothing and extreme logits."""
+    yield from classes({}, {"label_smoothing": 0.2})(make)
+    for option in ({}, {"label_smoothing": 0.3}):
+        for reduction in REDUCTIONS:
+            yield Sample((make.normal(3, 4), make.uniform(3, 4)), {"reduction": reduction, **option})
+        yield Sample((make.normal(3, 4), make.uniform(3, 4)), {"weight": make.uniform(4, grad=False), **option})
+    yield Sample((make.normal(2, 3, 2), make.uniform(2, 3, 2)))
+    yield Sample((make.normal(4), make.uniform(4)), {"reduction": "none"})
+    yield Sample((make.normal(3, 4), make.uniform(3, 4, grad=False)))
+    yield Sample((make.normal(0, 4), make.uniform(0, 4)), {"reduction": "sum"})
+    extremes = torch.stack([make.values(-1000.0, 0.0, 1000.0), make.values(0.0, 0.0, 0.0)]).detach()
+    yield Sample((extremes.requires_grad_(), torch.tensor([0, 1])), smooth=False)
+
+
+def bad_classes() -> list[BadInput]:
+    """What losses of classes refuse."""
+    x, y = torch.zeros(2, 3), torch.tensor([0, 1])
+    return [
+        bad(IndexError, "expected class indices from 0 to 2, got 7", x, torch.tensor([0, 7])),
+        bad(IndexError, "expected class indices from 0 to 2, got -1", x, torch.tensor([0, -1])),
+        bad(ValueError, "expected as many targets as samples", x, torch.tensor([0])),
+        bad(RuntimeError, "expected target indices of shape (2,)", x, torch.tensor([[0], [1]])),
+        bad(RuntimeError, "expected int64 class indices", x, torch.zeros(2)),
+        bad(RuntimeError, "expected int64 class indices", x, y.int()),
+        bad(RuntimeError, "expected weight of shape (3,)", x, y, weight=torch.ones(2)),
+        bad(RuntimeError, "expected weight in the input's dtype", x, y, weight=torch.ones(3).double()),
+        bad(RuntimeError, "requires grad", x.clone().requires_grad_(), y, weight=torch.ones(3).requires_grad_()),
+        bad(ValueError, "expected reduction to be one of", x, y, reduction="average"),
+        bad(NotImplementedError, "expected input to be floating point", x.long(), y),
+    ]
+
+
+X, Y = torch.zeros(2, 3), torch.tensor([0, 1])
+
+RECORDS = (
+    Record(
+        "nll_loss",
+        nll_loss,
+        F.nll_loss,
+        classes({}),
+        [NLLLossFunction],
+        errors=bad_classes(),
+        builtin_lacks=frozenset({"vmap"}),  # of uint8 targets
+        modules=[(partial(NLLLoss, torch.ones(3)), partial(nn.NLLLoss, torch.ones(3)))],
+    ),
+    Record(
+        "cross_entropy",
+        cross_entropy,
+        F.cross_entropy,
+        with_logits,
+        [IndexCrossEntropyFunction, ProbabilityCrossEntropyFunction],
+        errors=[
+            *bad_classes(),
+            bad(RuntimeError, "expected label_smoothing between 0 and 1, got 1.5", X, Y, label_smoothing=1.5),
+            bad(RuntimeError, "expected no ignore_index with probabilities", X, X, ignore_index=1),
+            bad(RuntimeError, "expected probabilities as a floating-point target", X, X.long()),
+        ],
+        builtin_lacks=frozenset({"vmap"}),  # of uint8 targets
+        modules=[
+            (
+                partial(CrossEntropyLoss, label_smoothing=0.1),
+                partial(nn.CrossEntropyLoss, label_smoothing=0.1),
+            )
+        ],
+    ),
+)

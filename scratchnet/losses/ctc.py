@@ -1,0 +1,314 @@
+r"""Connectionist temporal classification: the probability of a sequence of labels, however it is stretched in time.
+
+The labels y, with blanks before, between and after them, make the positions s = 0 … 2U: even ones are blank, and
+odd ones carry the labels. A path starts before the first position, and with each frame stays, steps, or skips the
+blank between two labels that differ. With x the log-probabilities, ⊕ the logarithm of the sum of exponentials, and
+:math:`e_t(s) = x_{t, l(s)}` the score of the label l(s) at frame t, the paths up to a frame and from it sum to
+
+.. math::
+    \alpha_t(s) = e_t(s) + \left(\alpha_{t-1}(s) \oplus \alpha_{t-1}(s - 1) \oplus \alpha_{t-1}(s - 2)\right)
+    \qquad
+    \beta_t(s) = f_{t+1}(s) \oplus f_{t+1}(s + 1) \oplus f_{t+1}(s + 2), \quad f = \beta + e
+
+where the last term is there only for a skip that is allowed, and β is 0 at the two positions where a path may end.
+The loss is :math:`L = -(\alpha_T(2U) \oplus \alpha_T(2U - 1))`, and the share of the paths that are at s at frame t is
+:math:`\gamma_t(s) = \exp(\alpha_t(s) + \beta_t(s) + L)`, so that
+
+.. math::
+    \frac{\partial L}{\partial x_{tk}} = e^{x_{tk}} - \sum_{s : l(s) = k} \gamma_t(s)
+
+The first term is 0 on average for log-probabilities that a log-softmax made, whose backward removes it. PyTorch has
+it, and what comes out is then the gradient of the logits; so it is here, in forward mode too.
+
+Shapes: T frames, N sequences, C classes, S labels at most, L = 2S + 1 positions.
+
+Source: Graves, Fernández, Gomez and Schmidhuber, "Connectionist Temporal Classification", ICML 2006.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from scratchnet.arguments import describe, floating, tensor
+from scratchnet.function import Function, readable, unobserved
+from scratchnet.losses.reduction import Loss, reduce, reduction_of, spread
+
+__all__ = ["CTCLoss", "CTCLossFunction", "ctc_loss"]
+
+NEVER = -math.inf
+FRAME, CLASS = 0, 2
+# Positions -2 and -1 stand in front of the others: the first can not be reached, and paths start at the second.
+FRONT = 2
+
+Lengths = Tensor | Sequence[int]
+
+
+class CTCLossFunction(Function):
+    """The loss of log-probabilities (T, N, C) for the classes (N, L) at the positions. Keeps its inputs, α and L."""
+
+    autocast = "float32"
+
+    @staticmethod
+    def forward(
+        x: Tensor, classes: Tensor, skips: Tensor, frames: Tensor, labels: Tensor, *, reduction: str, zero: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The paths that end at one of the last two positions."""
+        alpha = _alpha(_scores(x, classes), skips)
+        last = alpha.gather(FRAME, frames.view(1, -1, 1).expand(1, *alpha.shape[1:])).squeeze(FRAME)
+        ends = (2 * labels).unsqueeze(1) + torch.arange(FRONT - 1, FRONT + 1, device=labels.device)
+        loss = -_log_sum(last.gather(1, ends).T)
+        losses = loss.masked_fill(loss == math.inf, 0) if zero else loss
+        return _reduced(losses, labels, reduction), (x, classes, skips, frames, labels, alpha, loss)
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, reduction: str, zero: bool
+    ) -> tuple[Tensor, None, None, None, None]:
+        """The probabilities less the shares of the paths, frame by frame."""
+        labels = saved[4]
+        upstream = spread(grad, labels, reduction)
+        upstream = upstream / labels.clamp(min=1) if reduction == "mean" else upstream.expand(labels.shape)
+        slope = _slope(*saved, zero=zero)
+        scale = upstream.view(1, -1, 1)
+        return slope.mul_(scale) if unobserved() else slope * scale, None, None, None, None
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, reduction: str, zero: bool) -> Tensor:
+        """The slope times the tangent, summed over frames and classes."""
+        return _reduced((_slope(*saved, zero=zero) * tangents[0]).sum((FRAME, CLASS)), saved[4], reduction)
+
+
+def _scores(x: Tensor, classes: Tensor) -> Tensor:
+    """The log-probability at each frame of the class that each position carries: (T, N, L)."""
+    return x.gather(CLASS, classes.expand(x.shape[FRAME], *classes.shape))
+
+
+def _log_sum(terms: Tensor) -> Tensor:
+    """Log Σ exp over the first dimension; -inf where all are, and then without a slope."""
+    largest = terms.amax(0).detach()
+    never = largest == NEVER
+    largest = largest.masked_fill(never, 0)
+    total = torch.exp(terms - largest).sum(0)
+    return (torch.log(total.masked_fill(never, 1)) + largest).masked_fill(never, NEVER)
+
+
+def _log_sum_into(out: Tensor, terms: Tensor, largest: Tensor) -> Tensor:
+    """`_log_sum` of terms that are overwritten, in memory that is there already."""
+    torch.amax(terms, 0, out=largest)
+    never = largest == NEVER
+    torch.sum(_exp_(terms.sub_(largest.masked_fill_(never, 0))), 0, out=out)
+    return out.log_().add_(largest).masked_fill_(never, NEVER)
+
+
+def _exp_(x: Tensor) -> Tensor:
+    """Exp(x) in place, but not below the normal numbers, where the exponential is ten times as slow."""
+    return x.clamp_(min=math.log(torch.finfo(x.dtype).tiny) + 1).exp_()
+
+
+def _three(row: Tensor) -> Tensor:
+    """The elements of (…, N, L + 2) in threes that follow one another: (…, 3, N, L)."""
+    *lead, samples, width = row.shape
+    stride = row.stride()
+    return row.as_strided((*lead, 3, samples, width - 2), (*stride[:-2], stride[-1], *stride[-2:]))
+
+
+def _closed(skips: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where a position may be reached by a skip, -inf elsewhere."""
+    return torch.zeros_like(skips, dtype=dtype).masked_fill(~skips, NEVER)
+
+
+def _alpha(scores: Tensor, skips: Tensor) -> Tensor:
+    """α after 0 … T frames, with the two positions in front: (T + 1, N, L + 2)."""
+    closed = _closed(skips, scores.dtype)
+    front = scores.new_full((skips.shape[0], 1), NEVER)
+    start = torch.cat([front, torch.zeros_like(front), torch.full_like(closed, NEVER)], 1)
+    if not unobserved():
+        rows = [start]
+        for score in scores:
+            row = rows[-1]
+            reached = score + _log_sum(torch.stack([row[:, :-2] + closed, row[:, 1:-1], row[:, 2:]]))
+            rows.append(torch.cat([front, front, reached], 1))
+        return torch.stack(rows)
+    alpha = scores.new_full((scores.shape[0] + 1, *start.shape), NEVER)
+    alpha[0] = start
+    ways = torch.stack([closed, torch.zeros_like(closed), torch.zeros_like(closed)])
+    terms, largest = torch.empty_like(ways), torch.empty_like(closed)
+    for before, after, score in zip(_three(alpha[:-1]), alpha[1:, :, FRONT:], scores, strict=True):
+        _log_sum_into(after, torch.add(before, ways, out=terms), largest).add_(score)
+    return alpha
+
+
+def _betas(scores: Tensor, skips: Tensor, frames: Tensor, labels: Tensor) -> Iterator[Tensor]:
+    """β at each frame, from the last to the first, (N, L) each."""
+    samples, positions = skips.shape
+    behind = scores.new_full((samples, 2), NEVER)
+    closed = torch.cat([_closed(skips, scores.dtype), behind], 1)[:, 2:]
+    place = torch.arange(positions, device=skips.device)
+    end = 2 * labels.unsqueeze(1)
+    final = scores.new_zeros(skips.shape).masked_fill((place != end) & (place != end - 1), NEVER)
+    ways = torch.stack([torch.zeros_like(closed), torch.zeros_like(closed), closed])
+    beta, terms, largest = torch.full_like(closed, NEVER), torch.empty_like(ways), torch.empty_like(closed)
+    onward = scores.new_full((samples, positions + 2), NEVER)
+    last_frame = scores.shape[0] - 1
+    for t in reversed(range(last_frame + 1)):
+        if t < last_frame and unobserved():
+            torch.add(beta, scores[t + 1], out=onward[:, :-2])
+            _log_sum_into(beta, torch.add(_three(onward), ways, out=terms), largest)
+        elif t < last_frame:
+            onward = torch.cat([beta + scores[t + 1], behind], 1)
+            beta = _log_sum(torch.stack([onward[:, :-2], onward[:, 1:-1], onward[:, 2:] + closed]))
+        beta = torch.where((frames == t + 1).unsqueeze(1), final, beta)
+        yield beta
+
+
+def _slope(
+    x: Tensor,
+    classes: Tensor,
+    skips: Tensor,
+    frames: Tensor,
+    labels: Tensor,
+    alpha: Tensor,
+    loss: Tensor,
+    *,
+    zero: bool,
+) -> Tensor:
+    """The derivative of each sample's loss by its log-probabilities: 0 behind its last frame, NaN if infinite."""
+    impossible = loss == math.inf
+    finite = loss.masked_fill(impossible, 0).unsqueeze(1)
+    reached = alpha[1:, :, FRONT:]
+    betas = _betas(_scores(x, classes), skips, frames, labels)
+    index = classes.expand(x.shape[FRAME], *classes.shape)
+    if unobserved():
+        shares = reached + finite
+        for row, beta in zip(reversed(shares.unbind()), betas, strict=True):
+            row.add_(beta)
+        slope = torch.exp(x).scatter_add_(CLASS, index, _exp_(shares).neg_())
+    else:
+        rows = [row + beta + finite for row, beta in zip(reversed(reached.unbind()), betas, strict=True)]
+        slope = torch.exp(x).scatter_add(CLASS, index, -torch.exp(torch.stack(rows[::-1])))
+    inside = torch.arange(x.shape[FRAME], device=x.device).unsqueeze(1) < frames
+    slope = slope.masked_fill((impossible & inside).unsqueeze(CLASS), 0.0 if zero else math.nan)
+    return slope.masked_fill(~inside.unsqueeze(CLASS), 0)
+
+
+def _reduced(losses: Tensor, labels: Tensor, reduction: str) -> Tensor:
+    """Like `reduce`, but the mean is that of the losses for each label."""
+    return reduce(losses / labels.clamp(min=1) if reduction == "mean" else losses, reduction)
+
+
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Lengths,
+    target_lengths: Lengths,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
+    """The negative log-probability of label sequences that are not aligned with the frames.
+
+    Args:
+        log_probs: logarithms of probabilities, as a log-softmax over the classes makes them, of shape
+            ``(T, N, C)``, or ``(T, C)`` for one sequence.
+        targets: the labels: ``(N, S)`` padded behind each sequence's end, or all sequences one after the other.
+        input_lengths: how many frames each sequence has: ``(N,)``, a tensor or a tuple of ints.
+        target_lengths: how many labels each sequence has: ``(N,)``, a tensor or a tuple of ints.
+        blank: the class of the blank.
+        reduction: ``"none"``, ``"mean"`` (of each loss over its number of labels) or ``"sum"``.
+        zero_infinity: count a sequence that has too few frames for its labels as 0, without a gradient.
+
+    Returns:
+        A scalar, or a tensor of shape ``(N,)``, ``()`` for one sequence, for ``reduction="none"``.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        NotImplementedError: if the log-probabilities are not floating point.
+        RuntimeError: if a shape, a length, a label or the blank does not fit.
+        ValueError: if ``reduction`` is unknown.
+    """
+    op = "ctc_loss"
+    reduction = reduction_of(op, reduction)
+    x, targets = floating(op, log_probs), tensor(op, targets, "targets")
+    if x.dim() not in (2, 3) or x.numel() == 0:
+        raise RuntimeError(f"{op}: expected log_probs of shape (T, N, C) or (T, C), not empty, got {describe(x)}")
+    alone = x.dim() == 2
+    x = x.unsqueeze(1) if alone else x
+    if not 0 <= blank < x.shape[CLASS]:
+        raise RuntimeError(f"{op}: expected blank from 0 to {x.shape[CLASS] - 1}, got {blank}")
+    frames = _lengths(op, input_lengths, "input_lengths", x, x.shape[FRAME])
+    padded = targets.dim() == 2
+    if targets.dim() not in (1, 2) or (padded and targets.shape[0] != x.shape[1]):
+        raise RuntimeError(
+            f"{op}: expected targets of shape ({x.shape[1]}, S), or one after the other in one dimension, got "
+            f"{describe(targets)}"
+        )
+    labels = _lengths(op, target_lengths, "target_lengths", x, targets.shape[-1])
+    classes, skips = _positions(op, targets.to(x.device).long(), labels, blank, x.shape[CLASS])
+    losses = CTCLossFunction.apply(x, classes, skips, frames, labels, reduction, zero_infinity)
+    return losses.squeeze(0) if alone and reduction == "none" else losses
+
+
+def _lengths(op: str, lengths: Lengths, name: str, x: Tensor, most: int) -> Tensor:
+    """One length for each sequence, on the device of the computation."""
+    if not isinstance(lengths, Tensor):
+        lengths = torch.tensor(lengths, dtype=torch.int64)
+    if lengths.is_floating_point():
+        raise RuntimeError(f"{op}: expected whole numbers as {name}, got {describe(lengths)}; use .long()")
+    if lengths.dim() > 1 or lengths.numel() != x.shape[1]:
+        raise RuntimeError(f"{op}: expected {name} of shape ({x.shape[1]},), got {describe(lengths)}")
+    if readable(lengths) and bool(((lengths < 0) | (lengths > most)).any()):
+        raise RuntimeError(f"{op}: expected {name} from 0 to {most}, got {lengths.tolist()}")
+    return lengths.reshape(-1).to(x.device, torch.int64)
+
+
+def _positions(op: str, targets: Tensor, labels: Tensor, blank: int, classes: int) -> tuple[Tensor, Tensor]:
+    """The class at each position, (N, L), and which positions may be reached by a skip."""
+    known = readable(labels)
+    if targets.dim() == 1:
+        if known and int(labels.sum()) != targets.numel():
+            raise RuntimeError(
+                f"{op}: expected as many targets as target_lengths say, {int(labels.sum())}, got {describe(targets)}"
+            )
+        most = int(labels.max()) if known else targets.numel()
+        start = (labels.cumsum(0) - labels).unsqueeze(1)
+        place = (start + torch.arange(most, device=labels.device)).clamp(max=max(targets.numel() - 1, 0))
+        padded = targets[place] if targets.numel() else targets.new_zeros(place.shape)
+    else:
+        padded = targets[:, : int(labels.max())] if known else targets
+    outside = torch.arange(padded.shape[1], device=labels.device) >= labels.unsqueeze(1)
+    padded = padded.masked_fill(outside, blank)
+    if known and bool(((padded < 0) | (padded >= classes)).any()):
+        raise RuntimeError(
+            f"{op}: expected labels from 0 to {classes - 1}, got targets from {padded.min()} to {padded.max()}"
+        )
+    blanks = torch.full_like(padded, blank)
+    woven = torch.stack([blanks, padded], 2).flatten(1)
+    no = torch.zeros_like(padded, dtype=torch.bool)
+    # The first label is reached by a skip from where all paths start.
+    differs = torch.cat([~no[:, :1], padded[:, 1:] != padded[:, :-1]], 1)
+    ends = padded.new_full((padded.shape[0], 1), blank)
+    may_skip = torch.stack([no, differs], 2).flatten(1)
+    return torch.cat([woven, ends], 1), torch.cat([may_skip, torch.zeros_like(ends, dtype=torch.bool)], 1)
+
+
+class CTCLoss(Loss):
+    """`ctc_loss` as a module."""
+
+    __constants__ = ["blank", "reduction"]
+
+    def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
+        super().__init__(reduction=reduction)
+        self.blank = blank
+        self.zero_infinity = zero_infinity
+
+    def forward(
+        self, log_probs: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths
+    ) -> Tensor:
+        """Applies `ctc_loss`."""
+        return ctc_loss(
+            log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction, self.zero_infinity
+        )

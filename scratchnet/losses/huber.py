@@ -1,0 +1,171 @@
+r"""Losses that are squares near zero and lines far from it.
+
+Of the difference z = x - t, with the square up to δ:
+
+.. math::
+    h_\delta(z) = \begin{cases} z^2 / 2 & |z| < \delta \\ \delta (|z| - \delta / 2) & |z| \ge \delta \end{cases}
+    = c \left(|z| - \frac{c}{2}\right), \quad c = \min(|z|, \delta)
+    \qquad \frac{dh_\delta}{dz} = \max(-\delta, \min(z, \delta))
+
+Huber's loss is h itself; smooth L1 is :math:`h_\beta / \beta`, whose lines have slope 1 for every β, and which at
+β = 0 is the absolute error. An outlier pulls with the same force however far out it is. Where the square meets
+the line both have the same slope; the second derivative there is that of the line, 0.
+
+Source: P. J. Huber, "Robust Estimation of a Location Parameter", 1964; R. Girshick, "Fast R-CNN", ICCV 2015
+(smooth L1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from scratchnet.arguments import describe
+from scratchnet.function import unobserved
+from scratchnet.losses.pointwise import PointwiseLoss, pair
+from scratchnet.losses.reduction import Loss, reduce, reduction_of
+from scratchnet.losses.regression import L1LossFunction
+
+__all__ = ["HuberLoss", "HuberLossFunction", "SmoothL1Loss", "huber_loss", "smooth_l1_loss"]
+
+
+class HuberLossFunction(PointwiseLoss):
+    """Huber's loss times a constant factor. Keeps both inputs."""
+
+    @staticmethod
+    def value(x: Tensor, target: Tensor, *, delta: float, factor: float) -> Tensor:
+        """c (|z| - c / 2), which needs no choice between two formulas."""
+        z = x - target
+        size = z.abs_() if unobserved() else z.abs()
+        c = size.clamp(max=delta)
+        if unobserved():
+            losses = size.sub_(c, alpha=0.5).mul_(c)
+            return losses if factor == 1 else losses.mul_(factor)
+        return factor * (c * (size - 0.5 * c))
+
+    @staticmethod
+    def slopes(
+        x: Tensor, target: Tensor, *, needs: Sequence[bool], delta: float, factor: float
+    ) -> tuple[Tensor, Tensor | None]:
+        """The difference, bounded, and its negative."""
+        z = x - target
+        if unobserved():
+            slope = z.clamp_(-delta, delta)
+            slope = slope if factor == 1 else slope.mul_(factor)
+        else:
+            slope = factor * torch.where(z.abs() >= delta, delta * z.sign(), z)
+        return slope, -slope if needs[1] else None
+
+
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    """The absolute error, rounded off to a parabola where it is smaller than ``beta``.
+
+    Args:
+        input: predictions, of any shape.
+        target: what they should be, of the same shape; another shape is broadcast, with a warning.
+        size_average: deprecated.
+        reduce: deprecated.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+        beta: up to which error the loss is quadratic; 0 makes it the absolute error.
+
+    Returns:
+        A scalar, or a tensor of the broadcast shape for ``reduction="none"``.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        RuntimeError: if ``beta`` is negative, or the shapes cannot be broadcast.
+        ValueError: if ``reduction`` is unknown.
+        NotImplementedError: if neither input nor target is floating point.
+    """
+    op = "smooth_l1_loss"
+    reduction = reduction_of(op, reduction, size_average, reduce)
+    x, target = pair(op, input, target)
+    if beta < 0:
+        raise RuntimeError(f"{op}: expected beta of at least 0, got {describe(beta)}")
+    if beta == 0:
+        return L1LossFunction.apply(x, target, reduction)
+    return HuberLossFunction.apply(x, target, beta, 1 / beta, reduction)
+
+
+def huber_loss(
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Half the squared error where it is smaller than ``delta``, and a line of slope ``delta`` beyond.
+
+    Args:
+        input: predictions, of any shape.
+        target: what they should be, of the same shape; another shape is broadcast, with a warning.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+        delta: up to which error the loss is quadratic.
+        weight: of the input's shape; multiplies each error, and has no part in the mean.
+
+    Returns:
+        A scalar, or a tensor of the broadcast shape for ``reduction="none"``.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        RuntimeError: if ``delta`` is not positive, or the shapes cannot be broadcast.
+        ValueError: if ``reduction`` or the weight's shape is wrong.
+        NotImplementedError: if neither input nor target is floating point.
+    """
+    op = "huber_loss"
+    reduction = reduction_of(op, reduction)
+    x, target = pair(op, input, target)
+    if delta <= 0:
+        raise RuntimeError(f"{op}: expected a positive delta, got {describe(delta)}")
+    if weight is None:
+        return HuberLossFunction.apply(x, target, delta, 1.0, reduction)
+    if weight.shape != input.shape:
+        raise ValueError(
+            f"{op}: expected weight of the input's shape {tuple(input.shape)}, got {describe(weight)}"
+        )
+    return reduce(HuberLossFunction.apply(x, target, delta, 1.0, "none") * weight, reduction)
+
+
+class SmoothL1Loss(Loss):
+    """`smooth_l1_loss` as a module."""
+
+    __constants__ = ["reduction"]
+
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        beta: float = 1.0,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.beta = beta
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Applies `smooth_l1_loss`."""
+        return smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
+
+
+class HuberLoss(Loss):
+    """`huber_loss` as a module."""
+
+    __constants__ = ["reduction", "delta"]
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        if not isinstance(delta, int | float):
+            raise TypeError(f"HuberLoss: expected delta to be a number, got {describe(delta)}")
+        super().__init__(reduction=reduction)
+        self.delta = delta
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Applies `huber_loss`."""
+        return huber_loss(input, target, reduction=self.reduction, delta=self.delta)

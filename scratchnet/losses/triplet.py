@@ -1,0 +1,255 @@
+r"""The triplet loss: an anchor should be nearer to its like than to what is unlike.
+
+With distances d and a margin m, and with the swap on, the nearer of anchor and positive to the negative:
+
+.. math::
+    L = \max(0, v), \quad v = m + d(a, p) - \min\{d(a, n), d(p, n)\}
+    \qquad \frac{\partial L}{\partial d(a, p)} = [v \ge 0]
+    \qquad \frac{\partial L}{\partial d(a, n)} = -[v \ge 0] \, [d(a, n) < d(p, n)]
+
+Two equal distances to the negative share the slope. The distance is a p-norm, or any function.
+
+Sources: Schroff, Kalenichenko and Philbin, "FaceNet", CVPR 2015; the swap: Balntas et al., "Learning Local Feature
+Descriptors with Triplets and Shallow Convolutional Neural Networks", BMVC 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from scratchnet.arguments import describe, tensor
+from scratchnet.losses.distance import PairwiseDistance, distance
+from scratchnet.losses.pointwise import PointwiseLoss, promoted_together
+from scratchnet.losses.reduction import Loss, reduction_of
+
+__all__ = [
+    "SwappedTripletFunction",
+    "TripletFunction",
+    "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
+]
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+
+
+class TripletFunction(PointwiseLoss):
+    """The hinge of the distances to the positive and to the negative. Keeps both."""
+
+    autocast = None
+
+    @staticmethod
+    def value(positive: Tensor, negative: Tensor, *, margin: float) -> Tensor:
+        """By how much the negative is too near."""
+        return (margin + positive - negative).clamp(min=0)
+
+    @staticmethod
+    def slopes(
+        positive: Tensor, negative: Tensor, *, needs: Sequence[bool], margin: float
+    ) -> tuple[Tensor, Tensor]:
+        """1 and -1 where the margin is not kept."""
+        costs = (margin + positive - negative >= 0).to(positive.dtype)
+        return costs, -costs
+
+
+class SwappedTripletFunction(PointwiseLoss):
+    """The hinge with the nearer of two distances to the negative. Keeps all three."""
+
+    autocast = None
+
+    @staticmethod
+    def value(positive: Tensor, negative: Tensor, swapped: Tensor, *, margin: float) -> Tensor:
+        """By how much the negative is too near to one of the others."""
+        return (margin + positive - torch.minimum(negative, swapped)).clamp(min=0)
+
+    @staticmethod
+    def slopes(
+        positive: Tensor, negative: Tensor, swapped: Tensor, *, needs: Sequence[bool], margin: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """1, and -1 for the nearer of the two, half of it for each of two equal ones."""
+        costs = (margin + positive - torch.minimum(negative, swapped) >= 0).to(positive.dtype)
+        share = (negative < swapped).to(costs.dtype) + 0.5 * (negative == swapped).to(costs.dtype)
+        return costs, -costs * share, -costs * (1 - share)
+
+
+def triplet_margin_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-6,
+    swap: bool = False,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The triplet loss of p-norm distances.
+
+    Args:
+        anchor: vectors of shape ``(…, D)``.
+        positive: vectors that are like them, of a shape that broadcasts with the anchor's.
+        negative: vectors that are not.
+        margin: by how much farther the negative should be, more than 0.
+        p: which norm of the difference is the distance.
+        eps: added to each difference.
+        swap: also compare the negative with the positive, and take the nearer one.
+        size_average: deprecated.
+        reduce: deprecated.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+
+    Returns:
+        A scalar, or a tensor of the broadcast shape without its last dimension for ``reduction="none"``.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        ValueError: if ``margin`` is not positive or ``reduction`` unknown.
+        RuntimeError: if the numbers of dimensions differ, or the shapes cannot be broadcast.
+    """
+    op = "triplet_margin_loss"
+    reduction = reduction_of(op, reduction, size_average, reduce)
+    _check(op, anchor, positive, negative, margin)
+    given = promoted_together(anchor, positive, negative)
+    if torch.is_autocast_enabled(anchor.device.type) and torch.float64 not in (x.dtype for x in given):
+        given = [x.float() for x in given]
+    return _compare(given, lambda a, b: distance(a, b, p, eps), margin, swap, reduction)
+
+
+def triplet_margin_with_distance_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function: Distance | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """The triplet loss of any distance.
+
+    Args:
+        anchor: tensor whose shape the distance takes.
+        positive: what is like it, with as many dimensions.
+        negative: what is not.
+        distance_function: gives a tensor of distances for two tensors; by default the Euclidean distance of
+            vectors along the last dimension.
+        margin: by how much farther the negative should be, more than 0.
+        swap: also compare the negative with the positive, and take the nearer one.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+
+    Returns:
+        A scalar, or a tensor of the distances' shape for ``reduction="none"``.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        ValueError: if ``margin`` is not positive or ``reduction`` unknown.
+        RuntimeError: if the numbers of dimensions differ.
+    """
+    op = "triplet_margin_with_distance_loss"
+    reduction = reduction_of(op, reduction)
+    _check(op, anchor, positive, negative, margin)
+    return _compare((anchor, positive, negative), distance_function or distance, margin, swap, reduction)
+
+
+def _check(op: str, anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> None:
+    for value, name in ((anchor, "anchor"), (positive, "positive"), (negative, "negative")):
+        tensor(op, value, name)
+    if margin <= 0:
+        raise ValueError(f"{op}: expected margin to be more than 0, got {describe(margin)}")
+    if not anchor.dim() == positive.dim() == negative.dim():
+        raise RuntimeError(
+            f"{op}: expected anchor, positive and negative with the same number of dimensions, got "
+            f"{describe(anchor)}, {describe(positive)} and {describe(negative)}; use unsqueeze to make them equal"
+        )
+
+
+def _compare(
+    given: Sequence[Tensor],
+    distance_function: Distance,
+    margin: float,
+    swap: bool,
+    reduction: str,
+) -> Tensor:
+    """The loss of the distances between anchor, positive and negative."""
+    anchor, positive, negative = given
+    distances = [distance_function(anchor, positive), distance_function(anchor, negative)]
+    if swap:
+        distances.append(distance_function(positive, negative))
+    function = SwappedTripletFunction if swap else TripletFunction
+    return function.apply(*torch.broadcast_tensors(*promoted_together(*distances)), margin, reduction)
+
+
+class TripletMarginLoss(Loss):
+    """`triplet_margin_loss` as a module."""
+
+    __constants__ = ["margin", "p", "eps", "swap", "reduction"]
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        p: float = 2.0,
+        eps: float = 1e-6,
+        swap: bool = False,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        if margin <= 0:
+            raise ValueError(f"TripletMarginLoss: expected margin to be more than 0, got {describe(margin)}")
+        self.margin = margin
+        self.p = p
+        self.eps = eps
+        self.swap = swap
+
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        """Applies `triplet_margin_loss`."""
+        return triplet_margin_loss(
+            anchor,
+            positive,
+            negative,
+            margin=self.margin,
+            p=self.p,
+            eps=self.eps,
+            swap=self.swap,
+            reduction=self.reduction,
+        )
+
+
+class TripletMarginWithDistanceLoss(Loss):
+    """`triplet_margin_with_distance_loss` as a module."""
+
+    __constants__ = ["margin", "swap", "reduction"]
+
+    def __init__(
+        self,
+        *,
+        distance_function: Distance | None = None,
+        margin: float = 1.0,
+        swap: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        if margin <= 0:
+            raise ValueError(
+                f"TripletMarginWithDistanceLoss: expected margin to be more than 0, got {describe(margin)}"
+            )
+        self.distance_function: Distance = distance_function or PairwiseDistance()
+        self.margin = margin
+        self.swap = swap
+
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        """Applies `triplet_margin_with_distance_loss`."""
+        return triplet_margin_with_distance_loss(
+            anchor,
+            positive,
+            negative,
+            distance_function=self.distance_function,
+            margin=self.margin,
+            swap=self.swap,
+            reduction=self.reduction,
+        )
