@@ -12,7 +12,17 @@ from scratchnet.activations import (
     softmax,
     tanh,
 )
-from scratchnet.convolution import conv2d
+from scratchnet.convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    fold,
+    pad,
+    unfold,
+)
 from scratchnet.layers import (
     avg_pool1d,
     avg_pool2d,
@@ -41,10 +51,16 @@ __all__ = [
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "conv1d",
     "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cross_entropy",
     "dropout",
     "elu",
+    "fold",
     "l1_loss",
     "leaky_relu",
     "learned_elu",
@@ -57,9 +73,11 @@ __all__ = [
     "mse_loss",
     "multi_margin_loss",
     "nll_loss",
+    "pad",
     "prelu",
     "relu",
     "sigmoid",
     "softmax",
     "tanh",
+    "unfold",
 ]
