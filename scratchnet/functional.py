@@ -40,7 +40,17 @@ from scratchnet.activations import (
     threshold,
     threshold_,
 )
-from scratchnet.convolution import conv2d
+from scratchnet.convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    fold,
+    pad,
+    unfold,
+)
 from scratchnet.layers import (
     avg_pool1d,
     avg_pool2d,
@@ -87,6 +97,12 @@ __all__ = [
     "celu_",
     "conv2d",
     "cosine_embedding_loss",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cross_entropy",
     "ctc_loss",
     "dropout",
@@ -104,6 +120,7 @@ __all__ = [
     "hinge_embedding_loss",
     "huber_loss",
     "kl_div",
+    "fold",
     "l1_loss",
     "leaky_relu",
     "leaky_relu_",
@@ -123,6 +140,7 @@ __all__ = [
     "multilabel_soft_margin_loss",
     "nll_loss",
     "poisson_nll_loss",
+    "pad",
     "prelu",
     "relu",
     "relu6",
@@ -146,4 +164,5 @@ __all__ = [
     "threshold_",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
+    "unfold",
 ]

@@ -96,10 +96,16 @@ def in_layout_of(x: Tensor, y: Tensor) -> Tensor:
     return y.movedim(1, -1).contiguous().movedim(-1, 1) if x.is_contiguous(memory_format=formats[x.dim()]) else y
 
 
-def columns(x: Tensor, geometry: Geometry) -> Tensor:
-    """The windows of images ``(B, C, H, W)`` as ``(B, C, R·S, P, Q)``, in operations that can be differentiated."""
+def columns(x: Tensor, geometry: Geometry, outputs: Sequence[int] | None = None) -> Tensor:
+    """The windows of images ``(B, C, H, W)`` as ``(B, C, R·S, P, Q)``, in operations that can be differentiated.
+
+    All windows that fit, or the first of them, as many as ``outputs`` says.
+    """
     wide = padded(x, geometry, 0.0)
-    return torch.stack([wide[place] for place in geometry.slices(geometry.outputs(x.shape[2:]))], dim=2)
+    outputs = geometry.outputs(x.shape[2:]) if outputs is None else outputs
+    if geometry.places == 1 and tuple(outputs) == tuple(wide.shape[2:]):
+        return wide.unsqueeze(2)  # and not wide[:, :, :, :], an alias, which batched upstreams cannot have
+    return torch.stack([wide[place] for place in geometry.slices(outputs)], dim=2)
 
 
 def image(grads: Tensor, size: Sequence[int], geometry: Geometry) -> Tensor:

@@ -1,87 +1,168 @@
-"""Convolution: every option alone and together, layouts, one image, no image."""
+"""Convolution and its transpose: every option alone and together, layouts, one image, no image."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
+import scratchnet.convolution as ours
 from reference.catalog.record import BadInput, Make, Record, Sample
-from scratchnet.convolution.convolution import Conv2d, Conv2dFunction, conv2d
+from scratchnet.convolution.convolution import ConvolutionFunction
+from scratchnet.convolution.transposed import TransposedConvolutionFunction
 
 __all__ = ["RECORDS"]
 
-OPTIONS: tuple[dict[str, object], ...] = (
-    {},
-    {"stride": 2},
-    {"stride": (2, 1), "padding": (1, 2)},
-    {"padding": 1, "dilation": 2},
-    {"padding": "same"},
-    {"padding": "same", "dilation": (1, 2)},
-    {"padding": "valid"},
-    {"stride": 3, "padding": 2, "dilation": (2, 1)},
-)
+Options = tuple[dict[str, Any], ...]
+
+OF_CONVOLUTION: dict[int, Options] = {
+    1: (
+        {},
+        {"stride": 2, "padding": 1},
+        {"stride": [2], "padding": (2,), "dilation": 2},
+        {"padding": "same"},
+        {"padding": "valid", "stride": 3},
+    ),
+    2: (
+        {},
+        {"stride": 2},
+        {"stride": (2, 1), "padding": (1, 2)},
+        {"padding": 1, "dilation": 2},
+        {"padding": "same"},
+        {"padding": "same", "dilation": (1, 2)},
+        {"padding": "valid"},
+        {"stride": 3, "padding": 2, "dilation": (2, 1)},
+    ),
+    3: (
+        {},
+        {"stride": (2, 1, 2), "padding": (1, 0, 1)},
+        {"padding": "same", "dilation": (1, 2, 1)},
+    ),
+}
+OF_TRANSPOSE: dict[int, Options] = {
+    1: (
+        {},
+        {"stride": 2},
+        {"stride": [3], "padding": (1,), "output_padding": 2},
+        {"dilation": 3, "output_padding": 2, "padding": 2},
+        {"stride": 2, "dilation": 4, "output_padding": 3},
+    ),
+    2: (
+        {},
+        {"stride": 2, "padding": 1},
+        {"stride": (2, 3), "output_padding": (1, 2)},
+        {"padding": (0, 1), "dilation": (1, 2)},
+        {"stride": 2, "dilation": 3, "output_padding": 2, "padding": 1},
+    ),
+    3: (
+        {},
+        {"stride": (1, 2, 1), "padding": (1, 0, 1), "output_padding": (0, 1, 0)},
+    ),
+}
+IMAGE = {1: (5,), 2: (5, 4), 3: (3, 2, 3)}
+SMALL = {1: (4,), 2: (3, 2), 3: (2, 3, 2)}
 
 
-def samples(make: Make) -> Iterator[Sample]:
-    """Small images under every option."""
-    for options in OPTIONS:
-        yield Sample((make.normal(2, 2, 5, 4), make.normal(2, 2, 2, 2), make.normal(2)), options)
-    yield Sample((make.normal(2, 1, 4, 4), make.normal(2, 1, 3, 2)))
-    yield Sample((make.normal(2, 4, 3, 3), make.normal(4, 2, 2, 2), make.normal(4)), {"groups": 2})
-    yield Sample((make.normal(1, 3, 3, 3), make.normal(6, 1, 2, 2)), {"groups": 3, "padding": 1})
-    yield Sample((make.normal(2, 4, 3), make.normal(3, 2, 2, 2), make.normal(3)))
-    yield Sample((make.normal(2, 3, 2, 2), make.normal(4, 3, 1, 1)))
-    yield Sample((make.normal(1, 1, 3, 3), make.normal(1, 1, 3, 3)))
-    channels_last = make.normal(2, 2, 4, 3).detach().to(memory_format=torch.channels_last).requires_grad_()
-    yield Sample((channels_last, make.normal(3, 2, 2, 2), make.normal(3)), {"padding": 1})
+def samples(make: Make, dims: int, transposed: bool) -> Iterator[Sample]:
+    """Small images under every option; kernels of 2 channels in and O out, or the other way round."""
+
+    def kernels(channels: int, out: int, *size: int, groups: int = 1) -> Tensor:
+        first, second = (channels, out) if transposed else (out, channels)
+        return make.normal(first, second // groups, *size)
+
+    image, small, window = IMAGE[dims], SMALL[dims], (2,) * dims
+    yield Sample((make.normal(1, *small), kernels(1, 2, *window), make.normal(2)))
+    yield Sample((make.normal(2, 2, *small), kernels(2, 2, *window, groups=2)), {"groups": 2, "padding": 1})
+    yield Sample((make.normal(1, 2, *small), kernels(2, 1, *window), make.normal(1)), {"dilation": 1})
+    for options in (OF_TRANSPOSE if transposed else OF_CONVOLUTION)[dims]:
+        yield Sample((make.normal(1, 2, *image), kernels(2, 3, *window), make.normal(3)), options)
+    yield Sample((make.normal(2, 4, *small), kernels(4, 6, *window, groups=2), make.normal(6)), {"groups": 2})
+    yield Sample((make.normal(0, 2, *image), kernels(2, 3, *window), make.normal(3)))
+    if dims > 1:
+        layout = torch.channels_last if dims == 2 else torch.channels_last_3d
+        last = make.normal(2, 2, *image).detach().to(memory_format=layout).requires_grad_()
+        yield Sample((last, kernels(2, 3, *window), make.normal(3)), {"padding": 1})
+    if dims != 2:
+        return
+    yield Sample((make.normal(2, 1, 4, 4), kernels(1, 2, 3, 2)))
+    yield Sample((make.normal(2, 3, 2, 2), kernels(3, 4, 1, 1)))
+    yield Sample((make.normal(1, 1, 3, 3), kernels(1, 1, 3, 3)))
     turned = make.normal(4, 3, 2, 2).detach().permute(3, 2, 1, 0).requires_grad_()
-    yield Sample((turned, make.normal(2, 2, 2, 2).detach().mT.requires_grad_()))
-    yield Sample((make.normal(1, 2, 3, 3).detach().expand(2, 2, 3, 3).requires_grad_(), make.normal(2, 2, 2, 2)))
-    yield Sample((make.normal(2, 2, 3, 3, grad=False), make.normal(2, 2, 2, 2), make.normal(2)))
-    yield Sample((make.normal(2, 2, 3, 3), make.normal(2, 2, 2, 2, grad=False)))
-    yield Sample((make.normal(0, 2, 4, 4), make.normal(3, 2, 2, 2), make.normal(3)))
+    yield Sample((turned, kernels(2, 2, 2, 2).detach().mT.requires_grad_()))
+    yield Sample((make.normal(1, 2, 3, 3).detach().expand(2, 2, 3, 3).requires_grad_(), kernels(2, 2, 2, 2)))
+    yield Sample((make.normal(2, 2, 3, 3, grad=False), kernels(2, 2, 2, 2), make.normal(2)))
+    yield Sample((make.normal(2, 2, 3, 3), kernels(2, 2, 2, 2).detach()))
 
 
-def bad(says: str, *inputs: object, error: type[Exception] = RuntimeError, **options: object) -> BadInput:
+def bad(says: str, *inputs: Any, error: type[Exception] = RuntimeError, **options: Any) -> BadInput:
     """A call that must fail."""
     return BadInput(lambda: (inputs, options), error, says)
 
 
-X, W = torch.zeros(1, 2, 4, 4), torch.zeros(4, 2, 3, 3)
-MODULES: tuple[tuple[tuple[object, ...], dict[str, object]], ...] = (
-    ((1, 32, 3), {}),
-    ((4, 6, (3, 5)), {"stride": 2, "padding": (1, 2), "dilation": 2, "groups": 2, "bias": False}),
-    ((2, 2, 3), {"padding": "same", "padding_mode": "reflect"}),
+def errors(dims: int, transposed: bool) -> Iterator[BadInput]:
+    """What neither convolution nor its transpose takes, and what one of them does not."""
+    x, w = torch.zeros(1, 2, *(4,) * dims), torch.zeros(2, 2, *(3,) * dims)
+    yield bad("expected input to be a tensor", [1.0], w, error=TypeError)
+    yield bad("expected 2 input channels", torch.zeros(1, 3, *(4,) * dims), w)
+    yield bad("expected an input of shape", torch.zeros((4,) * dims), w)
+    yield bad("expected an input of shape", x, w[..., 0])
+    yield bad("only the batch may be empty", x[..., :0], w)
+    yield bad("expected stride to be", x, w, stride=0)
+    yield bad("expected padding to be", x, w, padding=-1)
+    yield bad("expected padding to be", x, w, padding=(1,) * (dims + 1))
+    yield bad("expected dilation to be", x, w, dilation=0)
+    yield bad("expected a positive number of groups", x, w, groups=0)
+    yield bad("expected a weight whose first dimension divides into 3 groups", x, w, groups=3)
+    yield bad("expected a bias of shape (2,)", x, w, torch.zeros(3))
+    yield bad("of one dtype", x.double(), w)
+    if transposed:
+        yield bad("expected an output_padding smaller", x, w, output_padding=1)
+        yield bad("expected output_padding to be", x, w, output_padding=-1)
+        yield bad("expected padding that leaves an output", x, w, padding=4)
+        yield bad("expected padding to be an integer", x, w, padding="same", error=TypeError)
+    else:
+        yield bad("expected a stride of 1 with padding='same'", x, w, padding="same", stride=2)
+        yield bad("expected padding to be 'valid'", x, w, padding="full")
+        yield bad("expected an input of at least the kernel's size", x[..., :2], w)
+
+
+OF_MODULE: tuple[dict[str, Any], ...] = (
+    {},
+    {"stride": 2, "padding": 1, "dilation": 2, "groups": 2, "bias": False},
+    {"padding": "same", "padding_mode": "reflect"},
+    {"padding": "valid", "padding_mode": "circular", "dtype": torch.float64},
+)
+OF_TRANSPOSED_MODULE: tuple[dict[str, Any], ...] = (
+    {},
+    {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2, "bias": False, "dilation": 2},
 )
 
-RECORDS = (
-    Record(
-        "conv2d",
-        conv2d,
-        F.conv2d,
-        samples,
-        [Conv2dFunction],
-        errors=[
-            bad("expected 2 input channels", torch.zeros(1, 3, 4, 4), W),
-            bad("expected an input of shape", torch.zeros(4, 4), W),
-            bad("expected an input of shape", X, torch.zeros(4, 2, 3)),
-            bad("expected stride to be", X, W, stride=0),
-            bad("expected padding to be", X, W, padding=-1),
-            bad("expected dilation to be", X, W, dilation=0),
-            bad("expected a stride of 1 with padding='same'", X, W, padding="same", stride=2),
-            bad("expected padding to be 'valid'", X, W, padding="full"),
-            bad("expected a bias of shape (4,)", X, W, torch.zeros(3)),
-            bad("of one dtype", X.double(), W),
-            bad("expected an image of at least the kernel's size", X[..., :2], W),
-            bad("expected output channels that divide into 3", torch.zeros(1, 6, 4, 4), W, groups=3),
-        ],
-        modules=[
-            (partial(Conv2d, *arguments, **options), partial(nn.Conv2d, *arguments, **options))  # type: ignore[arg-type]
-            for arguments, options in MODULES
-        ],
-    ),
-)
+
+def modules(name: str, dims: int, transposed: bool) -> Iterator[tuple[Any, Any]]:
+    """Pairs of modules, ours and PyTorch's."""
+    for options in OF_TRANSPOSED_MODULE if transposed else OF_MODULE:
+        yield partial(getattr(ours, name), 4, 6, 3, **options), partial(getattr(nn, name), 4, 6, 3, **options)
+    kernel = [3, 5, 1][:dims]
+    yield partial(getattr(ours, name), 1, 2, kernel), partial(getattr(nn, name), 1, 2, kernel)
+
+
+def record(dims: int, transposed: bool) -> Record:
+    """The record of one op in one number of dimensions."""
+    name = f"conv_transpose{dims}d" if transposed else f"conv{dims}d"
+    builtin: Callable[..., Any] = getattr(F, name)
+    return Record(
+        name,
+        getattr(ours, name),
+        builtin,
+        partial(samples, dims=dims, transposed=transposed),
+        [TransposedConvolutionFunction if transposed else ConvolutionFunction],
+        errors=tuple(errors(dims, transposed)),
+        modules=tuple(modules(f"ConvTranspose{dims}d" if transposed else f"Conv{dims}d", dims, transposed)),
+    )
+
+
+RECORDS = tuple(record(dims, transposed) for transposed in (False, True) for dims in (1, 2, 3))

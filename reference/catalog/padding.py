@@ -1,0 +1,100 @@
+"""Padding: every mode in one, two and three dimensions, uneven and negative widths, layouts, no image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import scratchnet.convolution as ours
+from reference.catalog.record import BadInput, Make, Record, Sample
+from scratchnet.convolution.padding import ConstantPadFunction, ExtendFunction, ExtendInFloat32Function
+
+__all__ = ["RECORDS"]
+
+IMAGE = {1: (4,), 2: (3, 4), 3: (3, 2, 3)}
+WIDTHS = {1: (3, 2), 2: (1, 2, 0, 2), 3: (2, 1, 1, 0, 0, 2)}
+UNEVEN = {1: (-1, 2), 2: (2, -1, -1, 1), 3: (1, -1, 0, 1, -1, 1)}
+
+
+def samples(make: Make) -> Iterator[Sample]:
+    """Every mode, with margins that overlap and margins that cut."""
+    for widths in ((1, 2), (2, 0, 1, 1), (-1, 2), (-1, -1), (0, 0), (), (1, 1, -2, 1, 0, 3), (-2, -2)):
+        yield Sample((make.normal(1, 3, 4), widths))
+    yield Sample((make.normal(2, 3), (1, 2)), {"value": 1.5})
+    yield Sample((make.normal(3), [1, 1]), {"mode": "constant", "value": float("inf")}, smooth=False)
+    yield Sample((make.normal(), ()))
+    yield Sample((make.normal(0, 3), (1, 1)))
+    yield Sample((make.normal(0, 3), (0, 0, 1, 1)), {"value": 2})
+    last = make.normal(2, 2, 3, 2).detach().to(memory_format=torch.channels_last).requires_grad_()
+    for mode in ("constant", "reflect", "replicate", "circular"):
+        yield Sample((last, (1, 1, 1, 1)), {"mode": mode})
+    for mode in ("reflect", "replicate", "circular"):
+        for dims in (1, 2, 3):
+            yield Sample((make.normal(1, 2, *IMAGE[dims]), WIDTHS[dims]), {"mode": mode})
+            yield Sample((make.normal(2, *IMAGE[dims]), UNEVEN[dims]), {"mode": mode})
+        yield Sample((make.normal(0, 2, 3), (1, 1)), {"mode": mode})
+        yield Sample((make.normal(4, 3, 2).detach().permute(2, 1, 0).requires_grad_(), (1, 0)), {"mode": mode})
+    yield Sample((make.normal(2, 3), (-5, 6)), {"mode": "replicate"})
+    yield Sample((make.normal(2, 2, 1), (4, 3)), {"mode": "replicate"})
+    yield Sample((make.normal(1, 3).detach().expand(2, 3).requires_grad_(), (2, 2)), {"mode": "reflect"})
+    yield Sample((torch.arange(6).view(2, 3), (1, 1)), {"value": 2.7})
+    yield Sample((torch.arange(6).view(2, 3), (1, 1)), {"mode": "reflect"})
+    yield Sample((torch.tensor([[True, False]]), (1, 0)), {"mode": "circular"})
+
+
+def bad(says: str, *inputs: Any, error: type[Exception] = RuntimeError, **options: Any) -> BadInput:
+    """A call that must fail."""
+    return BadInput(lambda: (inputs, options), error, says)
+
+
+LINE, IMAGES = torch.zeros(2, 3), torch.zeros(1, 2, 3, 4)
+ERRORS = (
+    bad("expected input to be a tensor", [1.0], (1, 1), error=TypeError),
+    bad("expected pad to be a tuple of integers", LINE, (1.0, 1), error=TypeError),
+    bad("expected pad to be a tuple of integers", LINE, 1, error=TypeError),
+    bad("expected value to be a number", LINE, (1, 1), value="a", error=TypeError),
+    bad("expected pad to have two widths", LINE, (1,)),
+    bad("expected pad to have two widths", LINE, (1,) * 6),
+    bad("expected widths that leave", LINE, (-2, -2)),
+    bad("expected mode to be one of", LINE, (1, 1), mode="mirror", error=NotImplementedError),
+    bad("expected no value", LINE, (1, 1), mode="reflect", value=1.0),
+    bad("expected an input of shape (B, C, …)", LINE[0], (1, 1), mode="reflect", error=NotImplementedError),
+    bad("expected an input of shape (B, C, …)", IMAGES, (1, 1), mode="circular", error=NotImplementedError),
+    bad("expected numbers", LINE.bool(), (1, 1), mode="replicate", error=NotImplementedError),
+    bad("expected widths of at most 2", LINE, (3, 0), mode="reflect"),
+    bad("expected widths of at most 3", LINE, (0, 4), mode="circular"),
+    bad("at least one element", LINE, (-1, -2), mode="reflect"),
+    bad("at least one element", LINE[:, :0], (1, 1), mode="replicate"),
+    bad("expected an input whose batch alone may be empty", torch.zeros(2, 0, 3), (1, 1), mode="replicate"),
+)
+
+
+def modules() -> Iterator[tuple[Any, Any]]:
+    """Pairs of modules, ours and PyTorch's."""
+    for kind in ("Circular", "Constant", "Reflection", "Replication", "Zero"):
+        constant = (3.5,) if kind == "Constant" else ()
+        for dims in (1, 2, 3):
+            name = f"{kind}Pad{dims}d"
+            for widths in (1, (1, 2, 0, 1, 2, 1)[: 2 * dims]):
+                yield (
+                    partial(getattr(ours, name), widths, *constant),
+                    partial(getattr(nn, name), widths, *constant),
+                )
+
+
+RECORDS = (
+    Record(
+        "pad",
+        ours.pad,
+        F.pad,
+        samples,
+        [ConstantPadFunction, ExtendFunction, ExtendInFloat32Function],
+        errors=ERRORS,
+        modules=tuple(modules()),
+    ),
+)

@@ -1,0 +1,108 @@
+"""Unfold and fold: windows that overlap, spread and reach over the edge; each with the other's options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from reference.catalog.record import BadInput, Make, Record, Sample
+from scratchnet.convolution.unfolding import Fold, FoldFunction, Unfold, UnfoldFunction, fold, unfold
+
+__all__ = ["RECORDS"]
+
+WINDOWS: tuple[tuple[int, dict[str, Any]], ...] = (
+    (9, {"kernel_size": 2}),
+    (6, {"kernel_size": (2, 3)}),
+    (4, {"kernel_size": 2, "dilation": (2, 1), "stride": (1, 2)}),
+    (4, {"kernel_size": 3, "padding": (0, 1), "stride": [2, 1]}),
+    (4, {"kernel_size": 2, "dilation": 3, "padding": 1, "stride": 2}),
+    (16, {"kernel_size": 1}),
+)
+
+
+def of_unfold(make: Make) -> Iterator[Sample]:
+    """Images of 4 × 4 pixels."""
+    for _, options in WINDOWS:
+        yield Sample((make.normal(1, 2, 4, 4),), options)
+    yield Sample((make.normal(2, 3, 4), 2, 1, 1, 3))
+    yield Sample((make.normal(0, 2, 4, 4), 2))
+    last = make.normal(2, 2, 4, 3).detach().to(memory_format=torch.channels_last).requires_grad_()
+    yield Sample((last, 2))
+    yield Sample((make.normal(1, 1, 3, 3).detach().expand(2, 2, 3, 3).requires_grad_(), 2))
+
+
+def of_fold(make: Make) -> Iterator[Sample]:
+    """Columns for images of 4 × 4 pixels."""
+    for count, options in WINDOWS:
+        kernel = options["kernel_size"]
+        places = kernel**2 if isinstance(kernel, int) else kernel[0] * kernel[1]
+        yield Sample((make.normal(1, 2 * places, count), 4), options)
+    yield Sample((make.normal(8, 4), (3, 4), 2, 1, 1, 3))
+    yield Sample((make.normal(0, 8, 9), (4, 4), 2))
+    yield Sample((make.normal(6, 4, 2).detach().permute(2, 1, 0).requires_grad_(), (3, 4), 2))
+    yield Sample((make.normal(1, 4, 1).detach().expand(2, 4, 6).requires_grad_(), (3, 4), 2))
+
+
+def bad(says: str, *inputs: Any, error: type[Exception] = RuntimeError, **options: Any) -> BadInput:
+    """A call that must fail."""
+    return BadInput(lambda: (inputs, options), error, says)
+
+
+def errors(*inputs: Any) -> tuple[BadInput, ...]:
+    """What neither takes."""
+    return (
+        bad("expected kernel_size to be an integer", *inputs, 2.0, error=TypeError),
+        bad("expected kernel_size to be one integer", *inputs, 0),
+        bad("expected kernel_size to be one integer", *inputs, (2, 2, 2)),
+        bad("expected dilation to be one integer", *inputs, 2, dilation=0),
+        bad("expected padding to be one integer", *inputs, 2, padding=-1),
+        bad("expected stride to be one integer", *inputs, 2, stride=0),
+        bad("expected an image of at least the kernel's size", *inputs, 6),
+    )
+
+
+IMAGE, COLUMNS = torch.zeros(1, 2, 4, 4), torch.zeros(1, 8, 9)
+MODULES: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...] = (
+    ((2,), {}),
+    (((2, 3),), {"dilation": 2, "padding": (1, 0), "stride": 2}),
+)
+
+RECORDS = (
+    Record(
+        "unfold",
+        unfold,
+        F.unfold,
+        of_unfold,
+        [UnfoldFunction],
+        errors=(
+            *errors(IMAGE),
+            bad("expected input to be a tensor", [1.0], 2, error=TypeError),
+            bad("expected input to be floating point", IMAGE.long(), 2, error=NotImplementedError),
+            bad("only the batch may be empty", IMAGE[:, :0], 2),
+            bad("expected an input of shape", torch.zeros(1, 1, 1, 4, 4), 2),
+        ),
+        modules=tuple((partial(Unfold, *a, **o), partial(nn.Unfold, *a, **o)) for a, o in MODULES),
+    ),
+    Record(
+        "fold",
+        fold,
+        F.fold,
+        of_fold,
+        [FoldFunction],
+        errors=(
+            *errors(COLUMNS, 4),
+            bad("expected input to be a tensor", [1.0], 4, 2, error=TypeError),
+            bad("expected input to be floating point", COLUMNS.long(), 4, 2, error=NotImplementedError),
+            bad("only the batch may be empty", COLUMNS[:, :0], 4, 2),
+            bad("expected an input of shape", COLUMNS[0, 0], 4, 2),
+            bad("expected a multiple of 4 rows", COLUMNS[:, :7], 4, 2),
+            bad("and 9 columns", COLUMNS[..., :8], 4, 2),
+        ),
+        modules=tuple((partial(Fold, 8, *a, **o), partial(nn.Fold, 8, *a, **o)) for a, o in MODULES),
+    ),
+)

@@ -1,0 +1,248 @@
+r"""Padding: a margin around the last dimensions, of a constant or of the image's own elements.
+
+A constant margin is made of a number, and a negative one cuts off. Its adjoint is padding by the negative widths:
+
+.. math::
+    y = \operatorname{pad}_{a, b}(x) \qquad \bar x = \operatorname{pad}_{-a, -b}(\bar y)
+
+The other modes fill the margin with elements of the image, looked up along one dimension after the other:
+
+.. math::
+    y_i = x_{\sigma(i - a)} \qquad \bar x_j = \sum_{i \,:\, \sigma(i - a) = j} \bar y_i
+
+with σ the identity inside, and outside a reflection about the edge's element (``reflect``), the edge's element
+(``replicate``) or a continuation from the other side (``circular``). The adjoint adds what came to the margin to the
+elements that were copied there. All are linear: nothing is kept, and forward mode pads the tangent.
+
+Where a side of circular padding is negative, the image is cut before it is continued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from scratchnet.arguments import describe, number, tensor
+from scratchnet.function import Function, unobserved
+from scratchnet.windows import in_layout_of
+
+__all__ = ["ConstantPadFunction", "ExtendFunction", "ExtendInFloat32Function", "pad"]
+
+MODES = ("constant", "reflect", "replicate", "circular")
+
+
+class Side(NamedTuple):
+    """How one dimension is padded: its size, and the widths of its margins."""
+
+    dim: int
+    size: int
+    before: int
+    after: int
+
+    @property
+    def negative(self) -> Side:
+        """The padding that leads back."""
+        return Side(self.dim, self.size + self.before + self.after, -self.before, -self.after)
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """Where what is kept of the image starts, and how long it is."""
+        start = min(max(0, -self.before), self.size)
+        return start, max(0, self.size - max(0, -self.after) - start)
+
+
+Sides = tuple[Side, ...]
+
+
+class ConstantPadFunction(Function):
+    """A margin of one number. Keeps nothing."""
+
+    native_low_precision = True
+
+    @staticmethod
+    def forward(x: Tensor, *, sides: Sides, value: float) -> tuple[Tensor, tuple[()]]:
+        """Copies what is kept into a constant."""
+        return _within_constant(x, sides, value), ()
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, sides: Sides, value: float
+    ) -> Tensor:
+        """Padding by the negative widths."""
+        return _within_constant(grad, tuple(side.negative for side in sides), 0)
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, sides: Sides, value: float) -> Tensor:
+        """Pads the tangent with zeros."""
+        return _within_constant(tangents[0], sides, 0)
+
+
+def _within_constant(x: Tensor, sides: Sides, value: float) -> Tensor:
+    for side in sides:
+        x = x.narrow(side.dim, *side.kept)
+    margins = [(side.dim, max(0, side.before), max(0, side.after)) for side in sides]
+    if not any(before or after for _, before, after in margins):
+        return x.clone(memory_format=torch.contiguous_format)
+    if not unobserved():
+        for dim, before, after in margins:
+            shape = list(x.shape)
+            ends = [x.new_full((*shape[:dim], n, *shape[dim + 1 :]), value) for n in (before, after)]
+            x = torch.cat([ends[0], x, ends[1]], dim)
+        return x
+    shape = list(x.shape)
+    for dim, before, after in margins:
+        shape[dim] += before + after
+    y = inside = x.new_full(shape, value)
+    for dim, before, _ in margins:
+        inside = inside.narrow(dim, before, x.shape[dim])
+    inside.copy_(x)
+    return y
+
+
+class ExtendFunction(Function):
+    """A margin of the image's own elements. Keeps nothing."""
+
+    @staticmethod
+    def forward(x: Tensor, *, sides: Sides, mode: str) -> tuple[Tensor, tuple[()]]:
+        """Looks the margins up, one dimension after the other."""
+        for side in sides:
+            before, after = _margins(side, mode, x.device)
+            first, last = x.index_select(side.dim, before), x.index_select(side.dim, after)
+            x = torch.cat([first, x.narrow(side.dim, *side.kept), last], side.dim)
+        return x, ()
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, sides: Sides, mode: str
+    ) -> Tensor:
+        """Adds each margin to the elements it was copied from, the last dimension first."""
+        for side in reversed(sides):
+            grad = _fold_in(grad, side, *_margins(side, mode, grad.device))
+        return grad
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, sides: Sides, mode: str) -> Tensor:
+        """Pads the tangent."""
+        return ExtendFunction.mathematics.forward(tangents[0], sides=sides, mode=mode)[0]
+
+
+class ExtendInFloat32Function(Function):
+    """The same for the modes and dimensions that `torch.autocast` computes in float32."""
+
+    autocast = "float32"
+    forward = staticmethod(ExtendFunction.mathematics.forward)
+    backward = staticmethod(ExtendFunction.mathematics.backward)
+    jvp = staticmethod(ExtendFunction.mathematics.jvp)
+
+
+def _fold_in(grad: Tensor, side: Side, before: Tensor, after: Tensor) -> Tensor:
+    """The adjoint of extending one dimension."""
+    start, length = side.kept
+    first, centre, last = grad.split([len(before), length, len(after)], side.dim)
+    total = grad.new_zeros((*grad.shape[: side.dim], side.size, *grad.shape[side.dim + 1 :]))
+    if unobserved():
+        total.narrow(side.dim, start, length).copy_(centre)
+        return total.index_add_(side.dim, before, first).index_add_(side.dim, after, last)
+    total = total.slice_scatter(centre, side.dim, start, start + length)
+    return total.index_add(side.dim, before, first).index_add(side.dim, after, last)
+
+
+def _margins(side: Side, mode: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where the elements of the two margins come from."""
+    _, n, before, after = side
+    start, length = side.kept
+    places = range(-before, n + after)
+    if mode == "reflect":
+        source = [abs(i) if i < n else 2 * (n - 1) - i for i in places]
+    elif mode == "replicate":
+        source = [min(max(i, 0), n - 1) for i in places]
+    else:
+        source = [start + (i - start) % length if length else 0 for i in places]
+    head = min(max(0, before), len(source))
+    ends = source[:head], source[head + length :]
+    return torch.tensor(ends[0], device=device, dtype=torch.int64), torch.tensor(
+        ends[1], device=device, dtype=torch.int64
+    )
+
+
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """Pads the last dimensions.
+
+    Args:
+        input: tensor of any shape with constant padding; for the other modes of shape ``(B, C, …)`` or ``(C, …)``
+            with the one to three dimensions that are padded last.
+        pad: widths before and after, of the last dimension, then of the one before it, and so on. Negative ones
+            cut off.
+        mode: ``"constant"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
+        value: the constant, 0 by default.
+
+    Returns:
+        The padded tensor, in memory of its own.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        NotImplementedError: if ``mode`` is none of these, or takes no such input.
+        RuntimeError: if widths and input do not fit each other.
+    """
+    op = "pad"
+    x = tensor(op, input)
+    sides = _sides(op, x, pad)
+    if mode not in MODES:
+        raise NotImplementedError(f"{op}: expected mode to be one of {MODES}, got {mode!r}")
+    if mode == "constant":
+        constant = 0 if value is None else number(op, value, "value")
+        return in_layout_of(x, ConstantPadFunction.apply(x, sides, constant))
+    if value:
+        raise RuntimeError(f"{op}: expected no value for mode={mode!r}, got {value}")
+    _check_extension(op, x, sides, mode)
+    narrow = mode == "circular" or (mode == "reflect" and len(sides) == 3)
+    y = (ExtendFunction if narrow else ExtendInFloat32Function).apply(x, sides, mode)
+    return y if mode == "circular" else in_layout_of(x, y)
+
+
+def _sides(op: str, x: Tensor, widths: Any) -> Sides:
+    """The widths by dimension, the first dimension first."""
+    if not isinstance(widths, Sequence) or not all(isinstance(n, int) for n in widths):
+        raise TypeError(f"{op}: expected pad to be a tuple of integers, got {describe(widths)}")
+    if len(widths) % 2 or len(widths) > 2 * x.dim():
+        raise RuntimeError(
+            f"{op}: expected pad to have two widths for each of at most {x.dim()} dimensions, got {widths}"
+        )
+    sides = []
+    for i in range(len(widths) // 2):
+        dim = x.dim() - 1 - i
+        before, after = widths[2 * i], widths[2 * i + 1]
+        if x.shape[dim] + before + after < 0:
+            raise RuntimeError(
+                f"{op}: expected widths that leave no less than nothing of {x.shape[dim]} elements in dimension "
+                f"{dim}, got {(before, after)}"
+            )
+        sides.append(Side(dim, x.shape[dim], before, after))
+    return tuple(reversed(sides))
+
+
+def _check_extension(op: str, x: Tensor, sides: Sides, mode: str) -> None:
+    if x.dim() - len(sides) not in (1, 2) or not 1 <= len(sides) <= 3:
+        raise NotImplementedError(
+            f"{op}: expected an input of shape (B, C, …) or (C, …) with the 1 to 3 dimensions that mode={mode!r} "
+            f"pads, got {describe(x)} and {2 * len(sides)} widths"
+        )
+    if x.dtype is torch.bool and mode != "circular":
+        raise NotImplementedError(f"{op}: expected numbers for mode={mode!r}, got {describe(x)}")
+    for dim, n, before, after in sides:
+        most = {"reflect": n - 1, "circular": n}.get(mode)
+        if most is not None and max(before, after) > most:
+            raise RuntimeError(
+                f"{op}: expected widths of at most {most} for mode={mode!r} and the {n} elements of dimension "
+                f"{dim}, got {(before, after)}"
+            )
+        if mode != "circular" and (n == 0 or n + before + after == 0):
+            raise RuntimeError(
+                f"{op}: expected mode={mode!r} to start and end with at least one element in dimension {dim}, got "
+                f"{n} elements and widths {(before, after)}"
+            )
+    if mode != "circular" and 0 in x.shape[x.dim() - len(sides) - 1 :]:
+        raise RuntimeError(f"{op}: expected an input whose batch alone may be empty, got {describe(x)}")

@@ -1,0 +1,105 @@
+"""What convolution and its adjoint expect of their arguments, and how they complain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from scratchnet.arguments import describe, floating
+from scratchnet.windows import Geometry, sizes
+
+__all__ = ["Size", "batched", "check_channels", "windows"]
+
+Size = int | Sequence[int]
+LETTERS = {1: "L", 2: "H, W", 3: "D, H, W"}
+KERNEL = {1: "R", 2: "R, S", 3: "R, S, T"}
+
+
+def batched(op: str, dims: int, input: Tensor, weight: Tensor, weight_is: str) -> tuple[Tensor, bool]:
+    """The input with a batch dimension, and whether it came without.
+
+    Raises:
+        TypeError: if input or weight is no tensor.
+        NotImplementedError: if one of them is not floating point.
+        RuntimeError: if one of them has another number of dimensions, or is empty but for the batch.
+    """
+    x = floating(op, input)
+    floating(op, weight, "weight")
+    letters = LETTERS[dims]
+    if x.dim() not in (dims + 1, dims + 2) or weight.dim() != dims + 2:
+        raise RuntimeError(
+            f"{op}: expected an input of shape (B, C, {letters}) or (C, {letters}) and a weight of shape "
+            f"({weight_is}, {KERNEL[dims]}), got {describe(x)} and {describe(weight)}"
+        )
+    if 0 in x.shape[-dims:] or 0 in weight.shape:
+        raise RuntimeError(
+            f"{op}: expected an input of which only the batch may be empty and a weight with elements, "
+            f"got {describe(x)} and {describe(weight)}"
+        )
+    alone = x.dim() == dims + 1
+    return (x.unsqueeze(0) if alone else x), alone
+
+
+def check_channels(
+    op: str, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, channels: int, out: int
+) -> None:
+    """Whether input, weight and bias fit together.
+
+    Args:
+        op: the name of the op.
+        x: the input, with a batch dimension.
+        weight: its first dimension is divided into the groups.
+        bias: of the output channels.
+        groups: number of groups.
+        channels: input channels that the weight asks for.
+        out: output channels that the weight makes.
+
+    Raises:
+        TypeError: if the bias is no tensor.
+        RuntimeError: if they do not fit.
+    """
+    if weight.shape[0] % groups:
+        raise RuntimeError(
+            f"{op}: expected a weight whose first dimension divides into {groups} groups, got {describe(weight)}"
+        )
+    if x.shape[1] != channels:
+        raise RuntimeError(
+            f"{op}: expected {channels} input channels for {describe(weight)} in {groups} group(s), got {describe(x)}"
+        )
+    if bias is not None and floating(op, bias, "bias").shape != (out,):
+        raise RuntimeError(f"{op}: expected a bias of shape ({out},), got {describe(bias)}")
+    given = [x, weight] if bias is None else [x, weight, bias]
+    if len({t.dtype for t in given}) > 1 and not torch.is_autocast_enabled(x.device.type):
+        raise RuntimeError(
+            f"{op}: expected input, weight and bias of one dtype, got {', '.join(map(describe, given))}"
+        )
+
+
+def windows(
+    op: str, kernel: Sequence[int], stride: Size, padding: str | Size, dilation: Size, groups: int
+) -> Geometry:
+    """How the kernel lies on the image; ``"same"`` puts the odd element of padding behind.
+
+    Raises:
+        TypeError: if an option is no integer.
+        RuntimeError: if an option is out of range.
+    """
+    dims = len(kernel)
+    if not isinstance(groups, int):
+        raise TypeError(f"{op}: expected groups to be an integer, got {describe(groups)}")
+    if groups < 1:
+        raise RuntimeError(f"{op}: expected a positive number of groups, got {groups}")
+    steps, spaces = sizes(op, "stride", stride, dims, least=1), sizes(op, "dilation", dilation, dims, least=1)
+    if padding == "same":
+        if steps != (1,) * dims:
+            raise RuntimeError(f"{op}: expected a stride of 1 with padding='same', got {steps}")
+        needed = [d * (k - 1) for d, k in zip(spaces, kernel, strict=True)]
+        return Geometry(tuple(kernel), steps, tuple((n // 2, n - n // 2) for n in needed), spaces)
+    if isinstance(padding, str):
+        if padding != "valid":
+            raise RuntimeError(f"{op}: expected padding to be 'valid', 'same' or numbers, got {padding!r}")
+        padding = 0
+    margins = sizes(op, "padding", padding, dims, least=0)
+    return Geometry(tuple(kernel), steps, tuple((p, p) for p in margins), spaces)

@@ -1,0 +1,231 @@
+r"""Transposed convolution: the adjoint of convolution in its input.
+
+.. math::
+    y_{o,\; p + r,\; q + s} \mathrel{+}= w_{c, o, r, s} \, x_{c, p, q}
+
+Each element of the input spreads a copy of the kernel over the output, ``stride`` elements from its neighbour's.
+Where convolution makes images smaller, this makes them larger by as much, with the same options. A strided
+convolution gives several sizes of image the same number of outputs; ``output_padding`` says which of them is meant,
+counted from the smallest.
+
+The forward pass is the product that convolution needs for its input's gradient, and the other way round (see
+`scratchnet.convolution.products`). The weight, of shape C × O × R × S, is that of the convolution which leads back:
+
+.. math::
+    y = b + \texttt{spread}(x, w) \qquad
+    \bar x = \texttt{convolve}(\bar y, w) \qquad
+    \bar w = \texttt{correlate}(x, \bar y)
+
+Shapes, for two dimensions: B images, C input and O output channels, H × W pixels, R × S kernel, P × Q outputs.
+
+Source: M. Zeiler, D. Krishnan, G. Taylor and R. Fergus, "Deconvolutional networks", 2010.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from scratchnet.convolution.convolution import with_bias
+from scratchnet.convolution.products import convolve, correlate, spread
+from scratchnet.convolution.shapes import Size, batched, check_channels, windows
+from scratchnet.function import Function
+from scratchnet.windows import Geometry, in_layout_of, sizes
+
+__all__ = ["TransposedConvolutionFunction", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
+
+
+class TransposedConvolutionFunction(Function):
+    """Transposed convolution to a given size. Keeps the input and the weight."""
+
+    autocast = "low_precision"
+
+    @staticmethod
+    def forward(
+        x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int, size: tuple[int, ...]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Spreads the kernels, and adds the bias."""
+        return with_bias(spread(x, weight, geometry, groups, size), bias), (x, weight)
+
+    @staticmethod
+    def backward(
+        grad: Tensor,
+        saved: Sequence[Tensor],
+        needs: Sequence[bool],
+        *,
+        geometry: Geometry,
+        groups: int,
+        size: tuple[int, ...],
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """The two other products, and the sum over images and pixels."""
+        x, weight = saved
+        grad_x = convolve(grad, weight, geometry, groups, x.shape[2:]) if needs[0] else None
+        grad_weight = correlate(x, grad, geometry, groups) if needs[1] else None
+        grad_bias = grad.sum((0, *range(2, grad.dim()))) if needs[2] else None
+        return grad_x, grad_weight, grad_bias
+
+    @staticmethod
+    def jvp(
+        tangents: Sequence[Tensor],
+        saved: Sequence[Tensor],
+        *,
+        geometry: Geometry,
+        groups: int,
+        size: tuple[int, ...],
+    ) -> Tensor:
+        """Product rule: both transposed convolutions."""
+        x, weight = saved
+        tangent_x, tangent_weight, tangent_bias = tangents
+        moved = spread(tangent_x, weight, geometry, groups, size)
+        turned = spread(x, tangent_weight, geometry, groups, size)
+        return with_bias(moved + turned, tangent_bias)
+
+
+def smallest_size(geometry: Geometry, outputs: Sequence[int]) -> tuple[int, ...]:
+    """The size of the smallest image on which so many windows lie."""
+    return tuple(
+        (n - 1) * s - before - after + d * (k - 1) + 1
+        for n, k, s, (before, after), d in zip(
+            outputs, geometry.kernel, geometry.stride, geometry.padding, geometry.dilation, strict=True
+        )
+    )
+
+
+def _transposed(
+    op: str,
+    dims: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Size,
+    padding: Size,
+    output_padding: Size,
+    groups: int,
+    dilation: Size,
+) -> Tensor:
+    x, alone = batched(op, dims, input, weight, "C, O / groups")
+    padding = sizes(op, "padding", padding, dims, least=0)
+    geometry = windows(op, weight.shape[2:], stride, padding, dilation, groups)
+    check_channels(op, x, weight, bias, groups, weight.shape[0], weight.shape[1] * groups)
+    extra = sizes(op, "output_padding", output_padding, dims, least=0)
+    if any(e >= max(s, d) for e, s, d in zip(extra, geometry.stride, geometry.dilation, strict=True)):
+        raise RuntimeError(
+            f"{op}: expected an output_padding smaller than stride or dilation, got {extra} for a stride of "
+            f"{geometry.stride} and a dilation of {geometry.dilation}"
+        )
+    size = tuple(n + e for n, e in zip(smallest_size(geometry, x.shape[2:]), extra, strict=True))
+    if min(size) < 1:
+        raise RuntimeError(
+            f"{op}: expected padding that leaves an output, got padding {padding} of {describe_windows(geometry)} "
+            f"for an input of {tuple(x.shape[2:])} elements; it would be of size {size}"
+        )
+    y = in_layout_of(x, TransposedConvolutionFunction.apply(x, weight, bias, geometry, groups, size))
+    return y.squeeze(0) if alone else y
+
+
+def describe_windows(geometry: Geometry) -> str:
+    """Kernel, stride and dilation, for error messages."""
+    return f"a kernel of {geometry.kernel} with stride {geometry.stride} and dilation {geometry.dilation}"
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Tensor:
+    """Spreads kernels over sequences: the adjoint of `conv1d`.
+
+    Args:
+        input: sequences of shape ``(B, C, L)`` or ``(C, L)``.
+        weight: kernels of shape ``(C, O / groups, R)``.
+        bias: of shape ``(O,)``, added to each output channel.
+        stride: elements of output from one element of input to the next.
+        padding: elements cut off from each side of the output.
+        output_padding: elements added behind the output, fewer than ``stride`` or ``dilation``.
+        groups: channels are split into so many groups, which do not mix.
+        dilation: elements of output from one element of the kernel to the next.
+
+    Returns:
+        A tensor of shape ``(B, O, P)`` or ``(O, P)``.
+
+    Raises:
+        TypeError: if an argument is no tensor, or an option no integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if shapes, dtypes or options do not fit each other.
+    """
+    op = "conv_transpose1d"
+    return _transposed(op, 1, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Tensor:
+    """Spreads kernels over images: the adjoint of `conv2d`.
+
+    Args:
+        input: images of shape ``(B, C, H, W)`` or ``(C, H, W)``.
+        weight: kernels of shape ``(C, O / groups, R, S)``.
+        bias: of shape ``(O,)``, added to each output channel.
+        stride: pixels of output from one pixel of input to the next.
+        padding: pixels cut off from each side of the output.
+        output_padding: pixels added behind the output, fewer than ``stride`` or ``dilation``.
+        groups: channels are split into so many groups, which do not mix.
+        dilation: pixels of output from one element of the kernel to the next.
+
+    Returns:
+        A tensor of shape ``(B, O, P, Q)`` or ``(O, P, Q)``, in the memory format of the input.
+
+    Raises:
+        TypeError: if an argument is no tensor, or an option no integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if shapes, dtypes or options do not fit each other.
+    """
+    op = "conv_transpose2d"
+    return _transposed(op, 2, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Tensor:
+    """Spreads kernels over volumes: the adjoint of `conv3d`.
+
+    Args:
+        input: volumes of shape ``(B, C, D, H, W)`` or ``(C, D, H, W)``.
+        weight: kernels of shape ``(C, O / groups, R, S, T)``.
+        bias: of shape ``(O,)``, added to each output channel.
+        stride: voxels of output from one voxel of input to the next.
+        padding: voxels cut off from each side of the output.
+        output_padding: voxels added behind the output, fewer than ``stride`` or ``dilation``.
+        groups: channels are split into so many groups, which do not mix.
+        dilation: voxels of output from one element of the kernel to the next.
+
+    Returns:
+        A tensor of shape ``(B, O, N, P, Q)`` or ``(O, N, P, Q)``, in the memory format of the input.
+
+    Raises:
+        TypeError: if an argument is no tensor, or an option no integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if shapes, dtypes or options do not fit each other.
+    """
+    op = "conv_transpose3d"
+    return _transposed(op, 3, input, weight, bias, stride, padding, output_padding, groups, dilation)

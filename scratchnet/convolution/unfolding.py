@@ -1,0 +1,240 @@
+r"""Unfold and fold: the windows of an image as the columns of a matrix (im2col), and their sum (col2im).
+
+.. math::
+    \operatorname{unfold}(x)_{(c, r, s), (p, q)} = x_{c,\; p + r,\; q + s}
+
+Both are linear, and each is the other's adjoint, so each is the other's backward: for any image x and any columns y
+
+.. math::
+    \langle y, \operatorname{unfold}(x) \rangle = \langle \operatorname{fold}(y), x \rangle
+
+Neither keeps anything, and forward mode is the op itself on the tangent.
+
+Shapes: B images, C channels, H × W pixels, R × S kernel, L = P·Q windows.
+
+Source: Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks for Document Processing", 2006.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from scratchnet.arguments import describe, floating
+from scratchnet.function import Function, unobserved
+from scratchnet.windows import Geometry, columns, image, read_columns, sizes, write_padded
+
+__all__ = ["Fold", "FoldFunction", "Unfold", "UnfoldFunction", "fold", "unfold"]
+
+Pair = int | Sequence[int]
+
+
+class UnfoldFunction(Function):
+    """From images ``(B, C, H, W)`` to columns ``(B, C·R·S, L)``."""
+
+    @staticmethod
+    def forward(x: Tensor, *, geometry: Geometry, size: tuple[int, ...]) -> tuple[Tensor, tuple[()]]:
+        """Takes the windows."""
+        return _unfolded(x, geometry), ()
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, geometry: Geometry, size: tuple[int, ...]
+    ) -> Tensor:
+        """Adds the windows up."""
+        return _folded(grad, geometry, size)
+
+    @staticmethod
+    def jvp(
+        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, size: tuple[int, ...]
+    ) -> Tensor:
+        """Takes the windows of the tangent."""
+        return _unfolded(tangents[0], geometry)
+
+
+class FoldFunction(Function):
+    """From columns ``(B, C·R·S, L)`` to images ``(B, C, H, W)``."""
+
+    @staticmethod
+    def forward(x: Tensor, *, geometry: Geometry, size: tuple[int, ...]) -> tuple[Tensor, tuple[()]]:
+        """Adds the windows up."""
+        return _folded(x, geometry, size), ()
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, geometry: Geometry, size: tuple[int, ...]
+    ) -> Tensor:
+        """Takes the windows."""
+        return _unfolded(grad, geometry)
+
+    @staticmethod
+    def jvp(
+        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, size: tuple[int, ...]
+    ) -> Tensor:
+        """Adds the windows of the tangent up."""
+        return _folded(tangents[0], geometry, size)
+
+
+def _unfolded(x: Tensor, geometry: Geometry) -> Tensor:
+    batch, channels, *size = x.shape
+    outputs = geometry.outputs(size)
+    shape = (batch, channels * geometry.places, math.prod(outputs))
+    if not unobserved():
+        return columns(x, geometry).reshape(shape)
+    wide = write_padded(x, geometry, x.new_zeros((batch, channels, *geometry.extent(size))))
+    return read_columns(wide, geometry, outputs, x.new_empty((batch, channels, *geometry.kernel, *outputs))).view(
+        shape
+    )
+
+
+def _folded(cols: Tensor, geometry: Geometry, size: tuple[int, ...]) -> Tensor:
+    batch, rows, _ = cols.shape
+    outputs = geometry.outputs(size)
+    windows = cols.reshape(batch, rows // geometry.places, geometry.places, *outputs)
+    if not unobserved():
+        return image(windows, size, geometry)
+    total = cols.new_zeros((batch, rows // geometry.places, *geometry.extent(size)))
+    for i, place in enumerate(geometry.slices(outputs)):
+        total[place].add_(windows[:, :, i])
+    return total[geometry.inside(size)].contiguous()
+
+
+def _windows(
+    op: str, size: Sequence[int], kernel_size: Pair, dilation: Pair, padding: Pair, stride: Pair
+) -> Geometry:
+    margins = sizes(op, "padding", padding, 2, least=0)
+    geometry = Geometry(
+        sizes(op, "kernel_size", kernel_size, 2, least=1),
+        sizes(op, "stride", stride, 2, least=1),
+        tuple((p, p) for p in margins),
+        sizes(op, "dilation", dilation, 2, least=1),
+    )
+    if min(geometry.outputs(size)) < 1:
+        raise RuntimeError(
+            f"{op}: expected an image of at least the kernel's size, got a kernel of {geometry.kernel} with dilation "
+            f"{geometry.dilation} on {geometry.extent(size)} pixels, padding included"
+        )
+    return geometry
+
+
+def unfold(input: Tensor, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0, stride: Pair = 1) -> Tensor:
+    """The windows of images as columns.
+
+    Args:
+        input: images of shape ``(B, C, H, W)`` or ``(C, H, W)``.
+        kernel_size: R and S.
+        dilation: pixels from one element of a window to the next.
+        padding: pixels of zeros on each side.
+        stride: pixels from one window to the next.
+
+    Returns:
+        A tensor of shape ``(B, C·R·S, L)`` or ``(C·R·S, L)``, one column for each window.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if shape and options do not fit each other.
+    """
+    op = "unfold"
+    x = floating(op, input)
+    if x.dim() not in (3, 4) or 0 in x.shape[-3:]:
+        raise RuntimeError(
+            f"{op}: expected an input of shape (B, C, H, W) or (C, H, W), of which only the batch may be empty, "
+            f"got {describe(x)}"
+        )
+    size = tuple(x.shape[-2:])
+    geometry = _windows(op, size, kernel_size, dilation, padding, stride)
+    if x.dim() == 3:
+        return UnfoldFunction.apply(x.unsqueeze(0), geometry, size).squeeze(0)
+    return UnfoldFunction.apply(x, geometry, size)
+
+
+def fold(
+    input: Tensor, output_size: Pair, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0, stride: Pair = 1
+) -> Tensor:
+    """Adds windows, given as columns, up into images.
+
+    Args:
+        input: columns of shape ``(B, C·R·S, L)`` or ``(C·R·S, L)``.
+        output_size: H and W.
+        kernel_size: R and S.
+        dilation: pixels from one element of a window to the next.
+        padding: pixels on each side of the image into which windows reach, and which are dropped.
+        stride: pixels from one window to the next.
+
+    Returns:
+        A tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if shape and options do not fit each other.
+    """
+    op = "fold"
+    x = floating(op, input)
+    if x.dim() not in (2, 3) or 0 in x.shape[-2:]:
+        raise RuntimeError(
+            f"{op}: expected an input of shape (B, C·R·S, L) or (C·R·S, L), of which only the batch may be empty, "
+            f"got {describe(x)}"
+        )
+    size = sizes(op, "output_size", output_size, 2, least=1)
+    geometry = _windows(op, size, kernel_size, dilation, padding, stride)
+    outputs = geometry.outputs(size)
+    if x.shape[-2] % geometry.places or x.shape[-1] != math.prod(outputs):
+        raise RuntimeError(
+            f"{op}: expected a multiple of {geometry.places} rows and {math.prod(outputs)} columns for {outputs} "
+            f"windows of {geometry.kernel} pixels, got {describe(x)}"
+        )
+    if x.dim() == 2:
+        return FoldFunction.apply(x.unsqueeze(0), geometry, size).squeeze(0)
+    return FoldFunction.apply(x, geometry, size)
+
+
+class Unfold(nn.Module):
+    """`unfold` as a module."""
+
+    __constants__ = ["dilation", "kernel_size", "padding", "stride"]
+
+    def __init__(self, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0, stride: Pair = 1) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.dilation = dilation
+        self.padding = padding
+        self.stride = stride
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `unfold`."""
+        return unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"kernel_size={self.kernel_size}, dilation={self.dilation}, padding={self.padding}, stride={self.stride}"
+
+
+class Fold(nn.Module):
+    """`fold` as a module."""
+
+    __constants__ = ["dilation", "kernel_size", "output_size", "padding", "stride"]
+
+    def __init__(
+        self, output_size: Pair, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0, stride: Pair = 1
+    ) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.kernel_size = kernel_size
+        self.dilation = dilation
+        self.padding = padding
+        self.stride = stride
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `fold`."""
+        return fold(input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return (
+            f"output_size={self.output_size}, kernel_size={self.kernel_size}, dilation={self.dilation}, "
+            f"padding={self.padding}, stride={self.stride}"
+        )
