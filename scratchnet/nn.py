@@ -52,6 +52,16 @@ from scratchnet.losses import (
     MultiMarginLoss,
     NLLLoss,
 )
+from scratchnet.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LSTMCell,
+    RNNBase,
+    RNNCell,
+    RNNCellBase,
+)
 
 __all__ = [
     "AvgPool1d",
@@ -67,8 +77,12 @@ __all__ = [
     "Dropout",
     "ELU",
     "Flatten",
+    "GRU",
+    "GRUCell",
     "Identity",
     "L1Loss",
+    "LSTM",
+    "LSTMCell",
     "LeakyReLU",
     "LearnedELU",
     "Linear",
@@ -87,6 +101,10 @@ __all__ = [
     "Parameter",
     "ParameterDict",
     "ParameterList",
+    "RNN",
+    "RNNBase",
+    "RNNCell",
+    "RNNCellBase",
     "ReLU",
     "Sequential",
     "Sigmoid",

@@ -26,6 +26,7 @@ from scratchnet.recurrent.steps import Steps
 __all__ = ["RNNBase"]
 
 States = tuple[Tensor, ...]
+GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
 
 
 class RNNBase(nn.Module):
@@ -63,7 +64,7 @@ class RNNBase(nn.Module):
         "proj_size",
     ]
 
-    gates: ClassVar[int] = 1
+    _states: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -94,6 +95,8 @@ class RNNBase(nn.Module):
                 f"{type(self).__name__}: expected proj_size to be 0, for none, or smaller than "
                 f"hidden_size={hidden_size}, got {proj_size}"
             )
+        if mode not in GATES:
+            raise ValueError(f"RNNBase: expected mode to be one of {', '.join(GATES)}, got {mode!r}")
         self.mode = mode
         self.input_size = input_size
         self.hidden_size = hidden_size
@@ -128,7 +131,7 @@ class RNNBase(nn.Module):
 
     def _shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         """The parameters of one layer and direction."""
-        rows = self.gates * self.hidden_size
+        rows = GATES[self.mode] * self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, features), "weight_hh": (rows, self._features)}
         if self.bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
@@ -182,7 +185,7 @@ class RNNBase(nn.Module):
         rows, states = self._stack(times.reshape(length * batch, features), states, (batch,) * length)
         if not batched:
             return rows, tuple(state.squeeze(1) for state in states)
-        output = rows.view(length, batch, -1)
+        output = rows.view(length, batch, rows.shape[1])
         return output.transpose(0, 1) if turned else output, states
 
     def _stack(self, x: Tensor, states: States, sizes: tuple[int, ...]) -> tuple[Tensor, States]:
@@ -221,8 +224,6 @@ class RNNBase(nn.Module):
                     f"{describe(state)}"
                 )
         return hx if batched else tuple(state.unsqueeze(1) for state in hx)
-
-    _states: ClassVar[int] = 1
 
     def _wanted(self) -> str:
         return "(B, T, I)" if self.batch_first else "(T, B, I)"

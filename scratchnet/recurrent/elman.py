@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.function import Function, unobserved
-from scratchnet.recurrent.gates import tanh, tanh_, tanh_slope
+from scratchnet.recurrent.gates import tanh, tanh_, tanh_slope, tanh_slope_
 from scratchnet.recurrent.steps import (
     Carry,
     Steps,
@@ -130,4 +130,4 @@ def _retreat(grad: Tensor, h: Tensor, relu: bool) -> Tensor:
 
 def _retreat_(grad: Tensor, h: Tensor, relu: bool) -> Tensor:
     """The same in place of a gradient that nobody else holds."""
-    return grad.masked_fill_(h <= 0, 0) if relu else grad.addcmul_(grad, h * h, value=-1)
+    return grad.masked_fill_(h <= 0, 0) if relu else grad.mul_(tanh_slope_(h, torch.empty_like(grad)))

@@ -14,7 +14,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["sigmoid", "sigmoid_", "sigmoid_slope", "squash_", "tanh", "tanh_", "tanh_slope"]
+__all__ = [
+    "sigmoid",
+    "sigmoid_",
+    "sigmoid_slope",
+    "sigmoid_slope_",
+    "squash_",
+    "tanh",
+    "tanh_",
+    "tanh_slope",
+    "tanh_slope_",
+]
 
 LIMIT = 40.0
 
@@ -50,6 +60,17 @@ def tanh_(x: Tensor) -> Tensor:
     """The hyperbolic tangent in place."""
     x.mul_(2).clamp_(max=LIMIT).expm1_()
     return x.div_(x + 2)
+
+
+def sigmoid_slope_(y: Tensor, out: Tensor) -> Tensor:
+    """The derivative of the sigmoid, written to a buffer."""
+    return torch.sub(1, y, out=out).mul_(y)
+
+
+def tanh_slope_(y: Tensor, out: Tensor) -> Tensor:
+    """The derivative of the hyperbolic tangent, written to a buffer: 1 - y and y (1 - y) do not cancel."""
+    torch.sub(1, y, out=out)
+    return out.addcmul_(out, y)
 
 
 def squash_(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

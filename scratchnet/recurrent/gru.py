@@ -38,7 +38,16 @@ import torch
 from torch import Tensor
 
 from scratchnet.function import Function, unobserved
-from scratchnet.recurrent.gates import sigmoid, sigmoid_, sigmoid_slope, tanh, tanh_, tanh_slope
+from scratchnet.recurrent.gates import (
+    sigmoid,
+    sigmoid_,
+    sigmoid_slope,
+    sigmoid_slope_,
+    tanh,
+    tanh_,
+    tanh_slope,
+    tanh_slope_,
+)
 from scratchnet.recurrent.steps import (
     Carry,
     Steps,
@@ -188,15 +197,13 @@ def _run_back_(
     units = y.shape[1]
     from_input, from_state = torch.empty_like(gates), torch.empty_like(gates)
     dh: Tensor | None = None
-    one = y.new_ones(())
     before = list(previous(y, h0, steps))[::-1]
     walk = steps.back(grad_y, gates, *gates.chunk(3, 1), q, from_input, from_state)
     for (grad_h, gate, r, z, n, q_now, on_input, on_state), h in zip(walk, before, strict=True):
         dh = grad_h + carry.rows(dh, h.shape[0])
-        torch.addcmul(gate, gate, gate, value=-1, out=on_state)
+        sigmoid_slope_(gate, on_state)
         dr, dz, dq = on_state.chunk(3, 1)
-        dn = torch.addcmul(one, n, n, value=-1).mul_(dh)
-        dn.addcmul_(dn, z, value=-1)
+        dn = torch.sub(1, z).mul_(dh).mul_(tanh_slope_(n, torch.empty_like(h)))
         dz.mul_(h - n).mul_(dh)
         dr.mul_(q_now).mul_(dn)
         on_input[:, : 2 * units] = on_state[:, : 2 * units]

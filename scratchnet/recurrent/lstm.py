@@ -39,7 +39,16 @@ import torch
 from torch import Tensor
 
 from scratchnet.function import Function, unobserved
-from scratchnet.recurrent.gates import sigmoid, sigmoid_slope, squash_, tanh, tanh_, tanh_slope
+from scratchnet.recurrent.gates import (
+    sigmoid,
+    sigmoid_slope,
+    sigmoid_slope_,
+    squash_,
+    tanh,
+    tanh_,
+    tanh_slope,
+    tanh_slope_,
+)
 from scratchnet.recurrent.steps import (
     Carry,
     Steps,
@@ -102,9 +111,7 @@ class LSTMFunction(Function):
         return grad_x, grad_h0, grad_c0, grad_weight_ih, grad_weight_hh, grad_bias_ih, grad_bias_hh, grad_weight_hr
 
     @staticmethod
-    def jvp(
-        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, steps: Steps
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, steps: Steps) -> tuple[Tensor, Tensor, Tensor]:
         """Forward through time: the tangents of both states move with the states."""
         dx, dh0, dc0, dweight_ih, dweight_hh, dbias_ih, dbias_hh, dweight_hr = tangents
         x, h0, c0, weight_ih, weight_hh, _, _, weight_hr, y, gates, cells = saved
@@ -131,7 +138,8 @@ class LSTMFunction(Function):
             if weight_hr is not None:
                 dh = dh @ weight_hr.t() + (o * squashed) @ dweight_hr.t()
             found.append(dh)
-        assert dh is not None and dc is not None
+        assert dh is not None
+        assert dc is not None
         return steps.join(found), h_carry.final(dh), c_carry.final(dc)
 
 
@@ -154,7 +162,8 @@ def _run(pre: Tensor, h0: Tensor, c0: Tensor, weight: Tensor, projection: Tensor
         hidden.append(h)
         gates.append(torch.cat((i, f, g, o), 1))
         cells.append(c)
-    assert h is not None and c is not None
+    assert h is not None
+    assert c is not None
     final = h_carry.final(h), c_carry.final(c)
     return steps.join(hidden), *final, steps.join(gates), steps.join(cells)
 
@@ -177,7 +186,8 @@ def _run_(gates: Tensor, h0: Tensor, c0: Tensor, weight: Tensor, projection: Ten
             h = torch.mul(o, tanh_(c.clone()), out=next_h)
         else:
             h = torch.mm(tanh_(c.clone()).mul_(o), projection.t(), out=next_h)
-    assert h is not None and c is not None
+    assert h is not None
+    assert c is not None
     return y, h_carry.final(h).clone(), c_carry.final(c).clone(), gates, cells
 
 
@@ -235,7 +245,6 @@ def _run_back_(
     delta: Tensor | None = None
     dc: Tensor | None = None
     before = list(previous(cells, c0, steps))[::-1]
-    one = gates.new_ones(())
     walk = steps.back(grad_y, gates, *gates.chunk(4, 1), cells, d, *d.chunk(4, 1))
     for (grad_h, gate, i, f, g, o, c, slopes, d_i, d_f, d_g, d_o), c_before in zip(walk, before, strict=True):
         dh = through_time(grad_h, delta, weight, h_carry)
@@ -244,11 +253,12 @@ def _run_back_(
             h_grads.append(dh)
             dm = dh @ projection
         squashed = tanh_(c.clone())
-        dc = torch.addcmul(one, squashed, squashed, value=-1).mul_(o).mul_(dm).add_(c_carry.rows(dc, c.shape[0]))
-        torch.addcmul(gate, gate, gate, value=-1, out=slopes)
+        slope = tanh_slope_(squashed, torch.empty_like(squashed))
+        dc = slope.mul_(o).mul_(dm).add_(c_carry.rows(dc, c.shape[0]))
+        sigmoid_slope_(gate, slopes)
         d_i.mul_(g).mul_(dc)
         d_f.mul_(c_before).mul_(dc)
-        torch.addcmul(one, g, g, value=-1, out=d_g).mul_(i).mul_(dc)
+        tanh_slope_(g, d_g).mul_(i).mul_(dc)
         d_o.mul_(squashed).mul_(dm)
         dc.mul_(f)
         delta = slopes

@@ -114,7 +114,6 @@ class LSTM(RNNBase):
         ValueError: if a size or ``dropout`` is out of range.
     """
 
-    gates: ClassVar[int] = 4
     _states: ClassVar[int] = 2
 
     def __init__(
@@ -158,10 +157,9 @@ class LSTM(RNNBase):
         return output, (hidden, cell)
 
     def _layer(self, x: Tensor, states: States, parameters: Sequence[Tensor], steps: Steps) -> States:
-        weights = list(parameters)
-        projection = weights.pop() if self.proj_size else None
-        weights = weights if self.bias else [*weights, None, None]
-        return LSTMFunction.apply(x, *states, *weights, projection, steps)
+        *weights, projection = parameters if self.proj_size else (*parameters, None)
+        biases = () if self.bias else (None, None)
+        return LSTMFunction.apply(x, *states, *weights, *biases, projection, steps)
 
 
 class GRU(RNNBase):
@@ -183,8 +181,6 @@ class GRU(RNNBase):
         TypeError: if ``bias`` or ``batch_first`` is no boolean, or ``input_size`` no integer.
         ValueError: if a size or ``dropout`` is out of range, or ``proj_size`` is given.
     """
-
-    gates: ClassVar[int] = 3
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from scratchnet.testing import quantities
 from scratchnet.testing.board import Board
 from scratchnet.testing.comparison import Comparison, Row
 from scratchnet.testing.quantities import Quantities
-from scratchnet.testing.subject import Call, Subject, differentiable
+from scratchnet.testing.subject import Call, Subject, differentiable, mapped
 
 __all__ = ["compare"]
 
@@ -42,7 +42,7 @@ def compare(
         custom: the function or module under test.
         builtin: what it must equal. Of two modules both are called with the built-in's parameters and buffers,
             which must have the same names and shapes; neither module is changed.
-        *inputs: positional arguments of both.
+        *inputs: positional arguments of both: tensors, tuples of tensors, and others.
         double_backward: compare the gradients of the gradients.
         forward_mode: compare tangents.
         vmap: compare a batch of two calls under `torch.func.vmap`, forward and backward.
@@ -90,9 +90,7 @@ def _examine(
 
     if not board.weigh(ours, theirs, quantities.forward, call, truth, "output"):
         return board.rows()
-    board.unchanged(
-        "inputs unchanged", [*call.inputs, *call.parameters.values()], lambda: quantities.forward(ours, call)
-    )
+    board.unchanged("inputs unchanged", call.tensors(), lambda: quantities.forward(ours, call))
     if vmap and theirs.draws(quantities.fresh(call)):
         vmap = False
         board.add("vmap", "not compared", "random numbers come in no specified order under vmap")
@@ -107,7 +105,7 @@ def _examine(
         board.weigh(ours, theirs, given(quantities.backward), call, truth, "gradient", kind)
         board.unchanged(
             "inputs and upstreams unchanged",
-            [*call.inputs, *call.parameters.values(), *upstream],
+            [*call.tensors(), *upstream],
             partial(quantities.backward, ours, call, upstream),
             kind,
         )
@@ -155,14 +153,13 @@ def _call(
     seed: int,
 ) -> Call:
     parameters, buffers = _state(custom, builtin)
-    given = [x for x in (*inputs, *options.values()) if isinstance(x, Tensor)]
-    if not any(differentiable(x) for x in given):
+    if not any(differentiable(x) for x in Call(inputs, options).tensors()):
 
         def enable(x: Any) -> Any:
             floating = isinstance(x, Tensor) and x.is_floating_point()
             return x.detach().requires_grad_() if floating else x
 
-        inputs = tuple(map(enable, inputs))
+        inputs = mapped(enable, inputs)
     return Call(inputs, options, parameters, buffers, seed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from scratchnet.testing.subject import Call, Subject, differentiable
+from scratchnet.testing.subject import Call, Subject, differentiable, mapped
 from scratchnet.testing.upstreams import upstreams
 
 __all__ = [
@@ -44,9 +45,9 @@ def _own_constants(call: Call) -> Call:
         return x.detach().clone() if isinstance(x, Tensor) and not differentiable(x) else x
 
     def each(tensors: dict[str, Any]) -> dict[str, Any]:
-        return {name: own(x) for name, x in tensors.items()}
+        return {name: mapped(own, x) for name, x in tensors.items()}
 
-    inputs = tuple(map(own, call.inputs))
+    inputs = mapped(own, call.inputs)
     return Call(inputs, each(call.options), each(call.parameters), each(call.buffers), call.seed)
 
 
@@ -143,9 +144,17 @@ def compiled(subject: Subject, call: Call, upstream: Sequence[Tensor | None], ba
     """Outputs and gradients under `torch.compile` without graph breaks, or, without a backend, as they are."""
     if backend is not None:
         torch._dynamo.reset()
-        subject = Subject(torch.compile(subject.function, fullgraph=True, backend=backend))
+        subject = _compiled(subject, backend)
     found = {**forward(subject, call), **backward(subject, call, upstream)}
     return {f"compiled {name}": tensor for name, tensor in found.items()}
+
+
+def _compiled(subject: Subject, backend: str) -> Subject:
+    if not isinstance(subject.function, torch.nn.Module):
+        return Subject(torch.compile(subject.function, fullgraph=True, backend=backend))
+    module = copy.copy(subject.function)  # shares the parameters, in whose place the call's own come
+    module.forward = torch.compile(module.forward, fullgraph=True, backend=backend)
+    return Subject(module)
 
 
 def _matched(subject: Subject, call: Call, upstream: Sequence[Tensor | None]) -> tuple[list[Tensor], list[Tensor]]:
