@@ -67,8 +67,7 @@ def check(record: Record, dtype: torch.dtype) -> OpCheck:
     full = dtype is torch.float64
     comparisons = tuple(
         compare(
-            record.custom,
-            record.builtin,
+            *record.sides(sample),
             *sample.inputs,
             double_backward=full and record.double_backward,
             vmap=full,
@@ -86,9 +85,8 @@ def check_errors(record: Record) -> list[str]:
     complaints = []
     for bad in record.errors:
         for side, function in (("custom", record.custom), ("built-in", record.builtin)):
-            inputs, options = bad.call()
             try:
-                function(*inputs, **options)
+                record.fail(function, bad)
             except bad.error as error:
                 if side == "custom" and bad.says not in str(error):
                     complaints.append(f"{record.name}: expected the message to say {bad.says!r}, got {error}")

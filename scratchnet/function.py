@@ -282,19 +282,22 @@ def _evaluate(
     differentiable = raw[: len(raw) - op.auxiliary]
     if precision is not AS_GIVEN:
         rounded = (*map(precision.leave, differentiable), *raw[len(differentiable) :])
-    places = tuple([_place(tensor, computed, differentiable) for tensor in saved])
+    places: list[Place] = []
+    for tensor in saved:
+        places.append(_place(tensor, computed, differentiable, places))
     stored = tuple(
         [
             tensor if place is None else inputs[place] if place >= 0 else rounded[-1 - place]
             for tensor, place in zip(saved, places, strict=True)
         ]
     )
-    return (rounded if isinstance(output, tuple) else rounded[0]), stored, places
+    return (rounded if isinstance(output, tuple) else rounded[0]), stored, tuple(places)
 
 
-def _place(tensor: Tensor, inputs: Sequence[Maybe], outputs: Sequence[Tensor]) -> Place:
+def _place(tensor: Tensor, inputs: Sequence[Maybe], outputs: Sequence[Tensor], taken: Sequence[Place]) -> Place:
+    """Where a saved tensor comes from; of a tensor that is passed twice, each copy has a place of its own."""
     for i, candidate in enumerate(inputs):
-        if tensor is candidate:
+        if tensor is candidate and i not in taken:
             return i
     for j, candidate in enumerate(outputs):
         if tensor is candidate:

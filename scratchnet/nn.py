@@ -110,6 +110,16 @@ from scratchnet.losses import (
     TripletMarginLoss,
     TripletMarginWithDistanceLoss,
 )
+from scratchnet.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LSTMCell,
+    RNNBase,
+    RNNCell,
+    RNNCellBase,
+)
 
 __all__ = [
     "AvgPool1d",
@@ -150,9 +160,13 @@ __all__ = [
     "HingeEmbeddingLoss",
     "HuberLoss",
     "Fold",
+    "GRU",
+    "GRUCell",
     "Identity",
     "KLDivLoss",
     "L1Loss",
+    "LSTM",
+    "LSTMCell",
     "LeakyReLU",
     "LearnedELU",
     "Linear",
@@ -178,6 +192,10 @@ __all__ = [
     "ParameterList",
     "RReLU",
     "PoissonNLLLoss",
+    "RNN",
+    "RNNBase",
+    "RNNCell",
+    "RNNCellBase",
     "ReLU",
     "ReLU6",
     "SELU",

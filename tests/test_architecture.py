@@ -21,6 +21,7 @@ FLOORS = {
     "scratchnet.activations": 2,
     "scratchnet.losses": 2,
     "scratchnet.convolution": 2,
+    "scratchnet.recurrent": 2,
     "scratchnet.layers": 2,
     "scratchnet.functional": 3,
     "scratchnet.nn": 4,

@@ -50,9 +50,8 @@ class Recorder(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def differentiate(function, sample, *, twice):
-    call = Call(sample.inputs, sample.options)
-    outputs = [y for y in Subject(function).run(call) if y.requires_grad]
+def differentiate(subject, call, *, twice):
+    outputs = [y for y in subject.run(call) if y.requires_grad]
     if not outputs or not call.leaves():
         return
     upstream = [torch.randn_like(y).requires_grad_(twice) for y in outputs]
@@ -62,13 +61,12 @@ def differentiate(function, sample, *, twice):
         torch.autograd.grad([g.sum() for g in recorded], [*call.leaves(), *upstream], allow_unused=True)
 
 
-def push(function, sample):
-    call = Call(sample.inputs, sample.options)
+def push(subject, call):
     with forward_ad.dual_level():
         duals = [
             forward_ad.make_dual(x.detach().clone(), torch.randn(x.shape, dtype=x.dtype)) for x in call.leaves()
         ]
-        Subject(function).run(call.with_leaves(duals))
+        subject.run(call.with_leaves(duals))
 
 
 every_op = pytest.mark.parametrize("record", list(RECORDS.values()), ids=list(RECORDS))
@@ -80,8 +78,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 def test_forward_backward_and_tangent_are_arithmetic(record, dtype):
     for sample in record.samples(Make(dtype)):
         with Recorder() as seen:
-            differentiate(record.custom, sample, twice=False)
-            push(record.custom, sample)
+            differentiate(*record.call(sample), twice=False)
+            push(*record.call(sample))
         assert seen.names
         assert seen.names <= ALLOWED, f"{record.name}({sample}) dispatches {sorted(seen.names - ALLOWED)}"
 
@@ -90,7 +88,7 @@ def test_forward_backward_and_tangent_are_arithmetic(record, dtype):
 def test_the_second_derivative_is_arithmetic_and_adjoints_of_views(record):
     for sample in record.samples(Make(torch.float64)):
         with Recorder() as seen:
-            differentiate(record.custom, sample, twice=True)
+            differentiate(*record.call(sample), twice=True)
         extra = seen.names - ALLOWED - VIEW_ADJOINTS
         assert not extra, f"{record.name}({sample}) dispatches {sorted(extra)}"
 
@@ -100,5 +98,5 @@ def test_the_recorder_catches_the_built_in(name):
     record = RECORDS[name]
     sample = next(iter(record.samples(Make(torch.float64))))
     with Recorder() as seen:
-        differentiate(record.builtin, sample, twice=False)
+        differentiate(Subject(record.builtin), Call(sample.inputs, sample.options), twice=False)
     assert any("_backward" in n for n in seen.names - ALLOWED)

@@ -3,6 +3,7 @@
 from reference.catalog import activations, convolution, layers, losses, optimizers, pooling
 from reference.catalog import activations, convolution, layers, losses, pooling, rectifiers
 from reference.catalog import activations, convolution, layers, losses, padding, pooling, unfolding
+from reference.catalog import activations, convolution, layers, losses, pooling, recurrent
 from reference.catalog.record import DTYPES, BadInput, Make, Record, Sample
 
 __all__ = ["DTYPES", "RECORDS", "BadInput", "Make", "Record", "Sample"]
@@ -11,6 +12,7 @@ RECORDS: dict[str, Record] = {
     record.name: record
     for part in (activations, layers, convolution, pooling, losses, optimizers)
     for part in (activations, layers, convolution, unfolding, padding, pooling, losses)
+    for part in (activations, layers, convolution, pooling, losses, recurrent)
     for record in part.RECORDS
 }
 PARTS = (activations, rectifiers, layers, convolution, pooling, losses)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scratchnet.testing.subject import Call, Subject
+
 __all__ = ["DTYPES", "BadInput", "Make", "Record", "Sample", "rounded_once"]
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -19,26 +21,38 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 class Sample:
     """One call: positional arguments and keyword options, for the custom and the built-in op alike.
 
-    ``smooth`` is false where finite differences tell nothing: at kinks, ties and infinities.
+    ``smooth`` is false where finite differences tell nothing: at kinks, ties and infinities. In a record of modules
+    ``arguments`` are those of the constructor.
     """
 
     inputs: tuple[Any, ...]
     options: dict[str, Any] = field(default_factory=dict)
     smooth: bool = True
+    arguments: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        parts = [str(tuple(x.shape)) if isinstance(x, Tensor) else repr(x) for x in self.inputs]
-        parts += [f"{k}={tuple(v.shape) if isinstance(v, Tensor) else v!r}" for k, v in self.options.items()]
+        parts = [_shown(x) for x in self.inputs]
+        parts += [f"{k}={_shown(v)}" for k, v in (*self.options.items(), *self.arguments.items())]
         return ", ".join(parts)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_shown, value))})"
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else repr(value)
 
 
 @dataclass(frozen=True)
 class BadInput:
-    """A call that must fail: the arguments, the error's type, and words that its message must hold."""
+    """A call that must fail: the arguments, the error's type, and words that its message must hold.
+
+    In a record of modules it is the constructor, called with ``arguments``, or the call after it, that must.
+    """
 
     call: Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]
     error: type[Exception]
     says: str
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 class Make:
@@ -96,9 +110,9 @@ class Record:
     """One op: what it is compared with, on which inputs, and what it must support.
 
     Attributes:
-        name: PyTorch's name of the functional form, or ours where PyTorch has none.
-        custom: our functional form.
-        builtin: the op of PyTorch that it must equal, or a plain composition of tensor operations.
+        name: PyTorch's name of the functional form, or ours where PyTorch has none; or of a class of modules.
+        custom: our functional form; our class, in a record of modules that have no functional form.
+        builtin: the op of PyTorch that it must equal, or a plain composition of tensor operations; or its class.
         samples: makes the sample inputs in the dtype of the given `Make`.
         functions: the `Function` classes behind the op.
         errors: calls that must fail, on both sides with the same type of error.
@@ -120,3 +134,30 @@ class Record:
     builtin_lacks: frozenset[str] = frozenset()
     double_backward: bool = True
     modules: Sequence[tuple[Callable[[], torch.nn.Module], Callable[[], torch.nn.Module]]] = ()
+
+    @property
+    def of_modules(self) -> bool:
+        """Whether what is compared are modules, made anew for each sample."""
+        return isinstance(self.custom, type)
+
+    def sides(self, sample: Sample) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """What is called on a sample: both functional forms, or two modules with the same random parameters."""
+        return self._made(self.custom, sample.arguments), self._made(self.builtin, sample.arguments)
+
+    def fail(self, function: Callable[..., Any], bad: BadInput) -> None:
+        """Makes a call that must fail, of `custom` or `builtin`."""
+        inputs, options = bad.call()
+        self._made(function, bad.arguments)(*inputs, **options)
+
+    def _made(self, function: Callable[..., Any], arguments: dict[str, Any]) -> Callable[..., Any]:
+        if not self.of_modules:
+            return function
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(0)
+            return function(**arguments)
+
+    def call(self, sample: Sample) -> tuple[Subject, Call]:
+        """Our side of a sample, with the parameters among what can be differentiated."""
+        function = self.sides(sample)[0]
+        named = function.named_parameters() if isinstance(function, torch.nn.Module) else ()
+        return Subject(function), Call(sample.inputs, sample.options, {name: p for name, p in named})

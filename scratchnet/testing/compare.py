@@ -12,7 +12,7 @@ from scratchnet.testing.board import Board
 from scratchnet.testing.checks import ALWAYS, CHECKS, DEFAULT
 from scratchnet.testing.comparison import Comparison, Row
 from scratchnet.testing.examination import Examination
-from scratchnet.testing.subject import Call, Subject, differentiable
+from scratchnet.testing.subject import Call, Subject, differentiable, mapped
 
 __all__ = ["call_of", "chosen", "compare", "examine", "name_of"]
 
@@ -55,7 +55,7 @@ def compare(
         custom: the function or module under test.
         builtin: what it must equal. Of two modules both are called with the built-in's parameters and buffers,
             which must have the same names and shapes; neither module is changed.
-        *inputs: positional arguments of both.
+        *inputs: positional arguments of both: tensors, tuples of tensors, and others.
         thorough: everything below that is not turned off; by default only what says so.
         double_backward: the gradients of the gradients (on by default).
         third_derivative: that the double backward stays differentiable, and what of.
@@ -132,14 +132,13 @@ def call_of(
 ) -> Call:
     """The call that both sides get: with the built-in's state, and differentiable if nothing in it is."""
     parameters, buffers = _state(custom, builtin)
-    given = [x for x in (*inputs, *options.values()) if isinstance(x, Tensor)]
-    if not any(differentiable(x) for x in given):
+    if not any(differentiable(x) for x in Call(inputs, options).tensors()):
 
         def enable(x: Any) -> Any:
             floating = isinstance(x, Tensor) and x.is_floating_point()
             return x.detach().requires_grad_() if floating else x
 
-        inputs = tuple(map(enable, inputs))
+        inputs = mapped(enable, inputs)
     return Call(inputs, options, parameters, buffers, seed)
 
 

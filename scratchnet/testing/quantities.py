@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from scratchnet.testing.subject import Call, Subject, differentiable
+from scratchnet.testing.subject import Call, Subject, differentiable, mapped
 from scratchnet.testing.upstreams import upstreams
 
 __all__ = [
@@ -39,9 +39,9 @@ def own_constants(call: Call) -> Call:
         return x.detach().clone() if isinstance(x, Tensor) and not differentiable(x) else x
 
     def each(tensors: dict[str, Any]) -> dict[str, Any]:
-        return {name: own(x) for name, x in tensors.items()}
+        return {name: mapped(own, x) for name, x in tensors.items()}
 
-    inputs = tuple(map(own, call.inputs))
+    inputs = mapped(own, call.inputs)
     return Call(inputs, each(call.options), each(call.parameters), each(call.buffers), call.seed)
 
 

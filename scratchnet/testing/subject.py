@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Call", "Subject", "differentiable"]
+__all__ = ["Call", "Subject", "differentiable", "mapped"]
 
 
 def differentiable(tensor: Any) -> bool:
@@ -17,12 +17,29 @@ def differentiable(tensor: Any) -> bool:
     return isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.requires_grad
 
 
+def mapped(function: Callable[[Any], Any], argument: Any) -> Any:
+    """An argument with a function applied to it, or to each element, in order, where it is a tuple or list."""
+    if not isinstance(argument, tuple | list):
+        return function(argument)
+    parts = [mapped(function, part) for part in argument]
+    return type(argument)(*parts) if hasattr(argument, "_fields") else type(argument)(parts)
+
+
+def _named(name: str, argument: Any) -> Iterator[tuple[str, Any]]:
+    """An argument by its name, or each element by its place in the tuple or list."""
+    if isinstance(argument, tuple | list):
+        for i, part in enumerate(argument):
+            yield from _named(f"{name}.{i}", part)
+    else:
+        yield name, argument
+
+
 @dataclass(frozen=True)
 class Call:
     """One call's arguments: tensors by name (inputs, then parameters), and everything else in its place.
 
     Attributes:
-        inputs: the positional arguments, tensors and others.
+        inputs: the positional arguments: tensors, tuples of tensors, and others.
         options: the keyword arguments.
         parameters: a module's parameters by name.
         buffers: a module's buffers by name.
@@ -37,15 +54,19 @@ class Call:
 
     def names(self) -> list[str]:
         """The names of the differentiable tensors, in the order of `leaves`."""
-        several = sum(isinstance(x, Tensor) for x in self.inputs) > 1
-        inputs = [f"input {i}" if several else "input" for i, x in enumerate(self.inputs) if differentiable(x)]
-        options = [name for name, x in self.options.items() if differentiable(x)]
-        return inputs + options + [name for name, p in self.parameters.items() if differentiable(p)]
+        several = sum(isinstance(x, Tensor) for _, x in _named("", self.inputs)) > 1
+        inputs = {f"input {i}" if several else "input": x for i, x in enumerate(self.inputs)}
+        arguments = [*inputs.items(), *self.options.items(), *self.parameters.items()]
+        return [name for top, argument in arguments for name, x in _named(top, argument) if differentiable(x)]
 
     def leaves(self) -> list[Tensor]:
         """The differentiable tensors: inputs, options, parameters."""
+        return [x for x in self.tensors() if differentiable(x)]
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors but the buffers: inputs, options, parameters."""
         everything = (*self.inputs, *self.options.values(), *self.parameters.values())
-        return [x for x in everything if differentiable(x)]
+        return [x for _, x in _named("", everything) if isinstance(x, Tensor)]
 
     def with_leaves(self, leaves: Sequence[Tensor]) -> Call:
         """The same call with other tensors in place of the differentiable ones."""
@@ -54,8 +75,8 @@ class Call:
         def swap(x: Any) -> Any:
             return next(rest) if differentiable(x) else x
 
-        inputs = tuple(map(swap, self.inputs))
-        options = {name: swap(x) for name, x in self.options.items()}
+        inputs = mapped(swap, self.inputs)
+        options = {name: mapped(swap, x) for name, x in self.options.items()}
         parameters = {name: swap(x) for name, x in self.parameters.items()}
         return Call(inputs, options, parameters, self.buffers, self.seed)
 
@@ -68,8 +89,8 @@ class Call:
             return x.detach().to(dtype).requires_grad_(x.requires_grad)
 
         return Call(
-            tuple(map(convert, self.inputs)),
-            {name: convert(x) for name, x in self.options.items()},
+            mapped(convert, self.inputs),
+            {name: mapped(convert, x) for name, x in self.options.items()},
             {name: convert(x) for name, x in self.parameters.items()},
             {name: convert(x) for name, x in self.buffers.items()},
             self.seed,
@@ -128,6 +149,8 @@ def _random_states(devices: Sequence[int]) -> list[Tensor]:
 def _tensors(output: Any) -> tuple[Tensor, ...]:
     if isinstance(output, Tensor):
         return (output,)
+    if output is None:
+        return ()
     if isinstance(output, tuple | list):
         return tuple(tensor for part in output for tensor in _tensors(part))
     raise TypeError(f"compare: expected a tensor or a tuple of tensors as output, got {type(output).__name__}")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scratchnet.testing.checks.values import forward_mode, output
 from scratchnet.testing.examination import Examination
-from scratchnet.testing.subject import Call, differentiable
+from scratchnet.testing.subject import Call, differentiable, mapped
 
 __all__ = ["dtypes", "empty", "special_values", "strided"]
 
@@ -128,7 +128,7 @@ def _where_taken(e: Examination, change: Callable[[Tensor], Tensor], prefix: str
     def apply(x: object) -> object:
         return change(x).detach().clone().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x
 
-    call = Call(tuple(map(apply, e.call.inputs)), e.call.options, e.call.parameters, e.call.buffers, e.call.seed)
+    call = Call(mapped(apply, e.call.inputs), e.call.options, e.call.parameters, e.call.buffers, e.call.seed)
     on = e.on(call, prefix)
     try:
         on.recording(on.theirs, call)

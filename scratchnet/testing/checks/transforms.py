@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -56,10 +57,18 @@ def _vmapped(e: Examination, upstream: Upstream, batched: int | None) -> Callabl
 def compiled(e: Examination) -> None:
     """Output and gradients under `torch.compile` without graph breaks, against the built-in's eager ones."""
     torch._dynamo.reset()
-    ours = Subject(torch.compile(e.ours.function, fullgraph=True, backend=e.backend))
+    ours = _compile(e.ours, e.backend)
     for upstream in e.upstreams:
         if upstream.kind in TWO:
             e.weigh(e.under(partial(_compiled, e, ours), upstream), "compiled", upstream)
+
+
+def _compile(subject: Subject, backend: str) -> Subject:
+    if not isinstance(subject.function, torch.nn.Module):
+        return Subject(torch.compile(subject.function, fullgraph=True, backend=backend))
+    module = copy.copy(subject.function)  # shares the parameters, in whose place the call's own come
+    module.forward = torch.compile(module.forward, fullgraph=True, backend=backend)
+    return Subject(module)
 
 
 def _compiled(

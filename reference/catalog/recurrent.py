@@ -1,0 +1,244 @@
+"""Recurrent networks and cells: options, layouts, packed and single sequences, with states and without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+
+from reference.catalog.record import BadInput, Make, Record, Sample
+from scratchnet.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
+from scratchnet.recurrent.elman import ElmanFunction
+from scratchnet.recurrent.gru import GRUFunction
+from scratchnet.recurrent.lstm import LSTMFunction
+
+__all__ = ["RECORDS"]
+
+TIMES, BATCH, FEATURES, HIDDEN = 3, 2, 3, 2
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {"bidirectional": True},
+    {"num_layers": 2, "bias": False},
+    {"num_layers": 2, "bidirectional": True, "batch_first": True},
+    {"num_layers": 3, "dropout": 0.5},
+    {"num_layers": 2, "dropout": 1.0},
+)
+LENGTHS = (1, 3, 2)
+
+
+def leaf(x: Tensor) -> Tensor:
+    """A view of detached memory as a leaf of its own, strides and all."""
+    return x.detach().requires_grad_()
+
+
+def states(make: Make, batch: int, options: dict[str, Any], pair: bool) -> Any:
+    """Initial states of a batch, a pair of them for the LSTM."""
+    count = options.get("num_layers", 1) * (2 if options.get("bidirectional") else 1)
+    h = make.normal(count, batch, options.get("proj_size", HIDDEN))
+    return (h, make.normal(count, batch, HIDDEN)) if pair else h
+
+
+def packed(make: Make, options: dict[str, Any], *, in_order: bool) -> PackedSequence:
+    """Sequences of different lengths."""
+    lengths = sorted(LENGTHS, reverse=True) if in_order else list(LENGTHS)
+    padded = make.normal(TIMES, len(lengths), FEATURES, grad=False)
+    found = pack_padded_sequence(padded, torch.tensor(lengths), enforce_sorted=in_order)
+    return found._replace(data=leaf(found.data))
+
+
+def network_samples(make: Make, *, pair: bool, more: tuple[dict[str, Any], ...] = ()) -> Iterator[Sample]:
+    """Every option, alone and together, on every kind of input."""
+    sizes = {"input_size": FEATURES, "hidden_size": HIDDEN, "dtype": make.dtype}
+    yield Sample((make.normal(2, BATCH, FEATURES),), arguments=sizes)
+    yield Sample((make.normal(2, 1, 1), states(make, 1, {}, pair)), arguments={**sizes, "input_size": 1})
+    for options in ({}, *more):
+        arguments = sizes | options
+        yield Sample((packed(make, options, in_order=False),), arguments=arguments)
+        yield Sample(
+            (make.normal(TIMES, BATCH, FEATURES), states(make, BATCH, options, pair)), arguments=arguments
+        )
+    for options in (*OPTIONS, *({**option, "num_layers": 2, "bidirectional": True} for option in more)):
+        batch = TIMES if options.get("batch_first") else BATCH
+        yield Sample(
+            (make.normal(TIMES, BATCH, FEATURES), states(make, batch, options, pair)), arguments=sizes | options
+        )
+    both = {"num_layers": 2, "bidirectional": True}
+    for in_order in (True, False):
+        yield Sample((packed(make, both, in_order=in_order), states(make, 3, both, pair)), arguments=sizes | both)
+    single = states(make, 1, both, pair)
+    one = tuple(leaf(s[:, 0]) for s in single) if pair else leaf(single[:, 0])
+    yield Sample((make.normal(TIMES, FEATURES), one), arguments=sizes | both)
+    yield Sample((make.normal(1, FEATURES),), arguments=sizes | {"batch_first": True})
+    yield Sample((leaf(make.normal(BATCH, FEATURES, TIMES).permute(2, 0, 1)),), arguments=sizes)
+    yield Sample((leaf(make.normal(TIMES, 1, FEATURES).expand(TIMES, BATCH, FEATURES)),), arguments=sizes)
+    yield Sample((make.normal(TIMES, BATCH, FEATURES, grad=False), states(make, BATCH, {}, pair)), arguments=sizes)
+    yield Sample((make.normal(TIMES, 0, FEATURES),), arguments=sizes)
+
+
+def cell_samples(make: Make, *, pair: bool, more: tuple[dict[str, Any], ...] = ()) -> Iterator[Sample]:
+    """A batch, one input, no input; with the state and without."""
+    sizes = {"input_size": FEATURES, "hidden_size": HIDDEN, "dtype": make.dtype}
+
+    def state(*leading: int) -> Any:
+        return (
+            (make.normal(*leading, HIDDEN), make.normal(*leading, HIDDEN))
+            if pair
+            else make.normal(*leading, HIDDEN)
+        )
+
+    for options in ({}, {"bias": False}, *more):
+        yield Sample((make.normal(BATCH, FEATURES), state(BATCH)), arguments=sizes | options)
+        yield Sample((make.normal(BATCH, FEATURES),), arguments=sizes | options)
+    yield Sample((make.normal(FEATURES), state()), arguments=sizes)
+    yield Sample((make.normal(FEATURES),), arguments=sizes)
+    yield Sample((leaf(make.normal(FEATURES, BATCH).t()), state(BATCH)), arguments=sizes)
+    yield Sample((leaf(make.normal(1, FEATURES).expand(BATCH, FEATURES)), state(BATCH)), arguments=sizes)
+    yield Sample((make.normal(BATCH, FEATURES, grad=False), state(BATCH)), arguments=sizes)
+    yield Sample((make.normal(0, FEATURES), state(0)), arguments=sizes)
+
+
+def bad(error: type[Exception], says: str, *inputs: Any, **arguments: Any) -> BadInput:
+    """A call, or a constructor, that must fail."""
+    return BadInput(lambda: (inputs, {}), error, says, {"input_size": FEATURES, "hidden_size": HIDDEN} | arguments)
+
+
+X = torch.zeros(TIMES, BATCH, FEATURES)
+
+
+def network_errors(pair: bool) -> list[BadInput]:
+    """What all networks refuse."""
+
+    def hx(*shape: int) -> Any:
+        return (torch.zeros(shape), torch.zeros(shape)) if pair else torch.zeros(shape)
+
+    return [
+        bad(ValueError, "expected an input of shape (T, B, I)", torch.zeros(FEATURES)),
+        bad(ValueError, "expected an input of shape (B, T, I)", torch.zeros(1, 1, 1, FEATURES), batch_first=True),
+        bad(RuntimeError, "of 3 features", torch.zeros(TIMES, BATCH, 2)),
+        bad(
+            RuntimeError, "of 3 features", pack_padded_sequence(torch.zeros(TIMES, BATCH, 2), torch.tensor([3, 2]))
+        ),
+        bad(ValueError, "in the parameters' dtype, torch.float32", X.double()),
+        bad(RuntimeError, "at least one time", torch.zeros(0, BATCH, FEATURES)),
+        bad(RuntimeError, "at least one time", torch.zeros(BATCH, 0, FEATURES), batch_first=True),
+        bad(RuntimeError, "a state of shape (1, 2, 2)", X, hx(1, BATCH, 3)),
+        bad(RuntimeError, "a state of shape (2, 2, 2)", X, hx(1, BATCH, HIDDEN), num_layers=2),
+        bad(RuntimeError, "a state of shape (1, 2, 2)", X, hx(1, HIDDEN)),
+        bad(RuntimeError, "a state of shape (1, 2)", X[:, 0], hx(1, 1, HIDDEN)),
+        bad(ValueError, "input_size to be at least 1", input_size=0),
+        bad(ValueError, "hidden_size to be at least 1", hidden_size=-1),
+        bad(ValueError, "num_layers to be at least 1", num_layers=0),
+        bad(TypeError, "input_size to be an integer", input_size=3.0),
+        bad(TypeError, "bias to be True or False", bias=1),
+        bad(TypeError, "batch_first to be True or False", batch_first=None),
+        bad(ValueError, "a probability between 0 and 1", dropout=1.5),
+        bad(ValueError, "a probability between 0 and 1", dropout=True),
+    ]
+
+
+def cell_errors(pair: bool) -> list[BadInput]:
+    """What all cells refuse."""
+
+    def hx(*shape: int) -> Any:
+        return (torch.zeros(shape), torch.zeros(shape)) if pair else torch.zeros(shape)
+
+    return [
+        bad(ValueError, "expected an input of shape (B, I) or (I,)", X),
+        bad(ValueError, "expected hx of shape (B, H) or (H,)", X[0], hx(1, BATCH, HIDDEN)),
+        bad(RuntimeError, "of 3 features", torch.zeros(BATCH, 2)),
+        bad(RuntimeError, "expected hx of shape (2, 2)", X[0], hx(3, HIDDEN)),
+        bad(RuntimeError, "expected hx of shape (2, 2)", X[0], hx(BATCH, 3)),
+        bad(RuntimeError, "of one dtype", X[0].double()),
+    ]
+
+
+def twins(
+    ours: Callable[..., nn.Module], theirs: Callable[..., nn.Module], *options: dict[str, Any]
+) -> list[tuple[Callable[[], nn.Module], Callable[[], nn.Module]]]:
+    """Pairs of modules, plain and with each set of options."""
+    return [(partial(ours, 4, 3, **o), partial(theirs, 4, 3, **o)) for o in ({}, *options)]
+
+
+EVERY = {"num_layers": 2, "bias": False, "batch_first": True, "dropout": 0.25, "bidirectional": True}
+NO_VMAP = frozenset({"vmap"})
+
+RECORDS = (
+    Record(
+        "RNN",
+        RNN,
+        nn.RNN,
+        partial(network_samples, pair=False, more=({"nonlinearity": "relu"},)),
+        [ElmanFunction],
+        errors=[
+            *network_errors(pair=False),
+            bad(ValueError, "nonlinearity to be 'tanh' or 'relu'", nonlinearity="gelu"),
+            bad(ValueError, "expected no proj_size", proj_size=1),
+        ],
+        builtin_lacks=NO_VMAP,
+        modules=twins(RNN, nn.RNN, EVERY, {"nonlinearity": "relu"}),
+    ),
+    Record(
+        "LSTM",
+        LSTM,
+        nn.LSTM,
+        partial(network_samples, pair=True, more=({"proj_size": 1},)),
+        [LSTMFunction],
+        errors=[
+            *network_errors(pair=True),
+            bad(RuntimeError, "expected hx to be a pair", X, torch.zeros(2, BATCH, HIDDEN)),
+            bad(ValueError, "expected proj_size to be 0", proj_size=-1),
+            bad(ValueError, "smaller than hidden_size=2", proj_size=2),
+        ],
+        builtin_lacks=NO_VMAP,
+        modules=[
+            *twins(LSTM, nn.LSTM, EVERY, {"proj_size": 2}, {**EVERY, "proj_size": 2}),
+            (partial(RNNBase, "LSTM", 4, 3), partial(nn.RNNBase, "LSTM", 4, 3)),
+        ],
+    ),
+    Record(
+        "GRU",
+        GRU,
+        nn.GRU,
+        partial(network_samples, pair=False),
+        [GRUFunction],
+        errors=[*network_errors(pair=False), bad(ValueError, "expected no proj_size", proj_size=1)],
+        builtin_lacks=NO_VMAP,
+        modules=twins(GRU, nn.GRU, EVERY),
+    ),
+    Record(
+        "RNNCell",
+        RNNCell,
+        nn.RNNCell,
+        partial(cell_samples, pair=False, more=({"nonlinearity": "relu"},)),
+        [ElmanFunction],
+        errors=[*cell_errors(pair=False), bad(RuntimeError, "nonlinearity to be", X[0], nonlinearity="gelu")],
+        builtin_lacks=NO_VMAP,
+        modules=[
+            *twins(RNNCell, nn.RNNCell, {"bias": False, "nonlinearity": "relu"}),
+            (partial(RNNCellBase, 4, 3, True, 2), partial(nn.RNNCellBase, 4, 3, True, 2)),
+        ],
+    ),
+    Record(
+        "LSTMCell",
+        LSTMCell,
+        nn.LSTMCell,
+        partial(cell_samples, pair=True),
+        [LSTMFunction],
+        errors=cell_errors(pair=True),
+        builtin_lacks=NO_VMAP,
+        modules=twins(LSTMCell, nn.LSTMCell, {"bias": False}),
+    ),
+    Record(
+        "GRUCell",
+        GRUCell,
+        nn.GRUCell,
+        partial(cell_samples, pair=False),
+        [GRUFunction],
+        errors=cell_errors(pair=False),
+        builtin_lacks=NO_VMAP,
+        modules=twins(GRUCell, nn.GRUCell, {"bias": False}),
+    ),
+)
