@@ -1,11 +1,46 @@
-"""Layers: linear, pooling, dropout and batch normalization, one idea per file."""
+"""Layers: linear, dropout, and rooms of their own for normalization and pooling."""
 
-from scratchnet.layers.average_pooling import AvgPool1d, AvgPool2d, AvgPool3d, avg_pool1d, avg_pool2d, avg_pool3d
-from scratchnet.layers.batch_norm import BatchNorm1d, BatchNorm2d
-from scratchnet.layers.dropout import Dropout, dropout
-from scratchnet.layers.linear import Linear, linear
-from scratchnet.layers.max_pooling import MaxPool1d, MaxPool2d, MaxPool3d, max_pool1d, max_pool2d, max_pool3d
-from scratchnet.layers.normalization import batch_norm
+from scratchnet.layers.dropout import (
+    Dropout,
+    dropout,
+)
+from scratchnet.layers.linear import (
+    Linear,
+    linear,
+)
+from scratchnet.layers.normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+    LocalResponseNorm,
+    RMSNorm,
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    normalize,
+    rms_norm,
+)
+from scratchnet.layers.pooling import (
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
 
 __all__ = [
     "AvgPool1d",
@@ -13,18 +48,32 @@ __all__ = [
     "AvgPool3d",
     "BatchNorm1d",
     "BatchNorm2d",
+    "BatchNorm3d",
     "Dropout",
+    "GroupNorm",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "LayerNorm",
     "Linear",
+    "LocalResponseNorm",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "RMSNorm",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
     "batch_norm",
     "dropout",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
     "linear",
+    "local_response_norm",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "normalize",
+    "rms_norm",
 ]

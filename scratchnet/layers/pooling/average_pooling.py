@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from scratchnet.arguments import floating
 from scratchnet.function import Function, unobserved
-from scratchnet.layers.pooling import Size, batched, pooled, pooling_windows
+from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows
 from scratchnet.windows import Geometry, image, padded, sizes
 
 __all__ = ["AvgPool1d", "AvgPool2d", "AvgPool3d", "AvgPoolFunction", "avg_pool1d", "avg_pool2d", "avg_pool3d"]

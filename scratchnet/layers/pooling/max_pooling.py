@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from scratchnet.arguments import describe
 from scratchnet.function import Function, readable, unobserved
-from scratchnet.layers.pooling import Size, batched, pooled, pooling_windows
+from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows
 from scratchnet.windows import Geometry, columns, image, padded
 
 __all__ = [
