@@ -112,8 +112,6 @@ def normalize(
         RuntimeError: if ``input`` is not floating point, empty vectors have no norm, or ``out`` is given for an
             input that requires grad.
     """
-    if not isinstance(input, Tensor):
-        raise AttributeError(f"normalize: expected input to be a tensor, got {describe(input)}")
     x = tensor("normalize", input)
     if not x.is_floating_point():
         raise RuntimeError(f"normalize: expected floating point, got {describe(x)}; convert it with .float()")
