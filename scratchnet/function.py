@@ -59,7 +59,7 @@ from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
-__all__ = ["Elementwise", "Function", "readable", "unobserved"]
+__all__ = ["Elementwise", "Function", "batched", "readable", "unobserved"]
 
 LOW_PRECISION = (torch.float16, torch.bfloat16)
 
@@ -95,6 +95,15 @@ def unobserved() -> bool:
 def readable(tensor: Tensor) -> bool:
     """Whether values can be looked at, to check them: not while tracing, nor on a device one has to wait for."""
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not _transformed()
+
+
+def batched(tensor: Tensor) -> bool:
+    """Whether `torch.func.vmap` maps over the tensor."""
+    while not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        if torch._C._functorch.is_batchedtensor(tensor):
+            return True
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return False
 
 
 @dataclass(frozen=True)

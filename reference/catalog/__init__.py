@@ -1,9 +1,23 @@
 """The catalog: one record per op, which drives the tests and the report."""
 
-from reference.catalog import activations, convolution, layers, losses, optimizers, pooling
-from reference.catalog import activations, convolution, layers, losses, pooling, rectifiers
-from reference.catalog import activations, convolution, layers, losses, padding, pooling, unfolding
-from reference.catalog import activations, convolution, layers, losses, pooling, recurrent
+from reference.catalog import (
+    activations,
+    adaptive_pooling,
+    batch_norm,
+    convolution,
+    dropout,
+    layers,
+    linear,
+    losses,
+    normalization,
+    optimizers,
+    other_pooling,
+    padding,
+    pooling,
+    rectifiers,
+    recurrent,
+    unfolding,
+)
 from reference.catalog.record import DTYPES, BadInput, Make, Record, Sample
 
 __all__ = ["DTYPES", "RECORDS", "BadInput", "Make", "Record", "Sample"]
@@ -16,4 +30,16 @@ RECORDS: dict[str, Record] = {
     for record in part.RECORDS
 }
 PARTS = (activations, rectifiers, layers, convolution, pooling, losses)
+PARTS = (
+    activations,
+    linear,
+    dropout,
+    batch_norm,
+    normalization,
+    convolution,
+    pooling,
+    adaptive_pooling,
+    other_pooling,
+    losses,
+)
 RECORDS: dict[str, Record] = {record.name: record for part in PARTS for record in part.RECORDS}

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from reference.catalog.record import BadInput, Make, Record, Sample, rounded_once
-from scratchnet.layers import average_pooling as average
-from scratchnet.layers import max_pooling as maximum
+from scratchnet.layers.pooling import average_pooling as average
+from scratchnet.layers.pooling import max_pooling as maximum
 
 __all__ = ["RECORDS"]
 

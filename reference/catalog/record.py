@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scratchnet.testing.subject import Call, Subject
 
-__all__ = ["DTYPES", "BadInput", "Make", "Record", "Sample", "rounded_once"]
+__all__ = ["DTYPES", "BadInput", "Make", "Record", "Sample", "leaf", "rounded_once"]
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -87,6 +87,11 @@ class Make:
 
     def _finish(self, tensor: Tensor, grad: bool) -> Tensor:
         return tensor.to(self.device, self.dtype).requires_grad_(grad)
+
+
+def leaf(x: Tensor) -> Tensor:
+    """A view of detached memory as a leaf of its own, strides and all."""
+    return x.detach().requires_grad_()
 
 
 def rounded_once(builtin: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,14 +22,25 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import floating, number, tensor
+from scratchnet.arguments import describe, floating, number, tensor
 from scratchnet.function import Function, unobserved
 
-__all__ = ["Dropout", "DropoutFunction", "dropout"]
+__all__ = [
+    "Dropout",
+    "DropoutFunction",
+    "DropoutModule",
+    "check_probability",
+    "drawn",
+    "dropout",
+    "of_features",
+]
 
 
 class DropoutFunction(Function):
-    """Elements where the mask is true, scaled by 1 / (1 - p), and 0 elsewhere. Keeps the mask."""
+    """Elements where the mask is true, scaled by 1 / (1 - p), and 0 elsewhere. Keeps the mask.
+
+    The mask has the input's shape, or one that broadcasts to it.
+    """
 
     @staticmethod
     def forward(x: Tensor, mask: Tensor, *, p: float) -> tuple[Tensor, tuple[Tensor]]:
@@ -50,7 +61,7 @@ class DropoutFunction(Function):
 def _dropped(x: Tensor, mask: Tensor, p: float) -> Tensor:
     """x · m / (1 - p); a product, not a selection, so that a dropped infinity is NaN as in PyTorch."""
     kept = 1 / torch.full((), 1 - p, dtype=x.dtype, device=x.device)  # rounded as PyTorch rounds it
-    if unobserved():
+    if unobserved() and mask.shape == x.shape:
         return mask.to(x.dtype).mul_(kept).mul_(x)
     return x * (mask.to(x.dtype) * kept)
 
@@ -73,24 +84,58 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         NotImplementedError: if ``input`` is not floating point.
     """
     tensor("dropout", input)
-    _check_probability(p)
+    check_probability("dropout", p)
     if p == 0 or not training:
         return input
     if p == 1:
         y = input * input.new_zeros(())
     else:
-        # Drawn here, not in the Function, whose forward may run a second time.
-        mask = torch.empty_like(floating("dropout", input), dtype=torch.bool).bernoulli_(1 - p)
-        y = DropoutFunction.apply(input, mask, p)
+        x = floating("dropout", input)
+        y = DropoutFunction.apply(x, drawn(x, x.shape, p), p)
     return input.copy_(y) if inplace else y
 
 
-def _check_probability(p: float) -> None:
-    if not 0 <= number("dropout", p, "p") <= 1:
-        raise ValueError(f"dropout: expected a probability p between 0 and 1, got {p}")
+def check_probability(op: str, p: float) -> None:
+    """Expects a number from 0 to 1."""
+    if not 0 <= number(op, p, "p") <= 1:
+        raise ValueError(f"{op}: expected a probability p between 0 and 1, got {p}")
 
 
-class Dropout(nn.Module):
+def drawn(x: Tensor, shape: Sequence[int], p: float) -> Tensor:
+    """A mask of some shape, true with probability 1 - p; drawn outside Functions, whose forward may run again."""
+    if tuple(shape) == tuple(x.shape):
+        return torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - p)
+    return x.new_empty(shape, dtype=torch.bool).bernoulli_(1 - p)
+
+
+def of_features(op: str, x: Tensor) -> tuple[int, ...]:
+    """The shape of a mask with one element for each sample and channel.
+
+    Raises:
+        RuntimeError: if there are no channels.
+    """
+    if x.dim() < 2:
+        raise RuntimeError(f"{op}: expected input of shape (N, C, ...), got {describe(x)}")
+    return (*x.shape[:2], *(1,) * (x.dim() - 2))
+
+
+class DropoutModule(nn.Module):
+    """What the modules share: a probability, and whether to work in place."""
+
+    __constants__ = ["inplace", "p"]
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        check_probability(type(self).__name__, p)
+        self.p = p
+        self.inplace = inplace
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout(DropoutModule):
     """`dropout` as a module, which drops in training mode and is the identity in evaluation mode.
 
     Args:
@@ -98,18 +143,6 @@ class Dropout(nn.Module):
         inplace: overwrite the input with the result.
     """
 
-    __constants__ = ["inplace", "p"]
-
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        super().__init__()
-        _check_probability(p)
-        self.p = p
-        self.inplace = inplace
-
     def forward(self, input: Tensor) -> Tensor:
         """Applies `dropout`."""
         return dropout(input, self.p, self.training, self.inplace)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"p={self.p}, inplace={self.inplace}"

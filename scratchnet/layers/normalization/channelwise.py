@@ -124,14 +124,15 @@ def column(vector: Tensor, x: Tensor) -> Tensor:
 
 
 def blocks(*planes: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Planes of one shape, cut alike along B into blocks that fit into the cache."""
+    """Tensors, cut alike along B into blocks of which those of the first fit into the cache."""
     if planes[0].numel() <= BLOCK:
         return iter([planes])
-    return zip(*(p.split(_rows(p)) for p in planes), strict=True)
+    rows = _rows(planes[0])
+    return zip(*(p.split(rows) for p in planes), strict=True)
 
 
 def _rows(x: Tensor) -> int:
-    return max(1, BLOCK // (x.shape[1] * x.shape[2]))
+    return max(1, BLOCK // math.prod(x.shape[1:]))
 
 
 def _centred(x: Tensor, mean: Tensor) -> Iterator[Tensor]:

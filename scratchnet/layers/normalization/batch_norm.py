@@ -45,8 +45,8 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number
-from scratchnet.function import LOW_PRECISION, Function, unobserved
-from scratchnet.layers.channelwise import (
+from scratchnet.function import Function, unobserved
+from scratchnet.layers.normalization.channelwise import (
     Planes,
     affine,
     blocks,
@@ -56,8 +56,14 @@ from scratchnet.layers.channelwise import (
     moments,
     standardized,
 )
+from scratchnet.layers.normalization.running_statistics import (
+    RunningNorm,
+    check_parameters,
+    check_statistics,
+    follow,
+)
 
-__all__ = ["BatchNormFunction", "FixedNormFunction", "batch_norm"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "BatchNormFunction", "FixedNormFunction", "batch_norm"]
 
 
 class BatchNormFunction(Function):
@@ -207,26 +213,40 @@ def batch_norm(
             of the running statistics comes without the other.
         RuntimeError: if shapes or dtypes do not fit, evaluation lacks running statistics, or these require grad.
     """
+    number("batch_norm", momentum, "momentum")
+    return _batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def _batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    momentum: float | Tensor,
+    eps: float,
+) -> Tensor:
+    """`batch_norm`, whose momentum may also be a tensor."""
     if isinstance(input, Tensor) and input.shape == (0,):  # PyTorch takes it for a batch without channels
         row = input.unsqueeze(0)
-        return batch_norm(row, running_mean, running_var, weight, bias, training, momentum, eps).squeeze(0)
-    _check_numbers(input, training, momentum, eps)
-    _check_tensors(input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
-    if running_mean is None or running_var is None:
-        _check_missing(running_mean, running_var, training)
-    elif not training:
+        return _batch_norm(row, running_mean, running_var, weight, bias, training, momentum, eps).squeeze(0)
+    _check_input(input, training, eps)
+    given = {"weight": weight, "bias": bias, "running_mean": running_mean, "running_var": running_var}
+    check_parameters("batch_norm", input, **given)
+    check_statistics("batch_norm", running_mean, running_var, needed=not training, instead="training=True")
+    if not training:
         return FixedNormFunction.apply(input, weight, bias, running_mean, running_var, eps)
     y, mean, var = BatchNormFunction.apply(input, weight, bias, eps)
     if running_mean is not None and running_var is not None and input.numel() > 0:
         count = Planes(input).count
-        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-        running_var.lerp_((var * (count / (count - 1))).to(running_var.dtype), momentum)
+        follow("batch_norm", running_mean, mean, momentum, "running_mean")
+        follow("batch_norm", running_var, var * (count / (count - 1)), momentum, "running_var")
     return y
 
 
-def _check_numbers(input: Tensor, training: bool, momentum: float, eps: float) -> None:
+def _check_input(input: Tensor, training: bool, eps: float) -> None:
     floating("batch_norm", input)
-    number("batch_norm", momentum, "momentum")
     if input.dim() < 2:
         raise RuntimeError(
             f"batch_norm: expected input of shape (N, C, ...), got {describe(input)}; "
@@ -241,33 +261,65 @@ def _check_numbers(input: Tensor, training: bool, momentum: float, eps: float) -
         )
 
 
-def _check_tensors(input: Tensor, **tensors: Tensor | None) -> None:
-    dtypes = set()
-    for name, t in tensors.items():
-        if t is None:
-            continue
-        if t.requires_grad and name.startswith("running"):
-            raise RuntimeError(f"batch_norm: expected {name} without gradient; pass {name}.detach()")
-        if floating("batch_norm", t, name).shape != input.shape[1:2]:
-            raise RuntimeError(
-                f"batch_norm: expected {name} of shape ({input.shape[1]},), one number for each channel of the "
-                f"input (dimension 1), got {describe(t)} for {describe(input)}"
+class _BatchNorm(RunningNorm):
+    """What the layers share; they differ in the shapes they accept.
+
+    With momentum None batch number k counts 1 / k in the running statistics, which makes these the plain average
+    over all batches.
+    """
+
+    _dims: tuple[int, ...]
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `batch_norm`, in training or where there are no running statistics with the batch's own."""
+        if input.dim() not in self._dims:
+            raise ValueError(
+                f"{type(self).__name__}: expected {' or '.join(f'{d}D' for d in self._dims)} input of shape "
+                f"(N, {self.num_features}, ...), got {describe(input)}"
             )
-        dtypes.add(t.dtype)
-    if dtypes <= {input.dtype} or (dtypes == {torch.float32} and input.dtype in LOW_PRECISION):
-        return
-    listed = ", ".join(f"{name} {describe(t)}" for name, t in tensors.items() if t is not None)
-    raise RuntimeError(
-        f"batch_norm: expected parameters and statistics in the dtype of the input (or float32 for a float16 or "
-        f"bfloat16 input), got input {describe(input)}, {listed}; convert the input or the layer with .to()"
-    )
-
-
-def _check_missing(running_mean: Tensor | None, running_var: Tensor | None, training: bool) -> None:
-    if not training:
-        raise RuntimeError(
-            "batch_norm: expected running_mean and running_var in evaluation, got "
-            f"{'neither' if running_mean is running_var else 'only one'}; pass both, or training=True"
+        factor: float | Tensor = 0.0 if self.momentum is None else self.momentum
+        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if self.momentum is None:
+                factor = self.num_batches_tracked.reciprocal()
+        missing = self.running_mean is None and self.running_var is None
+        use_running = not self.training or self.track_running_stats
+        return _batch_norm(
+            input,
+            self.running_mean if use_running else None,
+            self.running_var if use_running else None,
+            self.weight,
+            self.bias,
+            self.training or missing,
+            factor,
+            self.eps,
         )
-    if running_mean is not running_var:
-        raise ValueError("batch_norm: expected running_mean and running_var, or neither, got only one of them")
+
+
+class BatchNorm1d(_BatchNorm):
+    """`batch_norm` of inputs of shape ``(N, C)`` or ``(N, C, L)``, with its parameters and running statistics.
+
+    Args:
+        num_features: the number of channels C.
+        eps: added to the variance.
+        momentum: weight of a batch in the running statistics; None averages over all batches alike.
+        affine: whether to learn a weight and a bias for each channel.
+        track_running_stats: whether to keep running statistics; without them evaluation uses the batch's.
+        device: where parameters and buffers live.
+        dtype: their dtype.
+        bias: whether an affine layer has a bias.
+    """
+
+    _dims = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    """`batch_norm` of inputs of shape ``(N, C, H, W)``; otherwise like `BatchNorm1d`."""
+
+    _dims = (4,)
+
+
+class BatchNorm3d(_BatchNorm):
+    """`batch_norm` of inputs of shape ``(N, C, D, H, W)``; otherwise like `BatchNorm1d`."""
+
+    _dims = (5,)

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, tensor
+from scratchnet.function import LOW_PRECISION
 from scratchnet.windows import Geometry, in_layout_of, sizes
 
-__all__ = ["Size", "batched", "pooled", "pooling_windows"]
+__all__ = ["Size", "batched", "pooled", "pooling_windows", "widened"]
 
 Size = int | Sequence[int]
 
 
-def batched(op: str, input: Tensor, dims: int) -> tuple[Tensor, bool]:
-    """The input with a batch dimension, and whether it came without.
+def batched(op: str, input: Tensor, dims: int, *, without_channels: bool = False) -> tuple[Tensor, bool]:
+    """The input with a batch dimension, and whether it came without; some ops take an input without channels.
 
     Raises:
         TypeError: if it is no tensor.
@@ -33,7 +35,7 @@ def batched(op: str, input: Tensor, dims: int) -> tuple[Tensor, bool]:
         )
     alone = x.dim() == dims + 1
     x = x.unsqueeze(0) if alone else x
-    if 0 in x.shape[1:]:
+    if 0 in x.shape[2 if without_channels else 1 :]:
         raise RuntimeError(f"{op}: expected an input whose batch alone may be empty, got {describe(input)}")
     return x, alone
 
@@ -78,3 +80,9 @@ def pooled(y: Tensor, x: Tensor, alone: bool) -> Tensor:
     """The output in the memory format of the batch it comes from, without the batch dimension that was lent."""
     y = in_layout_of(x, y)
     return y.squeeze(0) if alone else y
+
+
+def widened(x: Tensor) -> Tensor:
+    """The input in float32 under autocast on a CPU, for the poolings on whose list PyTorch has it."""
+    low = x.device.type == "cpu" and x.dtype in LOW_PRECISION and torch.is_autocast_enabled("cpu")
+    return x.float() if low else x

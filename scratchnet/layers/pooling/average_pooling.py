@@ -22,10 +22,19 @@ from torch import Tensor, nn
 
 from scratchnet.arguments import floating
 from scratchnet.function import Function, unobserved
-from scratchnet.layers.pooling import Size, batched, pooled, pooling_windows
+from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
 from scratchnet.windows import Geometry, image, padded, sizes
 
-__all__ = ["AvgPool1d", "AvgPool2d", "AvgPool3d", "AvgPoolFunction", "avg_pool1d", "avg_pool2d", "avg_pool3d"]
+__all__ = [
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "AvgPoolFunction",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "window_counts",
+]
 
 Counts = tuple[tuple[int, ...], ...]
 
@@ -37,18 +46,8 @@ class AvgPoolFunction(Function):
     def forward(
         x: Tensor, *, geometry: Geometry, size: tuple[int, ...], counts: Counts
     ) -> tuple[Tensor, tuple[()]]:
-        """Adds up the places of all windows at once, and divides."""
-        wide = padded(x, geometry, 0.0)
-        first, *others = geometry.slices(geometry.outputs(size))
-        if unobserved():
-            total = wide[first].clone(memory_format=torch.contiguous_format)
-            for place in others:
-                total.add_(wide[place])
-            return total.div_(_divisor(counts, x)), ()
-        total = wide[first]
-        for place in others:
-            total = total + wide[place]
-        return total / _divisor(counts, x), ()
+        """The averages."""
+        return averages(x, geometry, counts), ()
 
     @staticmethod
     def backward(
@@ -60,14 +59,8 @@ class AvgPoolFunction(Function):
         size: tuple[int, ...],
         counts: Counts,
     ) -> Tensor:
-        """Gives every place of a window the same share, and adds the windows up."""
-        share = grad / _divisor(counts, grad)
-        if not unobserved():
-            return image(share.unsqueeze(2).expand(-1, -1, geometry.places, *grad.shape[2:]), size, geometry)
-        total = grad.new_zeros((*grad.shape[:2], *geometry.extent(size)))
-        for place in geometry.slices(grad.shape[2:]):
-            total[place].add_(share)
-        return total[geometry.inside(size)]
+        """The shares of the gradient."""
+        return shares(grad, geometry, size, counts)
 
     @staticmethod
     def jvp(
@@ -78,9 +71,34 @@ class AvgPoolFunction(Function):
         size: tuple[int, ...],
         counts: Counts,
     ) -> Tensor:
-        """The average of the tangent."""
-        options = {"geometry": geometry, "size": size, "counts": counts}
-        return AvgPoolFunction.mathematics.forward(tangents[0], **options)[0]
+        """The averages of the tangent."""
+        return averages(tangents[0], geometry, counts)
+
+
+def averages(x: Tensor, geometry: Geometry, counts: Counts) -> Tensor:
+    """Adds up the places of all windows at once, and divides."""
+    wide = padded(x, geometry, 0.0)
+    first, *others = geometry.slices(geometry.outputs(x.shape[2:]))
+    if unobserved():
+        total = wide[first].clone(memory_format=torch.contiguous_format)
+        for place in others:
+            total.add_(wide[place])
+        return total.div_(_divisor(counts, x))
+    total = wide[first]
+    for place in others:
+        total = total + wide[place]
+    return total / _divisor(counts, x)
+
+
+def shares(grad: Tensor, geometry: Geometry, size: Sequence[int], counts: Counts) -> Tensor:
+    """The adjoint of `averages`: gives every place of a window the same share, and adds the windows up."""
+    share = grad / _divisor(counts, grad)
+    if not unobserved():
+        return image(share.unsqueeze(2).expand(-1, -1, geometry.places, *grad.shape[2:]), size, geometry)
+    total = grad.new_zeros((*grad.shape[:2], *geometry.extent(size)))
+    for place in geometry.slices(grad.shape[2:]):
+        total[place].add_(share)
+    return total[geometry.inside(size)]
 
 
 def _divisor(counts: Counts, like: Tensor) -> Tensor | int:
@@ -95,7 +113,7 @@ def _divisor(counts: Counts, like: Tensor) -> Tensor | int:
     return divisor
 
 
-def _counts(geometry: Geometry, size: Sequence[int], margins: Sequence[int], include_pad: bool) -> Counts:
+def window_counts(geometry: Geometry, size: Sequence[int], margins: Sequence[int], include_pad: bool) -> Counts:
     """How many elements windows have along each dimension, with or without padding, but never beyond it."""
     counts = []
     for n, k, s, p, outputs in zip(
@@ -123,12 +141,12 @@ def _avg_pool(
     geometry = pooling_windows(op, x, kernel_size, stride, padding, 1, ceil_mode)
     size = tuple(x.shape[2:])
     if divisor_override is None:
-        counts = _counts(geometry, size, sizes(op, "padding", padding, dims, least=0), count_include_pad)
+        counts = window_counts(geometry, size, sizes(op, "padding", padding, dims, least=0), count_include_pad)
     elif divisor_override:
         counts = ((divisor_override,),)
     else:
         raise RuntimeError(f"{op}: expected a divisor_override other than 0, got {divisor_override}")
-    return pooled(AvgPoolFunction.apply(x, geometry, size, counts), x, alone)
+    return pooled(AvgPoolFunction.apply(widened(x) if dims == 3 else x, geometry, size, counts), x, alone)
 
 
 def avg_pool1d(

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from scratchnet.arguments import describe
 from scratchnet.function import Function, readable, unobserved
-from scratchnet.layers.pooling import Size, batched, pooled, pooling_windows
+from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
 from scratchnet.windows import Geometry, columns, image, padded
 
 __all__ = [
@@ -149,7 +149,7 @@ def _max_pool(
         raise NotImplementedError(f"{op}: expected numbers, got {describe(x)}; convert it with .float()")
     geometry = pooling_windows(op, x, kernel_size, stride, padding, dilation, ceil_mode)
     size = tuple(x.shape[2:])
-    y, which = MaxPoolFunction.apply(x, geometry, size)
+    y, which = MaxPoolFunction.apply(widened(x) if dims == 3 else x, geometry, size)
     y = pooled(y, x, alone)
     return (y, pooled(_indices(which, geometry, size), x, alone)) if return_indices else y
 

@@ -1,0 +1,251 @@
+"""Normalization by layer, group, root mean square, neighbouring channels and norm: options, layouts, edges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from reference.catalog.record import BadInput, Make, Record, Sample, leaf, rounded_once
+from scratchnet.layers.normalization.group_norm import GroupNorm, GroupNormFunction, group_norm
+from scratchnet.layers.normalization.layer_norm import LayerNorm, layer_norm
+from scratchnet.layers.normalization.lp_normalize import NormalizeFunction, normalize
+from scratchnet.layers.normalization.response_norm import (
+    LocalResponseNorm,
+    LocalResponseNormFunction,
+    local_response_norm,
+)
+from scratchnet.layers.normalization.rms_norm import RMSNorm, RMSNormFunction, rms_norm
+
+__all__ = ["RECORDS"]
+
+INFINITY, NAN = float("inf"), float("nan")
+
+
+def of_rows(make: Make, parameters: int) -> Iterator[Sample]:
+    """One and several normalized dimensions, layouts, with and without parameters, empty and single values."""
+
+    def given(*shape: int) -> list[Any]:
+        return [make.normal(*shape) for _ in range(parameters)]
+
+    yield Sample((make.normal(3, 4), (4,), *given(4)))
+    yield Sample((make.normal(2, 3, 4), (4,)))
+    yield Sample((make.normal(2, 3, 2), (3, 2), *given(3, 2)))
+    yield Sample((make.normal(4), [4], *given(4)))
+    yield Sample((make.normal(3, 4), (4,), *given(4)), {"eps": 0.1})
+    yield Sample((make.normal(3, 4), (4,), *given(4)[:1]))
+    yield Sample((make.normal(3, 4, grad=False), (4,), *given(4)))
+    yield Sample((make.normal(3, 4), (4,), *(p.detach() for p in given(4))))
+    yield Sample((leaf(make.normal(4, 3).t()), (4,), *given(4)))
+    yield Sample((leaf(make.normal(3, 8)[:, ::2]), (4,), *(leaf(p[::2]) for p in given(8))))
+    yield Sample((leaf(make.normal(1, 4).expand(3, 4)), (4,), *given(4)))
+    yield Sample((make.normal(0, 4), (4,), *given(4)))
+    yield Sample((make.normal(3, 0), (0,), *given(0)))
+    yield Sample((make.normal(3, 1), (1,), *given(1)), {"eps": 0.5})
+    yield Sample((make.values(2.0, 2.0, 2.0), (3,), *given(3)), {"eps": 0.01})
+    yield Sample((make.values(INFINITY, 0.0, 1.0), (3,), *given(3)), smooth=False)
+    yield Sample((make.values(NAN, 0.0, 1.0), (3,)), smooth=False)
+
+
+def of_layers(make: Make) -> Iterator[Sample]:
+    """Rows, with a bias alone too."""
+    yield from of_rows(make, parameters=2)
+    yield Sample((make.normal(3, 4), (4,), None, make.normal(4)))
+
+
+def of_groups(make: Make) -> Iterator[Sample]:
+    """From one group to one for each channel, in all dimensions and layouts."""
+    yield Sample((make.normal(3, 4), 1, make.normal(4), make.normal(4)))
+    for shape in ((2, 4, 3), (2, 4, 2, 2), (1, 4, 1, 2, 2)):
+        yield Sample((make.normal(*shape), 2, make.normal(4), make.normal(4)))
+    for groups in (1, 4):
+        yield Sample((make.normal(2, 4, 3), groups, make.normal(4), make.normal(4)))
+    x, weight, bias = make.normal(2, 4, 2), make.normal(4), make.normal(4)
+    yield Sample((x, 2))
+    yield Sample((x, 2, weight))
+    yield Sample((x, 2, None, bias))
+    yield Sample((x, 2, weight, bias), {"eps": 0.1})
+    yield Sample((x.detach(), 2, weight, bias))
+    yield Sample((x, 2, weight.detach(), bias.detach()))
+    image = make.normal(2, 4, 2, 3).detach().to(memory_format=torch.channels_last)
+    yield Sample((leaf(image), 2, weight, bias))
+    yield Sample((leaf(make.normal(3, 4, 2).transpose(0, 2)), 2, weight, bias))
+    yield Sample((leaf(make.normal(1, 4, 2).expand(2, 4, 2)), 2, leaf(make.normal(8)[::2]), bias))
+    yield Sample((make.normal(0, 4, 2), 2, weight, bias))
+    odd = make.values(INFINITY, 0.0, 1.0, 2.0, NAN, 1.0, 0.0, 1.0).detach().view(1, 4, 2)
+    yield Sample((leaf(odd), 2, weight, bias), smooth=False)
+
+
+def of_neighbours(make: Make) -> Iterator[Sample]:
+    """Even, odd, single and too wide windows of channels."""
+    for size in (1, 2, 3, 9):
+        yield Sample((make.normal(2, 4, 3), size), {"alpha": 0.5})
+    yield Sample((make.normal(2, 3, 2), 2))
+    yield Sample((make.normal(2, 5, 2, 2), 3, 0.3, 0.5, 2.0))
+    yield Sample((make.normal(1, 3, 1, 2, 2), 3), {"alpha": 1.0, "beta": 2.0, "k": 0.5})
+    yield Sample((leaf(make.normal(2, 3, 4).transpose(1, 2)), 3), {"alpha": 0.5})
+    yield Sample((leaf(make.normal(1, 3, 4).expand(2, 3, 4)), 2), {"alpha": 0.5})
+    yield Sample((make.normal(0, 3, 2), 2))
+    yield Sample((leaf(make.values(INFINITY, 0.0, NAN, 1.0).detach().view(1, 4, 1)), 2), smooth=False)
+
+
+def of_vectors(make: Make) -> Iterator[Sample]:
+    """Every kind of norm along one and several dimensions; no two components are equal."""
+    for p in (2.0, 1.0, 3.0, 1.5, INFINITY, -INFINITY, 0.0):
+        yield Sample((make.distinct(3, 4),), {"p": p})
+    yield Sample((make.normal(2, 3, 2),), {"dim": 0})
+    yield Sample((make.normal(2, 3, 2),), {"dim": (0, -1)})
+    yield Sample((make.normal(2, 3, 2),), {"p": 3.0, "dim": -2, "eps": 5.0})
+    yield Sample((make.normal(2, 2),), {"dim": None})
+    yield Sample((make.normal(4), 2.0, 0))
+    yield Sample((leaf(make.normal(4, 3).t()),))
+    yield Sample((leaf(make.normal(1, 3).expand(2, 3)),))
+    for empty in ((0, 3), (3, 0)):
+        yield Sample((make.normal(*empty),))
+    kinks = make.values(1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 3.0, 3.0, -3.0).detach().view(3, 3)
+    for p in (1.0, 3.0, INFINITY, 0.0):
+        yield Sample((leaf(kinks),), {"p": p, "eps": 0.5}, smooth=False)
+    yield Sample((leaf(make.values(INFINITY, 1.0, NAN, 1.0).detach().view(2, 2)),), smooth=False)
+
+
+def bad(error: type[Exception], says: str, *inputs: Any, **options: Any) -> BadInput:
+    """A call that must fail; each tuple of integers given for the input becomes a tensor of that shape."""
+
+    def call() -> tuple[tuple[Any, ...], dict[str, Any]]:
+        first, *rest = inputs
+        return (torch.ones(first) if isinstance(first, tuple) else first, *rest), options
+
+    return BadInput(call, error, says)
+
+
+def ones(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """A parameter."""
+    return torch.ones(shape, dtype=dtype)
+
+
+def of_rows_errors() -> tuple[BadInput, ...]:
+    """What neither normalization by rows takes."""
+    return (
+        bad(TypeError, "expected input to be a tensor, got list", [1.0], (1,)),
+        bad(NotImplementedError, "floating point", torch.ones(2, 3).long(), (3,)),
+        bad(TypeError, "one dimension is written (n,)", (2, 3), 3),
+        bad(RuntimeError, "at least one dimension", (2, 3), ()),
+        bad(RuntimeError, "expected input of shape (*, 4)", (2, 3), (4,)),
+        bad(RuntimeError, "expected weight of shape (3,)", (2, 3), (3,), ones(4)),
+        bad(TypeError, "expected eps to be a number", (2, 3), (3,), eps="small"),
+    )
+
+
+LAYER_NORM_ERRORS = (
+    *of_rows_errors(),
+    bad(RuntimeError, "expected input of shape (*, 2, 3)", (3,), (2, 3)),
+    bad(RuntimeError, "expected bias of shape (3,)", (2, 3), (3,), ones(3), ones(2)),
+    bad(RuntimeError, "dtype of the input", (2, 3), (3,), ones(3, dtype=torch.float64)),
+    bad(RuntimeError, "dtype of the input", (2, 3), (3,), ones(3, dtype=torch.bfloat16)),
+)
+GROUP_NORM_ERRORS = (
+    bad(NotImplementedError, "floating point", torch.ones(2, 4).long(), 2),
+    bad(RuntimeError, "shape (N, C, ...)", (2,), 1),
+    bad(RuntimeError, "divides the input's 3 channels", (2, 3, 2), 2),
+    bad(RuntimeError, "expected a positive num_groups", (2, 3, 2), -1),
+    bad(ZeroDivisionError, "at least 1, got 0", (2, 3, 2), 0),
+    bad(ValueError, "more than 1 value per group", (1, 2), 2),
+    bad(RuntimeError, "expected weight of shape (4,)", (2, 4, 2), 2, ones(3)),
+    bad(RuntimeError, "expected bias of shape (4,)", (2, 4, 2), 2, None, ones(3)),
+    bad(RuntimeError, "dtype of the input", (2, 4, 2), 2, ones(4, dtype=torch.float64)),
+    bad(TypeError, "expected eps to be a number", (2, 4), 2, eps="small"),
+)
+RESPONSE_NORM_ERRORS = (
+    bad(ValueError, "at least 3 dimensions", (2, 3), 2),
+    bad(RuntimeError, "at least 1 channel, got 0", (2, 3, 2), 0),
+    bad(TypeError, "expected size to be an integer", (2, 3, 2), 2.0),
+    bad(TypeError, "expected alpha to be a number", (2, 3, 2), 2, alpha="a"),
+)
+NORMALIZE_ERRORS = (
+    bad(RuntimeError, "floating point", torch.ones(2, 3).long()),
+    bad(IndexError, "expected dim between -2 and 1, got 2", (2, 3), dim=2),
+    bad(RuntimeError, "not empty for p=inf", (2, 0), p=INFINITY),
+    bad(RuntimeError, "no gradient to be needed", ones(2, 3).requires_grad_(), out=torch.zeros(2, 3)),
+)
+
+
+def pairs(custom: Any, builtin: Any, *calls: tuple[tuple[Any, ...], dict[str, Any]]) -> tuple[Any, ...]:
+    """Modules of both sides, made with the same arguments."""
+    return tuple(
+        (partial(custom, *given, **options), partial(builtin, *given, **options)) for given, options in calls
+    )
+
+
+RECORDS = (
+    Record(
+        "layer_norm",
+        layer_norm,
+        F.layer_norm,
+        of_layers,
+        [GroupNormFunction],
+        errors=LAYER_NORM_ERRORS,
+        builtin_lacks=frozenset({"double backward"}),  # with a bias but no weight
+        modules=pairs(
+            LayerNorm,
+            nn.LayerNorm,
+            ((4,), {}),
+            (((2, 3),), {"eps": 0.1}),
+            (([4],), {"elementwise_affine": False}),
+            ((4,), {"bias": False, "dtype": torch.float64}),
+        ),
+    ),
+    Record(
+        "group_norm",
+        group_norm,
+        F.group_norm,
+        of_groups,
+        [GroupNormFunction],
+        errors=GROUP_NORM_ERRORS,
+        # With a bias but no weight, and forward mode in channels last.
+        builtin_lacks=frozenset({"gradient", "double backward", "vmap", "forward mode"}),
+        modules=pairs(
+            GroupNorm,
+            nn.GroupNorm,
+            ((2, 4), {}),
+            ((2, 4, 0.1), {"bias": False}),
+            ((1, 4), {"affine": False}),
+            ((4, 4), {"dtype": torch.float64}),
+        ),
+    ),
+    Record(
+        "rms_norm",
+        rms_norm,
+        F.rms_norm,
+        partial(of_rows, parameters=1),
+        [RMSNormFunction],
+        errors=(*of_rows_errors(), bad(ValueError, "expected input of shape (*, 2, 3)", (3,), (2, 3))),
+        modules=pairs(
+            RMSNorm,
+            nn.RMSNorm,
+            ((4,), {}),
+            (((2, 3),), {"eps": 0.1}),
+            ((4,), {"elementwise_affine": False, "dtype": torch.float64}),
+        ),
+    ),
+    Record(
+        "local_response_norm",
+        local_response_norm,
+        rounded_once(F.local_response_norm),
+        of_neighbours,
+        [LocalResponseNormFunction],
+        errors=RESPONSE_NORM_ERRORS,
+        modules=pairs(LocalResponseNorm, nn.LocalResponseNorm, ((3,), {}), ((2, 1e-3, 0.5, 2.0), {})),
+    ),
+    Record(
+        "normalize",
+        normalize,
+        F.normalize,
+        of_vectors,
+        [NormalizeFunction],
+        errors=NORMALIZE_ERRORS,
+    ),
+)

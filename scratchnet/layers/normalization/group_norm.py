@@ -1,0 +1,298 @@
+r"""Group normalization, of which layer and instance normalization are the two ends.
+
+A sample's C channels fall into G groups of D = C / G channels with L positions each. Every group is normalized
+with the mean and variance of its own n = D · L values, and then each channel is scaled by its weight w and shifted
+by its bias b. With i for a value of the group:
+
+.. math::
+    \mu = \frac1n \sum_i x_i, \qquad \sigma^2 = \frac1n \sum_i (x_i - \mu)^2, \qquad
+    r = \frac{1}{\sqrt{\sigma^2 + \varepsilon}}, \qquad \hat x_i = r\,(x_i - \mu), \qquad y_i = w_i \hat x_i + b_i
+
+It differs from batch normalization in whose values are pooled, and in that the weight varies within them. So the
+gradient is first that of :math:`\hat x`, which is :math:`h_i = w_i g_i` with :math:`g = \partial L / \partial y`,
+and then loses its mean and its part along :math:`\hat x`, as batch normalization derives:
+
+.. math::
+    \frac{\partial L}{\partial x_i}
+    = r \left(h_i - \frac1n \sum_j h_j - \hat x_i\, \frac1n \sum_j h_j \hat x_j\right), \qquad
+    \frac{\partial L}{\partial b} = \sum g, \qquad \frac{\partial L}{\partial w} = \sum g\, \hat x
+
+where the last two sum over all samples and positions of a channel. One pass over positions serves all four sums:
+:math:`\sum_L g` and :math:`\sum_L g (x - \mu)` for each sample and channel, B · C numbers each.
+
+The Jacobian of :math:`\hat x` is symmetric: forward mode projects the tangent as backward projects h.
+
+One group is layer normalization without its spatial weights, a group for each channel is instance normalization,
+and layer normalization itself is one group whose channels are the elements, with one position each.
+
+Shapes: B samples, C = G · D channels in G groups, L positions.
+
+Source: Y. Wu and K. He, "Group normalization", 2018.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.arguments import describe, floating, number
+from scratchnet.function import Function, unobserved
+from scratchnet.layers.normalization.channelwise import blocks, fresh
+from scratchnet.layers.normalization.running_statistics import check_parameters
+from scratchnet.windows import in_layout_of
+
+__all__ = ["GroupNorm", "GroupNormFunction", "Groups", "group_norm"]
+
+Groups = tuple[int, int, int, int]
+
+
+class GroupNormFunction(Function):
+    """Normalizes each group of ``shape`` (B, G, D, L), and returns mean and variance (B, G) too. Keeps x, w, μ, r."""
+
+    auxiliary = 2
+    autocast = "float32_on_cuda"
+
+    @staticmethod
+    def forward(
+        x: Tensor, weight: Tensor | None, bias: Tensor | None, *, shape: Groups, eps: float
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor | None, ...]]:
+        """The output, the mean and the biased variance."""
+        v = x.reshape(shape)
+        mean, var = _moments(v)
+        rstd = (var + eps) ** -0.5
+        y = _standardized(v, mean, rstd, _by_channel(weight, shape), _by_channel(bias, shape))
+        return (y.reshape(x.shape), mean, var), (x, weight, mean, rstd)
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, shape: Groups, eps: float
+    ) -> tuple[Tensor | None, ...]:
+        """Sums over positions first; the gradients of b and w add them up, and so does the projection."""
+        x, weight, mean, rstd = saved
+        g, v = grad.reshape(shape), x.reshape(shape)
+        if unobserved():
+            return _backward_in_blocks(g, v, x.shape, weight, mean, rstd, needs)
+        total, aligned = g.sum(3), (g * _centred(v, mean)).sum(3)
+        grad_weight = (aligned * rstd[:, :, None]).sum(0) if needs[1] else None
+        grad_bias = total.sum(0) if needs[2] else None
+        w = _by_channel(weight, shape)
+        h = g if w is None else g * w
+        grad_x = _projected(h, v, mean, rstd).reshape(x.shape) if needs[0] else None
+        return grad_x, _flat(grad_weight), _flat(grad_bias)
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, shape: Groups, eps: float) -> Tensor:
+        """The projection for x, the product rule for w and b."""
+        x, weight, mean, rstd = saved
+        v = x.reshape(shape)
+        w, tangent_w, tangent_b = (_by_channel(t, shape) for t in (weight, *tangents[1:]))
+        y = _projected(tangents[0].reshape(shape), v, mean, rstd)
+        y = y if w is None else y * w
+        y = y if tangent_w is None else y + _centred(v, mean) * rstd[:, :, None, None] * tangent_w
+        return (y if tangent_b is None else y + tangent_b).reshape(x.shape)
+
+
+def _by_channel(parameter: Tensor | None, shape: Groups) -> Tensor | None:
+    """A parameter of C numbers as ``(G, D, 1)``."""
+    return None if parameter is None else parameter.reshape(shape[1], shape[2], 1)
+
+
+def _flat(gradient: Tensor | None) -> Tensor | None:
+    return None if gradient is None else gradient.reshape(-1)
+
+
+def _centred(v: Tensor, mean: Tensor) -> Tensor:
+    return v - mean[:, :, None, None]
+
+
+def _moments(v: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of each group; 0 of a group without values."""
+    count = max(1, v.shape[2] * v.shape[3])
+    mean = v.sum((2, 3)) / count
+    if not unobserved():
+        centred = _centred(v, mean)
+        return mean, (centred * centred).sum((2, 3)) / count
+    var = torch.empty_like(mean)
+    for block, centre, out in blocks(v, mean, var):
+        torch.sum(_centred(block, centre).square_(), (2, 3), out=out)
+    return mean, var.div_(count)
+
+
+def _standardized(v: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """(x - μ) r w + b, by group and channel."""
+    if not unobserved():
+        y = _centred(v, mean) * rstd[:, :, None, None]
+        y = y if weight is None else y * weight
+        return y if bias is None else y + bias
+    y = fresh(v)
+    for out, block, centre, factor in blocks(y, v, mean, rstd):
+        torch.sub(block, centre[:, :, None, None], out=out).mul_(factor[:, :, None, None])
+        if weight is not None:
+            out.mul_(weight)
+        if bias is not None:
+            out.add_(bias)
+    return y
+
+
+def _projected(h: Tensor, v: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
+    """r (h - mean of h - x̂ · mean of h x̂), by group."""
+    count = max(1, v.shape[2] * v.shape[3])
+    normal = _centred(v, mean) * rstd[:, :, None, None]
+    along = (h * normal).sum((2, 3), keepdim=True) / count
+    return rstd[:, :, None, None] * (h - h.sum((2, 3), keepdim=True) / count - normal * along)
+
+
+def _backward_in_blocks(
+    grad: Tensor,
+    v: Tensor,
+    shape: Sequence[int],
+    weight: Tensor | None,
+    mean: Tensor,
+    rstd: Tensor,
+    needs: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """The backward with temporaries of a block that stays in cache."""
+    groups, channels, positions = v.shape[1:]
+    count = max(1, channels * positions)
+    w = None if weight is None else weight.reshape(groups, channels, 1)
+    grad_x = fresh(v) if needs[0] else None
+    grad_w, grad_b = (v.new_zeros(groups, channels) if need else None for need in needs[1:])
+    for g, x, centre, r, *rest in blocks(grad, v, mean, rstd, *(() if grad_x is None else (grad_x,))):
+        centred = _centred(x, centre)
+        total = g.squeeze(3) if positions == 1 else g.sum(3)
+        product = g * centred
+        aligned = product.squeeze(3) if positions == 1 else product.sum(3)
+        if grad_b is not None:
+            grad_b.add_(total.sum(0))
+        if grad_w is not None:
+            grad_w.add_((aligned.permute(1, 2, 0) @ r.t()[:, :, None]).squeeze(2))
+        for out in rest:
+            shift = _over_group(total, w).div_(-count)
+            pull = _over_group(aligned, w).mul_(r * r).div_(-count)
+            torch.mul(g, w, out=out) if w is not None else out.copy_(g)
+            out.add_(centred.mul_(pull[:, :, None, None])).add_(shift[:, :, None, None])
+            out.mul_(r[:, :, None, None])
+    return None if grad_x is None else grad_x.reshape(shape), _flat(grad_w), _flat(grad_b)
+
+
+def _over_group(sums: Tensor, weight: Tensor | None) -> Tensor:
+    """Σ over the channels of each group of ``(B, G, D)``, weighted."""
+    return sums.sum(2) if weight is None else (sums.transpose(0, 1) @ weight).squeeze(2).t().contiguous()
+
+
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalizes each sample's groups of channels, then scales and shifts each channel.
+
+    Args:
+        input: floating-point tensor of shape ``(N, C, *)``.
+        num_groups: the number of groups, which divides C.
+        weight: tensor of shape ``(C,)``, or None for 1.
+        bias: tensor of shape ``(C,)``, or None for 0.
+        eps: added to the variance, in the squared unit of the input.
+
+    Returns:
+        A tensor of the input's shape, dtype and memory format. All tensors have one dtype, or a float16 or
+        bfloat16 input comes with float32 parameters.
+
+    Raises:
+        TypeError: if ``input`` is no tensor or ``eps`` no number.
+        NotImplementedError: if ``input`` is not floating point.
+        ValueError: if a single group has a single value.
+        ZeroDivisionError: if ``num_groups`` is 0.
+        RuntimeError: if shapes or dtypes do not fit.
+    """
+    x = floating("group_norm", input)
+    number("group_norm", eps, "eps")
+    if x.dim() < 2:
+        raise RuntimeError(f"group_norm: expected input of shape (N, C, ...), got {describe(x)}")
+    _check_groups(x, num_groups)
+    check_parameters("group_norm", x, weight=weight, bias=bias)
+    shape = (x.shape[0], num_groups, x.shape[1] // num_groups, math.prod(x.shape[2:]))
+    return in_layout_of(x, GroupNormFunction.apply(x, weight, bias, shape, eps)[0])
+
+
+def _check_groups(x: Tensor, groups: int) -> None:
+    if groups == 0:
+        raise ZeroDivisionError("group_norm: expected num_groups of at least 1, got 0")
+    if groups < 0 or x.shape[1] % groups:
+        raise RuntimeError(
+            f"group_norm: expected a positive num_groups that divides the input's {x.shape[1]} channels "
+            f"(dimension 1), got {groups} for {describe(x)}"
+        )
+    if x.shape[0] * x.shape[1] // groups * math.prod(x.shape[2:]) == 1:
+        raise ValueError(
+            f"group_norm: expected more than 1 value per group, got {describe(x)} in {groups} group(s); "
+            "use fewer groups or a larger input"
+        )
+
+
+class GroupNorm(nn.Module):
+    """`group_norm` with a weight and a bias for each channel.
+
+    Args:
+        num_groups: the number of groups, which divides ``num_channels``.
+        num_channels: the number of channels C.
+        eps: added to the variance.
+        affine: whether to learn a weight and a bias for each channel.
+        device: where the parameters live.
+        dtype: their dtype.
+        bias: whether an affine layer has a bias.
+    """
+
+    __constants__ = ["affine", "eps", "num_channels", "num_groups"]
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if num_channels % num_groups != 0:
+            raise ValueError(
+                f"GroupNorm: expected num_groups to divide num_channels, got {num_groups} groups of "
+                f"{num_channels} channels"
+            )
+        self.num_groups = num_groups
+        self.num_channels = num_channels
+        self.eps = eps
+        self.affine = affine
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
+            values = nn.Parameter(torch.empty(num_channels, device=device, dtype=dtype)) if wanted else None
+            self.register_parameter(name, values)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Sets weight to 1 and bias to 0."""
+        if self.weight is not None:
+            nn.init.ones_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `group_norm`."""
+        return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )

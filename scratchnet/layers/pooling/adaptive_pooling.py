@@ -1,0 +1,346 @@
+r"""Adaptive pooling: windows that divide the input into a given number of outputs.
+
+With n elements and o outputs along a dimension, window p sees the elements from :math:`\lfloor p\,n / o \rfloor` to
+before :math:`\lceil (p + 1)\,n / o \rceil`. Neighbours share an element where o does not divide n. Where it does,
+this is ordinary pooling by windows of n / o.
+
+The average over a window is the average along each of its dimensions in turn, because windows are products:
+
+.. math::
+    y_{pq} = \frac{1}{n_p n_q} \sum_{i \in p} \sum_{j \in q} x_{ij}, \qquad
+    \frac{\partial L}{\partial x_{ij}} = \sum_{p \ni i} \frac{1}{n_p} \sum_{q \ni j} \frac{g_{pq}}{n_q}
+
+Averaging is linear: the backward is its adjoint and keeps nothing, and forward mode averages the tangent. The
+maximum selects one element of each window, which gets the gradient.
+
+Shapes: B samples, C channels, H × W pixels, P × Q outputs.
+
+Source: K. He, X. Zhang, S. Ren and J. Sun, "Spatial pyramid pooling in deep convolutional networks for visual
+recognition", 2014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.arguments import floating
+from scratchnet.function import Function
+from scratchnet.layers.pooling.selection import largest, select
+from scratchnet.layers.pooling.windows import batched, pooled, widened
+
+__all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveAvgPoolFunction",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+]
+
+Outputs = int | Sequence[int | None]
+Sizes = tuple[int, ...]
+
+
+class AdaptiveAvgPoolFunction(Function):
+    """The average of each window, one dimension after the other. Keeps nothing."""
+
+    @staticmethod
+    def forward(x: Tensor, *, size: Sizes, outputs: Sizes) -> tuple[Tensor, tuple[()]]:
+        """Averages along the last dimension first, whose elements lie together."""
+        y = x
+        for dim in reversed(range(len(size))):
+            y = _averaged(y, dim + 2, outputs[dim])
+        return y.clone() if y is x else y, ()
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, size: Sizes, outputs: Sizes
+    ) -> Tensor:
+        """Gives every element of a window the same share, dimension by dimension in the opposite order."""
+        for dim, n in enumerate(size):
+            grad = _shared(grad, dim + 2, n)
+        return grad
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, size: Sizes, outputs: Sizes) -> Tensor:
+        """The average of the tangent."""
+        return AdaptiveAvgPoolFunction.mathematics.forward(tangents[0], size=size, outputs=outputs)[0]
+
+
+def _averaged(x: Tensor, dim: int, outputs: int) -> Tensor:
+    n = x.shape[dim]
+    if outputs and n % outputs == 0:
+        return x if n == outputs else x.unflatten(dim, (outputs, n // outputs)).mean(dim + 1)
+    positions, counts, beyond = _positions(n, outputs, x.device)
+    seen = x.index_select(dim, positions.flatten()).unflatten(dim, positions.shape)
+    trailing = (1,) * (x.dim() - dim - 1)
+    total = seen.masked_fill(beyond.view(*beyond.shape, *trailing), 0).sum(dim + 1)
+    return total / counts.to(x.dtype).view(-1, *trailing)
+
+
+def _shared(grad: Tensor, dim: int, n: int) -> Tensor:
+    """The adjoint of `_averaged`."""
+    outputs = grad.shape[dim]
+    trailing = (1,) * (grad.dim() - dim - 1)
+    before, after = (-1,) * (dim + 1), (-1,) * len(trailing)
+    if outputs and n % outputs == 0:
+        each = n // outputs
+        return (
+            grad
+            if each == 1
+            else (grad / each).unsqueeze(dim + 1).expand(*before, each, *after).flatten(dim, dim + 1)
+        )
+    positions, counts, beyond = _positions(n, outputs, grad.device)
+    share = (grad / counts.to(grad.dtype).view(-1, *trailing)).unsqueeze(dim + 1)
+    shares = share.expand(*before, positions.shape[1], *after)
+    shares = shares.masked_fill(beyond.view(*beyond.shape, *trailing), 0).flatten(dim, dim + 1)
+    total = grad.new_zeros((*grad.shape[:dim], n, *grad.shape[dim + 1 :]))
+    return total.index_add(dim, positions.flatten(), shares)
+
+
+def _positions(n: int, outputs: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """What each window sees along a dimension.
+
+    Returns:
+        Positions ``(P, R)``, of which shorter windows repeat the last; counts ``(P,)``; what is a repetition.
+    """
+    starts = [p * n // outputs for p in range(outputs)]
+    counts = [-((p + 1) * n // -outputs) - start for p, start in enumerate(starts)]
+    first = torch.tensor(starts, dtype=torch.int64, device=device).unsqueeze(1)
+    length = torch.tensor(counts, dtype=torch.int64, device=device)
+    step = torch.arange(max(counts, default=1), device=device)
+    last = length.unsqueeze(1) - 1
+    return first + torch.minimum(step, last), length, step > last
+
+
+def _outputs(op: str, output_size: Any, size: Sequence[int]) -> Sizes:
+    """The number of outputs along each dimension, where None leaves as many as there are elements."""
+    dims = len(size)
+    given = (output_size,) * dims if isinstance(output_size, int) else output_size
+    optional = dims > 1
+    if not isinstance(given, Sequence) or not all(isinstance(n, int) or (optional and n is None) for n in given):
+        kinds = "an integer or a tuple of " + (f"{dims} integers or None" if optional else "one")
+        raise TypeError(f"{op}: expected output_size to be {kinds}, got {output_size!r}")
+    if len(given) != dims:
+        raise RuntimeError(f"{op}: expected output_size to be one integer or {dims}, got {output_size}")
+    full = tuple(n if wanted is None else wanted for wanted, n in zip(given, size, strict=True))
+    if min(full) < 0:
+        raise RuntimeError(f"{op}: expected output_size not below 0, got {output_size}")
+    return full
+
+
+def _avg(op: str, dims: int, input: Tensor, output_size: Any) -> Tensor:
+    x, alone = batched(op, input, dims, without_channels=dims < 3)
+    floating(op, x)
+    size = tuple(x.shape[2:])
+    outputs = _outputs(op, output_size, size)
+    return pooled(AdaptiveAvgPoolFunction.apply(widened(x) if dims == 3 else x, size, outputs), x, alone)
+
+
+def _max(op: str, dims: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
+    x, alone = batched(op, input, dims)
+    floating(op, x)
+    outputs = _outputs(op, output_size, x.shape[2:])
+    positions = [_positions(n, o, x.device)[0] for n, o in zip(x.shape[2:], outputs, strict=True)]
+    indices = largest(x, positions)
+    y = pooled(select(widened(x) if dims == 3 else x, indices), x, alone)
+    return (y, pooled(indices, x, alone)) if return_indices else y
+
+
+def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int]) -> Tensor:
+    """The mean of each of a given number of windows along a line.
+
+    Args:
+        input: floating-point tensor of shape ``(B, C, L)`` or ``(C, L)``.
+        output_size: the number P of windows.
+
+    Returns:
+        A tensor with P outputs in place of L.
+
+    Raises:
+        TypeError: if the input is no tensor, or ``output_size`` no integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if the input's shape or ``output_size`` does not fit.
+    """
+    return _avg("adaptive_avg_pool1d", 1, input, output_size)
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Outputs) -> Tensor:
+    """The mean of each of a given number of windows of an image.
+
+    Args:
+        input: floating-point tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
+        output_size: the numbers P and Q of windows, or one number for both; None for as many as there are pixels.
+
+    Returns:
+        A tensor with P × Q outputs in place of H × W.
+
+    Raises:
+        TypeError: if the input is no tensor, or ``output_size`` holds no integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if the input's shape or ``output_size`` does not fit.
+    """
+    return _avg("adaptive_avg_pool2d", 2, input, output_size)
+
+
+def adaptive_avg_pool3d(input: Tensor, output_size: Outputs) -> Tensor:
+    """The mean of each of a given number of windows of a volume.
+
+    Args:
+        input: floating-point tensor of shape ``(B, C, D, H, W)`` or ``(C, D, H, W)``.
+        output_size: the numbers N, P and Q of windows, or one number for all; None for as many as there are voxels.
+
+    Returns:
+        A tensor with N × P × Q outputs in place of D × H × W.
+
+    Raises:
+        TypeError: if the input is no tensor, or ``output_size`` holds no integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if the input's shape or ``output_size`` does not fit.
+    """
+    return _avg("adaptive_avg_pool3d", 3, input, output_size)
+
+
+def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int], return_indices: bool = False) -> Any:
+    """The largest element of each of a given number of windows along a line.
+
+    Args:
+        input: floating-point tensor of shape ``(B, C, L)`` or ``(C, L)``.
+        output_size: the number P of windows.
+        return_indices: whether to return where the elements were too.
+
+    Returns:
+        A tensor with P outputs in place of L; with ``return_indices`` also a tensor of indices into the line.
+
+    Raises:
+        TypeError: if the input is no tensor, or ``output_size`` no integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if the input's shape or ``output_size`` does not fit.
+    """
+    return _max("adaptive_max_pool1d", 1, input, output_size, return_indices)
+
+
+def adaptive_max_pool2d(input: Tensor, output_size: Outputs, return_indices: bool = False) -> Any:
+    """The largest element of each of a given number of windows of an image.
+
+    Args:
+        input: floating-point tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
+        output_size: the numbers P and Q of windows, or one number for both; None for as many as there are pixels.
+        return_indices: whether to return where the elements were too.
+
+    Returns:
+        A tensor with P × Q outputs in place of H × W; with ``return_indices`` also a tensor of indices into the
+        flattened image.
+
+    Raises:
+        TypeError: if the input is no tensor, or ``output_size`` holds no integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if the input's shape or ``output_size`` does not fit.
+    """
+    return _max("adaptive_max_pool2d", 2, input, output_size, return_indices)
+
+
+def adaptive_max_pool3d(input: Tensor, output_size: Outputs, return_indices: bool = False) -> Any:
+    """The largest element of each of a given number of windows of a volume.
+
+    Args:
+        input: floating-point tensor of shape ``(B, C, D, H, W)`` or ``(C, D, H, W)``.
+        output_size: the numbers N, P and Q of windows, or one number for all; None for as many as there are voxels.
+        return_indices: whether to return where the elements were too.
+
+    Returns:
+        A tensor with N × P × Q outputs in place of D × H × W; with ``return_indices`` also a tensor of indices into
+        the flattened volume.
+
+    Raises:
+        TypeError: if the input is no tensor, or ``output_size`` holds no integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if the input's shape or ``output_size`` does not fit.
+    """
+    return _max("adaptive_max_pool3d", 3, input, output_size, return_indices)
+
+
+class _AdaptiveAvgPool(nn.Module):
+    """What the averaging modules share; they differ in the number of dimensions."""
+
+    __constants__ = ["output_size"]
+    _dims: ClassVar[int]
+
+    def __init__(self, output_size: Any) -> None:
+        super().__init__()
+        self.output_size = output_size
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies the functional form of its dimension."""
+        return _avg(type(self).__name__, self._dims, input, self.output_size)
+
+    def extra_repr(self) -> str:
+        """The number of outputs."""
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+    """`adaptive_avg_pool1d` as a module."""
+
+    _dims = 1
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+    """`adaptive_avg_pool2d` as a module."""
+
+    _dims = 2
+
+
+class AdaptiveAvgPool3d(_AdaptiveAvgPool):
+    """`adaptive_avg_pool3d` as a module."""
+
+    _dims = 3
+
+
+class _AdaptiveMaxPool(nn.Module):
+    """What the maximum's modules share; they differ in the number of dimensions."""
+
+    __constants__ = ["output_size", "return_indices"]
+    _dims: ClassVar[int]
+
+    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.return_indices = return_indices
+
+    def forward(self, input: Tensor) -> Any:
+        """Applies the functional form of its dimension."""
+        return _max(type(self).__name__, self._dims, input, self.output_size, self.return_indices)
+
+    def extra_repr(self) -> str:
+        """The number of outputs."""
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+    """`adaptive_max_pool1d` as a module."""
+
+    _dims = 1
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPool):
+    """`adaptive_max_pool2d` as a module."""
+
+    _dims = 2
+
+
+class AdaptiveMaxPool3d(_AdaptiveMaxPool):
+    """`adaptive_max_pool3d` as a module."""
+
+    _dims = 3

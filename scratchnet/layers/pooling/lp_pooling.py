@@ -1,0 +1,214 @@
+r"""p-norm pooling: each output is the p-th root of the sum of its window's p-th powers.
+
+.. math::
+    y = s^{1/p}, \qquad s = \sum_{r \in \text{window}} x_r^p, \qquad
+    \frac{\partial y}{\partial x_r} = \frac1p s^{1/p - 1} \cdot p\, x_r^{p-1} = y^{1-p} x_r^{p-1}
+
+With p = 1 it is the sum, and it tends to the maximum of the magnitudes for p → ∞, which is what infinity asks for.
+Powers are taken of the elements, not of their magnitudes, so odd ones keep the sign. As in PyTorch, a window that
+sticks out in ``ceil_mode`` is scaled up to what a whole one would have, and a window whose sum is 0, where the root
+has no slope, passes no gradient.
+
+Source: P. Sermanet, S. Chintala and Y. LeCun, "Convolutional neural networks applied to house numbers digit
+classification", 2012.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from scratchnet.arguments import number, promoted
+from scratchnet.function import Function
+from scratchnet.layers.pooling.average_pooling import Counts, averages, shares, window_counts
+from scratchnet.layers.pooling.max_pooling import max_pool1d, max_pool2d, max_pool3d
+from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
+from scratchnet.windows import Geometry
+
+__all__ = ["LPPool1d", "LPPool2d", "LPPool3d", "LPPoolFunction", "lp_pool1d", "lp_pool2d", "lp_pool3d"]
+
+Sizes = tuple[int, ...]
+MAXIMUM = {1: max_pool1d, 2: max_pool2d, 3: max_pool3d}
+
+
+class LPPoolFunction(Function):
+    """The p-th root of each window's average p-th power times its size. Keeps input and output."""
+
+    @staticmethod
+    def forward(
+        x: Tensor, *, p: float, geometry: Geometry, size: Sizes, counts: Counts
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Powers, sums, roots."""
+        y = (averages(x**p, geometry, counts) * geometry.places) ** (1 / p)
+        return y, (x, y)
+
+    @staticmethod
+    def backward(
+        grad: Tensor,
+        saved: Sequence[Tensor],
+        needs: Sequence[bool],
+        *,
+        p: float,
+        geometry: Geometry,
+        size: Sizes,
+        counts: Counts,
+    ) -> Tensor:
+        """Through the root to each window, and through the power to its elements."""
+        x, y = saved
+        of_sum = grad * _root_slope(y, p) * geometry.places
+        return shares(of_sum, geometry, size, counts) * x ** (p - 1)
+
+    @staticmethod
+    def jvp(
+        tangents: Sequence[Tensor],
+        saved: Sequence[Tensor],
+        *,
+        p: float,
+        geometry: Geometry,
+        size: Sizes,
+        counts: Counts,
+    ) -> Tensor:
+        """The same chain the other way."""
+        x, y = saved
+        of_sum = averages(tangents[0] * x ** (p - 1), geometry, counts) * geometry.places
+        return of_sum * _root_slope(y, p)
+
+
+def _root_slope(y: Tensor, p: float) -> Tensor:
+    """p times the slope of the root, y^(1 - p); 0 where the sum is 0."""
+    none = y == (0 if p > 0 else float("inf"))
+    return (y.masked_fill(none, 1) ** (1 - p)).masked_fill(none, 0)
+
+
+def _lp_pool(
+    op: str, dims: int, input: Tensor, norm_type: float, kernel_size: Size, stride: Size | None, ceil_mode: bool
+) -> Tensor:
+    p = float(number(op, norm_type, "norm_type"))
+    if p == 0:
+        raise ZeroDivisionError(f"{op}: expected a norm_type other than 0, whose root there is none of")
+    x = promoted(op, input)
+    if p in (float("inf"), float("-inf")):
+        largest: Tensor = MAXIMUM[dims](x.abs() if p > 0 else -x.abs(), kernel_size, stride, 0, 1, ceil_mode)
+        return largest if p > 0 else -largest
+    x, alone = batched(op, x, dims)
+    geometry = pooling_windows(op, x, kernel_size, stride, 0, 1, ceil_mode)
+    size = tuple(x.shape[2:])
+    counts = window_counts(geometry, size, (0,) * dims, True)
+    return pooled(LPPoolFunction.apply(widened(x) if dims == 3 else x, p, geometry, size, counts), x, alone)
+
+
+def lp_pool1d(
+    input: Tensor, norm_type: int | float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The p-norm of each window along a line.
+
+    Args:
+        input: tensor of shape ``(B, C, L)`` or ``(C, L)``.
+        norm_type: the exponent p, or an infinity.
+        kernel_size: elements of a window.
+        stride: elements from one window to the next; the kernel's size by default.
+        ceil_mode: whether a last window may stick out.
+
+    Returns:
+        A tensor with P outputs in place of L.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no number.
+        ZeroDivisionError: if ``norm_type`` is 0.
+        RuntimeError: if the input's shape or an option does not fit.
+    """
+    return _lp_pool("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(
+    input: Tensor, norm_type: int | float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The p-norm of each window of an image.
+
+    Args:
+        input: tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
+        norm_type: the exponent p, or an infinity.
+        kernel_size: pixels of a window.
+        stride: pixels from one window to the next; the kernel's size by default.
+        ceil_mode: whether a last window may stick out.
+
+    Returns:
+        A tensor with P × Q outputs in place of H × W.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no number.
+        ZeroDivisionError: if ``norm_type`` is 0.
+        RuntimeError: if the input's shape or an option does not fit.
+    """
+    return _lp_pool("lp_pool2d", 2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(
+    input: Tensor, norm_type: int | float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The p-norm of each window of a volume.
+
+    Args:
+        input: tensor of shape ``(B, C, D, H, W)`` or ``(C, D, H, W)``.
+        norm_type: the exponent p, or an infinity.
+        kernel_size: voxels of a window.
+        stride: voxels from one window to the next; the kernel's size by default.
+        ceil_mode: whether a last window may stick out.
+
+    Returns:
+        A tensor with N × P × Q outputs in place of D × H × W.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no number.
+        ZeroDivisionError: if ``norm_type`` is 0.
+        RuntimeError: if the input's shape or an option does not fit.
+    """
+    return _lp_pool("lp_pool3d", 3, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+class _LPPool(nn.Module):
+    """What the modules share; they differ in the number of dimensions."""
+
+    __constants__ = ["ceil_mode", "kernel_size", "norm_type", "stride"]
+    _dims: ClassVar[int]
+
+    def __init__(
+        self, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+    ) -> None:
+        super().__init__()
+        self.norm_type = norm_type
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies the functional form of its dimension."""
+        name = type(self).__name__
+        return _lp_pool(name, self._dims, input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
+
+
+class LPPool1d(_LPPool):
+    """`lp_pool1d` as a module."""
+
+    _dims = 1
+
+
+class LPPool2d(_LPPool):
+    """`lp_pool2d` as a module."""
+
+    _dims = 2
+
+
+class LPPool3d(_LPPool):
+    """`lp_pool3d` as a module."""
+
+    _dims = 3

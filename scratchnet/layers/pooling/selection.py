@@ -1,0 +1,90 @@
+r"""Selection: pooling that takes one element of each window as it is.
+
+.. math::
+    y_p = x_{i_p}, \qquad \frac{\partial L}{\partial x_i} = \sum_{p \,:\, i_p = i} g_p
+
+The indices :math:`i_p` into the flattened image are found first, and have no derivative; taking the elements there
+is then linear. The backward is its adjoint, which adds gradients up where several windows took one element.
+
+Windows are given by the positions that they see along each dimension, and may differ between dimensions, outputs,
+channels and samples.
+
+Shapes: B samples, C channels, N pixels of a flattened image, P outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from scratchnet.function import Function
+
+__all__ = ["SelectFunction", "largest", "select"]
+
+
+class SelectFunction(Function):
+    """The elements of ``(B, C, N)`` at indices ``(B, C, P)``. Keeps the indices."""
+
+    @staticmethod
+    def forward(x: Tensor, indices: Tensor, *, count: int) -> tuple[Tensor, tuple[Tensor]]:
+        """Takes the elements."""
+        return x.gather(2, indices), (indices,)
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, count: int
+    ) -> tuple[Tensor, None]:
+        """Adds each gradient up where its element was."""
+        (indices,) = saved
+        return grad.new_zeros((*grad.shape[:2], count)).scatter_add(2, indices, grad), None
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, count: int) -> Tensor:
+        """Takes the tangents."""
+        return tangents[0].gather(2, saved[0])
+
+
+def select(x: Tensor, indices: Tensor) -> Tensor:
+    """The elements of images ``(B, C, H, W)`` at indices ``(B, C, P, Q)`` into each flattened image."""
+    flat = x.flatten(2)
+    return SelectFunction.apply(flat, indices.flatten(2), flat.shape[2]).view(indices.shape)
+
+
+def largest(x: Tensor, positions: Sequence[Tensor]) -> Tensor:
+    """The index of each window's largest element: the first of equal ones, the last NaN where there is one.
+
+    Args:
+        x: images of shape ``(B, C, H, W)``.
+        positions: for each dimension what the windows see along it, of shape ``(P, R)`` or ``(B, C, P, R)``. A
+            window that is smaller than others repeats its last position.
+
+    Returns:
+        Indices into the flattened images, of shape ``(B, C, P, Q)``.
+    """
+    flat, size = x.detach().flatten(2), x.shape[2:]
+    shape = (*x.shape[:2], *(p.shape[-2] for p in positions))
+    best = which = None
+    for place in product(*(range(p.shape[-1]) for p in positions)):
+        index = _index([p[..., k] for p, k in zip(positions, place, strict=True)], size).expand(shape).flatten(2)
+        seen = flat.gather(2, index)
+        if best is None or which is None:
+            best, which = seen, index
+        else:
+            better = (seen > best) | (seen != seen)
+            best, which = torch.where(better, seen, best), torch.where(better, index, which)
+    assert which is not None
+    return which.reshape(shape)
+
+
+def _index(along: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+    """Positions along each dimension, ``(…, P)`` and ``(…, Q)``, as indices ``(…, P, Q)`` into the flat image."""
+    dims = len(along)
+    total = None
+    for d, (position, n) in enumerate(zip(along, size, strict=True)):
+        spread = position.reshape(*position.shape[:-1], *(1,) * d, position.shape[-1], *(1,) * (dims - 1 - d))
+        total = spread if total is None else total * n + spread
+    assert total is not None
+    return total
