@@ -64,7 +64,7 @@ def test_derivatives_agree_with_finite_differences(record):
         if checked < 3:
             assert gradgradcheck(function, leaves, check_fwd_over_rev=True)
         checked += 1
-    assert checked
+    assert checked or not record.functions  # what has no Function has no derivative
 
 
 @every_op

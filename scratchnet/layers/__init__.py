@@ -2,10 +2,14 @@
 
 from scratchnet.layers.average_pooling import AvgPool1d, AvgPool2d, AvgPool3d, avg_pool1d, avg_pool2d, avg_pool3d
 from scratchnet.layers.batch_norm import BatchNorm1d, BatchNorm2d
+from scratchnet.layers.bilinear import Bilinear, bilinear
 from scratchnet.layers.dropout import Dropout, dropout
+from scratchnet.layers.embedding import Embedding, embedding
+from scratchnet.layers.embedding_bag import EmbeddingBag, embedding_bag
 from scratchnet.layers.linear import Linear, linear
 from scratchnet.layers.max_pooling import MaxPool1d, MaxPool2d, MaxPool3d, max_pool1d, max_pool2d, max_pool3d
 from scratchnet.layers.normalization import batch_norm
+from scratchnet.layers.one_hot import one_hot
 
 __all__ = [
     "AvgPool1d",
@@ -13,7 +17,10 @@ __all__ = [
     "AvgPool3d",
     "BatchNorm1d",
     "BatchNorm2d",
+    "Bilinear",
     "Dropout",
+    "Embedding",
+    "EmbeddingBag",
     "Linear",
     "MaxPool1d",
     "MaxPool2d",
@@ -22,9 +29,13 @@ __all__ = [
     "avg_pool2d",
     "avg_pool3d",
     "batch_norm",
+    "bilinear",
     "dropout",
+    "embedding",
+    "embedding_bag",
     "linear",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "one_hot",
 ]
