@@ -3,6 +3,8 @@
 from scratchnet.layers.average_pooling import AvgPool1d, AvgPool2d, AvgPool3d, avg_pool1d, avg_pool2d, avg_pool3d
 from scratchnet.layers.batch_norm import BatchNorm1d, BatchNorm2d
 from scratchnet.layers.bilinear import Bilinear, bilinear
+from scratchnet.layers.cosine_similarity import CosineSimilarity, cosine_similarity
+from scratchnet.layers.distance import PairwiseDistance, pairwise_distance, pdist
 from scratchnet.layers.dropout import Dropout, dropout
 from scratchnet.layers.embedding import Embedding, embedding
 from scratchnet.layers.embedding_bag import EmbeddingBag, embedding_bag
@@ -10,6 +12,14 @@ from scratchnet.layers.linear import Linear, linear
 from scratchnet.layers.max_pooling import MaxPool1d, MaxPool2d, MaxPool3d, max_pool1d, max_pool2d, max_pool3d
 from scratchnet.layers.normalization import batch_norm
 from scratchnet.layers.one_hot import one_hot
+from scratchnet.layers.pixel_shuffle import (
+    ChannelShuffle,
+    PixelShuffle,
+    PixelUnshuffle,
+    channel_shuffle,
+    pixel_shuffle,
+    pixel_unshuffle,
+)
 
 __all__ = [
     "AvgPool1d",
@@ -18,6 +28,8 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "Bilinear",
+    "ChannelShuffle",
+    "CosineSimilarity",
     "Dropout",
     "Embedding",
     "EmbeddingBag",
@@ -25,11 +37,16 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "PairwiseDistance",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
     "batch_norm",
     "bilinear",
+    "channel_shuffle",
+    "cosine_similarity",
     "dropout",
     "embedding",
     "embedding_bag",
@@ -38,4 +55,8 @@ __all__ = [
     "max_pool2d",
     "max_pool3d",
     "one_hot",
+    "pairwise_distance",
+    "pdist",
+    "pixel_shuffle",
+    "pixel_unshuffle",
 ]
