@@ -33,6 +33,7 @@ from scratchnet.layers import (
     pdist,
     pixel_shuffle,
     pixel_unshuffle,
+    scaled_dot_product_attention,
 )
 from scratchnet.losses import (
     binary_cross_entropy,
@@ -79,6 +80,7 @@ __all__ = [
     "pixel_unshuffle",
     "prelu",
     "relu",
+    "scaled_dot_product_attention",
     "sigmoid",
     "softmax",
     "tanh",

@@ -1,5 +1,6 @@
 """Layers: linear, pooling, dropout and batch normalization, one idea per file."""
 
+from scratchnet.layers.attention import scaled_dot_product_attention
 from scratchnet.layers.average_pooling import AvgPool1d, AvgPool2d, AvgPool3d, avg_pool1d, avg_pool2d, avg_pool3d
 from scratchnet.layers.batch_norm import BatchNorm1d, BatchNorm2d
 from scratchnet.layers.bilinear import Bilinear, bilinear
@@ -59,4 +60,5 @@ __all__ = [
     "pdist",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "scaled_dot_product_attention",
 ]

@@ -1,0 +1,127 @@
+r"""The Gaussian error linear unit, exact and with tanh.
+
+.. math::
+    y = x\,\Phi(x), \quad \Phi(x) = \frac{1}{2} \Bigl(1 + \operatorname{erf} \frac{x}{\sqrt 2}\Bigr)
+    \qquad \frac{dy}{dx} = \Phi(x) + x\,\varphi(x), \quad \varphi(x) = \frac{e^{-x^2/2}}{\sqrt{2\pi}}
+
+Φ is the distribution function of the normal distribution: the input times the probability that a normal variable is
+smaller, or the expectation of a unit that is dropped with the probability that it is larger. The approximation has
+
+.. math::
+    \Phi(x) \approx \frac{1}{2} \bigl(1 + \tanh u\bigr) = \sigma(2u), \quad
+    2u = 2 \sqrt{2/\pi}\,(x + 0.044715\,x^3)
+    \qquad \frac{dy}{dx} = \sigma + x\,\sigma (1 - \sigma) \frac{d(2u)}{dx}
+
+and as a sigmoid it does not cancel on the left, as 1 + tanh does.
+
+Source: Hendrycks and Gimpel, "Gaussian Error Linear Units (GELUs)", 2016.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.activations.sigmoid import SigmoidFunction
+from scratchnet.arguments import describe, floating
+from scratchnet.function import Elementwise, unobserved
+
+__all__ = ["GELU", "GELUFunction", "TanhGELUFunction", "gelu"]
+
+LINEAR = 2 * math.sqrt(2 / math.pi)
+CUBIC = 0.044715 * LINEAR
+
+
+class GELUFunction(Elementwise):
+    """x Φ(x). Keeps its input."""
+
+    @staticmethod
+    def value(x: Tensor) -> Tensor:
+        """The input times the probability that a normal variable is smaller."""
+        probability = _normal_distribution(x)
+        return probability.mul_(x) if unobserved() else probability * x
+
+    @staticmethod
+    def slope(x: Tensor) -> Tensor:
+        """Φ(x) + x φ(x)."""
+        probability = _normal_distribution(x)
+        if unobserved():
+            density = (x * x).mul_(-0.5).exp_().mul_(1 / math.sqrt(2 * math.pi))
+            return probability.addcmul_(density, x)
+        density = torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+        return probability + x * density
+
+
+def _normal_distribution(x: Tensor) -> Tensor:
+    scaled = x * math.sqrt(0.5)
+    if unobserved():
+        return scaled.erf_().add_(1).mul_(0.5)
+    return 0.5 * (1 + torch.erf(scaled))
+
+
+class TanhGELUFunction(Elementwise):
+    """x σ(2u). Keeps its input."""
+
+    @staticmethod
+    def value(x: Tensor) -> Tensor:
+        """The input times the approximate probability."""
+        if unobserved():
+            twice_u = (x * x).mul_(CUBIC).add_(LINEAR).mul_(x)
+            return SigmoidFunction.apply(twice_u).mul_(x)
+        return SigmoidFunction.apply((CUBIC * x * x + LINEAR) * x) * x
+
+    @staticmethod
+    def slope(x: Tensor) -> Tensor:
+        """σ + x σ (1 - σ) (2u)', with 1 - σ as a sigmoid of its own: the factors beside it magnify its rounding."""
+        square = x * x
+        if unobserved():
+            twice_u = (CUBIC * square).add_(LINEAR).mul_(x)
+            probability, rest = SigmoidFunction.apply(twice_u), SigmoidFunction.apply(twice_u.neg_())
+            return square.mul_(3 * CUBIC).add_(LINEAR).mul_(x).mul_(rest).add_(1).mul_(probability)
+        twice_u = (CUBIC * square + LINEAR) * x
+        probability, rest = SigmoidFunction.apply(twice_u), SigmoidFunction.apply(-twice_u)
+        return probability * (1 + x * (3 * CUBIC * square + LINEAR) * rest)
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """The input times the probability that a normal variable is smaller.
+
+    Args:
+        input: floating-point tensor of any shape.
+        approximate: ``"none"`` for the error function, ``"tanh"`` for the approximation, which is off by at most
+            0.0005.
+
+    Returns:
+        A tensor of the same shape.
+
+    Raises:
+        TypeError: if ``input`` is no tensor or ``approximate`` no string.
+        NotImplementedError: if ``input`` is not floating point.
+        RuntimeError: if ``approximate`` is another string.
+    """
+    x = floating("gelu", input)
+    if not isinstance(approximate, str):
+        raise TypeError(f"gelu: expected approximate to be 'none' or 'tanh', got {describe(approximate)}")
+    if approximate not in ("none", "tanh"):
+        raise RuntimeError(f"gelu: expected approximate to be 'none' or 'tanh', got {approximate!r}")
+    return (GELUFunction if approximate == "none" else TanhGELUFunction).apply(x)
+
+
+class GELU(nn.Module):
+    """`gelu` as a module; input and output have the same shape."""
+
+    __constants__ = ["approximate"]
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__()
+        self.approximate = approximate
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `gelu`."""
+        return gelu(input, self.approximate)
+
+    def extra_repr(self) -> str:
+        """The option."""
+        return f"approximate={self.approximate!r}"
