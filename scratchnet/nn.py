@@ -47,6 +47,7 @@ from scratchnet.layers import (
     MaxPool1d,
     MaxPool2d,
     MaxPool3d,
+    MultiheadAttention,
     PairwiseDistance,
     PixelShuffle,
     PixelUnshuffle,
@@ -59,6 +60,13 @@ from scratchnet.losses import (
     MSELoss,
     MultiMarginLoss,
     NLLLoss,
+)
+from scratchnet.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
 )
 
 __all__ = [
@@ -95,6 +103,7 @@ __all__ = [
     "ModuleDict",
     "ModuleList",
     "MultiMarginLoss",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "PairwiseDistance",
@@ -108,6 +117,11 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "Unflatten",
     "functional",
     "init",

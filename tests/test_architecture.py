@@ -21,6 +21,7 @@ FLOORS = {
     "scratchnet.losses": 2,
     "scratchnet.convolution": 2,
     "scratchnet.layers": 2,
+    "scratchnet.transformer": 3,
     "scratchnet.functional": 3,
     "scratchnet.nn": 4,
     "scratchnet": 5,

@@ -104,7 +104,9 @@ def _saved(module: torch.nn.Module) -> io.BytesIO:
 
 
 def test_every_public_op_has_a_record():
-    assert set(functional.__all__) == set(RECORDS)
+    without_function = set(RECORDS) - set(functional.__all__)
+    assert set(functional.__all__) <= set(RECORDS)
+    assert without_function <= set(nn.__all__)  # modules that have no functional form
 
 
 def test_every_module_of_ours_has_a_record():

@@ -9,8 +9,11 @@ from scratchnet.layers.distance import PairwiseDistance, pairwise_distance, pdis
 from scratchnet.layers.dropout import Dropout, dropout
 from scratchnet.layers.embedding import Embedding, embedding
 from scratchnet.layers.embedding_bag import EmbeddingBag, embedding_bag
+from scratchnet.layers.layer_norm import LayerNorm
 from scratchnet.layers.linear import Linear, linear
 from scratchnet.layers.max_pooling import MaxPool1d, MaxPool2d, MaxPool3d, max_pool1d, max_pool2d, max_pool3d
+from scratchnet.layers.multi_head_attention import multi_head_attention_forward
+from scratchnet.layers.multihead_attention import MultiheadAttention
 from scratchnet.layers.normalization import batch_norm
 from scratchnet.layers.one_hot import one_hot
 from scratchnet.layers.pixel_shuffle import (
@@ -34,10 +37,12 @@ __all__ = [
     "Dropout",
     "Embedding",
     "EmbeddingBag",
+    "LayerNorm",
     "Linear",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MultiheadAttention",
     "PairwiseDistance",
     "PixelShuffle",
     "PixelUnshuffle",
@@ -55,6 +60,7 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "multi_head_attention_forward",
     "one_hot",
     "pairwise_distance",
     "pdist",
