@@ -62,14 +62,11 @@ def many_heads(make: Make) -> Iterator[Sample]:
         make.normal(e),
     )
 
-    def call(
-        *inputs: Tensor, bias: Tensor | None = bias, kv: tuple[Any, Any] = (None, None), **options: Any
-    ) -> Sample:
+    def call(*inputs: Tensor, **options: Any) -> Sample:
         zero, p = options.pop("add_zero_attn", False), options.pop("dropout_p", 0.0)
+        kv, offset = options.pop("kv", (None, None)), options.pop("in_proj_bias", bias)
         packed = None if "use_separate_proj_weight" in options else weight
-        return Sample(
-            (*inputs, e, h, packed, options.pop("in_proj_bias", bias), *kv, zero, p, out, out_bias), options
-        )
+        return Sample((*inputs, e, h, packed, offset, *kv, zero, p, out, out_bias), options)
 
     x, memory = make.normal(3, 2, e), make.normal(2, 2, e)
     without: dict[str, Any] = {"need_weights": False}
