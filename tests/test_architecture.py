@@ -23,6 +23,7 @@ FLOORS = {
     "scratchnet.convolution": 2,
     "scratchnet.recurrent": 2,
     "scratchnet.layers": 2,
+    "scratchnet.transformer": 3,
     "scratchnet.functional": 3,
     "scratchnet.nn": 4,
     "scratchnet": 5,

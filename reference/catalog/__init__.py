@@ -3,10 +3,11 @@
 from reference.catalog import (
     activations,
     adaptive_pooling,
+    attention,
     batch_norm,
     convolution,
     dropout,
-    layers,
+    embedding,
     linear,
     losses,
     normalization,
@@ -16,30 +17,33 @@ from reference.catalog import (
     pooling,
     rectifiers,
     recurrent,
+    similarity,
+    transformer,
     unfolding,
 )
 from reference.catalog.record import DTYPES, BadInput, Make, Record, Sample
 
 __all__ = ["DTYPES", "RECORDS", "BadInput", "Make", "Record", "Sample"]
 
-RECORDS: dict[str, Record] = {
-    record.name: record
-    for part in (activations, layers, convolution, pooling, losses, optimizers)
-    for part in (activations, layers, convolution, unfolding, padding, pooling, losses)
-    for part in (activations, layers, convolution, pooling, losses, recurrent)
-    for record in part.RECORDS
-}
-PARTS = (activations, rectifiers, layers, convolution, pooling, losses)
 PARTS = (
     activations,
-    linear,
-    dropout,
-    batch_norm,
-    normalization,
+    rectifiers,
+    losses,
     convolution,
+    unfolding,
+    padding,
+    recurrent,
+    linear,
     pooling,
     adaptive_pooling,
     other_pooling,
-    losses,
+    batch_norm,
+    normalization,
+    dropout,
+    embedding,
+    attention,
+    transformer,
+    similarity,
+    optimizers,
 )
 RECORDS: dict[str, Record] = {record.name: record for part in PARTS for record in part.RECORDS}

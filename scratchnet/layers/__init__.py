@@ -82,6 +82,29 @@ from scratchnet.layers.pooling import (
     max_unpool1d,
     max_unpool2d,
     max_unpool3d,
+from scratchnet.layers.attention import scaled_dot_product_attention
+from scratchnet.layers.average_pooling import AvgPool1d, AvgPool2d, AvgPool3d, avg_pool1d, avg_pool2d, avg_pool3d
+from scratchnet.layers.batch_norm import BatchNorm1d, BatchNorm2d
+from scratchnet.layers.bilinear import Bilinear, bilinear
+from scratchnet.layers.cosine_similarity import CosineSimilarity, cosine_similarity
+from scratchnet.layers.distance import PairwiseDistance, pairwise_distance, pdist
+from scratchnet.layers.dropout import Dropout, dropout
+from scratchnet.layers.embedding import Embedding, embedding
+from scratchnet.layers.embedding_bag import EmbeddingBag, embedding_bag
+from scratchnet.layers.layer_norm import LayerNorm
+from scratchnet.layers.linear import Linear, linear
+from scratchnet.layers.max_pooling import MaxPool1d, MaxPool2d, MaxPool3d, max_pool1d, max_pool2d, max_pool3d
+from scratchnet.layers.multi_head_attention import multi_head_attention_forward
+from scratchnet.layers.multihead_attention import MultiheadAttention
+from scratchnet.layers.normalization import batch_norm
+from scratchnet.layers.one_hot import one_hot
+from scratchnet.layers.pixel_shuffle import (
+    ChannelShuffle,
+    PixelShuffle,
+    PixelUnshuffle,
+    channel_shuffle,
+    pixel_shuffle,
+    pixel_unshuffle,
 )
 
 __all__ = [
@@ -112,6 +135,12 @@ __all__ = [
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
+    "Bilinear",
+    "ChannelShuffle",
+    "CosineSimilarity",
+    "Dropout",
+    "Embedding",
+    "EmbeddingBag",
     "LayerNorm",
     "Linear",
     "LocalResponseNorm",
@@ -129,10 +158,17 @@ __all__ = [
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
     "alpha_dropout",
+    "MultiheadAttention",
+    "PairwiseDistance",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
     "batch_norm",
+    "bilinear",
+    "channel_shuffle",
+    "cosine_similarity",
     "dropout",
     "dropout1d",
     "dropout2d",
@@ -143,6 +179,8 @@ __all__ = [
     "group_norm",
     "instance_norm",
     "layer_norm",
+    "embedding",
+    "embedding_bag",
     "linear",
     "local_response_norm",
     "lp_pool1d",
@@ -156,4 +194,11 @@ __all__ = [
     "max_unpool3d",
     "normalize",
     "rms_norm",
+    "multi_head_attention_forward",
+    "one_hot",
+    "pairwise_distance",
+    "pdist",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "scaled_dot_product_attention",
 ]

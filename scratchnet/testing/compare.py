@@ -40,6 +40,7 @@ def compare(
     threads: bool | None = None,
     memory: bool | None = None,
     leaks: bool | None = None,
+    chained: bool = False,
     seed: int = 0,
     name: str | None = None,
     **options: Any,
@@ -75,6 +76,7 @@ def compare(
         threads: that two calls do not disturb each other, one after the other or in two threads at once.
         memory: counts the bytes kept for the backward pass, by both sides.
         leaks: that nothing stays alive once a call and its backward are over.
+        chained: whether the function is a chain of several ops, so that in the short dtypes their roundings add up.
         seed: of the upstreams, the tangents, and of the random numbers that both functions draw.
         name: heads the table; by default the custom function's name.
         **options: keyword arguments of both.
@@ -98,7 +100,7 @@ def compare(
     asked = {key: value for key, value in locals().items() if key in CHECKS}
     call = call_of(custom, builtin, inputs, options, seed)
     backend = compile if isinstance(compile, str) else "aot_eager" if compile is None else "inductor"
-    e = Examination(Subject(custom), Subject(builtin), call, Board(), backend)
+    e = Examination(Subject(custom), Subject(builtin), call, Board(chained), backend)
     rows = examine(e, chosen(asked, thorough))
     return Comparison(name or name_of(custom), rows, e.board.saved, e)
 

@@ -1,0 +1,177 @@
+"""Attention: scaled dot products, many heads of them, and the transformers built of those."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reference.catalog.record import BadInput, Make, Record, Sample
+from scratchnet.layers.attention import AttentionFunction, AttentionWeightsFunction, scaled_dot_product_attention
+from scratchnet.layers.multi_head_attention import multi_head_attention_forward
+from scratchnet.layers.multihead_attention import MultiheadAttention
+
+__all__ = ["RECORDS"]
+
+
+def leaf(x: Tensor) -> Tensor:
+    """A view of detached memory as a leaf of its own, strides and all."""
+    return x.detach().requires_grad_()
+
+
+def heads(make: Make) -> Iterator[Sample]:
+    """Leading dimensions, masks of every kind and shape, causality, scale, shared heads, layouts, empty sizes."""
+    q, k, v = make.normal(2, 2, 3, 4), make.normal(2, 2, 5, 4), make.normal(2, 2, 5, 2)
+    yield Sample((q, k, v))
+    yield Sample((q, k, v), {"is_causal": True})
+    yield Sample((q, k, v), {"scale": 0.3})
+    yield Sample((q, k, v, make.normal(2, 2, 3, 5)))
+    yield Sample((q, k, v, make.normal(3, 5)))
+    yield Sample((q, k, v, make.normal(2, 1, 1, 5, grad=False)))
+    may = torch.tensor([[True, False, True, True, False], [True] * 5, [False, False, False, True, False]])
+    yield Sample((q, k, v, may))
+    yield Sample((q, k, v, torch.stack([may, ~may]).unsqueeze(1)))
+    nowhere = may & torch.tensor([[True], [False], [True]])
+    yield Sample((q, k, v, nowhere), smooth=False)
+    blocked = make.normal(3, 5, grad=False).masked_fill(~nowhere, float("-inf"))
+    yield Sample((q, k, v, blocked), smooth=False)
+    yield Sample((make.normal(3, 4), make.normal(5, 4), make.normal(5, 2)))
+    yield Sample((make.normal(2, 3, 4), make.normal(2, 5, 4), make.normal(2, 5, 2)), {"is_causal": True})
+    yield Sample((make.normal(2, 4, 3, 2), make.normal(2, 2, 3, 2), make.normal(2, 1, 3, 2)), {"enable_gqa": True})
+    yield Sample(
+        (leaf(make.normal(2, 3, 2, 4).transpose(1, 2)), leaf(make.normal(1, 2, 5, 4).expand(2, 2, 5, 4)), v)
+    )
+    yield Sample((q, leaf(make.normal(2, 2, 4, 5).mT), leaf(make.normal(2, 2, 5, 4)[..., ::2])))
+    yield Sample((q, k.detach(), v))
+    yield Sample((make.normal(0, 3, 4), make.normal(0, 5, 4), make.normal(0, 5, 2)))
+    yield Sample((make.normal(2, 0, 4), make.normal(2, 5, 4), make.normal(2, 5, 2)))
+    yield Sample((3 * q.detach(), k, v), smooth=False)
+
+
+def many_heads(make: Make) -> Iterator[Sample]:
+    """Self-attention and cross-attention, with weights and without, each mask and each option."""
+    e, h = 4, 2
+    weight, bias, out, out_bias = (
+        make.normal(3 * e, e, scale=0.5),
+        make.normal(3 * e),
+        make.normal(e, e),
+        make.normal(e),
+    )
+
+    def call(*inputs: Tensor, **options: Any) -> Sample:
+        zero, p = options.pop("add_zero_attn", False), options.pop("dropout_p", 0.0)
+        kv, offset = options.pop("kv", (None, None)), options.pop("in_proj_bias", bias)
+        packed = None if "use_separate_proj_weight" in options else weight
+        return Sample((*inputs, e, h, packed, offset, *kv, zero, p, out, out_bias), options)
+
+    x, memory = make.normal(3, 2, e), make.normal(2, 2, e)
+    without: dict[str, Any] = {"need_weights": False}
+    yield call(x, memory, memory.detach())
+    yield call(x, memory, make.normal(2, 2, e), **without)
+    padding = torch.tensor([[False, False], [False, True]])
+    extras = {
+        "kv": (make.normal(1, 1, e), make.normal(1, 1, e)),
+        "add_zero_attn": True,
+        "key_padding_mask": padding,
+    }
+    for more in ({}, without):
+        yield call(x, memory, memory.detach(), **extras, **more)
+        yield call(x, memory, memory.detach(), attn_mask=make.normal(2 * h, 3, 2), **more)
+    yield call(x, memory, memory.detach(), attn_mask=torch.tensor([[False, True]] * 3), average_attn_weights=False)
+    yield call(x, memory, memory.detach(), dropout_p=0.3)
+    yield call(x, memory, memory.detach(), dropout_p=0.3, **without)
+    causal = torch.ones(3, 3, dtype=torch.bool).triu(1)
+    yield call(x, x, x, attn_mask=causal, is_causal=True, in_proj_bias=None, **without)
+    yield call(make.normal(3, e), make.normal(2, e), make.normal(2, e), key_padding_mask=padding[1])
+    projections = {"q": make.normal(e, e), "k": make.normal(e, 3), "v": make.normal(e, 2)}
+    separate: dict[str, Any] = {f"{name}_proj_weight": w for name, w in projections.items()} | {
+        "use_separate_proj_weight": True
+    }
+    yield call(x, make.normal(2, 2, 3), make.normal(2, 2, 2), **separate, **without)
+    static: dict[str, Any] = {"static_k": make.normal(2 * h, 5, e // h), "static_v": make.normal(2 * h, 5, e // h)}
+    yield call(x, memory, memory.detach(), **static, **without)
+
+
+def bad(error: type[Exception], says: str, *inputs: Any, **options: Any) -> BadInput:
+    """A call that must fail."""
+    return BadInput(lambda: (inputs, options), error, says)
+
+
+def bad_heads(
+    says: str, query: Tensor | None = None, error: type[Exception] = AssertionError, **changes: Any
+) -> BadInput:
+    """A call of many heads that must fail, by what it changes of one that works."""
+    given = {
+        "query": torch.zeros(3, 2, 4) if query is None else query,
+        "key": torch.zeros(5, 2, 4),
+        "value": torch.zeros(5, 2, 4),
+        "embed_dim_to_check": 4,
+        "num_heads": 2,
+        "in_proj_weight": torch.zeros(12, 4),
+        "in_proj_bias": None,
+        "bias_k": None,
+        "bias_v": None,
+        "add_zero_attn": False,
+        "dropout_p": 0.0,
+        "out_proj_weight": torch.zeros(4, 4),
+        "out_proj_bias": None,
+    }
+    return BadInput(lambda: ((), given | changes), error, says)
+
+
+Q, K = torch.zeros(2, 3, 4), torch.zeros(2, 5, 4)
+
+RECORDS = (
+    Record(
+        "scaled_dot_product_attention",
+        scaled_dot_product_attention,
+        F.scaled_dot_product_attention,
+        heads,
+        [AttentionFunction],
+        builtin_lacks=frozenset({"forward mode"}),  # where no mask is given
+        errors=[
+            bad(TypeError, "expected query to be a tensor", [1.0], K, K),
+            bad(RuntimeError, "of as many features", Q, K[..., :3], K),
+            bad(RuntimeError, "as many keys as values", Q, K, K[:, :3]),
+            bad(RuntimeError, "of one dtype", Q, K.double(), K),
+            bad(RuntimeError, "either attn_mask or is_causal", Q, K, K, torch.zeros(3, 5), is_causal=True),
+            bad(RuntimeError, "broadcasts to (2, 3, 5)", Q, K, K, torch.zeros(3, 4)),
+            bad(RuntimeError, "boolean or floating point", Q, K, K, torch.zeros(3, 5, dtype=torch.int64)),
+        ],
+    ),
+    Record(
+        "multi_head_attention_forward",
+        multi_head_attention_forward,
+        F.multi_head_attention_forward,
+        many_heads,
+        [AttentionFunction, AttentionWeightsFunction],
+        chained=True,
+        builtin_lacks=frozenset({"forward mode", "vmap"}),  # without weights; with dropout
+        errors=[
+            bad_heads("all of shape (length, batch, features)", torch.zeros(3)),
+            bad_heads("all of shape (length, batch, features)", key=torch.zeros(5, 4)),
+            bad_heads("a query of 4 features", torch.zeros(3, 2, 5)),
+            bad_heads("that 3 heads divide", num_heads=3),
+            bad_heads("of the same shape", value=torch.zeros(4, 2, 4)),
+            bad_heads("expected in_proj_weight", in_proj_weight=None),
+            bad_heads("expected q_proj_weight", use_separate_proj_weight=True),
+            bad_heads("both bias_k and bias_v", bias_v=torch.zeros(1, 1, 4)),
+            bad_heads("key_padding_mask of shape (B, S)", key_padding_mask=torch.zeros(5)),
+            bad_heads("expected attn_mask of shape (3, 5)", error=RuntimeError, attn_mask=torch.zeros(3, 4)),
+            bad_heads("expected attn_mask with is_causal", error=RuntimeError, is_causal=True),
+        ],
+        modules=[
+            (partial(MultiheadAttention, 4, 2, **options), partial(nn.MultiheadAttention, 4, 2, **options))
+            for options in (
+                {},
+                {"bias": False, "batch_first": True, "dtype": torch.float64},
+                {"add_bias_kv": True, "add_zero_attn": True, "dropout": 0.1},
+                {"kdim": 3, "vdim": 5},
+            )
+        ],
+    ),
+)

@@ -1,0 +1,366 @@
+r"""Scaled dot-product attention.
+
+.. math::
+    S = s\, Q K^\top + M, \qquad
+    \ell_i = \log \sum_j e^{S_{ij}}, \qquad
+    P_{ij} = e^{S_{ij} - \ell_i}, \qquad
+    O = (P \odot Z)\, V
+
+Each query takes the mean of the values, weighed by how well it matches their keys. M is 0 or a bias where a query may
+look and -∞ where it may not; Z is the dropout mask, 0 or 1 / (1 - p), and 1 without dropout. With
+:math:`G = \partial L / \partial O`,
+
+.. math::
+    \bar V = (P \odot Z)^\top G, \qquad
+    \bar P = Z \odot G V^\top, \qquad
+    \bar S_{ij} = P_{ij} \Big( \bar P_{ij} - \sum_k P_{ik} \bar P_{ik} \Big), \qquad
+    \bar Q = s\, \bar S K, \qquad
+    \bar K = s\, \bar S^\top Q, \qquad
+    \bar M = \bar S
+
+The L × S matrix of probabilities is not kept: one number a query, ℓ, is enough to compute it again, a few heads at a
+time, while it is in the cache. (Flash attention reads the sum over k off the output, as :math:`\langle G_i, O_i
+\rangle`; with an output that was rounded to 8 bits that costs digits, and a sum over what is in the cache costs
+little.) A query that may look nowhere has ℓ = ∞, P = 0 and output 0.
+
+Shapes: L queries, S keys and values, E features of queries and keys, F of values, any leading batch dimensions.
+
+Sources: A. Vaswani et al., "Attention is all you need", 2017; for the backward, T. Dao, D. Y. Fu, S. Ermon, A. Rudra
+and C. Ré, "FlashAttention: fast and memory-efficient exact attention with IO-awareness", 2022.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scratchnet.arguments import describe, number
+from scratchnet.function import Function, unobserved
+
+__all__ = [
+    "AttentionFunction",
+    "AttentionWeightsFunction",
+    "attention_weights",
+    "scaled_dot_product_attention",
+]
+
+CACHED = 2**18  # elements of scores that are at work at a time: 1 MiB in float32
+
+Maybe = Tensor | None
+
+
+class AttentionFunction(Function):
+    """Attention of B heads at a time. Keeps its inputs and the log-sum-exp of each query."""
+
+    autocast = "low_precision"
+
+    @staticmethod
+    def forward(
+        q: Tensor, k: Tensor, v: Tensor, mask: Maybe, kept: Maybe, *, scale: float, causal: bool, p: float
+    ) -> tuple[Tensor, tuple[Maybe, ...]]:
+        """Scores, their log-sum-exp, probabilities and their mean of the values."""
+        if unobserved():
+            y, norm = _blocked_forward(q, k, v, mask, kept, scale, causal, p)
+        else:
+            scores = _scores(q, k, mask, scale, causal)
+            norm = _log_sum_exp(scores)
+            y = _dropped(torch.exp(scores - norm), kept, p) @ v
+        return y, (q, k, v, mask, kept, norm)
+
+    @staticmethod
+    def backward(
+        grad: Tensor,
+        saved: Sequence[Any],
+        needs: Sequence[bool],
+        *,
+        scale: float,
+        causal: bool,
+        p: float,
+    ) -> tuple[Maybe, ...]:
+        """The probabilities once more, and three products with them."""
+        q, k, v, mask, kept, norm = saved
+        if unobserved():
+            return _blocked_backward(grad, q, k, v, mask, kept, norm, needs, scale, causal, p)
+        probabilities = torch.exp(_scores(q, k, mask, scale, causal) - norm)
+        weighed = probabilities * _dropped(grad @ v.mT, kept, p)
+        grad_scores = weighed - probabilities * weighed.sum(-1, keepdim=True)
+        grad_q = scale * (grad_scores @ k) if needs[0] else None
+        grad_k = scale * (grad_scores.mT @ q) if needs[1] else None
+        grad_v = _dropped(probabilities, kept, p).mT @ grad if needs[2] else None
+        grad_mask = grad_scores.sum_to_size(mask.shape) if mask is not None and needs[3] else None
+        return grad_q, grad_k, grad_v, grad_mask, None
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Any], *, scale: float, causal: bool, p: float) -> Tensor:
+        """Product rule: of the scores, of the probabilities, of their mean of the values."""
+        q, k, v, mask, kept, norm = saved
+        probabilities = torch.exp(_scores(q, k, mask, scale, causal) - norm)
+        change = scale * (tangents[0] @ k.mT + q @ tangents[1].mT)
+        if mask is not None and mask.is_floating_point():
+            change = change + tangents[3]
+        weighed = probabilities * change
+        moved = weighed - probabilities * weighed.sum(-1, keepdim=True)
+        return _dropped(moved, kept, p) @ v + _dropped(probabilities, kept, p) @ tangents[2]
+
+
+class AttentionWeightsFunction(Function):
+    """The probabilities themselves, where someone wants to see them. Keeps its inputs and them."""
+
+    autocast = "low_precision"
+
+    @staticmethod
+    def forward(q: Tensor, k: Tensor, mask: Maybe, *, scale: float) -> tuple[Tensor, tuple[Maybe, ...]]:
+        """Softmax of the scores; NaN for a query that may look nowhere, as PyTorch's softmax has it."""
+        scores = _scores(q, k, mask, scale, False)
+        e = torch.exp(scores - scores.amax(-1, keepdim=True) if scores.shape[-1] else scores)
+        y = e / e.sum(-1, keepdim=True)
+        return y, (q, k, mask, y)
+
+    @staticmethod
+    def backward(grad: Tensor, saved: Sequence[Any], needs: Sequence[bool], *, scale: float) -> tuple[Maybe, ...]:
+        """Through softmax, and through the product."""
+        q, k, mask, y = saved
+        weighed = grad * y
+        grad_scores = weighed - y * weighed.sum(-1, keepdim=True)
+        grad_q = scale * (grad_scores @ k) if needs[0] else None
+        grad_k = scale * (grad_scores.mT @ q) if needs[1] else None
+        grad_mask = grad_scores.sum_to_size(mask.shape) if mask is not None and needs[2] else None
+        return grad_q, grad_k, grad_mask
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Any], *, scale: float) -> Tensor:
+        """Product rule, then softmax."""
+        q, k, mask, y = saved
+        change = scale * (tangents[0] @ k.mT + q @ tangents[1].mT)
+        weighed = y * (change if mask is None else change + tangents[2])
+        return weighed - y * weighed.sum(-1, keepdim=True)
+
+
+def _scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, causal: bool) -> Tensor:
+    """How well each query matches each key it may look at, -∞ where it may not."""
+    scores = (q * scale) @ k.mT
+    if causal:
+        scores = scores.masked_fill(_later(scores), float("-inf"))
+    if mask is None:
+        return scores
+    return scores + mask if mask.is_floating_point() else scores.masked_fill(~mask, float("-inf"))
+
+
+def _later(scores: Tensor) -> Tensor:
+    """Which keys come after each query."""
+    queries = torch.arange(scores.shape[-2], device=scores.device)
+    return torch.arange(scores.shape[-1], device=scores.device) > queries.unsqueeze(1)
+
+
+def _log_sum_exp(scores: Tensor) -> Tensor:
+    """Over the keys of each query, which stay a dimension; ∞ for a query that may look nowhere."""
+    if not scores.shape[-1]:
+        return scores.sum(-1, keepdim=True)
+    largest = scores.amax(-1, keepdim=True)
+    nowhere = largest == float("-inf")
+    total = torch.exp(scores - largest.masked_fill(nowhere, 0)).sum(-1, keepdim=True)
+    return (largest + torch.log(total.masked_fill(nowhere, 1))).masked_fill(nowhere, float("inf"))
+
+
+def _dropped(weights: Tensor, kept: Maybe, p: float) -> Tensor:
+    return weights if kept is None else weights * (kept.to(weights.dtype) * (1 / (1 - p)))
+
+
+def _blocks(q: Tensor, k: Tensor) -> Iterator[slice]:
+    """As many heads at a time as keep their scores in the cache."""
+    heads = max(1, CACHED // max(1, q.shape[1] * k.shape[1]))
+    return (slice(start, start + heads) for start in range(0, q.shape[0], heads))
+
+
+def _at(block: slice, x: Maybe) -> Maybe:
+    """A block of a mask, which may be the same for all heads."""
+    return x if x is None or x.shape[0] == 1 else x[block]
+
+
+def _block_scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, later: Maybe) -> Tensor:
+    """`_scores` of a block, in place."""
+    scores = torch.bmm(q, k.mT).mul_(scale)
+    if later is not None:
+        scores.masked_fill_(later, float("-inf"))
+    if mask is None:
+        return scores
+    return scores.add_(mask) if mask.is_floating_point() else scores.masked_fill_(~mask, float("-inf"))
+
+
+def _blocked_forward(
+    q: Tensor, k: Tensor, v: Tensor, mask: Maybe, kept: Maybe, scale: float, causal: bool, p: float
+) -> tuple[Tensor, Tensor]:
+    """The output and the log-sum-exp, a block of heads at a time."""
+    y, norm = q.new_empty(*q.shape[:2], v.shape[2]), q.new_empty(*q.shape[:2], 1)
+    later = _later(q.new_empty(0, q.shape[1], k.shape[1])) if causal else None
+    for block in _blocks(q, k):
+        weights = _block_scores(q[block], k[block], _at(block, mask), scale, later)
+        norm[block] = _log_sum_exp(weights)
+        weights.sub_(norm[block]).exp_()
+        if kept is not None:
+            weights.mul_(kept[block]).mul_(1 / (1 - p))
+        torch.bmm(weights, v[block], out=y[block])
+    return y, norm
+
+
+def _blocked_backward(
+    grad: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Maybe,
+    kept: Maybe,
+    norm: Tensor,
+    needs: Sequence[bool],
+    scale: float,
+    causal: bool,
+    p: float,
+) -> tuple[Maybe, ...]:
+    """All gradients, a block of heads at a time."""
+    grad_q = q.new_empty(q.shape) if needs[0] else None
+    grad_k = k.new_empty(k.shape) if needs[1] else None
+    grad_v = v.new_empty(v.shape) if needs[2] else None
+    grad_mask = mask.new_zeros(mask.shape) if mask is not None and needs[3] else None
+    later = _later(q.new_empty(0, q.shape[1], k.shape[1])) if causal else None
+    for block in _blocks(q, k):
+        weights = _block_scores(q[block], k[block], _at(block, mask), scale, later)
+        weights.sub_(norm[block]).exp_()
+        push = torch.bmm(grad[block], v[block].mT)
+        if kept is not None:
+            factor = kept[block].to(push.dtype).mul_(1 / (1 - p))
+            push.mul_(factor)
+        if grad_v is not None:
+            torch.bmm((weights if kept is None else weights * factor).mT, grad[block], out=grad_v[block])
+        push.mul_(weights).addcmul_(weights, push.sum(-1, keepdim=True), value=-1)
+        if grad_q is not None:
+            torch.bmm(push, k[block], out=grad_q[block])
+        if grad_k is not None:
+            torch.bmm(push.mT, q[block], out=grad_k[block])
+        if grad_mask is not None:
+            part = grad_mask if grad_mask.shape[0] == 1 else grad_mask[block]
+            part.add_(push.sum_to_size(part.shape))
+    for result in (grad_q, grad_k):
+        if result is not None:
+            result.mul_(scale)
+    return grad_q, grad_k, grad_v, grad_mask, None
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Maybe = None) -> Tensor:
+    """How much each query looks at each key: the softmax of their scaled products.
+
+    Args:
+        q: queries of shape ``(B, L, E)``.
+        k: keys of shape ``(B, S, E)``.
+        mask: added to the scores, of a shape that broadcasts to ``(B, L, S)``.
+
+    Returns:
+        A tensor of shape ``(B, L, S)`` whose rows sum to one.
+    """
+    return AttentionWeightsFunction.apply(q, k, mask, _scale(q, None))
+
+
+def _scale(q: Tensor, scale: float | None) -> float:
+    return (1 / math.sqrt(q.shape[-1]) if q.shape[-1] else 1.0) if scale is None else scale
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Maybe = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Softmax attention of queries to keys, applied to values.
+
+    Args:
+        query: floating-point tensor of shape ``(*, L, E)``.
+        key: tensor of shape ``(*, S, E)``.
+        value: tensor of shape ``(*, S, F)``.
+        attn_mask: true where a query may look at a key, or numbers that are added to the scores; of a shape that
+            broadcasts to ``(*, L, S)``.
+        dropout_p: probability of a weight to be dropped; there is no evaluation mode to turn it off.
+        is_causal: whether query i may look only at keys up to i; not together with ``attn_mask``.
+        scale: of the products of queries and keys, 1 / √E by default.
+        enable_gqa: whether several heads of queries, dimension -3, may share one head of keys and values.
+
+    Returns:
+        A tensor of shape ``(*, L, F)``; zeros for a query that may look nowhere.
+
+    Raises:
+        TypeError: if an argument is no tensor, or an option no number.
+        RuntimeError: if shapes, dtypes or options do not fit together.
+    """
+    op = "scaled_dot_product_attention"
+    _check(op, query, key, value, attn_mask, is_causal)
+    p = number(op, dropout_p, "dropout_p")
+    if not 0 <= p <= 1:
+        raise RuntimeError(f"{op}: expected dropout_p between 0 and 1, got {p}")
+    if enable_gqa:
+        key, value = _shared_heads(op, query, key), _shared_heads(op, query, value)
+    lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+    shape = (*lead, query.shape[-2], key.shape[-2])
+    q, k, v = (x.expand(*lead, *x.shape[-2:]).reshape(math.prod(lead), *x.shape[-2:]) for x in (query, key, value))
+    mask = None if attn_mask is None else _flat_mask(op, attn_mask, shape)
+    kept = None
+    if p > 0:
+        # Drawn here, not in the Function, whose forward may run a second time.
+        kept = q.new_empty(q.shape[0], *shape[-2:], dtype=torch.bool).bernoulli_(1 - p)
+    y = AttentionFunction.apply(q, k, v, mask, kept, _scale(q, scale), is_causal, p if p < 1 else 0.0)
+    return y.reshape(*lead, *y.shape[-2:])
+
+
+def _check(op: str, query: Tensor, key: Tensor, value: Tensor, mask: Maybe, is_causal: bool) -> None:
+    given = ", ".join(map(describe, (query, key, value)))
+    for name, x in (("query", query), ("key", key), ("value", value)):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{op}: expected {name} to be a tensor, got {describe(x)}")
+        if not x.is_floating_point():
+            raise RuntimeError(f"{op}: expected {name} to be floating point, got {describe(x)}; use .float()")
+        if x.dim() < 2:
+            raise RuntimeError(f"{op}: expected {name} of shape (*, length, features), got {describe(x)}")
+    if len({query.dtype, key.dtype, value.dtype}) > 1 and not torch.is_autocast_enabled(query.device.type):
+        raise RuntimeError(f"{op}: expected query, key and value of one dtype, got {given}")
+    if query.shape[-1] != key.shape[-1]:
+        raise RuntimeError(f"{op}: expected query and key of as many features, got {given}")
+    if key.shape[-2] != value.shape[-2]:
+        raise RuntimeError(f"{op}: expected as many keys as values, got {given}")
+    if mask is None:
+        return
+    if is_causal:
+        raise RuntimeError(f"{op}: expected either attn_mask or is_causal=True, got both; put one into the other")
+    if mask.dtype is not torch.bool and not mask.is_floating_point():
+        raise RuntimeError(f"{op}: expected attn_mask to be boolean or floating point, got {describe(mask)}")
+
+
+def _shared_heads(op: str, query: Tensor, shared: Tensor) -> Tensor:
+    """Heads of keys or values, each repeated for the heads of queries that share it."""
+    if min(query.dim(), shared.dim()) < 3 or query.shape[-3] % max(shared.shape[-3], 1):
+        raise RuntimeError(
+            f"{op}: expected with enable_gqa=True a number of query heads (dimension -3) that the heads of keys "
+            f"and values divide, got {describe(query)} and {describe(shared)}"
+        )
+    times = query.shape[-3] // max(shared.shape[-3], 1)
+    wide = shared.unsqueeze(-3).expand(*shared.shape[:-2], times, *shared.shape[-2:])
+    return wide.reshape(*shared.shape[:-3], query.shape[-3], *shared.shape[-2:])
+
+
+def _flat_mask(op: str, mask: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The mask for all leading dimensions as one, which it keeps at 1 where it is the same for all."""
+    try:
+        torch.broadcast_shapes(mask.shape, shape)
+        fits = mask.dim() <= len(shape)
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise RuntimeError(f"{op}: expected attn_mask of a shape that broadcasts to {shape}, got {describe(mask)}")
+    full = mask.reshape(*(1,) * (len(shape) - mask.dim()), *mask.shape)
+    if all(n == 1 for n in full.shape[:-2]):
+        return full.reshape(1, *full.shape[-2:])
+    return full.expand(*shape[:-2], *full.shape[-2:]).reshape(math.prod(shape[:-2]), *full.shape[-2:])

@@ -1,0 +1,427 @@
+r"""The embedding bag: the sum, mean or maximum over bags of rows of a table.
+
+.. math::
+    y_b = \sum_{n \in b} w_n W_{i_n}, \qquad
+    y_b = \frac{1}{|b|} \sum_{n \in b} W_{i_n}, \qquad
+    y_{bd} = \max_{n \in b} W_{i_n d}
+
+Sum and mean are linear: each row gets its bag's gradient, times w or 1 / |b|, added up over its uses, and the
+gradient of a sample's weight is :math:`\partial L / \partial w_n = \langle g_b, W_{i_n} \rangle`. The maximum sends
+the gradient of each feature to the row that won it, the first where several are equal. An empty bag is zero, and
+uses of ``padding_idx`` are not in their bag at all.
+
+Shapes: V rows of the table, D features, N indices, B bags.
+
+Source: A. Joulin, E. Grave, P. Bojanowski and T. Mikolov, "Bag of tricks for efficient text classification", 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.arguments import describe, tensor
+from scratchnet.function import LOW_PRECISION, Function, readable, unobserved
+from scratchnet.layers.embedding import check_indices, renormalize, row_gradient, table_row
+
+__all__ = ["EmbeddingBag", "EmbeddingBagFunction", "EmbeddingMaxFunction", "embedding_bag"]
+
+
+class EmbeddingBagFunction(Function):
+    """Weighted sums, or means, of the rows of each bag. Keeps the indices, and the table if it has to be weighed."""
+
+    native_low_precision = True  # rows are read in their dtype and added up in float32
+
+    @staticmethod
+    def forward(
+        indices: Tensor,
+        bags: Tensor,
+        weight: Tensor,
+        shares: Tensor | None,
+        sizes: Tensor | None,
+        *,
+        rows: int,
+        count: int,
+        padding_idx: int | None,
+        by_frequency: bool,
+        sparse: bool,
+    ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        """Gathers the rows, weighs them, and adds them up by bag."""
+        y = _bag_sums(weight.index_select(0, indices), shares, indices, bags, sizes, count, padding_idx)
+        return y, (indices, bags, None if shares is None else weight, shares, sizes)
+
+    @staticmethod
+    def backward(
+        grad: Tensor,
+        saved: Sequence[Tensor],
+        needs: Sequence[bool],
+        *,
+        rows: int,
+        count: int,
+        padding_idx: int | None,
+        by_frequency: bool,
+        sparse: bool,
+    ) -> tuple[Tensor | None, ...]:
+        """Of a row: the gradients of its bags. Of a weight: the bag's gradient times the row."""
+        indices, bags, weight, shares, sizes = saved
+        spread = (grad if sizes is None else grad / sizes.unsqueeze(1)).index_select(0, bags)
+        grad_weight = grad_shares = None
+        if needs[2]:
+            each = spread if shares is None else spread * shares.unsqueeze(1)
+            grad_weight = row_gradient(each, indices, rows, padding_idx, by_frequency, sparse)
+        if needs[3]:
+            grad_shares = (_wide(spread) * _wide(weight.index_select(0, indices))).sum(1)
+            if padding_idx is not None:
+                grad_shares = grad_shares.masked_fill(indices == padding_idx, 0)
+        return None, None, grad_weight, grad_shares, None
+
+    @staticmethod
+    def jvp(
+        tangents: Sequence[Tensor],
+        saved: Sequence[Tensor],
+        *,
+        rows: int,
+        count: int,
+        padding_idx: int | None,
+        by_frequency: bool,
+        sparse: bool,
+    ) -> Tensor:
+        """Product rule of rows and their weights."""
+        indices, bags, weight, shares, sizes = saved
+        changed = _bag_sums(tangents[2].index_select(0, indices), shares, indices, bags, sizes, count, padding_idx)
+        if shares is None:
+            return changed
+        rows_now = weight.index_select(0, indices)
+        return changed + _bag_sums(rows_now, tangents[3], indices, bags, None, count, padding_idx)
+
+
+class EmbeddingMaxFunction(Function):
+    """The largest element of each feature over a bag. Keeps which row won it."""
+
+    native_low_precision = True
+
+    @staticmethod
+    def forward(
+        members: Tensor, present: Tensor, weight: Tensor, *, rows: int
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The maximum over a bag's members, ``(B, M)``, of which only those present count."""
+        members_rows = weight.index_select(0, members.reshape(-1)).view(*members.shape, weight.shape[1])
+        candidates = members_rows.masked_fill(~present.unsqueeze(2), float("-inf"))
+        largest, place = candidates.max(1)
+        winners = members.gather(1, place)
+        full = present.any(1, keepdim=True)
+        return largest.masked_fill(~full, 0), (winners, full)
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, rows: int
+    ) -> tuple[None, None, Tensor]:
+        """The gradient of each feature to the row that won it."""
+        winners, full = saved
+        kept = _wide(grad).masked_fill(~full, 0)
+        return None, None, kept.new_zeros(rows, grad.shape[1]).scatter_add(0, winners, kept)
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, rows: int) -> Tensor:
+        """The tangent of the row that won."""
+        winners, full = saved
+        return tangents[2].gather(0, winners).masked_fill(~full, 0)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in LOW_PRECISION else x
+
+
+def _bag_sums(
+    rows: Tensor,
+    shares: Tensor | None,
+    indices: Tensor,
+    bags: Tensor,
+    sizes: Tensor | None,
+    count: int,
+    padding_idx: int | None,
+) -> Tensor:
+    """Rows ``(N, D)`` weighed and added up into ``(B, D)``, in float32 at least, and divided by the bags' sizes."""
+    terms = _wide(rows)
+    if shares is not None:
+        terms = terms * _wide(shares).unsqueeze(1)
+    if padding_idx is not None:
+        terms = terms.masked_fill((indices == padding_idx).unsqueeze(1), 0)
+    blank = terms.new_zeros(count, rows.shape[1])
+    total = blank.index_add_(0, bags, terms) if unobserved() else blank.index_add(0, bags, terms)
+    return (total if sizes is None else total / sizes.unsqueeze(1)).to(rows.dtype)
+
+
+def _bags_of(offsets: Tensor, indices: Tensor, count: int) -> Tensor:
+    """The bag of each index: how many bags start at or before it, less one."""
+    starts = indices.new_zeros(indices.shape[0] + 1, dtype=torch.int64)
+    marks = starts.index_add(0, offsets[:count].long(), torch.ones_like(offsets[:count], dtype=torch.int64))
+    return marks[:-1].cumsum(0) - 1
+
+
+def _members(indices: Tensor, offsets: Tensor, count: int, padding_idx: int | None) -> tuple[Tensor, Tensor]:
+    """The indices of each bag side by side, ``(B, M)``, and which of them are there."""
+    total = indices.shape[0]
+    ends = torch.cat([offsets.long(), offsets.new_full((1,), total, dtype=torch.int64)])
+    starts, lengths = ends[:count], ends[1 : count + 1] - ends[:count]
+    known = readable(lengths) and count > 0
+    longest = max(int(lengths.max()), 1) if known else max(total, 1)
+    slots = torch.arange(longest, device=indices.device)
+    present = slots < lengths.unsqueeze(1)
+    places = (starts.unsqueeze(1) + slots).masked_fill(~present, 0)
+    padded = indices if total else indices.new_zeros(1)
+    members = padded.long().index_select(0, places.reshape(-1)).view(places.shape)
+    return members, present if padding_idx is None else present & (members != padding_idx)
+
+
+def embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """The sum, mean or maximum of the rows of a table, over bags of indices.
+
+    Args:
+        input: indices of shape ``(B, N / B)``, a bag a row, or ``(N,)`` with ``offsets``.
+        weight: the table, of shape ``(V, D)``.
+        offsets: where each bag starts, ``(B,)``, for one-dimensional input.
+        max_norm: first scale the rows that are used down to this norm, in place.
+        norm_type: the p of that norm.
+        scale_grad_by_freq: divide the gradient of a row by how often it is used; not for the maximum.
+        mode: ``"sum"``, ``"mean"`` or ``"max"``.
+        sparse: make the gradient of the table a sparse tensor; not for the maximum.
+        per_sample_weights: the weight of each index in a sum, of the input's shape.
+        include_last_offset: whether the last offset is not a bag but the end of the last one.
+        padding_idx: a row whose uses are left out of their bags.
+
+    Returns:
+        A tensor of shape ``(B, D)``.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        ValueError: if a shape or the mode is wrong, or options exclude each other.
+        NotImplementedError: if weights are given for a mean or a maximum.
+        RuntimeError: if the indices are no integers or out of range, or the offsets do not fit.
+    """
+    op = "embedding_bag"
+    tensor(op, input), tensor(op, weight, "weight")
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError(f"{op}: expected mode to be 'sum', 'mean' or 'max', got {describe(mode)}")
+    if weight.dim() != 2:
+        raise ValueError(f"{op}: expected weight of shape (V, D), got {describe(weight)}")
+    _check_options(op, input, mode, scale_grad_by_freq, sparse, per_sample_weights)
+    indices, offsets, count = _bags(op, input, offsets, include_last_offset)
+    rows = weight.shape[0]
+    row = table_row(op, padding_idx, rows)
+    check_indices(op, indices, rows, RuntimeError)
+    if max_norm is not None:
+        renormalize(weight, indices, max_norm, norm_type)
+    if mode == "max":
+        members, present = _members(indices, offsets, count, row)
+        return EmbeddingMaxFunction.apply(members, present, weight, rows)
+    bags = _bags_of(offsets, indices, count)
+    shares = per_sample_weights
+    if shares is not None:
+        if shares.dtype is not weight.dtype:
+            raise RuntimeError(
+                f"{op}: expected per_sample_weights in the table's dtype, got {describe(shares)} for "
+                f"{describe(weight)}"
+            )
+        shares = shares.reshape(-1)
+        if shares.shape[0] > indices.shape[0]:  # beyond the end of the last bag
+            shares = shares.split([indices.shape[0], shares.shape[0] - indices.shape[0]])[0]
+    sizes = None
+    if mode == "mean":
+        used = torch.ones_like(bags) if row is None else (indices != row).long()
+        sizes = bags.new_zeros(count).index_add(0, bags, used).clamp(min=1)
+    return EmbeddingBagFunction.apply(
+        indices, bags, weight, shares, sizes, rows, count, row, scale_grad_by_freq, sparse
+    )
+
+
+def _check_options(
+    op: str, input: Tensor, mode: str, by_frequency: bool, sparse: bool, per_sample_weights: Tensor | None
+) -> None:
+    if mode == "max" and (by_frequency or sparse):
+        raise ValueError(f"{op}: expected neither scale_grad_by_freq nor sparse with mode='max', got one of them")
+    if per_sample_weights is None:
+        return
+    if tensor(op, per_sample_weights, "per_sample_weights").shape != input.shape:
+        raise ValueError(
+            f"{op}: expected per_sample_weights of the input's shape, got {describe(per_sample_weights)} for "
+            f"{describe(input)}"
+        )
+    if mode != "sum":
+        raise NotImplementedError(f"{op}: expected mode='sum' with per_sample_weights, got mode={mode!r}")
+
+
+def _bags(op: str, input: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[Tensor, Tensor, int]:
+    """The indices in one dimension, where their bags start, and how many bags there are."""
+    if input.dim() == 2:
+        if offsets is not None:
+            raise ValueError(f"{op}: expected no offsets with two-dimensional input, got {describe(offsets)}")
+        count, length = input.shape
+        return input.reshape(-1), torch.arange(count, device=input.device) * length, count
+    if input.dim() != 1:
+        raise ValueError(f"{op}: expected input of shape (N,) or (B, N / B), got {describe(input)}")
+    if not isinstance(offsets, Tensor) or offsets.dim() != 1:
+        raise ValueError(
+            f"{op}: expected offsets of shape (B,) with one-dimensional input, got {describe(offsets)}"
+        )
+    if include_last and offsets.shape[0] < 1:
+        raise RuntimeError(f"{op}: expected an offset at least, since the last one is the end, got none")
+    if readable(offsets) and offsets.numel():
+        first, last = int(offsets[0]), int(offsets[-1])
+        if first != 0 or last > input.shape[0]:
+            raise RuntimeError(
+                f"{op}: expected offsets from 0 to {input.shape[0]}, the number of indices, got {first} to {last}"
+            )
+        if include_last:
+            input = input[:last]
+    return input, offsets, offsets.shape[0] - include_last
+
+
+class EmbeddingBag(nn.Module):
+    """`embedding_bag` with its table as a parameter, ``weight``, which starts from a standard normal distribution.
+
+    Args:
+        num_embeddings: V, the rows of the table.
+        embedding_dim: D, the features of a row.
+        max_norm: scale rows that are used down to this norm, in place.
+        norm_type: the p of that norm.
+        scale_grad_by_freq: divide the gradient of a row by how often it is used.
+        mode: ``"sum"``, ``"mean"`` or ``"max"``.
+        sparse: make the gradient of the table a sparse tensor.
+        include_last_offset: whether the last offset is the end of the last bag.
+        padding_idx: a row that starts as zeros and whose uses are left out of their bags.
+        device: where the table lives.
+        dtype: its dtype.
+    """
+
+    __constants__ = [
+        "num_embeddings",
+        "embedding_dim",
+        "max_norm",
+        "norm_type",
+        "scale_grad_by_freq",
+        "mode",
+        "sparse",
+        "include_last_offset",
+        "padding_idx",
+    ]
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        _weight: Tensor | None = None,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.max_norm = max_norm
+        self.norm_type = norm_type
+        self.scale_grad_by_freq = scale_grad_by_freq
+        self.padding_idx = table_row("EmbeddingBag", padding_idx, num_embeddings)
+        self.mode = mode
+        self.sparse = sparse
+        self.include_last_offset = include_last_offset
+        if _weight is None:
+            self.weight = nn.Parameter(torch.empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
+            self.reset_parameters()
+        elif tuple(_weight.shape) == (num_embeddings, embedding_dim):
+            self.weight = nn.Parameter(_weight)
+        else:
+            raise AssertionError(
+                f"EmbeddingBag: expected a table of shape {(num_embeddings, embedding_dim)}, got "
+                f"{describe(_weight)}"
+            )
+
+    def reset_parameters(self) -> None:
+        """Draws a new table, whose padding row is zero."""
+        nn.init.normal_(self.weight)
+        if self.padding_idx is not None:
+            with torch.no_grad():
+                self.weight[self.padding_idx].fill_(0)
+
+    def forward(
+        self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None
+    ) -> Tensor:
+        """Applies `embedding_bag`."""
+        return embedding_bag(
+            input,
+            self.weight,
+            offsets,
+            self.max_norm,
+            self.norm_type,
+            self.scale_grad_by_freq,
+            self.mode,
+            self.sparse,
+            per_sample_weights,
+            self.include_last_offset,
+            self.padding_idx,
+        )
+
+    def extra_repr(self) -> str:
+        """The sizes, the mode, and the options that differ from the default."""
+        options = [f"{self.num_embeddings}, {self.embedding_dim}"]
+        options += [f"max_norm={self.max_norm!r}"] if self.max_norm is not None else []
+        options += [f"norm_type={self.norm_type!r}"] if self.norm_type != 2 else []
+        options += [f"scale_grad_by_freq={self.scale_grad_by_freq}"] if self.scale_grad_by_freq else []
+        options += [f"mode={self.mode!r}"]
+        options += [f"padding_idx={self.padding_idx}"] if self.padding_idx is not None else []
+        return ", ".join(options)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        embeddings: Tensor,
+        freeze: bool = True,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+    ) -> EmbeddingBag:
+        """A layer around a given table, which ``freeze`` keeps from training.
+
+        Raises:
+            AssertionError: if the table is not of shape ``(V, D)``.
+        """
+        if embeddings.dim() != 2:
+            raise AssertionError(f"EmbeddingBag: expected a table of shape (V, D), got {describe(embeddings)}")
+        layer = cls(
+            embeddings.shape[0],
+            embeddings.shape[1],
+            max_norm=max_norm,
+            norm_type=norm_type,
+            scale_grad_by_freq=scale_grad_by_freq,
+            mode=mode,
+            sparse=sparse,
+            include_last_offset=include_last_offset,
+            padding_idx=padding_idx,
+            _weight=embeddings,
+        )
+        layer.weight.requires_grad = not freeze
+        return layer
