@@ -1,27 +1,17 @@
 """Layers: linear, dropout, and rooms of their own for normalization and pooling."""
 
-from scratchnet.layers.alpha_dropout import (
-    AlphaDropout,
-    FeatureAlphaDropout,
-    alpha_dropout,
-    feature_alpha_dropout,
-)
-from scratchnet.layers.channel_dropout import (
-    Dropout1d,
-    Dropout2d,
-    Dropout3d,
-    dropout1d,
-    dropout2d,
-    dropout3d,
-)
-from scratchnet.layers.dropout import (
-    Dropout,
-    dropout,
-)
-from scratchnet.layers.linear import (
-    Linear,
-    linear,
-)
+from scratchnet.layers.alpha_dropout import AlphaDropout, FeatureAlphaDropout, alpha_dropout, feature_alpha_dropout
+from scratchnet.layers.attention import scaled_dot_product_attention
+from scratchnet.layers.bilinear import Bilinear, bilinear
+from scratchnet.layers.channel_dropout import Dropout1d, Dropout2d, Dropout3d, dropout1d, dropout2d, dropout3d
+from scratchnet.layers.cosine_similarity import CosineSimilarity, cosine_similarity
+from scratchnet.layers.distance import PairwiseDistance, pairwise_distance, pdist
+from scratchnet.layers.dropout import Dropout, dropout
+from scratchnet.layers.embedding import Embedding, embedding
+from scratchnet.layers.embedding_bag import EmbeddingBag, embedding_bag
+from scratchnet.layers.linear import Linear, linear
+from scratchnet.layers.multi_head_attention import multi_head_attention_forward
+from scratchnet.layers.multihead_attention import MultiheadAttention
 from scratchnet.layers.normalization import (
     BatchNorm1d,
     BatchNorm2d,
@@ -40,6 +30,15 @@ from scratchnet.layers.normalization import (
     local_response_norm,
     normalize,
     rms_norm,
+)
+from scratchnet.layers.one_hot import one_hot
+from scratchnet.layers.pixel_shuffle import (
+    ChannelShuffle,
+    PixelShuffle,
+    PixelUnshuffle,
+    channel_shuffle,
+    pixel_shuffle,
+    pixel_unshuffle,
 )
 from scratchnet.layers.pooling import (
     AdaptiveAvgPool1d,
@@ -82,29 +81,6 @@ from scratchnet.layers.pooling import (
     max_unpool1d,
     max_unpool2d,
     max_unpool3d,
-from scratchnet.layers.attention import scaled_dot_product_attention
-from scratchnet.layers.average_pooling import AvgPool1d, AvgPool2d, AvgPool3d, avg_pool1d, avg_pool2d, avg_pool3d
-from scratchnet.layers.batch_norm import BatchNorm1d, BatchNorm2d
-from scratchnet.layers.bilinear import Bilinear, bilinear
-from scratchnet.layers.cosine_similarity import CosineSimilarity, cosine_similarity
-from scratchnet.layers.distance import PairwiseDistance, pairwise_distance, pdist
-from scratchnet.layers.dropout import Dropout, dropout
-from scratchnet.layers.embedding import Embedding, embedding
-from scratchnet.layers.embedding_bag import EmbeddingBag, embedding_bag
-from scratchnet.layers.layer_norm import LayerNorm
-from scratchnet.layers.linear import Linear, linear
-from scratchnet.layers.max_pooling import MaxPool1d, MaxPool2d, MaxPool3d, max_pool1d, max_pool2d, max_pool3d
-from scratchnet.layers.multi_head_attention import multi_head_attention_forward
-from scratchnet.layers.multihead_attention import MultiheadAttention
-from scratchnet.layers.normalization import batch_norm
-from scratchnet.layers.one_hot import one_hot
-from scratchnet.layers.pixel_shuffle import (
-    ChannelShuffle,
-    PixelShuffle,
-    PixelUnshuffle,
-    channel_shuffle,
-    pixel_shuffle,
-    pixel_unshuffle,
 )
 
 __all__ = [
@@ -121,10 +97,15 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Bilinear",
+    "ChannelShuffle",
+    "CosineSimilarity",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "Embedding",
+    "EmbeddingBag",
     "FeatureAlphaDropout",
     "FractionalMaxPool2d",
     "FractionalMaxPool3d",
@@ -135,12 +116,6 @@ __all__ = [
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
-    "Bilinear",
-    "ChannelShuffle",
-    "CosineSimilarity",
-    "Dropout",
-    "Embedding",
-    "EmbeddingBag",
     "LayerNorm",
     "Linear",
     "LocalResponseNorm",
@@ -150,6 +125,10 @@ __all__ = [
     "MaxUnpool1d",
     "MaxUnpool2d",
     "MaxUnpool3d",
+    "MultiheadAttention",
+    "PairwiseDistance",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "RMSNorm",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
@@ -158,10 +137,6 @@ __all__ = [
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
     "alpha_dropout",
-    "MultiheadAttention",
-    "PairwiseDistance",
-    "PixelShuffle",
-    "PixelUnshuffle",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
@@ -173,14 +148,14 @@ __all__ = [
     "dropout1d",
     "dropout2d",
     "dropout3d",
+    "embedding",
+    "embedding_bag",
     "feature_alpha_dropout",
     "fractional_max_pool2d",
     "fractional_max_pool3d",
     "group_norm",
     "instance_norm",
     "layer_norm",
-    "embedding",
-    "embedding_bag",
     "linear",
     "local_response_norm",
     "lp_pool1d",
@@ -192,13 +167,13 @@ __all__ = [
     "max_unpool1d",
     "max_unpool2d",
     "max_unpool3d",
-    "normalize",
-    "rms_norm",
     "multi_head_attention_forward",
+    "normalize",
     "one_hot",
     "pairwise_distance",
     "pdist",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "rms_norm",
     "scaled_dot_product_attention",
 ]
