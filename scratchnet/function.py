@@ -370,6 +370,10 @@ def _recording_forward(op: Mathematics) -> Callable[..., Any]:
             ctx.mark_non_differentiable(*output[-op.auxiliary :])
         return output
 
+    # Where no gradient is recorded, torch.compile counts the parameters to tell whether there is a ctx among them.
+    names = ("ctx", *(f"argument_{i}" for i in range(op.tensors + len(op.options))))
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in names]
+    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return forward
 
 

@@ -162,6 +162,16 @@ def test_transforms_compose(function, inputs):
 
 
 @pytest.mark.parametrize(("function", "inputs"), CASES)
+@pytest.mark.parametrize("recorded", [True, False])
+def test_compiles_to_one_graph_without_gradients(function, inputs, recorded):
+    inputs = [x.detach() for x in inputs]
+    torch._dynamo.reset()
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    with torch.set_grad_enabled(recorded):
+        torch.testing.assert_close(compiled(*inputs), function(*inputs))
+
+
+@pytest.mark.parametrize(("function", "inputs"), CASES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_compiles_to_one_graph(function, inputs, dtype):
     inputs = [x.detach().to(dtype).requires_grad_() for x in inputs]

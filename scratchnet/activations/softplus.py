@@ -47,7 +47,7 @@ class SoftplusFunction(Elementwise):
     def slope(x: Tensor, *, beta: float, threshold: float) -> Tensor:
         """σ(βx), and 1 above the threshold, at which the second derivative is 0 as in PyTorch."""
         z = beta * x
-        gate = SigmoidFunction.apply(z if unobserved() else z.masked_fill(z >= threshold, threshold))
+        gate = _sigmoid(z if unobserved() else z.masked_fill(z >= threshold, threshold))
         return select(mask(torch.gt, z, threshold), torch.ones((), dtype=x.dtype, device=x.device), gate)
 
 
@@ -63,7 +63,7 @@ class LogSigmoidFunction(Elementwise):
     @staticmethod
     def slope(x: Tensor) -> Tensor:
         """σ(-x)."""
-        return SigmoidFunction.apply(-x)
+        return _sigmoid(-x)
 
 
 def _tail(z: Tensor) -> Tensor:
@@ -71,6 +71,14 @@ def _tail(z: Tensor) -> Tensor:
     if unobserved():
         return torch.abs(z).neg_().exp_().log1p_()
     return torch.log1p(torch.exp(-torch.abs(z)))
+
+
+def _sigmoid(z: Tensor) -> Tensor:
+    """σ(z) as e / (1 + e), with its digits in the left tail: there 1 / (1 + 1/e) is 0 while e is not yet."""
+    if unobserved():
+        e = z.clamp(max=40).exp_()
+        return e.div_(e + 1)
+    return SigmoidFunction.apply(z)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:

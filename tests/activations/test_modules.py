@@ -1,0 +1,72 @@
+"""The modules of the activations compute what PyTorch's compute, and hold what theirs hold."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from reference.catalog import activations, rectifiers
+from scratchnet import nn
+
+PAIRS = [
+    pytest.param(ours, theirs, id=f"{record.name}-{i}")
+    for record in (*activations.RECORDS, *rectifiers.RECORDS)
+    for i, (ours, theirs) in enumerate(record.modules)
+    if record.name != "prelu"  # whose parameter is for 1 or 3 channels
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+def test_the_same_output_and_gradient(ours, theirs):
+    results = []
+    for module in (ours(), theirs()):
+        leaf = torch.randn(2, 4, 3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        torch.manual_seed(0)
+        y = module(leaf * 2)
+        upstream = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+        results.append((y.detach(), *torch.autograd.grad(y, leaf, upstream)))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+def test_the_same_constants_and_attributes(ours, theirs):
+    mine, builtin = ours(), theirs()
+    assert set(getattr(mine, "__constants__", [])) == set(getattr(builtin, "__constants__", []))
+    public = {name: value for name, value in vars(builtin).items() if not name.startswith("_")}
+    assert {name: value for name, value in vars(mine).items() if not name.startswith("_")} == public
+
+
+def test_softmax2d_normalises_the_channels_of_images_alone():
+    x = torch.randn(2, 3, 4, 5)
+    torch.testing.assert_close(nn.Softmax2d()(x).sum(1), torch.ones(2, 4, 5))
+    torch.testing.assert_close(nn.Softmax2d()(x[0]), torch.nn.Softmax2d()(x[0]))
+    for shape in ((3,), (2, 3), (1, 2, 3, 4, 5)):
+        for kind in (nn.Softmax2d, torch.nn.Softmax2d):
+            with pytest.raises(ValueError, match="Softmax2d: expected input"):
+                kind()(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("kind", [nn.Hardtanh, torch.nn.Hardtanh])
+def test_hardtanh_takes_its_old_names_and_warns(kind):
+    with pytest.warns(FutureWarning, match="min_val"):
+        module = kind(min_value=-2.0)
+    with pytest.warns(FutureWarning, match="max_val"):
+        other = kind(max_value=3.0)
+    assert (module.min_val, module.max_val, other.min_val, other.max_val) == (-2.0, 1.0, -1.0, 3.0)
+
+
+@pytest.mark.parametrize("kind", [nn.Hardtanh, torch.nn.Hardtanh])
+def test_hardtanh_without_room_between_its_ends_is_refused(kind):
+    with pytest.raises(AssertionError):
+        kind(1.0, 1.0)
+
+
+def test_relu6_is_a_hardtanh():
+    assert isinstance(nn.ReLU6(), nn.Hardtanh)
+
+
+@pytest.mark.parametrize("kind", [nn.Softmin, nn.Softmax, nn.LogSoftmax])
+def test_a_missing_dimension_warns_where_the_user_called(kind):
+    with pytest.warns(UserWarning, match="dim") as caught:
+        kind()(torch.zeros(2, 3))
+    assert caught[0].filename == torch.nn.modules.module.__file__ or caught[0].filename == __file__
