@@ -12,6 +12,7 @@ from scratchnet.losses.ctc import CTCLoss, ctc_loss
 from scratchnet.losses.divergence import KLDivLoss, kl_div
 from scratchnet.losses.huber import HuberLoss, SmoothL1Loss, huber_loss, smooth_l1_loss
 from scratchnet.losses.likelihood import GaussianNLLLoss, PoissonNLLLoss, gaussian_nll_loss, poisson_nll_loss
+from scratchnet.losses.linear_cross_entropy import LinearCrossEntropyLoss, linear_cross_entropy
 from scratchnet.losses.margin import MultiMarginLoss, multi_margin_loss
 from scratchnet.losses.multilabel import (
     MultiLabelMarginLoss,
@@ -46,6 +47,7 @@ __all__ = [
     "HuberLoss",
     "KLDivLoss",
     "L1Loss",
+    "LinearCrossEntropyLoss",
     "MSELoss",
     "MarginRankingLoss",
     "MultiLabelMarginLoss",
@@ -67,6 +69,7 @@ __all__ = [
     "huber_loss",
     "kl_div",
     "l1_loss",
+    "linear_cross_entropy",
     "margin_ranking_loss",
     "mse_loss",
     "multi_margin_loss",

@@ -38,8 +38,12 @@ __all__ = [
     "NLLLoss",
     "NLLLossFunction",
     "ProbabilityCrossEntropyFunction",
+    "average",
+    "checked",
     "cross_entropy",
+    "index_targets",
     "nll_loss",
+    "pick",
 ]
 
 CLASS = 1
@@ -55,9 +59,9 @@ class NLLLossFunction(Function):
         x: Tensor, target: Tensor, weight: Tensor | None, *, classes: int, ignore_index: int, reduction: str
     ) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
         """Picks the target's element of each sample."""
-        index, scale, kept = _targets(x, target, weight, ignore_index)
-        losses = -_pick(x, index).masked_fill(~kept, 0) * scale
-        return _average(losses, scale, reduction), (target, weight)
+        index, scale, kept = index_targets(x, target, weight, ignore_index)
+        losses = -pick(x, index).masked_fill(~kept, 0) * scale
+        return average(losses, scale, reduction), (target, weight)
 
     @staticmethod
     def backward(
@@ -71,7 +75,7 @@ class NLLLossFunction(Function):
     ) -> tuple[Tensor, None, None]:
         """Minus the weight at the target, zero elsewhere."""
         target, weight = saved
-        index, scale, kept = _targets(grad, target, weight, ignore_index)
+        index, scale, kept = index_targets(grad, target, weight, ignore_index)
         shape = (target.shape[0], classes, *target.shape[1:])
         each = -scale * _upstream(grad, scale, kept, reduction)
         return grad.new_zeros(shape).scatter(CLASS, index.unsqueeze(CLASS), each.unsqueeze(CLASS)), None, None
@@ -82,8 +86,8 @@ class NLLLossFunction(Function):
     ) -> Tensor:
         """The loss is linear in the log-probabilities."""
         target, weight = saved
-        index, scale, kept = _targets(tangents[0], target, weight, ignore_index)
-        return _average(-_pick(tangents[0], index) * scale, scale, reduction)
+        index, scale, kept = index_targets(tangents[0], target, weight, ignore_index)
+        return average(-pick(tangents[0], index) * scale, scale, reduction)
 
 
 class IndexCrossEntropyFunction(Function):
@@ -97,12 +101,12 @@ class IndexCrossEntropyFunction(Function):
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """The log-sum-exp less the target's logit, and less the mean logit where labels are smoothed."""
         lse = _log_sum_exp(x)
-        index, scale, kept = _targets(x, target, weight, ignore_index)
-        losses = (lse - _pick(x, index)).masked_fill(~kept, 0) * scale
+        index, scale, kept = index_targets(x, target, weight, ignore_index)
+        losses = (lse - pick(x, index)).masked_fill(~kept, 0) * scale
         if smoothing:
             uniform = _weighted(lse.unsqueeze(CLASS) - x, weight).sum(CLASS).masked_fill(~kept, 0)
             losses = (1 - smoothing) * losses + smoothing / x.shape[CLASS] * uniform
-        return _average(losses, scale, reduction), (x, target, weight, lse)
+        return average(losses, scale, reduction), (x, target, weight, lse)
 
     @staticmethod
     def backward(
@@ -116,7 +120,7 @@ class IndexCrossEntropyFunction(Function):
     ) -> tuple[Tensor, None, None]:
         """The probabilities less the target distribution, weighted."""
         x, target, weight, lse = saved
-        index, scale, kept = _targets(x, target, weight, ignore_index)
+        index, scale, kept = index_targets(x, target, weight, ignore_index)
         upstream = _upstream(grad, scale, kept, reduction)
         at_target = -(1 - smoothing) * scale * upstream
         total = -at_target
@@ -144,13 +148,13 @@ class IndexCrossEntropyFunction(Function):
         """The loss's linear form, with the tangent's mean under the softmax in place of the log-sum-exp."""
         x, target, weight, lse = saved
         tangent = tangents[0]
-        index, scale, kept = _targets(x, target, weight, ignore_index)
+        index, scale, kept = index_targets(x, target, weight, ignore_index)
         mean = (torch.exp(x - lse.unsqueeze(CLASS)) * tangent).sum(CLASS)
-        changes = (mean - _pick(tangent, index)) * scale
+        changes = (mean - pick(tangent, index)) * scale
         if smoothing:
             uniform = _weighted(mean.unsqueeze(CLASS) - tangent, weight).sum(CLASS) * kept
             changes = (1 - smoothing) * changes + smoothing / x.shape[CLASS] * uniform
-        return _average(changes, scale, reduction)
+        return average(changes, scale, reduction)
 
 
 class ProbabilityCrossEntropyFunction(Function):
@@ -200,7 +204,9 @@ def _log_sum_exp(x: Tensor) -> Tensor:
     return torch.log(torch.exp(x - largest).sum(CLASS)) + largest.squeeze(CLASS)
 
 
-def _targets(x: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
+def index_targets(
+    x: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """The class of each sample, some valid one where it is ignored; its weight, then 0; and whether it counts."""
     kept = target != ignore_index
     index = target.masked_fill(~kept, 0)
@@ -208,7 +214,8 @@ def _targets(x: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int
     return index, scale, kept
 
 
-def _pick(x: Tensor, index: Tensor) -> Tensor:
+def pick(x: Tensor, index: Tensor) -> Tensor:
+    """The element of each sample's class."""
     return x.gather(CLASS, index.unsqueeze(CLASS)).squeeze(CLASS)
 
 
@@ -221,7 +228,7 @@ def _smoothed(target: Tensor, smoothing: float) -> Tensor:
     return target if not smoothing else (1 - smoothing) * target + smoothing / target.shape[CLASS]
 
 
-def _average(losses: Tensor, scale: Tensor, reduction: str) -> Tensor:
+def average(losses: Tensor, scale: Tensor, reduction: str) -> Tensor:
     """Like `reduce`, but the mean is weighted: NaN where nothing counts."""
     return losses.sum() / scale.sum() if reduction == "mean" else reduce(losses, reduction)
 
@@ -263,7 +270,7 @@ def nll_loss(
     """
     op = "nll_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
-    x, labels, alone = _checked(op, input, target, weight, ignore_index)
+    x, labels, alone = checked(op, input, target, weight, ignore_index)
     weight = constant_weight(op, weight)
     losses = NLLLossFunction.apply(x, labels, weight, x.shape[CLASS], ignore_index, reduction)
     return losses.view(target.shape) if alone and reduction == "none" else losses
@@ -307,7 +314,7 @@ def cross_entropy(
         raise RuntimeError(f"{op}: expected label_smoothing between 0 and 1, got {label_smoothing}")
     if tensor(op, input).shape == tensor(op, target, "target").shape:
         return _of_probabilities(input, target, weight, ignore_index, reduction, label_smoothing)
-    x, labels, alone = _checked(op, input, target, weight, ignore_index)
+    x, labels, alone = checked(op, input, target, weight, ignore_index)
     weight = constant_weight(op, weight)
     losses = IndexCrossEntropyFunction.apply(x, labels, weight, ignore_index, label_smoothing, reduction)
     return losses.view(target.shape) if alone and reduction == "none" else losses
@@ -339,7 +346,7 @@ def _of_probabilities(
     return losses.squeeze(0) if alone and reduction == "none" else losses
 
 
-def _checked(
+def checked(
     op: str, input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int
 ) -> tuple[Tensor, Tensor, bool]:
     """Input and class indices with a batch dimension, and whether they came without."""

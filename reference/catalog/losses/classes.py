@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from reference.catalog.losses.common import REDUCTIONS, bad
 from reference.catalog.record import BadInput, Make, Record, Sample
@@ -19,6 +20,11 @@ from scratchnet.losses.cross_entropy import (
     ProbabilityCrossEntropyFunction,
     cross_entropy,
     nll_loss,
+)
+from scratchnet.losses.linear_cross_entropy import (
+    LinearCrossEntropyFunction,
+    LinearCrossEntropyLoss,
+    linear_cross_entropy,
 )
 
 __all__ = ["RECORDS"]
@@ -69,6 +75,43 @@ def with_logits(make: Make) -> Iterator[Sample]:
     yield Sample((extremes.requires_grad_(), torch.tensor([0, 1])), smooth=False)
 
 
+def hidden_states(make: Make) -> Iterator[Sample]:
+    """Samples of hidden states, the weight of the classes, and targets of every kind."""
+    chunks = nn.LinearCrossEntropyOptions(batch_chunk_size=2)
+
+    def given(*outputs: int) -> tuple[Tensor, Tensor]:
+        return make.normal(5, 3, scale=0.5), make.normal(4, *outputs, 3)
+
+    labels, ignoring = torch.tensor([0, 3, 1, 1, 2]), torch.tensor([0, -100, 1, 1, -100])
+    for reduction in REDUCTIONS:
+        options = {"reduction": reduction}
+        yield Sample((*given(), labels), options)
+        yield Sample((*given(), ignoring), options | {"linear_bias": make.normal(4, scale=0.3), "options": chunks})
+        yield Sample(
+            (*given(), labels), options | {"weight": make.uniform(4, low=0.1, grad=False), "ignore_index": 1}
+        )
+        yield Sample((*given(), ignoring), options | {"label_smoothing": 0.2, "options": chunks})
+        yield Sample((*given(), make.uniform(5, 4)), options | {"linear_bias": make.normal(4)})
+    weight = {"weight": make.uniform(4, low=0.1, grad=False), "label_smoothing": 0.2}
+    yield Sample((*given(), labels), weight)
+    yield Sample((*given(2), make.labels(5, 2, classes=4)), {"linear_bias": make.normal(4, 2)})
+    yield Sample((make.normal(3), make.normal(4, 3), torch.tensor(2)), {"reduction": "none"})
+    yield Sample((make.normal(3), make.normal(4, 3), torch.tensor(2)), {"linear_bias": make.normal(4)})
+    yield Sample(
+        (make.normal(3, 2).detach().T.requires_grad_(), make.normal(4, 3, grad=False), torch.tensor([0, 1]))
+    )
+    yield Sample(
+        (make.normal(2, 3, grad=False), make.normal(3, 4).detach().T.requires_grad_(), torch.tensor([0, 1]))
+    )
+    yield Sample((*given(), torch.full((5,), -100)), smooth=False)
+    yield Sample((make.normal(0, 3), make.normal(4, 3), make.labels(0, classes=4)), {"reduction": "sum"})
+
+
+def all_rows_at_once(*arguments: Any, options: object = None, **others: Any) -> Tensor:
+    """The built-in without its own chunks, which have neither second derivatives nor forward mode."""
+    return F.linear_cross_entropy(*arguments, **others)
+
+
 def bad_classes() -> list[BadInput]:
     """What losses of classes refuse."""
     x, y = torch.zeros(2, 3), torch.tensor([0, 1])
@@ -87,7 +130,7 @@ def bad_classes() -> list[BadInput]:
     ]
 
 
-X, Y = torch.zeros(2, 3), torch.tensor([0, 1])
+X, Y, W = torch.zeros(2, 3), torch.tensor([0, 1]), torch.zeros(4, 3)
 
 RECORDS = (
     Record(
@@ -118,6 +161,40 @@ RECORDS = (
                 partial(CrossEntropyLoss, label_smoothing=0.1),
                 partial(nn.CrossEntropyLoss, label_smoothing=0.1),
             )
+        ],
+    ),
+    Record(
+        "linear_cross_entropy",
+        linear_cross_entropy,
+        all_rows_at_once,
+        hidden_states,
+        [LinearCrossEntropyFunction],
+        errors=[
+            bad(RuntimeError, "expected input of shape (N, D) or (D,)", X[None], W, Y),
+            bad(RuntimeError, "expected linear_weight of shape (C, …, 3)", X, W.T, Y),
+            bad(RuntimeError, "expected linear_bias of shape (4,)", X, W, Y, linear_bias=X[0]),
+            bad(RuntimeError, "expected input of shape (N, D) with linear_weight", X[0], W[None], Y),
+            bad(
+                RuntimeError,
+                "expected no ignore_index with probabilities",
+                X,
+                W,
+                torch.zeros(2, 4),
+                ignore_index=1,
+            ),
+            bad(RuntimeError, "of one dtype", X, W.double(), Y),
+            bad(RuntimeError, "expected label_smoothing between 0 and 1", X, W, Y, label_smoothing=1.5),
+            bad(RuntimeError, "requires grad", X + W[0], W, Y, weight=torch.ones(4, requires_grad=True)),
+            bad(ValueError, "expected as many targets as samples", X, W, Y[:1]),
+            bad(IndexError, "expected class indices from 0 to 3, got 6", X, W, Y + 6),
+            bad(ValueError, "expected reduction to be one of", X, W, Y, reduction="average"),
+        ],
+        modules=[
+            (partial(LinearCrossEntropyLoss, 3, 4), partial(nn.LinearCrossEntropyLoss, 3, 4)),
+            (
+                partial(LinearCrossEntropyLoss, 3, 4, out_features=(2,), bias=True, weight=torch.ones(4)),
+                partial(nn.LinearCrossEntropyLoss, 3, 4, out_features=(2,), bias=True, weight=torch.ones(4)),
+            ),
         ],
     ),
 )
