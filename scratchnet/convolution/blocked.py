@@ -118,7 +118,7 @@ def lines_of(geometry: Geometry, size: tuple[int, ...], outputs: tuple[int, ...]
         1 + sum((n - 1) * step for n, step in zip(outputs, steps, strict=True)),
         starts,
         tuple(on_line),
-        whole=grid == size and len(phases) == 1,
+        whole=extent == size and set(stride) == {1},
         covering=len(phases) == math.prod(stride),
         outputs=outputs,
     )
