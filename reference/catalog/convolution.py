@@ -77,7 +77,7 @@ def samples(make: Make, dims: int, transposed: bool) -> Iterator[Sample]:
     image, small, window = IMAGE[dims], SMALL[dims], (2,) * dims
     yield Sample((make.normal(1, *small), kernels(1, 2, *window), make.normal(2)))
     yield Sample((make.normal(2, 2, *small), kernels(2, 2, *window, groups=2)), {"groups": 2, "padding": 1})
-    yield Sample((make.normal(1, 2, *small), kernels(2, 1, *window), make.normal(1)), {"dilation": 1})
+    yield Sample((make.normal(1, 2, *small), kernels(2, 2, *window), make.normal(2)))
     for options in (OF_TRANSPOSE if transposed else OF_CONVOLUTION)[dims]:
         yield Sample((make.normal(1, 2, *image), kernels(2, 3, *window), make.normal(3)), options)
     yield Sample((make.normal(2, 4, *small), kernels(4, 6, *window, groups=2), make.normal(6)), {"groups": 2})

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from scratchnet.convolution.products import convolve, correlate, spread
 from scratchnet.convolution.shapes import Size, batched, check_channels, windows
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function
 from scratchnet.windows import Geometry, in_layout_of
 
 __all__ = ["ConvolutionFunction", "conv1d", "conv2d", "conv3d"]
@@ -41,8 +41,7 @@ class ConvolutionFunction(Function):
         x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The outputs of all windows, and the bias."""
-        y = convolve(x, weight, geometry, groups, geometry.outputs(x.shape[2:]))
-        return with_bias(y, bias), (x, weight)
+        return convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:])), (x, weight)
 
     @staticmethod
     def backward(
@@ -50,7 +49,7 @@ class ConvolutionFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The two other products, and the sum over images and pixels."""
         x, weight = saved
-        grad_x = spread(grad, weight, geometry, groups, x.shape[2:]) if needs[0] else None
+        grad_x = spread(grad, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
         grad_weight = correlate(grad, x, geometry, groups) if needs[1] else None
         grad_bias = grad.sum((0, *range(2, grad.dim()))) if needs[2] else None
         return grad_x, grad_weight, grad_bias
@@ -61,17 +60,8 @@ class ConvolutionFunction(Function):
         x, weight = saved
         tangent_x, tangent_weight, tangent_bias = tangents
         outputs = geometry.outputs(x.shape[2:])
-        moved = convolve(tangent_x, weight, geometry, groups, outputs)
-        turned = convolve(x, tangent_weight, geometry, groups, outputs)
-        return with_bias(moved + turned, tangent_bias)
-
-
-def with_bias(y: Tensor, bias: Tensor | None) -> Tensor:
-    """A number for each output channel added to it."""
-    if bias is None:
-        return y
-    each = bias.view(-1, *(1,) * (y.dim() - 2))
-    return y.add_(each) if unobserved() else y + each
+        moved = convolve(tangent_x, weight, tangent_bias, geometry, groups, outputs)
+        return moved + convolve(x, tangent_weight, None, geometry, groups, outputs)
 
 
 def _convolution(

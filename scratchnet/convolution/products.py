@@ -16,7 +16,8 @@ So convolution is the first, with the other two as its gradients; transposed con
 gradients are the first and the third. With the windows of x written out as columns X (see `scratchnet.windows`) and
 the weight as a matrix W of O × C·R·S, they are W X, the windows' adjoint of Wᵀ Y, and the sum over images of Y Xᵀ.
 
-The columns are R·S times as large as the image, and are not kept.
+The columns are R·S times as large as the image. They are what is derived here and what autograd follows; where nothing
+follows, `scratchnet.convolution.blocked` makes the same products without them.
 
 Shapes: B images, C input and O output channels, G groups, H × W pixels, R × S kernel, P × Q outputs.
 
@@ -27,83 +28,54 @@ Document Processing", 2006.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from scratchnet.convolution import blocked
 from scratchnet.function import unobserved
-from scratchnet.windows import Geometry, columns, image, read_columns, write_padded
+from scratchnet.windows import Geometry, columns, image
 
 __all__ = ["convolve", "correlate", "spread"]
 
-CACHE_BYTES = 1 << 20
+
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, outputs: Sequence[int]
+) -> Tensor:
+    """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``, and a bias added."""
+    if unobserved():
+        return blocked.convolve(x, weight, bias, geometry, groups, outputs)
+    cols = _grouped(columns(x, geometry, outputs), len(outputs), groups)
+    y = torch.matmul(_matrix(weight, groups), cols).reshape(len(x), len(weight), *outputs)
+    return _with_bias(y, bias)
 
 
-def convolve(x: Tensor, weight: Tensor, geometry: Geometry, groups: int, outputs: Sequence[int]) -> Tensor:
-    """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``."""
-    batch, out = len(x), len(weight)
-    matrix = _matrix(weight, groups)
-    if not unobserved():
-        cols = _grouped(columns(x, geometry, outputs), len(outputs), groups)
-        return torch.matmul(matrix, cols).reshape(batch, out, *outputs)
-    y = x.new_empty((batch, out, *outputs))
-    for block, cols in _blocks(x, geometry, groups, outputs):
-        torch.matmul(matrix, cols, out=y[block].view(-1, groups, out // groups, math.prod(outputs)))
-    return y
-
-
-def spread(y: Tensor, weight: Tensor, geometry: Geometry, groups: int, size: Sequence[int]) -> Tensor:
-    """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``."""
-    batch, channels, outputs = len(y), weight.shape[1] * groups, y.shape[2:]
-    matrix = _matrix(weight, groups).mT
-    if not unobserved():
-        grads = torch.matmul(matrix, _grouped(y, len(outputs), groups))
-        return image(grads.reshape(batch, channels, geometry.places, *outputs), size, geometry)
-    total = y.new_zeros((batch, channels, *geometry.extent(size)))
-    step = _images_at_once(channels, geometry, outputs, y)
-    places = geometry.slices(outputs)
-    for start in range(0, batch, step):
-        part = y[start : start + step]
-        grads = torch.matmul(matrix, _grouped(part, len(outputs), groups))
-        grads = grads.view(len(part), channels, geometry.places, *outputs)
-        for i, place in enumerate(places):
-            total[start : start + step][place].add_(grads[:, :, i])
-    return total[geometry.inside(size)].contiguous()
+def spread(
+    y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, size: Sequence[int]
+) -> Tensor:
+    """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``, and a bias added."""
+    if unobserved():
+        return blocked.spread(y, weight, bias, geometry, groups, size)
+    outputs = y.shape[2:]
+    grads = torch.matmul(_matrix(weight, groups).mT, _grouped(y, len(outputs), groups))
+    grads = grads.reshape(len(y), weight.shape[1] * groups, geometry.places, *outputs)
+    return _with_bias(image(grads, size, geometry), bias)
 
 
 def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C/G, R, S)``."""
+    if unobserved():
+        return blocked.correlate(y, x, geometry, groups)
     outputs = y.shape[2:]
-    shape = (y.shape[1], x.shape[1] // groups, *geometry.kernel)
-    if not unobserved():
-        cols = _grouped(columns(x, geometry, outputs), len(outputs), groups)
-        return torch.matmul(_grouped(y, len(outputs), groups), cols.mT).sum(0).reshape(shape)
-    total = y.new_zeros(shape)
-    matrix = _matrix(total, groups)
-    for block, cols in _blocks(x, geometry, groups, outputs):
-        for one, col in zip(_grouped(y[block], len(outputs), groups), cols, strict=True):
-            matrix.baddbmm_(one, col.mT)
-    return total
+    cols = _grouped(columns(x, geometry, outputs), len(outputs), groups)
+    total = torch.matmul(_grouped(y, len(outputs), groups), cols.mT).sum(0)
+    return total.reshape(y.shape[1], x.shape[1] // groups, *geometry.kernel)
 
 
-def _images_at_once(channels: int, geometry: Geometry, outputs: Sequence[int], like: Tensor) -> int:
-    """So many images that their columns stay in the cache."""
-    column_bytes = channels * geometry.places * math.prod(outputs) * like.element_size()
-    return max(1, CACHE_BYTES // max(column_bytes, 1))
-
-
-def _blocks(x: Tensor, geometry: Geometry, groups: int, outputs: Sequence[int]) -> Iterator[tuple[slice, Tensor]]:
-    """A few images at a time: which they are, and their columns ``(images, G, C/G·R·S, P·Q)`` in one buffer."""
-    batch, channels, *size = x.shape
-    step = min(_images_at_once(channels, geometry, outputs, x), max(batch, 1))
-    extent = geometry.extent(size)
-    wide = x if extent == tuple(size) else x.new_zeros((step, channels, *extent))
-    buffer = x.new_empty((step, channels, *geometry.kernel, *outputs))
-    for start in range(0, batch, step):
-        part = write_padded(x[start : start + step], geometry, wide)
-        cols = read_columns(part, geometry, outputs, buffer)
-        yield slice(start, start + step), _grouped(cols, len(outputs), groups)
+def _with_bias(y: Tensor, bias: Tensor | None) -> Tensor:
+    """A number for each channel added to it."""
+    return y if bias is None else y + bias.view(-1, *(1,) * (y.dim() - 2))
 
 
 def _matrix(weight: Tensor, groups: int) -> Tensor:

@@ -27,7 +27,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from scratchnet.convolution.convolution import with_bias
 from scratchnet.convolution.products import convolve, correlate, spread
 from scratchnet.convolution.shapes import Size, batched, check_channels, windows
 from scratchnet.function import Function
@@ -46,7 +45,7 @@ class TransposedConvolutionFunction(Function):
         x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int, size: tuple[int, ...]
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Spreads the kernels, and adds the bias."""
-        return with_bias(spread(x, weight, geometry, groups, size), bias), (x, weight)
+        return spread(x, weight, bias, geometry, groups, size), (x, weight)
 
     @staticmethod
     def backward(
@@ -60,7 +59,7 @@ class TransposedConvolutionFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The two other products, and the sum over images and pixels."""
         x, weight = saved
-        grad_x = convolve(grad, weight, geometry, groups, x.shape[2:]) if needs[0] else None
+        grad_x = convolve(grad, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
         grad_weight = correlate(x, grad, geometry, groups) if needs[1] else None
         grad_bias = grad.sum((0, *range(2, grad.dim()))) if needs[2] else None
         return grad_x, grad_weight, grad_bias
@@ -77,9 +76,8 @@ class TransposedConvolutionFunction(Function):
         """Product rule: both transposed convolutions."""
         x, weight = saved
         tangent_x, tangent_weight, tangent_bias = tangents
-        moved = spread(tangent_x, weight, geometry, groups, size)
-        turned = spread(x, tangent_weight, geometry, groups, size)
-        return with_bias(moved + turned, tangent_bias)
+        moved = spread(tangent_x, weight, tangent_bias, geometry, groups, size)
+        return moved + spread(x, tangent_weight, None, geometry, groups, size)
 
 
 def smallest_size(geometry: Geometry, outputs: Sequence[int]) -> tuple[int, ...]:

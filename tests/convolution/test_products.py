@@ -1,0 +1,85 @@
+"""The products of convolution: blocked against plain, and each against the one number they are the gradients of."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from scratchnet.convolution import blocked, products
+from scratchnet.windows import Geometry
+
+# batch, groups, channels and outputs of a group, size, kernel, stride, padding, dilation
+CASES = [
+    (1, 1, 1, 1, (5,), (1,), (1,), ((0, 0),), (1,)),
+    (3, 1, 2, 3, (7,), (3,), (2,), ((1, 2),), (1,)),
+    (2, 1, 2, 3, (5,), (2,), (2,), ((2, 2),), (2,)),  # a line as long as the image, and another one
+    (5, 1, 9, 4, (5, 4), (3, 2), (1, 1), ((0, 0), (0, 0)), (1, 1)),
+    (3, 2, 3, 2, (6, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    (3, 1, 40, 2, (5, 6), (2, 3), (1, 1), ((1, 0), (1, 1)), (2, 1)),
+    (2, 1, 2, 3, (7, 8), (3, 3), (2, 3), ((1, 1), (2, 2)), (1, 2)),
+    (2, 3, 1, 1, (4, 4), (1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1)),
+    (4, 1, 3, 2, (4, 4), (2, 2), (3, 1), ((2, 2), (0, 3)), (3, 2)),
+    (2, 2, 2, 2, (3, 4, 5), (2, 3, 2), (1, 2, 1), ((1, 1), (0, 1), (0, 0)), (1, 1, 2)),
+    (2, 1, 3, 3, (3, 3, 3), (1, 1, 1), (1, 1, 1), ((0, 0), (0, 0), (0, 0)), (1, 1, 1)),
+]
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: "x".join(map(str, c[4])) + f"-{c[5]}-{c[6]}")
+
+
+def draw(case):
+    batch, groups, channels, out, size, *lie = case
+    geometry = Geometry(*lie)
+    outputs = geometry.outputs(size)
+    generator = torch.Generator().manual_seed(0)
+    shapes = (
+        (batch, groups * channels, *size),
+        (groups * out, channels, *geometry.kernel),
+        (batch, groups * out, *outputs),
+        (groups * out,),
+        (groups * channels,),
+    )
+    tensors = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    return geometry, groups, size, outputs, tensors
+
+
+@each_case
+@pytest.mark.parametrize("cache", [1, 4000, 1 << 21], ids=["one image", "a few", "all"])
+@pytest.mark.parametrize("wide", [1, 12, 1000], ids=["apart", "by rows", "stacked"])
+def test_the_blocked_products_are_the_plain_ones(monkeypatch, case, cache, wide):
+    monkeypatch.setattr(blocked, "CACHE_BYTES", cache)
+    monkeypatch.setattr(blocked, "WIDE", wide)
+    geometry, groups, size, outputs, (x, w, y, of_out, of_in) = draw(case)
+    for bias_out, bias_in in ((of_out, of_in), (None, None)):
+        calls = {
+            "convolve": (x, w, bias_out, geometry, groups, outputs),
+            "spread": (y, w, bias_in, geometry, groups, size),
+            "correlate": (y, x, geometry, groups),
+        }
+        for name, arguments in calls.items():
+            plain = getattr(products, name)(*arguments)
+            with torch.no_grad():
+                torch.testing.assert_close(getattr(blocked, name)(*arguments), plain, rtol=1e-12, atol=1e-12)
+
+
+@each_case
+def test_the_products_are_the_gradients_of_one_number(case):
+    geometry, groups, size, outputs, (x, w, y, *_) = draw(case)
+    with torch.no_grad():
+        number = (y * products.convolve(x, w, None, geometry, groups, outputs)).sum()
+        for gradient, at in (
+            (products.spread(y, w, None, geometry, groups, size), x),
+            (products.correlate(y, x, geometry, groups), w),
+        ):
+            torch.testing.assert_close((gradient * at).sum(), number, rtol=1e-12, atol=1e-12)
+
+
+@each_case
+def test_layouts_are_read_by_their_strides(case):
+    geometry, groups, size, outputs, (x, w, y, *_) = draw(case)
+    turned = [t.movedim(1, -1).contiguous().movedim(-1, 1) for t in (x, w, y)]
+    with torch.no_grad():
+        for name, make in {
+            "convolve": lambda x, w, y: blocked.convolve(x, w, None, geometry, groups, outputs),
+            "spread": lambda x, w, y: blocked.spread(y, w, None, geometry, groups, size),
+            "correlate": lambda x, w, y: blocked.correlate(y, x, geometry, groups),
+        }.items():
+            torch.testing.assert_close(make(*turned), make(x, w, y), msg=lambda text, name=name: f"{name}: {text}")
