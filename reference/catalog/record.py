@@ -121,6 +121,7 @@ class Record:
             ``"float16"``); ours is then held against finite differences, or against a loop.
         double_backward: whether the built-in's second derivative is exact; finite differences alone judge ours
             where it is not.
+        chained: whether it chains some ten operations, whose roundings add up (see `compare`).
         modules: pairs of our Module and PyTorch's, made by calls without arguments.
     """
 
@@ -133,6 +134,7 @@ class Record:
     dtypes: Sequence[torch.dtype] = DTYPES
     builtin_lacks: frozenset[str] = frozenset()
     double_backward: bool = True
+    chained: bool = False
     modules: Sequence[tuple[Callable[[], torch.nn.Module], Callable[[], torch.nn.Module]]] = ()
 
     @property

@@ -18,14 +18,16 @@ __all__ = ["Board"]
 class Board:
     """Collects what was found, and judges each quantity over all upstreams at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, chained: bool = False) -> None:
+        self.chained = chained
         self.cases: dict[str, list[tuple[str, Case]]] = {}
         self.findings: dict[str, list[Row]] = {}
 
     def rows(self) -> tuple[Row, ...]:
         """The worst row of each quantity, in the order in which the quantities came up."""
         for name, noted in self.cases.items():
-            units = UNITS_OF_CHAINS if name.startswith(("double backward", "forward mode")) else UNITS
+            chain = self.chained or name.startswith(("double backward", "forward mode"))
+            units = UNITS_OF_CHAINS if chain else UNITS
             judged = agreement([case for _, case in noted], units)
             self.findings[name] += [
                 _row(name, found, note) for (note, _), found in zip(noted, judged, strict=True)

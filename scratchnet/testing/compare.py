@@ -27,6 +27,7 @@ def compare(
     forward_mode: bool = True,
     vmap: bool = True,
     compile: bool | str = False,
+    chained: bool = False,
     seed: int = 0,
     name: str | None = None,
     **options: Any,
@@ -48,6 +49,8 @@ def compare(
         vmap: compare a batch of two calls under `torch.func.vmap`, forward and backward.
         compile: compare with the custom function under ``torch.compile(fullgraph=True)``; a string names the
             backend.
+        chained: whether the function itself is a chain of some ten operations whose roundings add up, as a
+            recurrence is; in short dtypes it is then judged as second derivatives are.
         seed: of the upstreams, the tangents, and of the random numbers that both functions draw.
         name: heads the table; by default the custom function's name.
         **options: keyword arguments of both.
@@ -72,7 +75,9 @@ def compare(
         # Each side is called dozens of times, and says each time what the user's own call says once.
         warnings.simplefilter("ignore")
         call = _call(custom, builtin, inputs, options, seed)
-        rows = _examine(call, Subject(custom), Subject(builtin), double_backward, forward_mode, vmap, compile)
+        rows = _examine(
+            call, Subject(custom), Subject(builtin), double_backward, forward_mode, vmap, compile, chained
+        )
     return Comparison(name or _name(custom), rows)
 
 
@@ -84,9 +89,10 @@ def _examine(
     forward_mode: bool,
     vmap: bool,
     compile: bool | str,
+    chained: bool,
 ) -> tuple[Row, ...]:
     truth = call.to(torch.float64) if _short(call) else None
-    board = Board()
+    board = Board(chained)
 
     if not board.weigh(ours, theirs, quantities.forward, call, truth, "output"):
         return board.rows()
