@@ -48,7 +48,8 @@ def network_samples(make: Make, *, pair: bool, more: dict[str, Any] | None = Non
     def sample(x: Any, batch: int | None = None, **options: Any) -> Sample:
         sizes = {"input_size": FEATURES, "hidden_size": HIDDEN, "dtype": make.dtype}
         hx = () if batch is None else (states(make, batch, options, pair),)
-        return Sample((x, *hx), arguments=sizes | options)
+        # A second layer is the first one again, and finite differences of all its parameters take long.
+        return Sample((x, *hx), arguments=sizes | options, smooth=options.get("num_layers", 1) == 1)
 
     yield sample(make.normal(2, BATCH, FEATURES))
     yield sample(make.normal(TIMES, BATCH, FEATURES), BATCH)
@@ -169,6 +170,7 @@ RECORDS = (
             bad(ValueError, "nonlinearity to be 'tanh' or 'relu'", nonlinearity="gelu"),
             bad(ValueError, "expected no proj_size", proj_size=1),
         ],
+        builtin_lacks=frozenset({"vmap"}),
         chained=True,
         modules=twins(RNN, nn.RNN, EVERY, {"nonlinearity": "relu"}),
     ),
@@ -184,6 +186,7 @@ RECORDS = (
             bad(ValueError, "expected proj_size to be 0", proj_size=-1),
             bad(ValueError, "smaller than hidden_size=2", proj_size=2),
         ],
+        builtin_lacks=frozenset({"vmap"}),
         chained=True,
         modules=[
             *twins(LSTM, nn.LSTM, EVERY, {"proj_size": 2}, {**EVERY, "proj_size": 2}),
@@ -197,6 +200,7 @@ RECORDS = (
         partial(network_samples, pair=False),
         [GRUFunction],
         errors=[*network_errors(pair=False), bad(ValueError, "expected no proj_size", proj_size=1)],
+        builtin_lacks=frozenset({"vmap"}),
         chained=True,
         modules=twins(GRU, nn.GRU, EVERY),
     ),
