@@ -21,8 +21,8 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 class Sample:
     """One call: positional arguments and keyword options, for the custom and the built-in op alike.
 
-    ``smooth`` is false where finite differences tell nothing: at kinks, ties and infinities. In a record of modules
-    ``arguments`` are those of the constructor.
+    ``smooth`` is false where finite differences tell nothing: at kinks, ties and infinities, or nothing that smaller
+    samples do not. In a record of modules ``arguments`` are those of the constructor.
     """
 
     inputs: tuple[Any, ...]

@@ -19,14 +19,7 @@ from scratchnet.recurrent.lstm import LSTMFunction
 __all__ = ["RECORDS"]
 
 TIMES, BATCH, FEATURES, HIDDEN = 3, 2, 3, 2
-OPTIONS: tuple[dict[str, Any], ...] = (
-    {"bidirectional": True},
-    {"num_layers": 2, "bias": False},
-    {"num_layers": 2, "bidirectional": True, "batch_first": True},
-    {"num_layers": 3, "dropout": 0.5},
-    {"num_layers": 2, "dropout": 1.0},
-)
-LENGTHS = (1, 3, 2)
+BOTH = {"num_layers": 2, "bidirectional": True}
 
 
 def leaf(x: Tensor) -> Tensor:
@@ -41,41 +34,42 @@ def states(make: Make, batch: int, options: dict[str, Any], pair: bool) -> Any:
     return (h, make.normal(count, batch, HIDDEN)) if pair else h
 
 
-def packed(make: Make, options: dict[str, Any], *, in_order: bool) -> PackedSequence:
-    """Sequences of different lengths."""
-    lengths = sorted(LENGTHS, reverse=True) if in_order else list(LENGTHS)
-    padded = make.normal(TIMES, len(lengths), FEATURES, grad=False)
+def packed(make: Make, *lengths: int) -> PackedSequence:
+    """Sequences of different lengths, in the order of their lengths or not."""
+    padded = make.normal(max(lengths), len(lengths), FEATURES, grad=False)
+    in_order = list(lengths) == sorted(lengths, reverse=True)
     found = pack_padded_sequence(padded, torch.tensor(lengths), enforce_sorted=in_order)
     return found._replace(data=leaf(found.data))
 
 
-def network_samples(make: Make, *, pair: bool, more: tuple[dict[str, Any], ...] = ()) -> Iterator[Sample]:
-    """Every option, alone and together, on every kind of input."""
-    sizes = {"input_size": FEATURES, "hidden_size": HIDDEN, "dtype": make.dtype}
-    yield Sample((make.normal(2, BATCH, FEATURES),), arguments=sizes)
-    yield Sample((make.normal(2, 1, 1), states(make, 1, {}, pair)), arguments={**sizes, "input_size": 1})
-    for options in ({}, *more):
-        arguments = sizes | options
-        yield Sample((packed(make, options, in_order=False),), arguments=arguments)
-        yield Sample(
-            (make.normal(TIMES, BATCH, FEATURES), states(make, BATCH, options, pair)), arguments=arguments
-        )
-    for options in (*OPTIONS, *({**option, "num_layers": 2, "bidirectional": True} for option in more)):
-        batch = TIMES if options.get("batch_first") else BATCH
-        yield Sample(
-            (make.normal(TIMES, BATCH, FEATURES), states(make, batch, options, pair)), arguments=sizes | options
-        )
-    both = {"num_layers": 2, "bidirectional": True}
-    for in_order in (True, False):
-        yield Sample((packed(make, both, in_order=in_order), states(make, 3, both, pair)), arguments=sizes | both)
-    single = states(make, 1, both, pair)
+def network_samples(make: Make, *, pair: bool, more: dict[str, Any] | None = None) -> Iterator[Sample]:
+    """The options, and every kind of input."""
+
+    def sample(x: Any, batch: int | None = None, **options: Any) -> Sample:
+        sizes = {"input_size": FEATURES, "hidden_size": HIDDEN, "dtype": make.dtype}
+        hx = () if batch is None else (states(make, batch, options, pair),)
+        # A second layer is the first one again, and finite differences of all its parameters take long.
+        return Sample((x, *hx), arguments=sizes | options, smooth=options.get("num_layers", 1) == 1)
+
+    yield sample(make.normal(2, BATCH, FEATURES))
+    yield sample(make.normal(TIMES, BATCH, FEATURES), BATCH)
+    yield sample(packed(make, 1, 3, 2))
+    yield sample(packed(make, 1, 3), 2, **BOTH)
+    yield sample(packed(make, 3, 1), 2, bidirectional=True, bias=False)
+    if more is not None:
+        yield sample(make.normal(TIMES, BATCH, FEATURES), BATCH, **more)
+        yield sample(packed(make, 1, 2), 2, **more, **BOTH)
+    yield sample(make.normal(BATCH, TIMES, FEATURES), BATCH, **BOTH, batch_first=True)
+    yield sample(make.normal(2, BATCH, FEATURES), num_layers=2, dropout=0.5)
+    yield sample(make.normal(2, BATCH, FEATURES), num_layers=2, dropout=1.0)
+    single = states(make, 1, {"bidirectional": True}, pair)
     one = tuple(leaf(s[:, 0]) for s in single) if pair else leaf(single[:, 0])
-    yield Sample((make.normal(TIMES, FEATURES), one), arguments=sizes | both)
-    yield Sample((make.normal(1, FEATURES),), arguments=sizes | {"batch_first": True})
-    yield Sample((leaf(make.normal(BATCH, FEATURES, TIMES).permute(2, 0, 1)),), arguments=sizes)
-    yield Sample((leaf(make.normal(TIMES, 1, FEATURES).expand(TIMES, BATCH, FEATURES)),), arguments=sizes)
-    yield Sample((make.normal(TIMES, BATCH, FEATURES, grad=False), states(make, BATCH, {}, pair)), arguments=sizes)
-    yield Sample((make.normal(TIMES, 0, FEATURES),), arguments=sizes)
+    yield Sample((make.normal(TIMES, FEATURES), one), arguments=sample(None, bidirectional=True).arguments)
+    yield sample(make.normal(1, FEATURES), batch_first=True)
+    yield sample(leaf(make.normal(BATCH, FEATURES, TIMES).permute(2, 0, 1)))
+    yield sample(leaf(make.normal(1, BATCH, FEATURES).expand(2, BATCH, FEATURES)))
+    yield sample(make.normal(2, BATCH, FEATURES, grad=False), BATCH)
+    yield sample(make.normal(TIMES, 0, FEATURES))
 
 
 def cell_samples(make: Make, *, pair: bool, more: tuple[dict[str, Any], ...] = ()) -> Iterator[Sample]:
@@ -163,28 +157,28 @@ def twins(
 
 
 EVERY = {"num_layers": 2, "bias": False, "batch_first": True, "dropout": 0.25, "bidirectional": True}
-NO_VMAP = frozenset({"vmap"})
 
 RECORDS = (
     Record(
         "RNN",
         RNN,
         nn.RNN,
-        partial(network_samples, pair=False, more=({"nonlinearity": "relu"},)),
+        partial(network_samples, pair=False, more={"nonlinearity": "relu"}),
         [ElmanFunction],
         errors=[
             *network_errors(pair=False),
             bad(ValueError, "nonlinearity to be 'tanh' or 'relu'", nonlinearity="gelu"),
             bad(ValueError, "expected no proj_size", proj_size=1),
         ],
-        builtin_lacks=NO_VMAP,
+        builtin_lacks=frozenset({"vmap"}),
+        chained=True,
         modules=twins(RNN, nn.RNN, EVERY, {"nonlinearity": "relu"}),
     ),
     Record(
         "LSTM",
         LSTM,
         nn.LSTM,
-        partial(network_samples, pair=True, more=({"proj_size": 1},)),
+        partial(network_samples, pair=True, more={"proj_size": 1}),
         [LSTMFunction],
         errors=[
             *network_errors(pair=True),
@@ -192,7 +186,8 @@ RECORDS = (
             bad(ValueError, "expected proj_size to be 0", proj_size=-1),
             bad(ValueError, "smaller than hidden_size=2", proj_size=2),
         ],
-        builtin_lacks=NO_VMAP,
+        builtin_lacks=frozenset({"vmap"}),
+        chained=True,
         modules=[
             *twins(LSTM, nn.LSTM, EVERY, {"proj_size": 2}, {**EVERY, "proj_size": 2}),
             (partial(RNNBase, "LSTM", 4, 3), partial(nn.RNNBase, "LSTM", 4, 3)),
@@ -205,7 +200,8 @@ RECORDS = (
         partial(network_samples, pair=False),
         [GRUFunction],
         errors=[*network_errors(pair=False), bad(ValueError, "expected no proj_size", proj_size=1)],
-        builtin_lacks=NO_VMAP,
+        builtin_lacks=frozenset({"vmap"}),
+        chained=True,
         modules=twins(GRU, nn.GRU, EVERY),
     ),
     Record(
@@ -215,7 +211,7 @@ RECORDS = (
         partial(cell_samples, pair=False, more=({"nonlinearity": "relu"},)),
         [ElmanFunction],
         errors=[*cell_errors(pair=False), bad(RuntimeError, "nonlinearity to be", X[0], nonlinearity="gelu")],
-        builtin_lacks=NO_VMAP,
+        chained=True,
         modules=[
             *twins(RNNCell, nn.RNNCell, {"bias": False, "nonlinearity": "relu"}),
             (partial(RNNCellBase, 4, 3, True, 2), partial(nn.RNNCellBase, 4, 3, True, 2)),
@@ -228,7 +224,7 @@ RECORDS = (
         partial(cell_samples, pair=True),
         [LSTMFunction],
         errors=cell_errors(pair=True),
-        builtin_lacks=NO_VMAP,
+        chained=True,
         modules=twins(LSTMCell, nn.LSTMCell, {"bias": False}),
     ),
     Record(
@@ -238,7 +234,7 @@ RECORDS = (
         partial(cell_samples, pair=False),
         [GRUFunction],
         errors=cell_errors(pair=False),
-        builtin_lacks=NO_VMAP,
+        chained=True,
         modules=twins(GRUCell, nn.GRUCell, {"bias": False}),
     ),
 )

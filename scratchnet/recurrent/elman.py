@@ -120,7 +120,7 @@ def _advance(now: Tensor, h: Tensor, weight: Tensor, relu: bool) -> Tensor:
 def _advance_(now: Tensor, h: Tensor, weight: Tensor, relu: bool) -> Tensor:
     """The next state in place of its pre-activation."""
     now.addmm_(h, weight.t())
-    return now.clamp_(min=0) if relu else tanh_(now)
+    return now.clamp_(min=0) if relu else tanh_(now, now)
 
 
 def _retreat(grad: Tensor, h: Tensor, relu: bool) -> Tensor:

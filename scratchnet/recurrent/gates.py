@@ -19,7 +19,6 @@ __all__ = [
     "sigmoid_",
     "sigmoid_slope",
     "sigmoid_slope_",
-    "squash_",
     "tanh",
     "tanh_",
     "tanh_slope",
@@ -56,10 +55,10 @@ def sigmoid_(x: Tensor) -> Tensor:
     return x.neg_().exp_().add_(1).reciprocal_()
 
 
-def tanh_(x: Tensor) -> Tensor:
-    """The hyperbolic tangent in place."""
-    x.mul_(2).clamp_(max=LIMIT).expm1_()
-    return x.div_(x + 2)
+def tanh_(x: Tensor, out: Tensor) -> Tensor:
+    """The hyperbolic tangent, written to a buffer, which may be x: of |x|, whose roundings shrink, with the sign."""
+    u = torch.abs(x).mul_(2).clamp_(max=LIMIT).expm1_()
+    return torch.copysign(u.div_(u + 2), x, out=out)
 
 
 def sigmoid_slope_(y: Tensor, out: Tensor) -> Tensor:
@@ -71,16 +70,3 @@ def tanh_slope_(y: Tensor, out: Tensor) -> Tensor:
     """The derivative of the hyperbolic tangent, written to a buffer: 1 - y and y (1 - y) do not cancel."""
     torch.sub(1, y, out=out)
     return out.addcmul_(out, y)
-
-
-def squash_(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Sigmoids and hyperbolic tangents side by side, in place.
-
-    Args:
-        x: pre-activations in rows.
-        scale: for each column 1 where it takes the sigmoid, 2 where it takes the hyperbolic tangent.
-        shift: for each column 1 and 0.
-    """
-    x.mul_(scale).clamp_(max=LIMIT).expm1_()
-    denominator = x + 2
-    return x.add_(shift).div_(denominator)

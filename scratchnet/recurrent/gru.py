@@ -159,8 +159,8 @@ def _run_(gates: Tensor, h0: Tensor, weight: Tensor, bias: Tensor | None, steps:
         r, z = squashed[:, :units], squashed[:, units:]
         rz.copy_(squashed)
         q.copy_(state[:, 2 * units :])
-        new = tanh_(torch.addcmul(n, r, q))
-        n.copy_(new)
+        new = torch.addcmul(n, r, q)
+        n.copy_(tanh_(new, new))
         h = torch.addcmul(new, z, before - new, out=next_h)
     assert h is not None
     return y, carry.final(h).clone(), gates, shares

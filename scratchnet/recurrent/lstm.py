@@ -41,9 +41,9 @@ from torch import Tensor
 from scratchnet.function import Function, unobserved
 from scratchnet.recurrent.gates import (
     sigmoid,
+    sigmoid_,
     sigmoid_slope,
     sigmoid_slope_,
-    squash_,
     tanh,
     tanh_,
     tanh_slope,
@@ -172,20 +172,21 @@ def _run_(gates: Tensor, h0: Tensor, c0: Tensor, weight: Tensor, projection: Ten
     """The same with the gates in place of the pre-activations."""
     units = c0.shape[1]
     y, cells = h0.new_empty(gates.shape[0], h0.shape[1]), c0.new_empty(gates.shape[0], units)
-    scale, shift = gates.new_ones(4 * units), gates.new_ones(4 * units)
-    scale[2 * units : 3 * units], shift[2 * units : 3 * units] = 2, 0
     h_carry, c_carry = Carry(h0), Carry(c0)
     h: Tensor | None = None
     c: Tensor | None = None
     across = weight.t()
     for now, i, f, g, o, next_c, next_h in steps.walk(gates, *gates.chunk(4, 1), cells, y):
         size = now.shape[0]
-        squash_(now.addmm_(h_carry.rows(h, size), across), scale, shift)
+        now.addmm_(h_carry.rows(h, size), across)
+        squashed = tanh_(g, next_c)
+        sigmoid_(now)
+        g.copy_(squashed)
         c = torch.mul(f, c_carry.rows(c, size), out=next_c).addcmul_(i, g)
         if projection is None:
-            h = torch.mul(o, tanh_(c.clone()), out=next_h)
+            h = tanh_(c, next_h).mul_(o)
         else:
-            h = torch.mm(tanh_(c.clone()).mul_(o), projection.t(), out=next_h)
+            h = torch.mm(tanh_(c, torch.empty_like(c)).mul_(o), projection.t(), out=next_h)
     assert h is not None
     assert c is not None
     return y, h_carry.final(h).clone(), c_carry.final(c).clone(), gates, cells
@@ -252,7 +253,7 @@ def _run_back_(
         if projection is not None:
             h_grads.append(dh)
             dm = dh @ projection
-        squashed = tanh_(c.clone())
+        squashed = tanh_(c, torch.empty_like(c))
         slope = tanh_slope_(squashed, torch.empty_like(squashed))
         dc = slope.mul_(o).mul_(dm).add_(c_carry.rows(dc, c.shape[0]))
         sigmoid_slope_(gate, slopes)

@@ -55,8 +55,8 @@ class Call:
     def names(self) -> list[str]:
         """The names of the differentiable tensors, in the order of `leaves`."""
         several = sum(isinstance(x, Tensor) for _, x in _named("", self.inputs)) > 1
-        inputs = {f"input {i}" if several else "input": x for i, x in enumerate(self.inputs)}
-        arguments = [*inputs.items(), *self.options.items(), *self.parameters.items()]
+        inputs = [(f"input {i}" if several else "input", x) for i, x in enumerate(self.inputs)]
+        arguments = [*inputs, *self.options.items(), *self.parameters.items()]
         return [name for top, argument in arguments for name, x in _named(top, argument) if differentiable(x)]
 
     def leaves(self) -> list[Tensor]:
