@@ -60,11 +60,18 @@ class GroupNormFunction(Function):
         x: Tensor, weight: Tensor | None, bias: Tensor | None, *, shape: Groups, eps: float
     ) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor | None, ...]]:
         """The output, the mean and the biased variance."""
-        v = x.reshape(shape)
-        mean, var = _moments(v)
+        v, count = x.reshape(shape), _count(shape)
+        if unobserved():
+            y, mean, var, rstd = _forward_in_blocks(v, weight, bias, eps)
+            return (y.reshape(x.shape), mean, var), (x, weight, mean, rstd)
+        mean = v.sum((2, 3)) / count
+        centred = _centred(v, mean)
+        var = (centred * centred).sum((2, 3)) / count
         rstd = (var + eps) ** -0.5
-        y = _standardized(v, mean, rstd, _by_channel(weight, shape), _by_channel(bias, shape))
-        return (y.reshape(x.shape), mean, var), (x, weight, mean, rstd)
+        w, b = _by_channel(weight, shape), _by_channel(bias, shape)
+        y = centred * rstd[:, :, None, None]
+        y = y if w is None else y * w
+        return ((y if b is None else y + b).reshape(x.shape), mean, var), (x, weight, mean, rstd)
 
     @staticmethod
     def backward(
@@ -95,6 +102,11 @@ class GroupNormFunction(Function):
         return (y if tangent_b is None else y + tangent_b).reshape(x.shape)
 
 
+def _count(shape: Sequence[int]) -> int:
+    """How many values a group has; 1 where it has none, which spares it 0 / 0."""
+    return max(1, shape[2] * shape[3])
+
+
 def _by_channel(parameter: Tensor | None, shape: Groups) -> Tensor | None:
     """A parameter of C numbers as ``(G, D, 1)``."""
     return None if parameter is None else parameter.reshape(shape[1], shape[2], 1)
@@ -108,41 +120,34 @@ def _centred(v: Tensor, mean: Tensor) -> Tensor:
     return v - mean[:, :, None, None]
 
 
-def _moments(v: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each group; 0 of a group without values."""
-    count = max(1, v.shape[2] * v.shape[3])
-    mean = v.sum((2, 3)) / count
-    if not unobserved():
-        centred = _centred(v, mean)
-        return mean, (centred * centred).sum((2, 3)) / count
-    var = torch.empty_like(mean)
-    for block, centre, out in blocks(v, mean, var):
-        torch.sum(_centred(block, centre).square_(), (2, 3), out=out)
-    return mean, var.div_(count)
-
-
-def _standardized(v: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    """(x - μ) r w + b, by group and channel."""
-    if not unobserved():
-        y = _centred(v, mean) * rstd[:, :, None, None]
-        y = y if weight is None else y * weight
-        return y if bias is None else y + bias
-    y = fresh(v)
-    for out, block, centre, factor in blocks(y, v, mean, rstd):
-        torch.sub(block, centre[:, :, None, None], out=out).mul_(factor[:, :, None, None])
-        if weight is not None:
-            out.mul_(weight)
-        if bias is not None:
-            out.add_(bias)
-    return y
-
-
 def _projected(h: Tensor, v: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
     """r (h - mean of h - x̂ · mean of h x̂), by group."""
-    count = max(1, v.shape[2] * v.shape[3])
+    count = _count(v.shape)
     normal = _centred(v, mean) * rstd[:, :, None, None]
     along = (h * normal).sum((2, 3), keepdim=True) / count
     return rstd[:, :, None, None] * (h - h.sum((2, 3), keepdim=True) / count - normal * along)
+
+
+def _forward_in_blocks(
+    v: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Output, mean, variance and r, block by block, so that the passes over a block find it in cache."""
+    count, y = _count(v.shape), fresh(v)
+    w, b = _by_element(weight, v.shape), _by_element(bias, v.shape)
+    mean, var, rstd = (v.new_empty(v.shape[:2]) for _ in range(3))
+    for out, x, m, s, r in blocks(y, v, mean, var, rstd):
+        torch.sum(x, (2, 3), out=m).div_(count)
+        torch.sub(x, m[:, :, None, None], out=out)
+        torch.sum(out * out, (2, 3), out=s).div_(count)
+        torch.add(s, eps, out=r).rsqrt_()
+        out.mul_(r[:, :, None, None])
+        if w is not None and b is not None:
+            torch.addcmul(b, out, w, out=out)
+        elif w is not None:
+            out.mul_(w)
+        elif b is not None:
+            out.add_(b)
+    return y, mean, var, rstd
 
 
 def _backward_in_blocks(
@@ -154,33 +159,46 @@ def _backward_in_blocks(
     rstd: Tensor,
     needs: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    """The backward with temporaries of a block that stays in cache."""
-    groups, channels, positions = v.shape[1:]
-    count = max(1, channels * positions)
-    w = None if weight is None else weight.reshape(groups, channels, 1)
+    """All gradients, block by block."""
+    channels, positions, count = v.shape[1:3], v.shape[3], _count(v.shape)
+    w = _by_element(weight, v.shape)
+    by_channel = v.new_ones(channels) if weight is None else weight.reshape(channels)
     grad_x = fresh(v) if needs[0] else None
-    grad_w, grad_b = (v.new_zeros(groups, channels) if need else None for need in needs[1:])
-    for g, x, centre, r, *rest in blocks(grad, v, mean, rstd, *(() if grad_x is None else (grad_x,))):
-        centred = _centred(x, centre)
-        total = g.squeeze(3) if positions == 1 else g.sum(3)
+    grad_w, grad_b = (v.new_zeros(channels) if need else None for need in needs[1:])
+    for g, x, m, r, *rest in blocks(grad, v, mean, rstd, *(() if grad_x is None else (grad_x,))):
+        centred = _centred(x, m)
         product = g * centred
-        aligned = product.squeeze(3) if positions == 1 else product.sum(3)
+        total, aligned = (t.squeeze(3) if positions == 1 else t.sum(3) for t in (g, product))
         if grad_b is not None:
-            grad_b.add_(total.sum(0))
+            grad_b.add_(_over_samples(total, torch.ones_like(r)))
         if grad_w is not None:
-            grad_w.add_((aligned.permute(1, 2, 0) @ r.t()[:, :, None]).squeeze(2))
+            grad_w.add_(_over_samples(aligned, r))
         for out in rest:
-            shift = _over_group(total, w).div_(-count)
-            pull = _over_group(aligned, w).mul_(r * r).div_(-count)
-            torch.mul(g, w, out=out) if w is not None else out.copy_(g)
-            out.add_(centred.mul_(pull[:, :, None, None])).add_(shift[:, :, None, None])
+            shift = _over_group(total, by_channel).div_(-count)
+            pull = _over_group(aligned, by_channel).mul_(r).mul_(r).div_(-count)
+            centred.mul_(pull[:, :, None, None]).add_(shift[:, :, None, None])
+            torch.add(centred, g, out=out) if w is None else torch.addcmul(centred, g, w, out=out)
             out.mul_(r[:, :, None, None])
     return None if grad_x is None else grad_x.reshape(shape), _flat(grad_w), _flat(grad_b)
 
 
-def _over_group(sums: Tensor, weight: Tensor | None) -> Tensor:
-    """Σ over the channels of each group of ``(B, G, D)``, weighted."""
-    return sums.sum(2) if weight is None else (sums.transpose(0, 1) @ weight).squeeze(2).t().contiguous()
+def _by_element(parameter: Tensor | None, shape: Sequence[int]) -> Tensor | None:
+    """A parameter written out for each element of a sample, without which `addcmul` is not vectorised."""
+    if parameter is None:
+        return None
+    return parameter.reshape(*shape[1:3], 1).expand(*shape[1:]).contiguous()
+
+
+def _over_samples(sums: Tensor, factors: Tensor) -> Tensor:
+    """Σ over samples of ``(B, G, D)`` times ``(B, G)``; one group is a matrix, whose product with a vector is fast."""
+    if sums.shape[1] == 1:
+        return (sums[:, 0].t() @ factors[:, 0]).unsqueeze(0)
+    return (sums * factors[:, :, None]).sum(0)
+
+
+def _over_group(sums: Tensor, weight: Tensor) -> Tensor:
+    """Σ over the channels of each group of ``(B, G, D)`` times ``(G, D)``."""
+    return sums @ weight[0] if sums.shape[1] == 1 else (sums * weight).sum(2)
 
 
 def group_norm(

@@ -30,7 +30,7 @@ def follow(op: str, running: Tensor, statistic: Tensor, momentum: float | Tensor
             "several models), use track_running_stats=False, or evaluate with .eval()"
         )
     weight = momentum.to(running.dtype) if isinstance(momentum, Tensor) else momentum
-    running.lerp_(statistic.detach().to(running.dtype), weight)
+    running.mul_(1 - weight).add_(statistic.detach().to(running.dtype) * weight)
 
 
 def check_parameters(op: str, input: Tensor, **tensors: Tensor | None) -> None:

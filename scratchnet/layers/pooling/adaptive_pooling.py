@@ -10,8 +10,11 @@ The average over a window is the average along each of its dimensions in turn, b
     y_{pq} = \frac{1}{n_p n_q} \sum_{i \in p} \sum_{j \in q} x_{ij}, \qquad
     \frac{\partial L}{\partial x_{ij}} = \sum_{p \ni i} \frac{1}{n_p} \sum_{q \ni j} \frac{g_{pq}}{n_q}
 
-Averaging is linear: the backward is its adjoint and keeps nothing, and forward mode averages the tangent. The
-maximum selects one element of each window, which gets the gradient.
+Averaging is linear: the backward is its adjoint and keeps nothing, and forward mode averages the tangent. Element i
+lies in the windows :math:`\lfloor i\,o / n \rfloor` to before :math:`\lceil (i + 1)\,o / n \rceil`, which are those
+that would divide o outputs into n: to sum over windows is its own adjoint, with the two sizes exchanged.
+
+The maximum selects one element of each window, which gets the gradient.
 
 Shapes: B samples, C channels, H × W pixels, P × Q outputs.
 
@@ -80,33 +83,33 @@ class AdaptiveAvgPoolFunction(Function):
 
 def _averaged(x: Tensor, dim: int, outputs: int) -> Tensor:
     n = x.shape[dim]
-    if outputs and n % outputs == 0:
-        return x if n == outputs else x.unflatten(dim, (outputs, n // outputs)).mean(dim + 1)
-    positions, counts, beyond = _positions(n, outputs, x.device)
-    seen = x.index_select(dim, positions.flatten()).unflatten(dim, positions.shape)
-    trailing = (1,) * (x.dim() - dim - 1)
-    total = seen.masked_fill(beyond.view(*beyond.shape, *trailing), 0).sum(dim + 1)
-    return total / counts.to(x.dtype).view(-1, *trailing)
+    return x if n == outputs else _sums(x, dim, outputs) / _counts(x, n, outputs, dim)
 
 
 def _shared(grad: Tensor, dim: int, n: int) -> Tensor:
     """The adjoint of `_averaged`."""
     outputs = grad.shape[dim]
-    trailing = (1,) * (grad.dim() - dim - 1)
-    before, after = (-1,) * (dim + 1), (-1,) * len(trailing)
+    return grad if n == outputs else _sums(grad / _counts(grad, n, outputs, dim), dim, n)
+
+
+def _counts(like: Tensor, n: int, outputs: int, dim: int) -> Tensor | int:
+    """How many elements each window sees, along a dimension of such a tensor."""
     if outputs and n % outputs == 0:
-        each = n // outputs
-        return (
-            grad
-            if each == 1
-            else (grad / each).unsqueeze(dim + 1).expand(*before, each, *after).flatten(dim, dim + 1)
-        )
-    positions, counts, beyond = _positions(n, outputs, grad.device)
-    share = (grad / counts.to(grad.dtype).view(-1, *trailing)).unsqueeze(dim + 1)
-    shares = share.expand(*before, positions.shape[1], *after)
-    shares = shares.masked_fill(beyond.view(*beyond.shape, *trailing), 0).flatten(dim, dim + 1)
-    total = grad.new_zeros((*grad.shape[:dim], n, *grad.shape[dim + 1 :]))
-    return total.index_add(dim, positions.flatten(), shares)
+        return n // outputs
+    return _positions(n, outputs, like.device)[1].to(like.dtype).view(-1, *(1,) * (like.dim() - dim - 1))
+
+
+def _sums(x: Tensor, dim: int, outputs: int) -> Tensor:
+    """The sum over each window along a dimension."""
+    n, before, after = x.shape[dim], x.shape[:dim], x.shape[dim + 1 :]
+    if outputs and n % outputs == 0:
+        return x.reshape(*before, outputs, n // outputs, *after).sum(dim + 1)
+    if n and outputs % n == 0:
+        spread = x.unsqueeze(dim + 1).expand(*before, n, outputs // n, *after)
+        return spread.reshape(*before, outputs, *after)
+    positions, _, beyond = _positions(n, outputs, x.device)
+    seen = x.index_select(dim, positions.reshape(-1)).reshape(*before, *positions.shape, *after)
+    return seen.masked_fill(beyond.view(*beyond.shape, *(1,) * len(after)), 0).sum(dim + 1)
 
 
 def _positions(n: int, outputs: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

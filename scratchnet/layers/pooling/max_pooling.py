@@ -16,7 +16,8 @@ elements are equal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from scratchnet.arguments import describe
 from scratchnet.function import Function, readable, unobserved
 from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
-from scratchnet.windows import Geometry, columns, image, padded
+from scratchnet.windows import Geometry, padded
 
 __all__ = [
     "MaxPool1d",
@@ -36,6 +37,8 @@ __all__ = [
     "max_pool2d",
     "max_pool3d",
 ]
+
+BLOCK = 2**19  # elements of an image block, which with its windows stays in the cache
 
 
 class MaxPoolFunction(Function):
@@ -49,9 +52,9 @@ class MaxPoolFunction(Function):
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor]]:
         """The largest element of each window, and its number in the window."""
         y, which = None, None
-        if unobserved() and readable(x) and geometry.extent(size) == size:
+        if unobserved() and readable(x) and x.is_floating_point() and geometry.extent(size) == size:
             y, which = _largest_unpadded(x, geometry)
-        if y is None or which is None or bool((y != y).any()):
+        if y is None or which is None or bool(y.sum().isnan()):
             y, which = _largest(x, geometry)
         return (y, which), (which,)
 
@@ -59,23 +62,36 @@ class MaxPoolFunction(Function):
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, geometry: Geometry, size: tuple[int, ...]
     ) -> Tensor:
-        """The gradient at the place that won, zero at the others, and the windows added up."""
+        """Adds the gradients up at the places that won."""
         (which,) = saved
+        total = grad.new_zeros((*grad.shape[:2], math.prod(size)))
         if not unobserved():
-            won = [grad.masked_fill(which != i, 0) for i in range(geometry.places)]
-            return image(torch.stack(won, dim=2), size, geometry)
-        total = grad.new_zeros((*grad.shape[:2], *geometry.extent(size)))
-        for i, place in enumerate(geometry.slices(grad.shape[2:])):
-            total[place].add_(grad.masked_fill(which != i, 0))
-        return total[geometry.inside(size)]
+            indices = _indices(which, geometry, size).flatten(2)
+            return total.scatter_add(2, indices, grad.flatten(2)).reshape(*grad.shape[:2], *size)
+        for out, g, places in _blocks(total, grad, which):
+            indices, each = _indices(places, geometry, size).flatten(2), g.flatten(2)
+            out.scatter_add_(2, indices, each) if _overlap(geometry) else out.scatter_(2, indices, each)
+        return total.view(*grad.shape[:2], *size)
 
     @staticmethod
     def jvp(
         tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, size: tuple[int, ...]
     ) -> Tensor:
         """The winner's tangent."""
-        (which,) = saved
-        return columns(tangents[0], geometry).gather(2, which.long().unsqueeze(2)).squeeze(2)
+        indices = _indices(saved[0], geometry, size)
+        return tangents[0].flatten(2).gather(2, indices.flatten(2)).reshape(indices.shape)
+
+
+def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors, cut alike along the batch into blocks of which those of the first fit into the cache."""
+    rows = max(1, BLOCK // max(1, math.prod(tensors[0].shape[1:])))
+    return zip(*(t.split(rows) for t in tensors), strict=True)
+
+
+def _overlap(geometry: Geometry) -> bool:
+    """Whether an element may lie in several windows."""
+    spans = [(kernel - 1) * dilation for kernel, dilation in zip(geometry.kernel, geometry.dilation, strict=True)]
+    return any(span >= stride for span, stride in zip(spans, geometry.stride, strict=True))
 
 
 def _largest(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
@@ -93,13 +109,20 @@ def _largest(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
 
 
 def _largest_unpadded(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
-    """The same in place, for windows without padding and elements without NaN."""
+    """The same in blocks and in place, for windows without padding and elements without NaN.
+
+    A later place wins only if it is larger than all before it, so the winner is the last place that was better.
+    """
     first, *others = geometry.slices(geometry.outputs(x.shape[2:]))
-    y = x[first].clone(memory_format=torch.contiguous_format)
+    y = torch.empty(x[first].shape, dtype=x.dtype, device=x.device)
     which = torch.zeros(y.shape, dtype=_kind(geometry), device=x.device)
-    for i, place in enumerate(others, 1):
-        which.masked_fill_(x[place] > y, i)
-        torch.maximum(y, x[place], out=y)
+    for image, best, winner in _blocks(x, y, which):
+        best.copy_(image[first])
+        seen, better = torch.empty_like(best), torch.empty_like(winner)
+        for i, place in enumerate(others, 1):
+            torch.gt(seen.copy_(image[place]), best, out=better)
+            torch.maximum(winner, better.mul_(i), out=winner)
+            torch.maximum(best, seen, out=best)
     return y, which
 
 
@@ -122,15 +145,14 @@ def _kind(geometry: Geometry) -> torch.dtype:
 
 def _indices(which: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
     """The place in the window as an index into the flattened image, as PyTorch gives it."""
-    rest, total, step = which.long(), torch.zeros_like(which, dtype=torch.int64), 1
-    for dim in reversed(range(len(size))):
-        k, s, d, (before, _) = (
-            geometry.kernel[dim], geometry.stride[dim], geometry.dilation[dim], geometry.padding[dim],
-        )  # fmt: skip
-        start = torch.arange(which.shape[dim + 2], device=which.device) * s - before
-        position = start.view(-1, *(1,) * (len(size) - dim - 1)) + rest % k * d
-        total, rest, step = total + position * step, rest // k, step * size[dim]
-    return total
+    within, start = [0], torch.zeros((), dtype=torch.int64, device=which.device)
+    for n, k, s, d, (before, _), outputs in zip(
+        size, geometry.kernel, geometry.stride, geometry.dilation, geometry.padding, which.shape[2:], strict=True
+    ):
+        within = [index * n + r * d for index in within for r in range(k)]
+        start = start.unsqueeze(-1) * n + (torch.arange(outputs, device=which.device) * s - before)
+    table = torch.tensor(within, dtype=torch.int64, device=which.device)
+    return table[which.long()] + start
 
 
 def _max_pool(
