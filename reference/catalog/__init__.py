@@ -5,9 +5,11 @@ from reference.catalog import (
     attention,
     convolution,
     embedding,
+    kernel_machine,
     layers,
     losses,
     pooling,
+    resampling,
     similarity,
     transformer,
 )
@@ -17,6 +19,18 @@ __all__ = ["DTYPES", "RECORDS", "BadInput", "Make", "Record", "Sample"]
 
 RECORDS: dict[str, Record] = {
     record.name: record
-    for part in (activations, layers, convolution, pooling, losses, embedding, similarity, attention, transformer)
+    for part in (
+        activations,
+        layers,
+        convolution,
+        pooling,
+        losses,
+        embedding,
+        similarity,
+        attention,
+        transformer,
+        resampling,
+        kernel_machine,
+    )
     for record in part.RECORDS
 }

@@ -9,6 +9,16 @@ from scratchnet.layers.distance import PairwiseDistance, pairwise_distance, pdis
 from scratchnet.layers.dropout import Dropout, dropout
 from scratchnet.layers.embedding import Embedding, embedding
 from scratchnet.layers.embedding_bag import EmbeddingBag, embedding_bag
+from scratchnet.layers.interpolate import (
+    Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
+    interpolate,
+    upsample,
+    upsample_bilinear,
+    upsample_nearest,
+)
+from scratchnet.layers.kernel_machine import KernelSVM, LinearSVM, linear_kernel, polynomial_kernel, rbf_kernel
 from scratchnet.layers.layer_norm import LayerNorm
 from scratchnet.layers.linear import Linear, linear
 from scratchnet.layers.max_pooling import MaxPool1d, MaxPool2d, MaxPool3d, max_pool1d, max_pool2d, max_pool3d
@@ -37,8 +47,10 @@ __all__ = [
     "Dropout",
     "Embedding",
     "EmbeddingBag",
+    "KernelSVM",
     "LayerNorm",
     "Linear",
+    "LinearSVM",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
@@ -46,6 +58,9 @@ __all__ = [
     "PairwiseDistance",
     "PixelShuffle",
     "PixelUnshuffle",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
@@ -56,7 +71,9 @@ __all__ = [
     "dropout",
     "embedding",
     "embedding_bag",
+    "interpolate",
     "linear",
+    "linear_kernel",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
@@ -66,5 +83,10 @@ __all__ = [
     "pdist",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "polynomial_kernel",
+    "rbf_kernel",
     "scaled_dot_product_attention",
+    "upsample",
+    "upsample_bilinear",
+    "upsample_nearest",
 ]
