@@ -9,6 +9,8 @@ from reference.catalog import (
     dropout,
     embedding,
     linear,
+    kernel_machine,
+    layers,
     losses,
     normalization,
     optimizers,
@@ -17,6 +19,7 @@ from reference.catalog import (
     pooling,
     rectifiers,
     recurrent,
+    resampling,
     similarity,
     transformer,
     unfolding,
@@ -47,3 +50,20 @@ PARTS = (
     optimizers,
 )
 RECORDS: dict[str, Record] = {record.name: record for part in PARTS for record in part.RECORDS}
+RECORDS: dict[str, Record] = {
+    record.name: record
+    for part in (
+        activations,
+        layers,
+        convolution,
+        pooling,
+        losses,
+        embedding,
+        similarity,
+        attention,
+        transformer,
+        resampling,
+        kernel_machine,
+    )
+    for record in part.RECORDS
+}

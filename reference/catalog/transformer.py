@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -104,9 +105,18 @@ DECODERS: tuple[Build, Build] = (
     partial(stack, transformer.TransformerDecoder, transformer.TransformerDecoderLayer, LayerNorm),
     partial(stack, nn.TransformerDecoder, nn.TransformerDecoderLayer, nn.LayerNorm),
 )
+
+
+def built_in_transformer(**options: Any) -> nn.Module:
+    """PyTorch's, without its word about nested tensors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nn.Transformer(num_encoder_layers=1, num_decoder_layers=1, **options)
+
+
 TRANSFORMERS: tuple[Build, Build] = (
     partial(transformer.Transformer, num_encoder_layers=1, num_decoder_layers=1),
-    partial(nn.Transformer, num_encoder_layers=1, num_decoder_layers=1),
+    built_in_transformer,
 )
 SMALL = OPTIONS["batch first"] | {"norm_first": True}
 

@@ -9,6 +9,17 @@ from scratchnet.layers.distance import PairwiseDistance, pairwise_distance, pdis
 from scratchnet.layers.dropout import Dropout, dropout
 from scratchnet.layers.embedding import Embedding, embedding
 from scratchnet.layers.embedding_bag import EmbeddingBag, embedding_bag
+from scratchnet.layers.interpolate import (
+    Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
+    interpolate,
+    upsample,
+    upsample_bilinear,
+    upsample_nearest,
+)
+from scratchnet.layers.kernel_machine import KernelSVM, LinearSVM, linear_kernel, polynomial_kernel, rbf_kernel
+from scratchnet.layers.layer_norm import LayerNorm
 from scratchnet.layers.linear import Linear, linear
 from scratchnet.layers.multi_head_attention import multi_head_attention_forward
 from scratchnet.layers.multihead_attention import MultiheadAttention
@@ -119,6 +130,10 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "LocalResponseNorm",
+    "KernelSVM",
+    "LayerNorm",
+    "Linear",
+    "LinearSVM",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
@@ -137,6 +152,9 @@ __all__ = [
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
     "alpha_dropout",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
@@ -161,6 +179,9 @@ __all__ = [
     "lp_pool1d",
     "lp_pool2d",
     "lp_pool3d",
+    "interpolate",
+    "linear",
+    "linear_kernel",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
@@ -175,5 +196,10 @@ __all__ = [
     "pixel_shuffle",
     "pixel_unshuffle",
     "rms_norm",
+    "polynomial_kernel",
+    "rbf_kernel",
     "scaled_dot_product_attention",
+    "upsample",
+    "upsample_bilinear",
+    "upsample_nearest",
 ]

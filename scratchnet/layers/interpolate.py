@@ -1,0 +1,199 @@
+"""Interpolation of lines, images and volumes to another size: which map `resampling` applies, and to what size.
+
+Source: as in `scratchnet.layers.resampling`.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.arguments import describe, tensor
+from scratchnet.layers.resampling import ResampleFunction, resampling
+from scratchnet.windows import in_layout_of
+
+__all__ = [
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
+    "interpolate",
+    "upsample",
+    "upsample_bilinear",
+    "upsample_nearest",
+]
+
+Size = int | Sequence[int]
+Factor = float | Sequence[float]
+KERNELS = {"linear": ("linear", 1), "bilinear": ("linear", 2), "trilinear": ("linear", 3), "bicubic": ("cubic", 2)}
+PLAIN = ("nearest", "nearest-exact", "area")
+
+
+def interpolate(
+    input: Tensor,
+    size: Size | None = None,
+    scale_factor: Factor | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
+    """Resamples the spatial dimensions.
+
+    Args:
+        input: tensor of shape ``(B, C, W)``, ``(B, C, H, W)`` or ``(B, C, D, H, W)``.
+        size: the sizes of the output.
+        scale_factor: outputs for each input, instead of ``size``.
+        mode: ``"nearest"``, ``"nearest-exact"``, ``"area"``; ``"linear"`` for lines, ``"bilinear"`` and
+            ``"bicubic"`` for images, ``"trilinear"`` for volumes.
+        align_corners: whether the centres of the corner pixels, not their outer edges, keep their place; not for the
+            first three modes.
+        recompute_scale_factor: whether the places follow from the output's sizes, not from ``scale_factor``.
+        antialias: whether bilinear and bicubic average over all of the input where the output is smaller.
+
+    Returns:
+        A tensor with other spatial sizes.
+
+    Raises:
+        TypeError: if the input is no tensor, or a size no integer.
+        ValueError: if options exclude each other, or have the wrong length.
+        NotImplementedError: if the mode is unknown, or not for this number of dimensions.
+        RuntimeError: if a size is not positive, or the input is not floating point.
+    """
+    op = "interpolate"
+    dims = tensor(op, input).dim() - 2
+    if mode in PLAIN and align_corners is not None:
+        raise ValueError(f"{op}: expected no align_corners with mode {mode!r}, got {align_corners}")
+    outputs, factors = _sizes(op, input, dims, size, scale_factor, mode, bool(recompute_scale_factor))
+    if antialias and not (mode in ("bilinear", "bicubic") and dims == 2):
+        raise ValueError(f"{op}: expected mode 'bilinear' or 'bicubic' of images with antialias, got {mode!r}")
+    kernel, wanted = KERNELS.get(mode, (mode, dims))
+    if mode not in KERNELS and mode not in PLAIN or not 1 <= dims <= 3 or wanted != dims:
+        raise NotImplementedError(
+            f"{op}: expected 'nearest', 'nearest-exact' or 'area', or 'linear' for lines (B, C, W), 'bilinear' or "
+            f"'bicubic' for images (B, C, H, W), 'trilinear' for volumes (B, C, D, H, W), got {mode!r} for "
+            f"{describe(input)}"
+        )
+    if not input.is_floating_point():
+        raise RuntimeError(f"{op}: expected input to be floating point, got {describe(input)}; use .float()")
+    if min(outputs) < 1 or 0 in input.shape[1:]:
+        raise RuntimeError(
+            f"{op}: expected sizes of at least 1 of all but the batch, got {describe(input)} and outputs {outputs}"
+        )
+    precise = input.dtype is torch.float64
+    maps = tuple(
+        resampling(dim, n, m, kernel, bool(align_corners), factor, antialias, precise)
+        for dim, (n, m, factor) in enumerate(zip(input.shape[2:], outputs, factors, strict=True), 2)
+        if n != m or factor not in (None, 1.0)
+    )
+    return in_layout_of(input, ResampleFunction.apply(input, maps))
+
+
+def _sizes(
+    op: str, x: Tensor, dims: int, size: Size | None, scale_factor: Factor | None, mode: str, recompute: bool
+) -> tuple[list[int], list[float | None]]:
+    """The output's sizes, and the factors where places follow from them."""
+    if (size is None) == (scale_factor is None):
+        raise ValueError(f"{op}: expected either size or scale_factor, got {size} and {scale_factor}")
+    nothing: list[float | None] = [None] * dims
+    if size is not None:
+        if recompute:
+            raise ValueError(f"{op}: expected no recompute_scale_factor together with size, got both")
+        sizes: list[Any] = list(size) if isinstance(size, list | tuple) else [size] * dims
+        if len(sizes) != dims:
+            raise ValueError(f"{op}: expected {dims} sizes for {describe(x)}, got {size}")
+        if not all(isinstance(n, int) for n in sizes):
+            raise TypeError(f"{op}: expected size to be integers, got {size!r}")
+        return sizes, nothing
+    factors: list[Any] = list(scale_factor) if isinstance(scale_factor, list | tuple) else [scale_factor] * dims
+    if len(factors) != dims:
+        raise ValueError(f"{op}: expected {dims} scale factors for {describe(x)}, got {scale_factor}")
+    sizes = [math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True)]
+    return sizes, nothing if recompute or mode == "area" else factors
+
+
+def upsample(
+    input: Tensor,
+    size: Size | None = None,
+    scale_factor: Factor | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """`interpolate` under its old name, which warns; arguments, result and errors are the same."""
+    _deprecated("upsample")
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_nearest(input: Tensor, size: Size | None = None, scale_factor: Factor | None = None) -> Tensor:
+    """`interpolate` with mode nearest under its old name, which warns."""
+    _deprecated("upsample_nearest")
+    return interpolate(input, size, scale_factor, mode="nearest")
+
+
+def upsample_bilinear(input: Tensor, size: Size | None = None, scale_factor: Factor | None = None) -> Tensor:
+    """`interpolate` with mode bilinear and aligned corners under its old name, which warns."""
+    _deprecated("upsample_bilinear")
+    return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)
+
+
+def _deprecated(name: str) -> None:
+    if not torch.compiler.is_compiling():
+        warnings.warn(f"{name}: deprecated, as in PyTorch; call interpolate instead", stacklevel=3)
+
+
+class Upsample(nn.Module):
+    """`interpolate` as a module, without antialiasing."""
+
+    __constants__ = ["align_corners", "mode", "name", "recompute_scale_factor", "scale_factor", "size"]
+
+    def __init__(
+        self,
+        size: Size | None = None,
+        scale_factor: Factor | None = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = type(self).__name__
+        self.size = size
+        several = isinstance(scale_factor, tuple)
+        self.scale_factor: Any = tuple(map(float, scale_factor)) if several else None  # type: ignore[arg-type]
+        if scale_factor and not several:
+            self.scale_factor = float(scale_factor)  # type: ignore[arg-type]
+        self.mode = mode
+        self.align_corners = align_corners
+        self.recompute_scale_factor = recompute_scale_factor
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Fills in the option that modules pickled by early PyTorch lack."""
+        super().__setstate__({"recompute_scale_factor": True, **state})
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `interpolate`."""
+        return interpolate(
+            input, self.size, self.scale_factor, self.mode, self.align_corners, self.recompute_scale_factor
+        )
+
+    def extra_repr(self) -> str:
+        """The factor or the size, and the mode."""
+        given = f"size={self.size!r}" if self.scale_factor is None else f"scale_factor={self.scale_factor!r}"
+        return f"{given}, mode={self.mode!r}"
+
+
+class UpsamplingNearest2d(Upsample):
+    """`interpolate` of images with mode nearest."""
+
+    def __init__(self, size: Size | None = None, scale_factor: Factor | None = None) -> None:
+        super().__init__(size, scale_factor, mode="nearest")
+
+
+class UpsamplingBilinear2d(Upsample):
+    """`interpolate` of images with mode bilinear and aligned corners."""
+
+    def __init__(self, size: Size | None = None, scale_factor: Factor | None = None) -> None:
+        super().__init__(size, scale_factor, mode="bilinear", align_corners=True)

@@ -1,0 +1,381 @@
+r"""Kernel machines: support vector machines, and the kernels that bend them.
+
+.. math::
+    K(x, y) = x \cdot y, \qquad (\gamma\, x \cdot y + c)^d, \qquad e^{-\gamma \lVert x - y \rVert^2}
+
+A kernel is the inner product of two points after some map into a space of features, without the map. With upstream G
+(N × M), s = γ x·y + c for the polynomial and :math:`D_{nm} = \lVert x_n - y_m \rVert^2` for the RBF kernel:
+
+.. math::
+    \text{linear:} \quad & \bar X = G Y, \quad \bar Y = G^\top X \\
+    \text{polynomial:} \quad & H = G \odot d\, s^{d - 1}, \quad \bar X = \gamma H Y, \quad \bar Y = \gamma H^\top X,
+        \quad \bar\gamma = \langle H, X Y^\top \rangle \\
+    \text{RBF:} \quad & H = G \odot K, \quad \bar X = 2 \gamma (H Y - \operatorname{diag}(H 1) X), \quad
+        \bar\gamma = -\langle H, D \rangle
+
+`LinearSVM` scores classes by :math:`x W^\top + b`, `KernelSVM` by :math:`K(x, \text{anchors})\, A^\top + b`: a weight
+for each class and training point, of which those that stay away from zero are the support vectors. Both are trained
+by a hinge loss on their scores plus `penalty`, half the squared norm of what separates: :math:`W` itself, or
+:math:`A K A^\top`, its length in the space of features.
+
+Shapes: N and M points, D features, C classes.
+
+Sources: B. E. Boser, I. M. Guyon and V. N. Vapnik, "A training algorithm for optimal margin classifiers", 1992;
+C. Cortes and V. Vapnik, "Support-vector networks", 1995.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.arguments import describe, floating, number
+from scratchnet.function import Function, unobserved
+from scratchnet.layers.linear import linear
+
+__all__ = [
+    "KernelSVM",
+    "LinearKernelFunction",
+    "LinearSVM",
+    "PolynomialKernelFunction",
+    "RBFKernelFunction",
+    "linear_kernel",
+    "polynomial_kernel",
+    "rbf_kernel",
+]
+
+BLOCK = 2**18  # elements of differences that are at work at a time
+
+Gamma = float | Tensor
+
+
+class LinearKernelFunction(Function):
+    """All inner products. Keeps both sets of points."""
+
+    @staticmethod
+    def forward(x: Tensor, y: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One product."""
+        return x @ y.t(), (x, y)
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """One product each."""
+        x, y = saved
+        grad_x = grad @ y if needs[0] else None
+        grad_y = grad.t() @ x if needs[1] else None
+        return grad_x, grad_y
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
+        """Product rule."""
+        x, y = saved
+        return tangents[0] @ y.t() + x @ tangents[1].t()
+
+
+class PolynomialKernelFunction(Function):
+    """Powers of inner products. Keeps both sets of points and γ."""
+
+    @staticmethod
+    def forward(
+        x: Tensor, y: Tensor, gamma: Tensor, *, degree: int, constant: float
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """The power."""
+        return (gamma * (x @ y.t()) + constant) ** degree, (x, y, gamma)
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, degree: int, constant: float
+    ) -> tuple[Tensor | None, ...]:
+        """Through the power, then as the linear kernel."""
+        x, y, gamma = saved
+        inner = x @ y.t()
+        push = grad * _power_slope(gamma * inner + constant, degree)
+        grad_x = gamma * (push @ y) if needs[0] else None
+        grad_y = gamma * (push.t() @ x) if needs[1] else None
+        grad_gamma = (push * inner).sum() if needs[2] else None
+        return grad_x, grad_y, grad_gamma
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, degree: int, constant: float) -> Tensor:
+        """Product rule, then the power's slope."""
+        x, y, gamma = saved
+        inner = x @ y.t()
+        change = tangents[2] * inner + gamma * (tangents[0] @ y.t() + x @ tangents[1].t())
+        return _power_slope(gamma * inner + constant, degree) * change
+
+
+class RBFKernelFunction(Function):
+    """Exponentials of squared distances. Keeps both sets of points, γ and its output."""
+
+    @staticmethod
+    def forward(x: Tensor, y: Tensor, gamma: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """1 where two points are the same, and less with their distance."""
+        kernel = torch.exp(-gamma * _squared_distances(x, y))
+        return kernel, (x, y, gamma, kernel)
+
+    @staticmethod
+    def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
+        """Each pair pulls its points together, or pushes them apart, along their difference."""
+        x, y, gamma, kernel = saved
+        push = grad * kernel
+        grad_x = 2 * gamma * (push @ y - push.sum(1, keepdim=True) * x) if needs[0] else None
+        grad_y = 2 * gamma * (push.t() @ x - push.sum(0).unsqueeze(1) * y) if needs[1] else None
+        grad_gamma = -(push * _squared_distances(x, y)).sum() if needs[2] else None
+        return grad_x, grad_y, grad_gamma
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
+        """The change of γ times the distance, times the kernel."""
+        x, y, gamma, kernel = saved
+        tangent_x, tangent_y, tangent_gamma = tangents
+        own = (x * tangent_x).sum(1, keepdim=True) + (y * tangent_y).sum(1)
+        change = 2 * (own - tangent_x @ y.t() - x @ tangent_y.t())
+        return -kernel * (tangent_gamma * _squared_distances(x, y) + gamma * change)
+
+
+def _power_slope(s: Tensor, degree: int) -> Tensor:
+    return degree * s ** (degree - 1) if degree else s * 0
+
+
+def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    """Of all pairs, from their differences, since the difference of large squares would cancel; a block at a time."""
+    if unobserved():
+        result = x.new_empty(x.shape[0], y.shape[0])
+        rows = max(1, BLOCK // max(1, y.numel()))
+        for start in range(0, x.shape[0], rows):
+            part = x[start : start + rows].unsqueeze(1) - y
+            torch.sum(part.mul_(part), 2, out=result[start : start + rows])
+        return result
+    difference = x.unsqueeze(1) - y
+    return (difference * difference).sum(2)
+
+
+def linear_kernel(x: Tensor, y: Tensor) -> Tensor:
+    """The inner product of every point of one set with every point of another.
+
+    Args:
+        x: floating-point tensor of shape ``(N, D)``.
+        y: floating-point tensor of shape ``(M, D)``.
+
+    Returns:
+        A tensor of shape ``(N, M)``.
+
+    Raises:
+        TypeError: if an argument is no tensor.
+        NotImplementedError: if one is not floating point.
+        RuntimeError: if the shapes do not fit together, or the dtypes differ.
+    """
+    return LinearKernelFunction.apply(*_points("linear_kernel", x, y))
+
+
+def polynomial_kernel(x: Tensor, y: Tensor, degree: int = 3, gamma: Gamma = 1.0, constant: float = 1.0) -> Tensor:
+    """Powers of inner products: ``(gamma * x · y + constant) ** degree``.
+
+    Args:
+        x: floating-point tensor of shape ``(N, D)``.
+        y: floating-point tensor of shape ``(M, D)``.
+        degree: the power, an integer of at least 0.
+        gamma: scales the inner products; as a tensor of one element it receives a gradient.
+        constant: the weight of the lower powers.
+
+    Returns:
+        A tensor of shape ``(N, M)``.
+
+    Raises:
+        TypeError: if an argument is no tensor, or an option no number.
+        NotImplementedError: if a tensor is not floating point.
+        RuntimeError: if the shapes do not fit together, or the dtypes differ.
+        ValueError: if ``degree`` is negative.
+    """
+    op = "polynomial_kernel"
+    x, y = _points(op, x, y)
+    if not isinstance(degree, int):
+        raise TypeError(f"{op}: expected degree to be an integer, got {describe(degree)}")
+    if degree < 0:
+        raise ValueError(f"{op}: expected degree of at least 0, got {degree}")
+    return PolynomialKernelFunction.apply(x, y, _gamma(op, gamma, x), degree, number(op, constant, "constant"))
+
+
+def rbf_kernel(x: Tensor, y: Tensor, gamma: Gamma = 1.0) -> Tensor:
+    """Exponentials of squared distances: ``exp(-gamma * ‖x - y‖²)``.
+
+    Args:
+        x: floating-point tensor of shape ``(N, D)``.
+        y: floating-point tensor of shape ``(M, D)``.
+        gamma: how fast the kernel falls; as a tensor of one element it receives a gradient.
+
+    Returns:
+        A tensor of shape ``(N, M)``, with values in (0, 1] for positive ``gamma``.
+
+    Raises:
+        TypeError: if an argument is no tensor, or ``gamma`` no number.
+        NotImplementedError: if a tensor is not floating point.
+        RuntimeError: if the shapes do not fit together, or the dtypes differ.
+    """
+    x, y = _points("rbf_kernel", x, y)
+    return RBFKernelFunction.apply(x, y, _gamma("rbf_kernel", gamma, x))
+
+
+def _points(op: str, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    floating(op, x, "x"), floating(op, y, "y")
+    if x.dim() != 2 or y.dim() != 2 or x.shape[1] != y.shape[1]:
+        raise RuntimeError(
+            f"{op}: expected points of shape (N, D) and (M, D), got {describe(x)} and {describe(y)}"
+        )
+    if x.dtype is not y.dtype:
+        raise RuntimeError(f"{op}: expected points of one dtype, got {describe(x)} and {describe(y)}")
+    return x, y
+
+
+def _gamma(op: str, gamma: Gamma, like: Tensor) -> Tensor:
+    if not isinstance(gamma, Tensor):
+        return torch.full((), number(op, gamma, "gamma"), dtype=like.dtype, device=like.device)
+    if gamma.numel() != 1 or gamma.dtype is not like.dtype:
+        raise RuntimeError(f"{op}: expected gamma of one element in the points' dtype, got {describe(gamma)}")
+    return gamma.reshape(())
+
+
+class LinearSVM(nn.Module):
+    """Scores of classes that are linear in the features, to be trained by a hinge loss and `penalty`.
+
+    Train it with ``multi_margin_loss(machine(x), labels) + strength * machine.penalty()``. It has two classes as
+    well, with two scores, whose difference is the decision function of the textbook.
+
+    Args:
+        in_features: D.
+        num_classes: C.
+        bias: whether each class has an offset.
+        device: where the parameters live.
+        dtype: their dtype.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.num_classes = num_classes
+        self.weight = nn.Parameter(torch.empty(num_classes, in_features, device=device, dtype=dtype))
+        offsets = torch.empty(num_classes, device=device, dtype=dtype) if bias else None
+        self.register_parameter("bias", None if offsets is None else nn.Parameter(offsets))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Sets all to zero: the problem is convex, and no direction is better to start with."""
+        nn.init.zeros_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The decision function: scores ``(N, C)`` of points ``(N, D)``."""
+        return linear(input, self.weight, self.bias)
+
+    def predict(self, input: Tensor) -> Tensor:
+        """The class with the largest score, ``(N,)``."""
+        return self(input).argmax(-1)
+
+    def penalty(self) -> Tensor:
+        """Half the squared norm of the weights, whose inverse is the width of the margin."""
+        return 0.5 * (self.weight * self.weight).sum()
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        return f"in_features={self.in_features}, num_classes={self.num_classes}, bias={self.bias is not None}"
+
+
+class KernelSVM(nn.Module):
+    """Scores of classes that are linear in the kernel with some anchors, usually the training points.
+
+    Train it with ``multi_margin_loss(machine(x), labels) + strength * machine.penalty()``.
+
+    Args:
+        anchors: points of shape ``(M, D)``, kept as a buffer.
+        num_classes: C.
+        kernel: ``"linear"``, ``"polynomial"`` or ``"rbf"``.
+        gamma: of the polynomial and the RBF kernel; 1 / D by default.
+        degree: of the polynomial kernel.
+        constant: of the polynomial kernel.
+        learn_gamma: whether ``gamma`` is a parameter, kept as its logarithm so that it stays positive.
+        bias: whether each class has an offset.
+
+    Raises:
+        ValueError: if the kernel is unknown, or ``gamma`` is not positive.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        anchors: Tensor,
+        num_classes: int,
+        kernel: str = "rbf",
+        gamma: float | None = None,
+        degree: int = 3,
+        constant: float = 1.0,
+        learn_gamma: bool = False,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if floating("KernelSVM", anchors, "anchors").dim() != 2:
+            raise RuntimeError(f"KernelSVM: expected anchors of shape (M, D), got {describe(anchors)}")
+        if kernel not in ("linear", "polynomial", "rbf"):
+            raise ValueError(f"KernelSVM: expected kernel 'linear', 'polynomial' or 'rbf', got {describe(kernel)}")
+        start = 1 / anchors.shape[1] if gamma is None else number("KernelSVM", gamma, "gamma")
+        if not start > 0:
+            raise ValueError(f"KernelSVM: expected gamma above 0, got {gamma}")
+        self.num_classes = num_classes
+        self.kernel = kernel
+        self.degree = degree
+        self.constant = constant
+        self.learn_gamma = learn_gamma
+        self.anchors = nn.Buffer(anchors.detach().clone())
+        log_gamma = torch.full((), math.log(start), dtype=anchors.dtype, device=anchors.device)
+        self.log_gamma = nn.Parameter(log_gamma) if learn_gamma else nn.Buffer(log_gamma)
+        self.weight = nn.Parameter(anchors.new_zeros(num_classes, anchors.shape[0]))
+        self.register_parameter("bias", nn.Parameter(anchors.new_zeros(num_classes)) if bias else None)
+
+    @property
+    def gamma(self) -> Tensor:
+        """γ."""
+        return torch.exp(self.log_gamma)
+
+    def similarity(self, input: Tensor) -> Tensor:
+        """The kernel of points ``(N, D)`` with the anchors, ``(N, M)``."""
+        if self.kernel == "linear":
+            return linear_kernel(input, self.anchors)
+        if self.kernel == "rbf":
+            return rbf_kernel(input, self.anchors, self.gamma)
+        return polynomial_kernel(input, self.anchors, self.degree, self.gamma, self.constant)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The decision function: scores ``(N, C)`` of points ``(N, D)``."""
+        return linear(self.similarity(input), self.weight, self.bias)
+
+    def predict(self, input: Tensor) -> Tensor:
+        """The class with the largest score, ``(N,)``."""
+        return self(input).argmax(-1)
+
+    def penalty(self) -> Tensor:
+        """Half the squared norm of the weights in the space of features: half the trace of A K Aᵀ."""
+        return 0.5 * (linear(self.weight, self.similarity(self.anchors)) * self.weight).sum()
+
+    def support(self, tolerance: float = 1e-3) -> Tensor:
+        """Which anchors carry weight, ``(M,)``: the support vectors."""
+        return self.weight.detach().abs().amax(0) > tolerance
+
+    def extra_repr(self) -> str:
+        """The sizes and the kernel."""
+        anchors, features = self.anchors.shape
+        return f"anchors={anchors}, in_features={features}, num_classes={self.num_classes}, kernel={self.kernel!r}"

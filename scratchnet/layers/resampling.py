@@ -1,0 +1,185 @@
+r"""Resampling: an image at another size, as a linear map along each dimension.
+
+.. math::
+    y_o = \sum_t w_{ot}\, x_{i(o,t)} \qquad \bar x_i = \sum_{o, t :\, i(o,t) = i} w_{ot}\, \bar y_o
+
+Every mode reads each output from a few places of the input, its taps, with weights that depend on the sizes alone:
+one tap for nearest, two for linear, four for cubic, a window for area and for antialiased modes. Maps along several
+dimensions are applied one after the other. The adjoint, which the backward needs, is a map of the same kind: its taps
+are the outputs that read an input. So backward gathers, as forward does, and never scatters.
+
+Output o lies at :math:`(o + \tfrac12)\, s - \tfrac12` of the input, with s the input's size over the output's, or at
+:math:`o\,(n_{in} - 1) / (n_{out} - 1)` with ``align_corners``. Places are computed in the precision in which PyTorch
+computes them, since rounding decides which pixel is nearest.
+
+Shapes: H × W pixels in, P × Q pixels out.
+
+Source: R. G. Keys, "Cubic convolution interpolation for digital image processing", 1981.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from scratchnet.function import Function
+
+__all__ = ["ResampleFunction", "Taps", "resampling"]
+
+Taps = tuple[tuple[tuple[int, float], ...], ...]
+"""For each output the inputs that it reads, each with its weight."""
+
+
+class ResampleFunction(Function):
+    """A linear map along each of some dimensions. Keeps nothing."""
+
+    @staticmethod
+    def forward(x: Tensor, *, maps: tuple[tuple[int, Taps, Taps], ...]) -> tuple[Tensor, tuple[()]]:
+        """Each map in turn."""
+        for dim, taps, _ in maps:
+            x = _applied(x, dim, taps)
+        return x, ()
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, maps: tuple[tuple[int, Taps, Taps], ...]
+    ) -> Tensor:
+        """The adjoints, in reverse order."""
+        for dim, _, adjoint in reversed(maps):
+            grad = _applied(grad, dim, adjoint)
+        return grad
+
+    @staticmethod
+    def jvp(
+        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, maps: tuple[tuple[int, Taps, Taps], ...]
+    ) -> Tensor:
+        """The same maps of the tangent."""
+        return ResampleFunction.mathematics.forward(tangents[0], maps=maps)[0]
+
+
+def _applied(x: Tensor, dim: int, taps: Taps) -> Tensor:
+    """Gathers each tap and adds them up with their weights."""
+    most = max([0, *[len(each) for each in taps]])
+    total = None
+    for t in range(most):
+        # Outputs with fewer taps read their first one again, with weight 0; those with none, anything.
+        read = [each[t][0] if t < len(each) else each[0][0] if each else 0 for each in taps]
+        weights = [each[t][1] if t < len(each) else 0.0 for each in taps]
+        part = x.index_select(dim, torch.tensor(read, device=x.device))
+        if any(w != 1.0 for w in weights):
+            shape = (-1, *(1,) * (x.dim() - dim - 1))
+            part = part * torch.tensor(weights, dtype=x.dtype, device=x.device).view(shape)
+        total = part if total is None else total + part
+    return x.new_zeros(*x.shape[:dim], len(taps), *x.shape[dim + 1 :]) if total is None else total
+
+
+def _adjoint(taps: Taps, size: int) -> Taps:
+    """The map with inputs and outputs exchanged."""
+    readers: list[list[tuple[int, float]]] = [[] for _ in range(size)]
+    for output, each in enumerate(taps):
+        for place, weight in each:
+            if weight:
+                readers[place].append((output, weight))
+    return tuple(tuple(each) for each in readers)
+
+
+def resampling(
+    dim: int,
+    size: int,
+    outputs: int,
+    mode: str,
+    align_corners: bool = False,
+    factor: float | None = None,
+    antialias: bool = False,
+    precise: bool = False,
+) -> tuple[int, Taps, Taps]:
+    """The map along one dimension and its adjoint.
+
+    Args:
+        dim: the dimension.
+        size: its size before.
+        outputs: its size after.
+        mode: ``"nearest"``, ``"nearest-exact"``, ``"linear"``, ``"cubic"`` or ``"area"``.
+        align_corners: whether the first and last pixels' centres, not their edges, lie upon each other.
+        factor: outputs for each input, where it is not the ratio of the sizes.
+        antialias: whether a smaller output averages over all of the input.
+        precise: whether places are computed in float64, not in float32.
+    """
+    if mode == "area":
+        taps = tuple(_window(o * size // outputs, -(-(o + 1) * size // outputs)) for o in range(outputs))
+    elif mode in ("nearest", "nearest-exact"):
+        # The built-in computes these places in float32 whatever the dtype.
+        step = _single(1 / factor) if factor else _single(size / outputs)
+        offset = 0.5 if mode == "nearest-exact" else 0.0
+        taps = tuple((((min(int(_single((o + offset) * step)), size - 1)), 1.0),) for o in range(outputs))
+    else:
+        rounded = float if precise else _single
+        if align_corners:
+            step = rounded((size - 1) / (outputs - 1)) if outputs > 1 else 0.0
+        else:
+            step = rounded(1 / factor) if factor else rounded(size / outputs)
+        kernel = _smooth if antialias else _cubic if mode == "cubic" else _linear
+        taps = tuple(kernel(o, step, size, align_corners, mode, rounded) for o in range(outputs))
+    return dim, taps, _adjoint(taps, size)
+
+
+def _single(x: float) -> float:
+    """The nearest float32, by Veltkamp's splitting."""
+    stretched = x * (2.0**29 + 1)
+    return stretched - (stretched - x)
+
+
+def _window(start: int, end: int) -> tuple[tuple[int, float], ...]:
+    """The mean over a window."""
+    return tuple((i, 1 / (end - start)) for i in range(start, end))
+
+
+def _place(o: int, step: float, aligned: bool, rounded: type | object) -> float:
+    """Where an output lies in the input."""
+    return rounded(o * step) if aligned else rounded(rounded((o + 0.5) * step) - 0.5)  # type: ignore[operator]
+
+
+def _linear(
+    o: int, step: float, size: int, aligned: bool, mode: str, rounded: type | object
+) -> tuple[tuple[int, float], ...]:
+    """The two neighbours, weighed by how near they are."""
+    place = max(_place(o, step, aligned, rounded), 0.0)
+    low = min(int(place), size - 1)
+    share = min(max(place - low, 0.0), 1.0)
+    return ((low, 1 - share), (min(low + 1, size - 1), share))
+
+
+def _cubic(
+    o: int, step: float, size: int, aligned: bool, mode: str, rounded: type | object
+) -> tuple[tuple[int, float], ...]:
+    """Four neighbours, those beyond the edge read at the edge."""
+    place = _place(o, step, aligned, rounded)
+    low = math.floor(place)
+    share = place - low
+    return tuple((min(max(low + i, 0), size - 1), _keys(abs(share - i), -0.75)) for i in range(-1, 3))
+
+
+def _keys(distance: float, a: float) -> float:
+    """The cubic convolution kernel, with slope a at distance 1."""
+    if distance < 1:
+        return ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    return a * (((distance - 5) * distance + 8) * distance - 4) if distance < 2 else 0.0
+
+
+def _smooth(
+    o: int, step: float, size: int, aligned: bool, mode: str, rounded: type | object
+) -> tuple[tuple[int, float], ...]:
+    """The kernel stretched over all inputs that one output stands for, with weights that sum to one."""
+    stretch = max(step, 1.0)
+    reach = (2.0 if mode == "cubic" else 1.0) * stretch
+    centre = step * (o + 0.5)
+    start, end = max(int(centre - reach + 0.5), 0), min(int(centre + reach + 0.5), size)
+    weights = []
+    for i in range(start, end):
+        distance = abs((i - centre + 0.5) / stretch)
+        weights.append(_keys(distance, -0.5) if mode == "cubic" else max(1 - distance, 0.0))
+    total = sum(weights)
+    return tuple((i, w / total if total else w) for i, w in zip(range(start, end), weights, strict=True))

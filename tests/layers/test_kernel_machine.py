@@ -1,0 +1,75 @@
+"""Support vector machines learn what they should: a line, and what no line separates."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from scratchnet.functional import multi_margin_loss, rbf_kernel
+from scratchnet.nn import KernelSVM, LinearSVM
+
+
+def trained(machine, x, y, strength=1e-3, steps=200):
+    optimizer = torch.optim.SGD(machine.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (multi_margin_loss(machine(x), y) + strength * machine.penalty()).backward()
+        optimizer.step()
+    return (machine.predict(x) == y).double().mean().item()
+
+
+def ring():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(80, 2, generator=generator)
+    return x, (x.norm(dim=1) > 1).long()
+
+
+def test_a_linear_machine_separates_three_clouds():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(60) % 3
+    x = torch.tensor([[0.0, 3.0], [3.0, -2.0], [-3.0, -2.0]])[y] + torch.randn(60, 2, generator=generator)
+    assert trained(LinearSVM(2, 3), x, y) > 0.95
+
+
+def test_a_kernel_separates_what_no_line_does():
+    x, y = ring()
+    assert trained(LinearSVM(2, 2), x, y) < 0.8
+    for kernel in ("rbf", "polynomial"):
+        machine = KernelSVM(x, 2, kernel, gamma=0.5, degree=2, learn_gamma=True)
+        assert trained(machine, x, y, strength=1e-4) > 0.9
+        assert machine.gamma.item() != 0.5
+    assert 0 < machine.support().sum() <= 80
+
+
+def test_the_linear_kernel_has_the_linear_machines_penalty():
+    x, _ = ring()
+    kernel, line = KernelSVM(x, 2, "linear"), LinearSVM(2, 2)
+    torch.nn.init.normal_(kernel.weight)
+    line.weight.data = (kernel.weight @ x).detach()
+    torch.testing.assert_close(kernel(x), line(x))
+    torch.testing.assert_close(kernel.penalty(), line.penalty())
+
+
+def test_state_travels():
+    x, _ = ring()
+    machine, other = KernelSVM(x, 2, gamma=0.3), KernelSVM(torch.zeros(80, 2), 2)
+    other.load_state_dict(machine.state_dict())
+    torch.testing.assert_close(other.similarity(x), copy.deepcopy(machine).similarity(x))
+    assert repr(machine) == "KernelSVM(anchors=80, in_features=2, num_classes=2, kernel='rbf')"
+
+
+def test_distances_are_the_same_in_blocks():
+    x, y = torch.randn(600, 5), torch.randn(900, 5)
+    whole = torch.exp(-0.1 * (x[:, None] - y).square().sum(2))
+    torch.testing.assert_close(rbf_kernel(x, y, 0.1), whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [({"kernel": "cubic"}, ValueError), ({"gamma": 0.0}, ValueError), ({"anchors": torch.zeros(3)}, RuntimeError)],
+)
+def test_bad_machines_are_refused(options, error):
+    with pytest.raises(error, match="KernelSVM: expected"):
+        KernelSVM(**{"anchors": torch.zeros(3, 2), "num_classes": 2} | options)
