@@ -71,7 +71,6 @@ def check(record: Record, dtype: torch.dtype) -> OpCheck:
             *sample.inputs,
             double_backward=full and record.double_backward,
             vmap=full,
-            chained=record.chained,
             compile="aot_eager" if full and i == 0 else False,
             chained=record.chained,
             name=f"{record.name}({sample})",

@@ -8,9 +8,8 @@ from reference.catalog import (
     convolution,
     dropout,
     embedding,
-    linear,
     kernel_machine,
-    layers,
+    linear,
     losses,
     normalization,
     optimizers,
@@ -47,23 +46,8 @@ PARTS = (
     attention,
     transformer,
     similarity,
+    resampling,
+    kernel_machine,
     optimizers,
 )
 RECORDS: dict[str, Record] = {record.name: record for part in PARTS for record in part.RECORDS}
-RECORDS: dict[str, Record] = {
-    record.name: record
-    for part in (
-        activations,
-        layers,
-        convolution,
-        pooling,
-        losses,
-        embedding,
-        similarity,
-        attention,
-        transformer,
-        resampling,
-        kernel_machine,
-    )
-    for record in part.RECORDS
-}

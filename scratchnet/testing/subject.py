@@ -152,5 +152,5 @@ def _tensors(output: Any) -> tuple[Tensor, ...]:
     if output is None:
         return ()
     if isinstance(output, tuple | list):
-        return tuple(tensor for part in output if part is not None for tensor in _tensors(part))
+        return tuple(tensor for part in output for tensor in _tensors(part))
     raise TypeError(f"compare: expected a tensor or a tuple of tensors as output, got {type(output).__name__}")

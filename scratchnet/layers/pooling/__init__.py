@@ -28,14 +28,7 @@ from scratchnet.layers.pooling.fractional_pooling import (
     fractional_max_pool2d,
     fractional_max_pool3d,
 )
-from scratchnet.layers.pooling.lp_pooling import (
-    LPPool1d,
-    LPPool2d,
-    LPPool3d,
-    lp_pool1d,
-    lp_pool2d,
-    lp_pool3d,
-)
+from scratchnet.layers.pooling.lp_pooling import LPPool1d, LPPool2d, LPPool3d, lp_pool1d, lp_pool2d, lp_pool3d
 from scratchnet.layers.pooling.max_pooling import (
     MaxPool1d,
     MaxPool2d,
