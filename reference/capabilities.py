@@ -1,0 +1,140 @@
+"""What each op can do, as the checks find it: nothing here is declared.
+
+An op is called on its first sample in every way there is. A cell says ``works`` where all that the built-in can do
+agrees with it, ``works alone`` where the built-in raises an error and ours does not, and otherwise what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+from rich.text import Text
+
+from reference.catalog import Make, Record
+from scratchnet.testing import Comparison, Row, compare
+
+__all__ = ["CAPABILITIES", "capabilities", "markdown", "table", "write"]
+
+WORKS, ALONE, NONE = "works", "works alone", "-"
+
+
+def _by_check(*checks: str) -> Callable[[Row], bool]:
+    return lambda row: row.check in checks
+
+
+def _by_dtype(name: str) -> Callable[[Row], bool]:
+    return lambda row: row.check == "dtypes" and row.quantity.startswith(name)
+
+
+CAPABILITIES: dict[str, Callable[[Row], bool]] = {
+    "gradient": _by_check("output", "gradients"),
+    "double backward": _by_check("double_backward"),
+    "forward mode": _by_check("forward_mode"),
+    "vmap": _by_check("vmap"),
+    "compile": _by_check("compile"),
+    "autocast": _by_check("autocast"),
+    "float64": _by_check("output"),
+    "float32": _by_dtype("float32"),
+    "bfloat16": _by_dtype("bfloat16"),
+    "float16": _by_dtype("float16"),
+    "strided": _by_check("strided"),
+    "empty": _by_check("empty"),
+}
+
+
+def capabilities(record: Record) -> dict[str, str]:
+    """One word on each capability of an op, or the error that stands in its way."""
+    sample = next(iter(record.samples(Make(torch.float64))))
+    custom, builtin = record.sides(sample)
+    examine = partial(
+        compare,
+        custom,
+        double_backward=record.double_backward,
+        forward_mode=True,
+        vmap=True,
+        compile="aot_eager",
+        autocast=True,
+        dtypes=True,
+        strided=True,
+        empty=True,
+        chained=record.chained,
+    )
+    found = examine(builtin, *sample.inputs, **sample.options)
+    alone = examine(custom, *sample.inputs, **sample.options)
+    return {name: _cell(_rows(found, belongs), _rows(alone, belongs)) for name, belongs in CAPABILITIES.items()}
+
+
+def _rows(comparison: Comparison, belongs: Callable[[Row], bool]) -> list[Row]:
+    return [row for row in comparison.rows if belongs(row)]
+
+
+def _cell(rows: Sequence[Row], alone: Sequence[Row]) -> str:
+    """Sums up the rows of one capability, and of the op held against itself, which raises only its own errors."""
+    failed = next((row for row in rows if row.fails), None)
+    if failed is not None:
+        return failed.note if failed.verdict == "raises" else f"differs: {failed.quantity}"
+    if any(row.verdict != "not compared" for row in rows):
+        return WORKS
+    hindered = next((row for row in alone if row.verdict == "not compared"), None)
+    if hindered is not None:
+        return hindered.note.removeprefix("built-in raises ")
+    return ALONE if alone else NONE
+
+
+def table(found: dict[str, dict[str, str]]) -> Table:
+    """The matrix for a terminal; errors are listed below it."""
+    shown = Table(title="what each op can do, as the checks found it", title_justify="left")
+    for heading in ("op", *CAPABILITIES):
+        shown.add_column(heading, no_wrap=True)
+    for name, cells in found.items():
+        shown.add_row(name, *(_coloured(cells[capability]) for capability in CAPABILITIES))
+    return shown
+
+
+def _coloured(cell: str) -> Text:
+    styles = {WORKS: "green", ALONE: "bold green", NONE: "dim"}
+    return Text(cell if cell in styles else cell.partition(":")[0], style=styles.get(cell, "bold red"))
+
+
+def markdown(found: dict[str, dict[str, str]]) -> str:
+    """The matrix as a Markdown page."""
+    headings = ("op", *CAPABILITIES)
+    lines = [
+        "# What each op can do",
+        "",
+        "Written by `python -m reference --capabilities` from what the checks found, none of it declared.",
+        "`works`: agrees with PyTorch's. **`alone`**: works where PyTorch's raises an error. `-`: PyTorch's takes no such",
+        "call, or random numbers leave nothing to compare.",
+        "",
+        f"| {' | '.join(headings)} |",
+        f"|{'---|' * len(headings)}",
+    ]
+    short = {WORKS: "works", ALONE: "**alone**"}
+    lines += [
+        f"| `{name}` | {' | '.join(short.get(cells[c], cells[c]).replace('|', ' ') for c in CAPABILITIES)} |"
+        for name, cells in found.items()
+    ]
+    counted = [cell for cells in found.values() for cell in cells.values()]
+    works, beyond, absent = (counted.count(kind) for kind in (WORKS, ALONE, NONE))
+    failed = len(counted) - works - beyond - absent
+    lines += ["", f"{works} work as PyTorch's, {beyond} work where PyTorch's does not, {failed} do not work.", ""]
+    return "\n".join(lines)
+
+
+def write(path: Path, found: dict[str, dict[str, str]]) -> None:
+    """Writes the page, and makes the folder for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(markdown(found))
+
+
+def errors(found: dict[str, dict[str, Any]]) -> Iterable[str]:
+    """A line for each cell that is an error."""
+    for name, cells in found.items():
+        for capability, cell in cells.items():
+            if cell not in (WORKS, ALONE, NONE):
+                yield f"{name}, {capability}: {cell}"
