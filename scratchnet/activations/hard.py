@@ -50,12 +50,12 @@ class HardtanhFunction(Piecewise):
 
     @staticmethod
     def value(x: Tensor, *, low: float, high: float) -> Tensor:
-        """Min(max(x, low), high)."""
+        """min(max(x, low), high)."""
         return x.clamp(low, high)
 
     @staticmethod
     def chain(v: Tensor, x: Tensor, *, low: float, high: float) -> Tensor:
-        """V between the ends, 0 at them and beyond."""
+        """v between the ends, 0 at them and beyond."""
         return keep(unless(torch.le, x, low).bitwise_and_(unless(torch.ge, x, high)), v)
 
 
@@ -69,7 +69,7 @@ class HardsigmoidFunction(Piecewise):
 
     @staticmethod
     def chain(v: Tensor, x: Tensor) -> Tensor:
-        """V / 6 between the bends, 0 at them and beyond."""
+        """v / 6 between the bends, 0 at them and beyond."""
         return keep(_inside(x), v / 6)
 
 
@@ -78,7 +78,7 @@ class HardswishFunction(Piecewise):
 
     @staticmethod
     def value(x: Tensor) -> Tensor:
-        """X times the ramp."""
+        """x times the ramp."""
         ramp = _ramp(x)
         return ramp.mul_(x) if unobserved() else ramp * x
 

@@ -29,6 +29,16 @@ def test_the_same_output_and_gradient(ours, theirs):
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+def test_tensors_without_data_pass(ours, theirs):
+    leaf = torch.empty(2, 4, 3, 4, device="meta", dtype=torch.bfloat16, requires_grad=True)
+    y = ours()(leaf * 2)
+    expected = theirs().to_empty(device="meta")(leaf * 2)
+    assert (y.shape, y.dtype, y.device) == (expected.shape, expected.dtype, expected.device)
+    (grad,) = torch.autograd.grad(y, leaf, torch.empty_like(y))
+    assert (grad.shape, grad.dtype) == (leaf.shape, leaf.dtype)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
 def test_the_same_constants_and_attributes(ours, theirs):
     mine, builtin = ours(), theirs()
     assert set(getattr(mine, "__constants__", [])) == set(getattr(builtin, "__constants__", []))
