@@ -46,7 +46,7 @@ def channelwise(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(3, 3), make.uniform(3, low=-1.0)))
     yield Sample((make.normal(5), make.uniform(1, low=0.1)))
     # Not at the kink itself: the built-in's PReLU has the left slope there in reverse and the right one in forward
-    # mode. Ours has the left one in both; tests/activations/test_relu.py holds it to that.
+    # mode. Ours has the left one in both; tests/activations/test_kinks.py holds it to that.
     yield Sample((make.values(*(k for k in KINKS if k)), make.values(0.25)))
 
 
