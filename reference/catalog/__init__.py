@@ -23,6 +23,7 @@ from reference.catalog import (
     transformer,
     unfolding,
 )
+from reference.catalog import activations, clipped, convolution, layers, losses, pooling, rectifiers
 from reference.catalog.record import DTYPES, BadInput, Make, Record, Sample
 
 __all__ = ["DTYPES", "RECORDS", "BadInput", "Make", "Record", "Sample"]
@@ -50,4 +51,5 @@ PARTS = (
     kernel_machine,
     optimizers,
 )
+PARTS = (activations, rectifiers, clipped, layers, convolution, pooling, losses)
 RECORDS: dict[str, Record] = {record.name: record for part in PARTS for record in part.RECORDS}

@@ -10,9 +10,20 @@ from torch import Tensor
 
 from reference.catalog.record import BadInput, Make, Sample
 
-__all__ = ["EXTREMES", "KINKS", "elementwise", "layouts", "no_integers", "on_a_copy", "wrong_type"]
+__all__ = [
+    "EXTREMES",
+    "HALVES",
+    "KINKS",
+    "elementwise",
+    "few",
+    "layouts",
+    "no_integers",
+    "on_a_copy",
+    "wrong_type",
+]
 
 KINKS = (-2.0, -1.0, -0.0, 0.0, 1.0, 2.0)
+HALVES = (-1.0, -0.5, -0.25, -0.0, 0.0, 0.25, 0.5, 1.0)
 EXTREMES = (-float("inf"), -1000.0, -20.0, -1e-30, 1e-30, 20.0, 1000.0, float("inf"), float("nan"))
 
 
@@ -46,6 +57,18 @@ def elementwise(
             yield Sample((make.values(*extremes),), option, smooth=False)
         for option in options[1:]:
             yield Sample((make.normal(3, scale=2.0),), option)
+
+    return samples
+
+
+def few(*options: dict[str, float]) -> Callable[[Make], Iterator[Sample]]:
+    """Samples of an op whose twin has them all."""
+
+    def samples(make: Make) -> Iterator[Sample]:
+        for option in options:
+            yield Sample((make.normal(2, 3, scale=2.0),), option)
+            yield Sample((make.normal(2, 2).detach().t().requires_grad_(),), option)
+            yield Sample((make.values(*KINKS),), option, smooth=False)
 
     return samples
 

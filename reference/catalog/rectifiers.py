@@ -1,8 +1,8 @@
-"""The activations made of pieces: rectifiers, exponential units, hard versions, shrinkage and thresholds."""
+"""The rectifiers: linear, leaky, random, learned, exponential and with a threshold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.elementwise import (
+    HALVES,
     KINKS,
     elementwise,
+    few,
     layouts,
     no_integers,
     on_a_copy,
@@ -19,20 +21,6 @@ from reference.catalog.elementwise import (
 )
 from reference.catalog.record import BadInput, Make, Record, Sample, rounded_once
 from scratchnet.activations.elu import CELU, ELU, SELU, ELUFunction, celu, celu_, elu, elu_, selu, selu_
-from scratchnet.activations.hard import (
-    Hardsigmoid,
-    HardsigmoidFunction,
-    Hardswish,
-    HardswishFunction,
-    Hardtanh,
-    HardtanhFunction,
-    ReLU6,
-    hardsigmoid,
-    hardswish,
-    hardtanh,
-    hardtanh_,
-    relu6,
-)
 from scratchnet.activations.learned import LearnedELUFunction, PReLU, PReLUFunction, learned_elu, prelu
 from scratchnet.activations.relu import (
     LeakyReLU,
@@ -45,32 +33,9 @@ from scratchnet.activations.relu import (
     relu_,
 )
 from scratchnet.activations.rrelu import RReLU, RReLUFunction, rrelu, rrelu_
-from scratchnet.activations.shrink import (
-    Hardshrink,
-    HardshrinkFunction,
-    Softshrink,
-    SoftshrinkFunction,
-    hardshrink,
-    softshrink,
-)
 from scratchnet.activations.threshold import Threshold, ThresholdFunction, threshold, threshold_
 
 __all__ = ["RECORDS"]
-
-HALVES = (-1.0, -0.5, -0.25, -0.0, 0.0, 0.25, 0.5, 1.0)
-BENDS = (-4.0, -3.0, -1.5, 0.0, 1.5, 3.0, 6.0, 7.0)
-
-
-def small(*options: dict[str, float]) -> Callable[[Make], Iterator[Sample]]:
-    """Fewer samples, for an op whose twin has them all."""
-
-    def samples(make: Make) -> Iterator[Sample]:
-        for option in options:
-            yield Sample((make.normal(2, 3, scale=2.0),), option)
-            yield Sample((make.normal(2, 2).detach().t().requires_grad_(),), option)
-            yield Sample((make.values(*KINKS),), option, smooth=False)
-
-    return samples
 
 
 def channelwise(make: Make) -> Iterator[Sample]:
@@ -81,7 +46,7 @@ def channelwise(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(3, 3), make.uniform(3, low=-1.0)))
     yield Sample((make.normal(5), make.uniform(1, low=0.1)))
     # Not at the kink itself: the built-in's PReLU has the left slope there in reverse and the right one in forward
-    # mode. Ours has the left one in both; tests/activations/test_relu.py holds it to that.
+    # mode. Ours has the left one in both; tests/activations/test_kinks.py holds it to that.
     yield Sample((make.values(*(k for k in KINKS if k)), make.values(0.25)))
 
 
@@ -91,20 +56,11 @@ def learned_elu_composed(input: Tensor, alpha: Tensor) -> Tensor:
     return torch.where(input > 0, input, per_channel * torch.expm1(torch.where(input < 0, input, 0.0)))
 
 
-def hardsigmoid_with_exact_slope(input: Tensor) -> Tensor:
-    """The built-in, composed of tensor operations in float64, where its slope is 1/6 rounded to float32."""
-    if not isinstance(input, Tensor) or input.dtype is not torch.float64:
-        return F.hardsigmoid(input)
-    flat = (input.detach() + 3).clamp(0, 6) / 6
-    return torch.where((input > -3) & (input < 3), (input + 3) / 6, flat)
-
-
 CHANNELS = BadInput(
     lambda: ((torch.zeros(2, 3), torch.zeros(2)), {}), RuntimeError, "one for each of the input's 3 channel"
 )
 MIXED = BadInput(lambda: ((torch.zeros(2, 3), torch.zeros(3, dtype=torch.float64)), {}), RuntimeError, "one dtype")
 
-NO_BOOLEANS = BadInput(lambda: ((torch.tensor([True]),), {}), RuntimeError, "expected numbers")
 
 RECORDS = (
     Record(
@@ -119,7 +75,7 @@ RECORDS = (
         ],
         modules=[(ReLU, nn.ReLU), (partial(ReLU, inplace=True), partial(nn.ReLU, inplace=True))],
     ),
-    Record("relu_", on_a_copy(relu_), on_a_copy(F.relu_), small({}), [ReLUFunction], errors=[wrong_type()]),
+    Record("relu_", on_a_copy(relu_), on_a_copy(F.relu_), few({}), [ReLUFunction], errors=[wrong_type()]),
     Record(
         "leaky_relu",
         leaky_relu,
@@ -136,7 +92,7 @@ RECORDS = (
         "leaky_relu_",
         on_a_copy(leaky_relu_),
         on_a_copy(F.leaky_relu_),
-        small({}, {"negative_slope": 0.2}),
+        few({}, {"negative_slope": 0.2}),
         [LeakyReLUFunction],
         errors=[wrong_type(), no_integers()],
     ),
@@ -165,7 +121,7 @@ RECORDS = (
         "rrelu_",
         on_a_copy(rrelu_),
         rounded_once(on_a_copy(F.rrelu_)),
-        small({}, {"training": True}),
+        few({}, {"training": True}),
         [LeakyReLUFunction, RReLUFunction],
         errors=[wrong_type(), no_integers()],
         builtin_lacks=frozenset({"forward mode", "vmap"}),
@@ -192,7 +148,7 @@ RECORDS = (
         "elu_",
         on_a_copy(elu_),
         on_a_copy(F.elu_),
-        small({}, {"alpha": 0.5}),
+        few({}, {"alpha": 0.5}),
         [ELUFunction],
         errors=[wrong_type(), no_integers()],
     ),
@@ -213,7 +169,7 @@ RECORDS = (
         "celu_",
         on_a_copy(celu_),
         on_a_copy(F.celu_),
-        small({}, {"alpha": 0.5}),
+        few({}, {"alpha": 0.5}),
         [ELUFunction],
         errors=[wrong_type(), no_integers()],
     ),
@@ -230,7 +186,7 @@ RECORDS = (
         "selu_",
         on_a_copy(selu_),
         on_a_copy(F.selu_),
-        small({}),
+        few({}),
         [ELUFunction],
         errors=[wrong_type(), no_integers()],
     ),
@@ -255,83 +211,7 @@ RECORDS = (
         "threshold_",
         on_a_copy(threshold_),
         on_a_copy(torch.threshold_),
-        small({"threshold": 0.5, "value": 2.0}),
+        few({"threshold": 0.5, "value": 2.0}),
         [ThresholdFunction],
-    ),
-    Record(
-        "hardtanh",
-        hardtanh,
-        F.hardtanh,
-        elementwise({}, {"min_val": -0.5, "max_val": 2.0}, {"min_val": 1.0, "max_val": 1.0}),
-        [HardtanhFunction],
-        errors=[
-            wrong_type(),
-            NO_BOOLEANS,
-            BadInput(lambda: ((torch.zeros(2), 1.0, -1.0), {}), ValueError, "expected min_val of at most max_val"),
-            BadInput(
-                lambda: ((torch.zeros(2, dtype=torch.uint8),), {}), RuntimeError, "expected min_val of at least 0"
-            ),
-        ],
-        modules=[
-            (Hardtanh, nn.Hardtanh),
-            (partial(Hardtanh, -2, 2, True), partial(nn.Hardtanh, -2, 2, True)),
-        ],
-    ),
-    Record(
-        "hardtanh_",
-        on_a_copy(hardtanh_),
-        on_a_copy(F.hardtanh_),
-        small({}, {"min_val": -0.5, "max_val": 2.0}),
-        [HardtanhFunction],
-        errors=[wrong_type(), NO_BOOLEANS],
-    ),
-    Record(
-        "relu6",
-        relu6,
-        F.relu6,
-        elementwise(kinks=BENDS),
-        [HardtanhFunction],
-        errors=[wrong_type(), NO_BOOLEANS],
-        modules=[(ReLU6, nn.ReLU6), (partial(ReLU6, True), partial(nn.ReLU6, True))],
-    ),
-    Record(
-        "hardsigmoid",
-        hardsigmoid,
-        hardsigmoid_with_exact_slope,
-        elementwise(kinks=BENDS),
-        [HardsigmoidFunction],
-        errors=[wrong_type(), no_integers()],
-        modules=[(Hardsigmoid, nn.Hardsigmoid), (partial(Hardsigmoid, True), partial(nn.Hardsigmoid, True))],
-    ),
-    Record(
-        "hardswish",
-        hardswish,
-        F.hardswish,
-        elementwise(kinks=BENDS),
-        [HardswishFunction],
-        errors=[wrong_type(), no_integers()],
-        modules=[(Hardswish, nn.Hardswish), (partial(Hardswish, True), partial(nn.Hardswish, True))],
-    ),
-    Record(
-        "hardshrink",
-        hardshrink,
-        F.hardshrink,
-        elementwise({}, {"lambd": 0.0}, {"lambd": -0.5}, kinks=HALVES),
-        [HardshrinkFunction],
-        errors=[wrong_type(), no_integers()],
-        modules=[(Hardshrink, nn.Hardshrink), (partial(Hardshrink, 1), partial(nn.Hardshrink, 1))],
-    ),
-    Record(
-        "softshrink",
-        softshrink,
-        F.softshrink,
-        elementwise({}, {"lambd": 0.0}, {"lambd": 0.25}, kinks=HALVES),
-        [SoftshrinkFunction],
-        errors=[
-            wrong_type(),
-            no_integers(),
-            BadInput(lambda: ((torch.zeros(2), -1.0), {}), RuntimeError, "expected lambd between 0 and"),
-        ],
-        modules=[(Softshrink, nn.Softshrink), (partial(Softshrink, 1), partial(nn.Softshrink, 1))],
     ),
 )

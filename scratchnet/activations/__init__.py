@@ -4,17 +4,8 @@ from scratchnet.activations.elu import CELU, ELU, SELU, celu, celu_, elu, elu_, 
 from scratchnet.activations.gated import GLU, Mish, SiLU, glu, mish, silu
 from scratchnet.activations.gelu import GELU, gelu
 from scratchnet.activations.gumbel import gumbel_softmax
-from scratchnet.activations.hard import (
-    Hardsigmoid,
-    Hardswish,
-    Hardtanh,
-    ReLU6,
-    hardsigmoid,
-    hardswish,
-    hardtanh,
-    hardtanh_,
-    relu6,
-)
+from scratchnet.activations.hard import Hardsigmoid, Hardswish, hardsigmoid, hardswish
+from scratchnet.activations.hardtanh import Hardtanh, ReLU6, hardtanh, hardtanh_, relu6
 from scratchnet.activations.learned import LearnedELU, PReLU, learned_elu, prelu
 from scratchnet.activations.maxout import Maxout, maxout
 from scratchnet.activations.relu import LeakyReLU, ReLU, leaky_relu, leaky_relu_, relu, relu_

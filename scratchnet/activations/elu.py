@@ -44,7 +44,7 @@ class ELUFunction(Piecewise):
 
     @staticmethod
     def value(x: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
-        """Λx, or λα (exp(rx) - 1)."""
+        """λx, or λα (exp(rx) - 1)."""
         height = alpha * scale
         if unobserved():  # of the two parts one is 0
             return x.clamp(max=0).mul_(rate).expm1_().mul_(height).add_(x.clamp(min=0), alpha=scale)
@@ -52,7 +52,7 @@ class ELUFunction(Piecewise):
 
     @staticmethod
     def chain(v: Tensor, x: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
-        """Λ, or λαr exp(rx), times v."""
+        """λ, or λαr exp(rx), times v."""
         steepness = alpha * scale * rate
         if unobserved():
             bent = x.clamp(max=0).mul_(rate).exp_().mul_(steepness).mul_(v)
@@ -62,7 +62,7 @@ class ELUFunction(Piecewise):
 
 
 def negative_part(x: Tensor) -> Tensor:
-    """Min(x, 0), with slope 0 at 0, and 0 for NaN."""
+    """min(x, 0), with slope 0 at 0, and 0 for NaN."""
     return x.masked_fill(~(x < 0), 0)
 
 

@@ -94,7 +94,7 @@ class GLUFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
-        """A σ(b)."""
+        """a σ(b)."""
         a, b = x.chunk(2, dim)
         gate = SigmoidFunction.apply(b)
         return (gate.mul_(a) if unobserved() else a * gate), (x,)

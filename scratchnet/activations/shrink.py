@@ -51,7 +51,7 @@ class HardshrinkFunction(Piecewise):
 
     @staticmethod
     def chain(v: Tensor, x: Tensor, *, lambd: float) -> Tensor:
-        """V outside, 0 inside."""
+        """v outside, 0 inside."""
         return keep(_large(x, lambd), v)
 
 
@@ -66,7 +66,7 @@ class SoftshrinkFunction(Piecewise):
 
     @staticmethod
     def chain(v: Tensor, x: Tensor, *, lambd: float) -> Tensor:
-        """V outside, 0 inside."""
+        """v outside, 0 inside."""
         return keep(_large(x, lambd), v)
 
 
@@ -75,7 +75,7 @@ class TanhshrinkFunction(Elementwise):
 
     @staticmethod
     def value(x: Tensor) -> Tensor:
-        """X - tanh x; near 0, where these cancel, x C / (1 + C)."""
+        """x - tanh x; near 0, where these cancel, x C / (1 + C)."""
         fraction = _fraction(x.clamp(-0.5, 0.5))
         near = fraction.div_(fraction + 1).mul_(x) if unobserved() else fraction / (fraction + 1) * x
         return select(mask(torch.lt, torch.abs(x), 0.5), near, x - TanhFunction.apply(x))

@@ -56,7 +56,7 @@ class LogSigmoidFunction(Elementwise):
 
     @staticmethod
     def value(x: Tensor) -> Tensor:
-        """Min(x, 0) - log(1 + exp(-|x|))."""
+        """min(x, 0) - log(1 + exp(-|x|))."""
         tail = _tail(x)
         return tail.neg_().add_(x.clamp(max=0)) if unobserved() else x.clamp(max=0) - tail
 

@@ -32,7 +32,7 @@ class ThresholdFunction(Piecewise):
 
     @staticmethod
     def chain(v: Tensor, x: Tensor, *, threshold: float, value: float) -> Tensor:
-        """V above the threshold, 0 elsewhere."""
+        """v above the threshold, 0 elsewhere."""
         return keep(unless(torch.le, x, threshold), v)
 
 

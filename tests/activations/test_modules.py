@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reference.catalog import activations, rectifiers
+from reference.catalog import activations, clipped, rectifiers
 from scratchnet import nn
 
 PAIRS = [
     pytest.param(ours, theirs, id=f"{record.name}-{i}")
-    for record in (*activations.RECORDS, *rectifiers.RECORDS)
+    for record in (*activations.RECORDS, *rectifiers.RECORDS, *clipped.RECORDS)
     for i, (ours, theirs) in enumerate(record.modules)
     if record.name != "prelu"  # whose parameter is for 1 or 3 channels
 ]
@@ -26,6 +26,16 @@ def test_the_same_output_and_gradient(ours, theirs):
         upstream = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
         results.append((y.detach(), *torch.autograd.grad(y, leaf, upstream)))
     torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+def test_tensors_without_data_pass(ours, theirs):
+    leaf = torch.empty(2, 4, 3, 4, device="meta", dtype=torch.bfloat16, requires_grad=True)
+    y = ours()(leaf * 2)
+    expected = theirs().to_empty(device="meta")(leaf * 2)
+    assert (y.shape, y.dtype, y.device) == (expected.shape, expected.dtype, expected.device)
+    (grad,) = torch.autograd.grad(y, leaf, torch.empty_like(y))
+    assert (grad.shape, grad.dtype) == (leaf.shape, leaf.dtype)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)

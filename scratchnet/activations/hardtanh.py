@@ -1,0 +1,144 @@
+r"""Hardtanh, and ReLU6, which is one.
+
+.. math::
+    \operatorname{hardtanh}(x) = \min(\max(x, a), b)
+    \qquad \operatorname{relu6}(x) = \min(\max(x, 0), 6)
+    \qquad \frac{dy}{dx} = \begin{cases} 1 & a < x < b \\ 0 & \text{elsewhere} \end{cases}
+
+At the ends themselves the slope is 0, as it is beyond them. ReLU6 keeps its values in a range that 8 bits can resolve.
+
+Sources: Collobert, "Large Scale Machine Learning", 2004 (hardtanh); Krizhevsky, "Convolutional Deep Belief Networks
+on CIFAR-10", 2010 (ReLU6).
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.activations.piecewise import Piecewise, overwrite
+from scratchnet.arguments import describe, number, tensor
+from scratchnet.selection import keep, unless
+
+__all__ = ["Hardtanh", "HardtanhFunction", "ReLU6", "hardtanh", "hardtanh_", "relu6"]
+
+
+class HardtanhFunction(Piecewise):
+    """The identity, cut off at both ends."""
+
+    @staticmethod
+    def value(x: Tensor, *, low: float, high: float) -> Tensor:
+        """min(max(x, low), high)."""
+        return x.clamp(low, high)
+
+    @staticmethod
+    def chain(v: Tensor, x: Tensor, *, low: float, high: float) -> Tensor:
+        """v between the ends, 0 at them and beyond."""
+        return keep(unless(torch.le, x, low).bitwise_and_(unless(torch.ge, x, high)), v)
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """The input, cut off at ``min_val`` and ``max_val``.
+
+    Args:
+        input: tensor of any shape; of an integer tensor the ends are rounded towards 0.
+        min_val: the lower end.
+        max_val: the upper end.
+        inplace: overwrite ``input`` with the result.
+
+    Returns:
+        A tensor of the same shape and dtype.
+
+    Raises:
+        TypeError: if ``input`` is no tensor, or an end no number.
+        ValueError: if ``min_val`` is greater than ``max_val``.
+        RuntimeError: if ``input`` is boolean, or unsigned and an end negative.
+    """
+    return _hardtanh("hardtanh", input, min_val, max_val, inplace)
+
+
+def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """`hardtanh`, which overwrites its input."""
+    return hardtanh(input, min_val, max_val, inplace=True)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """The input, cut off at 0 and 6.
+
+    Args:
+        input: tensor of any shape.
+        inplace: overwrite ``input`` with the result.
+
+    Returns:
+        A tensor of the same shape and dtype.
+
+    Raises:
+        TypeError: if ``input`` is no tensor.
+        RuntimeError: if ``input`` is boolean.
+    """
+    return _hardtanh("relu6", input, 0.0, 6.0, inplace)
+
+
+def _hardtanh(op: str, input: Tensor, low: float, high: float, inplace: bool) -> Tensor:
+    x = tensor(op, input)
+    if number(op, low, "min_val") > number(op, high, "max_val"):
+        raise ValueError(f"{op}: expected min_val of at most max_val={high}, got {low}")
+    if x.is_floating_point():
+        return overwrite(HardtanhFunction, x, low, high) if inplace else HardtanhFunction.apply(x, low, high)
+    if x.dtype is torch.bool:
+        raise RuntimeError(f"{op}: expected numbers, got {describe(x)}; convert it with .float()")
+    if low < 0 and not x.dtype.is_signed:
+        raise RuntimeError(f"{op}: expected min_val of at least 0 for {describe(x)}, got {low}")
+    y = x.clamp(int(low), int(high))
+    return x.copy_(y) if inplace else y
+
+
+class Hardtanh(nn.Module):
+    """`hardtanh` as a module; input and output have the same shape.
+
+    Raises:
+        AssertionError: if ``max_val`` is not greater than ``min_val``.
+    """
+
+    __constants__ = ["min_val", "max_val", "inplace"]
+
+    def __init__(
+        self,
+        min_val: float = -1.0,
+        max_val: float = 1.0,
+        inplace: bool = False,
+        min_value: float | None = None,
+        max_value: float | None = None,
+    ) -> None:
+        super().__init__()
+        for end, value in (("min", min_value), ("max", max_value)):
+            if value is not None:
+                warnings.warn(f"Hardtanh: write {end}_val in place of {end}_value", FutureWarning, stacklevel=2)
+        self.min_val = min_val if min_value is None else min_value
+        self.max_val = max_val if max_value is None else max_value
+        self.inplace = inplace
+        if self.max_val <= self.min_val:
+            raise AssertionError(
+                f"Hardtanh: expected max_val greater than min_val={self.min_val}, got {self.max_val}"
+            )
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Applies `hardtanh`."""
+        return hardtanh(input, self.min_val, self.max_val, self.inplace)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"min_val={self.min_val}, max_val={self.max_val}" + (", inplace=True" if self.inplace else "")
+
+
+class ReLU6(Hardtanh):
+    """`relu6` as a module; input and output have the same shape."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__(0.0, 6.0, inplace)
+
+    def extra_repr(self) -> str:
+        """The option, where it differs from the default."""
+        return "inplace=True" if self.inplace else ""
