@@ -5,6 +5,7 @@ from reference.catalog import (
     adaptive_pooling,
     attention,
     batch_norm,
+    clipped,
     convolution,
     dropout,
     embedding,
@@ -23,7 +24,6 @@ from reference.catalog import (
     transformer,
     unfolding,
 )
-from reference.catalog import activations, clipped, convolution, layers, losses, pooling, rectifiers
 from reference.catalog.record import DTYPES, BadInput, Make, Record, Sample
 
 __all__ = ["DTYPES", "RECORDS", "BadInput", "Make", "Record", "Sample"]
@@ -31,6 +31,7 @@ __all__ = ["DTYPES", "RECORDS", "BadInput", "Make", "Record", "Sample"]
 PARTS = (
     activations,
     rectifiers,
+    clipped,
     losses,
     convolution,
     unfolding,
@@ -51,5 +52,4 @@ PARTS = (
     kernel_machine,
     optimizers,
 )
-PARTS = (activations, rectifiers, clipped, layers, convolution, pooling, losses)
 RECORDS: dict[str, Record] = {record.name: record for part in PARTS for record in part.RECORDS}
