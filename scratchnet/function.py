@@ -247,10 +247,15 @@ def _precision(op: Mathematics, inputs: Sequence[Maybe]) -> Precision:
     return Precision(output, output) if mixed or target is not None else AS_GIVEN
 
 
+def _autocasts(device: str) -> bool:
+    """Whether autocast is on; tensors without data have no autocast of their own."""
+    return device != "meta" and torch.is_autocast_enabled(device)
+
+
 def _autocast_target(policy: Autocast, floating: Sequence[Tensor], mixed: bool) -> torch.dtype | None:
     """The dtype that `torch.autocast` wants for a call, None where it has no say."""
     device = floating[0].device.type
-    if not torch.is_autocast_enabled(device) or any(t.dtype is torch.float64 for t in floating):
+    if not _autocasts(device) or any(t.dtype is torch.float64 for t in floating):
         return None
     if policy == "low_precision":
         return torch.get_autocast_dtype(device)
@@ -261,7 +266,7 @@ def _autocast_target(policy: Autocast, floating: Sequence[Tensor], mixed: bool) 
 
 def _outside_autocast(device: str, mathematics: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Calls the author's code with autocast off, which has had its say in the dtypes of the arguments."""
-    if not torch.is_autocast_enabled(device):
+    if not _autocasts(device):
         return mathematics(*arguments, **options)
     with torch.autocast(device, enabled=False):
         return mathematics(*arguments, **options)
