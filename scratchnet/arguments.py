@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["describe", "floating", "number", "per_channel", "promoted", "tensor"]
+__all__ = ["autocasts", "describe", "floating", "number", "per_channel", "promoted", "tensor"]
 
 
 def describe(value: Any) -> str:
@@ -55,6 +55,11 @@ def number(op: str, value: Any, name: str) -> float:
     return value
 
 
+def autocasts(x: Tensor) -> bool:
+    """Whether `torch.autocast` has a say in a call on the tensor: never where there is no data."""
+    return x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
+
+
 def per_channel(op: str, input: Tensor, parameter: Tensor, name: str = "weight") -> tuple[Tensor, Tensor]:
     """The input, and the parameter shaped to broadcast along the channels, dimension 1.
 
@@ -63,7 +68,7 @@ def per_channel(op: str, input: Tensor, parameter: Tensor, name: str = "weight")
         RuntimeError: if the parameter has neither one element nor one for each channel, or another dtype.
     """
     x, parameter = tensor(op, input), tensor(op, parameter, name)
-    if x.dtype is not parameter.dtype and not torch.is_autocast_enabled(x.device.type):
+    if x.dtype is not parameter.dtype and not autocasts(x):
         raise RuntimeError(
             f"{op}: expected input and {name} of one dtype, got {describe(x)} and {describe(parameter)}"
         )

@@ -29,7 +29,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, tensor
+from scratchnet.arguments import autocasts, describe, floating, tensor
 from scratchnet.function import Function, readable
 from scratchnet.losses.reduction import Loss, WeightedLoss, constant_weight, reduce, reduction_of, spread
 
@@ -177,7 +177,7 @@ def binary_cross_entropy(
     reduction = reduction_of(op, reduction, size_average, reduce)
     x, target = _same_shape(op, input, target)
     weight = constant_weight(op, weight)
-    if x.dtype is not target.dtype and not torch.is_autocast_enabled(x.device.type):
+    if x.dtype is not target.dtype and not autocasts(x):
         raise RuntimeError(
             f"{op}: expected input and target of one dtype, got {describe(x)} and {describe(target)}"
         )

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, tensor
+from scratchnet.arguments import autocasts, describe, floating, tensor
 from scratchnet.function import Function, readable, unobserved
 from scratchnet.losses.reduction import WeightedLoss, constant_weight, reduce, reduction_of, spread
 
@@ -390,7 +390,7 @@ def _check_weight(op: str, weight: Tensor | None, x: Tensor) -> None:
         raise RuntimeError(
             f"{op}: expected weight of shape ({x.shape[CLASS]},), one for each class, got {describe(weight)}"
         )
-    if weight.dtype is not x.dtype and not torch.is_autocast_enabled(x.device.type):
+    if weight.dtype is not x.dtype and not autocasts(x):
         raise RuntimeError(f"{op}: expected weight in the input's dtype {x.dtype}, got {describe(weight)}")
 
 

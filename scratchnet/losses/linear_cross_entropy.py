@@ -33,7 +33,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, floating, tensor
+from scratchnet.arguments import autocasts, describe, floating, tensor
 from scratchnet.function import LOW_PRECISION, Function, unobserved
 from scratchnet.losses.cross_entropy import average, checked, cross_entropy, index_targets, pick
 from scratchnet.losses.reduction import WeightedLoss, constant_weight, reduction_of
@@ -245,9 +245,10 @@ def linear_cross_entropy(
 
 def _for_product(op: str, given: Sequence[Tensor]) -> tuple[list[Tensor], torch.dtype]:
     """The factors in the dtype in which `torch.autocast` would multiply them, and the dtype of the loss."""
-    device, dtypes = given[0].device.type, {x.dtype for x in given}
-    if torch.is_autocast_enabled(device) and torch.float64 not in dtypes:
-        return [x.to(torch.get_autocast_dtype(device)) for x in given], torch.float32
+    dtypes = {x.dtype for x in given}
+    if autocasts(given[0]) and torch.float64 not in dtypes:
+        low = torch.get_autocast_dtype(given[0].device.type)
+        return [x.to(low) for x in given], torch.float32
     if len(dtypes) > 1:
         raise RuntimeError(
             f"{op}: expected input, linear_weight and linear_bias of one dtype, got "

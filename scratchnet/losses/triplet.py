@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, tensor
+from scratchnet.arguments import autocasts, describe, tensor
 from scratchnet.losses.distance import PairwiseDistance, distance
 from scratchnet.losses.pointwise import PointwiseLoss, promoted_together
 from scratchnet.losses.reduction import Loss, reduction_of
@@ -114,7 +114,7 @@ def triplet_margin_loss(
     reduction = reduction_of(op, reduction, size_average, reduce)
     _check(op, anchor, positive, negative, margin)
     given = promoted_together(anchor, positive, negative)
-    if torch.is_autocast_enabled(anchor.device.type) and torch.float64 not in (x.dtype for x in given):
+    if autocasts(anchor) and torch.float64 not in (x.dtype for x in given):
         given = [x.float() for x in given]
     return _compare(given, lambda a, b: distance(a, b, p, eps), margin, swap, reduction)
 

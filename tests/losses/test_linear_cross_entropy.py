@@ -1,0 +1,65 @@
+"""That the logits are never held whole, and that chunks change nothing."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, linear
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from scratchnet.functional import linear_cross_entropy
+
+ROWS, FEATURES, CLASSES = 64, 8, 4096
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest memory that any tensor takes."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, Tensor):
+                self.elements = max(self.elements, tensor.untyped_storage().nbytes() // tensor.element_size())
+        return result
+
+
+def step(function):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(ROWS, FEATURES, generator=generator).requires_grad_()
+    weight = torch.randn(CLASSES, FEATURES, generator=generator).requires_grad_()
+    target = torch.randint(CLASSES, (ROWS,), generator=generator)
+    with Largest() as seen:
+        loss = function(x, weight, target)
+        gradients = torch.autograd.grad(loss, (x, weight))
+    return loss, gradients, seen.elements
+
+
+@pytest.mark.parametrize("rows", [1, 3, 16, 64, 1000])
+def test_chunks_of_any_size_agree_with_all_logits_at_once(rows):
+    options = SimpleNamespace(batch_chunk_size=rows)
+    loss, gradients, _ = step(lambda x, w, y: linear_cross_entropy(x, w, y, options=options))
+    expected, expected_gradients, _ = step(lambda x, w, y: cross_entropy(linear(x, w), y))
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(gradients, expected_gradients)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_no_tensor_is_as_large_as_the_logits(monkeypatch, reduction):
+    monkeypatch.setattr(sys.modules["scratchnet.losses.linear_cross_entropy"], "CHUNK_ELEMENTS", 8 * CLASSES)
+    _, _, elements = step(lambda x, w, y: linear_cross_entropy(x, w, y, reduction=reduction).sum())
+    assert elements == FEATURES * CLASSES == ROWS * CLASSES // 8
+    _, _, elements = step(lambda x, w, y: cross_entropy(linear(x, w), y, reduction=reduction).sum())
+    assert elements == ROWS * CLASSES
+
+
+def test_a_sum_of_exponentials_beyond_float16_is_no_matter():
+    x = torch.zeros(1, 2, dtype=torch.float16, requires_grad=True)
+    weight = torch.ones(100_000, 2, dtype=torch.float16)
+    linear_cross_entropy(x, weight, torch.tensor([0])).backward()
+    assert x.grad.isfinite().all()
