@@ -16,8 +16,8 @@ window, and are dropped.
     \bar W_{r s} = \sum_\text{images} \bar Y \, X_{[r W + s\,:]}^\top
 
 With a stride of t, the places t apart share a line, so the image is sorted into lines of every t-th row and column.
-Where channels are few, the stretches of a row of the kernel, or of all of it, are put below each other and multiplied
-at once. Lines and outputs of so many images as stay in the cache are under way at a time.
+Where they fit into the cache, the stretches of a row of the kernel, or of all of it, are put below each other and
+multiplied at once. Lines and outputs of so many images as stay in the cache are under way at a time.
 
 Shapes: B images, C input and O output channels, G groups, H × W pixels, R × S kernel, P × Q outputs.
 """
@@ -37,8 +37,7 @@ from scratchnet.windows import Geometry
 
 __all__ = ["convolve", "correlate", "spread"]
 
-CACHE_BYTES = 1 << 21
-WIDE = 128
+CACHE_BYTES = 1 << 22
 
 Index = tuple[slice, ...]
 
@@ -50,6 +49,8 @@ class Lines(NamedTuple):
         grid: rows and columns of a line.
         length: of a stretch.
         starts: for each place of the kernel, the number of its line and where its stretch begins.
+        rows: for each dimension of the kernel, its size and how much later a stretch begins from place to place,
+            where all are on one line.
         on_line: for each line, which part of it holds which part of the image.
         whole: whether there is one line, and it is the image.
         covering: whether the lines hold all of the image.
@@ -59,6 +60,7 @@ class Lines(NamedTuple):
     grid: tuple[int, ...]
     length: int
     starts: tuple[tuple[int, int], ...]
+    rows: tuple[tuple[int, int], ...]
     on_line: tuple[tuple[Index, Index], ...]
     whole: bool
     covering: bool
@@ -117,6 +119,10 @@ def lines_of(geometry: Geometry, size: tuple[int, ...], outputs: tuple[int, ...]
         grid,
         1 + sum((n - 1) * step for n, step in zip(outputs, steps, strict=True)),
         starts,
+        tuple(
+            (k, d // s * step)
+            for k, d, s, step in zip(geometry.kernel, geometry.dilation, stride, steps, strict=True)
+        ),
         tuple(on_line),
         whole=extent == size and set(stride) == {1},
         covering=len(phases) == math.prod(stride),
@@ -131,8 +137,7 @@ def convolve(
     batch, out = len(x), len(weight)
     lines = lines_of(geometry, tuple(x.shape[2:]), tuple(outputs))
     y = x.new_empty((batch, out, *outputs))
-    step = _images_at_once(lines, x, x.shape[1], out)
-    stacked = _stacked(geometry, weight.shape[1])
+    stacked, step = _at_once(lines, x, x.shape[1], out)
     matrices = _side_by_side(_kernels(weight, groups), stacked, step)
     dense = lines.length == math.prod(outputs)
     buffer = y if dense else x.new_empty((step, out, lines.length))
@@ -140,7 +145,7 @@ def convolve(
         part = y[block]
         count = len(part)
         line = (part if dense else buffer[:count]).view(count * groups, out // groups, lines.length)
-        _add_products(line, matrices, _below_each_other(stretches, stacked))
+        _add_products(line, matrices, _below_each_other(stretches, lines, stacked))
         if not dense:
             part.copy_(lines.windows_on(line.view(count, out, lines.length)))
         if bias is not None:
@@ -156,9 +161,11 @@ def spread(
     channels = weight.shape[1] * groups
     lines = lines_of(geometry, tuple(size), tuple(outputs))
     total = y.new_empty((batch, channels, *size)) if lines.covering else y.new_zeros((batch, channels, *size))
-    step = _images_at_once(lines, y, channels, out)
-    stacked = _stacked(geometry, out // groups) if len(lines.on_line) == 1 else 1
-    matrices = _side_by_side(_kernels(weight, groups).mT, stacked, step)
+    stacked, step = _at_once(lines, y, out, channels)
+    stacked = stacked if len(lines.on_line) == 1 else 1
+    # The last place first, whose stretch begins earliest.
+    matrices = _side_by_side(_kernels(weight, groups).mT.flip(0), stacked, step)
+    starts = [(on, lines.last - at) for on, at in reversed(lines.starts)]
     # Zeros before the first window and between the rows: what a stretch begins early with, and what no window made.
     padded = y.new_zeros((step, out, lines.last + lines.size))
     buffer = total if lines.whole else y.new_empty((step, channels, lines.size))
@@ -169,9 +176,9 @@ def spread(
         early = padded[:count].view(count * groups, out // groups, -1)
         line = (part if lines.whole else buffer[:count]).view(count * groups, channels // groups, lines.size)
         for i, (held, held_by) in enumerate(lines.on_line):
-            stretches = [early.narrow(2, lines.last - at, lines.size) for on, at in lines.starts if on == i]
-            mine = [m for m, (on, _) in zip(matrices, lines.starts[::stacked], strict=True) if on == i]
-            _add_products(line, mine, _below_each_other(stretches, stacked))
+            stretches = [early.narrow(2, at, lines.size) for on, at in starts if on == i]
+            mine = [m for m, (on, _) in zip(matrices, starts[::stacked], strict=True) if on == i]
+            _add_products(line, mine, _below_each_other(stretches, lines, stacked))
             if not lines.whole:
                 part[held_by] = line.view(count, channels, *lines.grid)[held]
         if bias is not None:
@@ -184,8 +191,7 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     out, *outputs = y.shape[1:]
     channels = x.shape[1] // groups
     lines = lines_of(geometry, tuple(x.shape[2:]), tuple(outputs))
-    step = _images_at_once(lines, x, x.shape[1], out)
-    stacked = _stacked(geometry, channels)
+    stacked, step = _at_once(lines, x, x.shape[1], out)
     products = geometry.places // stacked
     dense = lines.length == math.prod(outputs) and y.is_contiguous()
     buffer = y if dense else y.new_zeros((step, out, lines.length))
@@ -196,26 +202,25 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
             lines.windows_on(buffer[: len(part)]).copy_(part)
             part = buffer[: len(part)]
         line = part.view(-1, out // groups, lines.length)
-        for one, stretch in zip(total, _below_each_other(stretches, stacked), strict=True):
+        for one, stretch in zip(total, _below_each_other(stretches, lines, stacked), strict=True):
             one[: len(line)].baddbmm_(line, stretch.mT)
     total = total.view(products, step, groups, out // groups, stacked, channels).sum(1)
     return total.permute(1, 2, 4, 0, 3).reshape(out, channels, *geometry.kernel)
 
 
-def _images_at_once(lines: Lines, x: Tensor, channels: int, out: int) -> int:
-    """So many images that their lines and outputs stay in the cache."""
-    numbers = (len(lines.on_line) * channels + out) * lines.size
-    return min(max(1, CACHE_BYTES // (numbers * x.element_size())), max(1, len(x)))
+def _at_once(lines: Lines, x: Tensor, channels: int, out: int) -> tuple[int, int]:
+    """How many places are multiplied at once, and of how many images: so many that what is made stays in the cache.
 
-
-def _stacked(geometry: Geometry, channels: int) -> int:
-    """How many places are multiplied at once: whole rows of the kernel, as long as a product is not wide enough."""
+    The fewer and larger the products, the less two threads wait for each other. Places go by whole rows of the kernel.
+    """
+    room = CACHE_BYTES // x.element_size()
     places = 1
-    for kernel in reversed(geometry.kernel):
-        if places * kernel * channels > WIDE:
+    for kernel, _ in reversed(lines.rows):
+        if places * kernel * channels * lines.size > room:
             break
         places *= kernel
-    return places
+    numbers = (max(places, len(lines.on_line)) * channels + out) * lines.size
+    return places, min(max(1, room // numbers), max(1, len(x)))
 
 
 def _kernels(weight: Tensor, groups: int) -> Tensor:
@@ -232,17 +237,28 @@ def _side_by_side(kernels: Tensor, stacked: int, images: int) -> Tensor:
     return each.expand(-1, images, -1, -1, -1).reshape(len(each), -1, rows, stacked * columns)
 
 
-def _below_each_other(stretches: Sequence[Tensor], stacked: int) -> Iterator[Tensor]:
+def _below_each_other(stretches: Sequence[Tensor], lines: Lines, stacked: int) -> Iterator[Tensor]:
     """As many stretches at a time below each other, in one buffer, which holds them until the next are asked for."""
     if stacked == 1:
         yield from stretches
         return
     count, channels, length = stretches[0].shape
     buffer = stretches[0].new_empty((count, stacked, channels, length))
-    for i, stretch in enumerate(stretches):
-        buffer[:, i % stacked] = stretch
-        if (i + 1) % stacked == 0:
-            yield buffer.view(count, stacked * channels, length)
+    rows = [row for i, row in enumerate(lines.rows) if math.prod(k for k, _ in lines.rows[i:]) <= stacked]
+    for i in range(0, len(stretches), stacked):
+        if len(lines.on_line) == 1:
+            first = stretches[i]
+            begin, channel, number = first.stride()
+            view = first.as_strided(
+                (count, *(k for k, _ in rows), channels, length),
+                (begin, *(later for _, later in rows), channel, number),
+                first.storage_offset(),
+            )
+            buffer.view(view.shape).copy_(view)
+        else:
+            for j, stretch in enumerate(stretches[i : i + stacked]):
+                buffer[:, j] = stretch
+        yield buffer.view(count, stacked * channels, length)
 
 
 def _stretches(x: Tensor, lines: Lines, step: int, groups: int) -> Iterator[tuple[slice, list[Tensor]]]:
