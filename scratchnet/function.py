@@ -63,7 +63,7 @@ __all__ = ["Elementwise", "Function", "readable", "unobserved"]
 
 LOW_PRECISION = (torch.float16, torch.bfloat16)
 
-Autocast = Literal["low_precision", "float32", "float32_on_cuda", "widest"]
+Autocast = Literal["low_precision", "low_precision_on_cuda", "float32", "float32_on_cuda", "widest"]
 Maybe = Tensor | None
 Place = int | None
 
@@ -146,7 +146,7 @@ class Function(torch.autograd.Function):
 
     An op with ``auxiliary = n`` returns a tuple whose last ``n`` outputs carry no gradient (indices, batch
     statistics). ``autocast`` names what `torch.autocast` does to the built-in: ``"low_precision"`` for matrix
-    products, ``"float32"`` for reductions that need the range, ``"float32_on_cuda"`` where only the GPU's list
+    products, ``"float32"`` for reductions that need the range, either with ``_on_cuda`` where only the GPU's list
     has it, ``"widest"`` where the inputs are promoted to the widest dtype among them.
 
     A call costs about 8 µs on top of the op's arithmetic when a gradient is recorded, and 1 µs when none is
@@ -247,12 +247,17 @@ def _precision(op: Mathematics, inputs: Sequence[Maybe]) -> Precision:
     return Precision(output, output) if mixed or target is not None else AS_GIVEN
 
 
+def _autocasts(device: str) -> bool:
+    """Whether autocast is on; tensors without data have no autocast of their own."""
+    return device != "meta" and torch.is_autocast_enabled(device)
+
+
 def _autocast_target(policy: Autocast, floating: Sequence[Tensor], mixed: bool) -> torch.dtype | None:
     """The dtype that `torch.autocast` wants for a call, None where it has no say."""
     device = floating[0].device.type
-    if not torch.is_autocast_enabled(device) or any(t.dtype is torch.float64 for t in floating):
+    if not _autocasts(device) or any(t.dtype is torch.float64 for t in floating):
         return None
-    if policy == "low_precision":
+    if policy == "low_precision" or (policy == "low_precision_on_cuda" and device == "cuda"):
         return torch.get_autocast_dtype(device)
     if policy == "float32" or (policy == "float32_on_cuda" and device == "cuda") or (policy == "widest" and mixed):
         return torch.float32
@@ -261,7 +266,7 @@ def _autocast_target(policy: Autocast, floating: Sequence[Tensor], mixed: bool) 
 
 def _outside_autocast(device: str, mathematics: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Calls the author's code with autocast off, which has had its say in the dtypes of the arguments."""
-    if not torch.is_autocast_enabled(device):
+    if not _autocasts(device):
         return mathematics(*arguments, **options)
     with torch.autocast(device, enabled=False):
         return mathematics(*arguments, **options)
