@@ -63,7 +63,7 @@ __all__ = ["Elementwise", "Function", "batched", "readable", "unobserved"]
 
 LOW_PRECISION = (torch.float16, torch.bfloat16)
 
-Autocast = Literal["low_precision", "float32", "float32_on_cuda", "widest"]
+Autocast = Literal["low_precision", "low_precision_on_cuda", "float32", "float32_on_cuda", "widest"]
 Maybe = Tensor | None
 Place = int | None
 
@@ -155,7 +155,7 @@ class Function(torch.autograd.Function):
 
     An op with ``auxiliary = n`` returns a tuple whose last ``n`` outputs carry no gradient (indices, batch
     statistics). ``autocast`` names what `torch.autocast` does to the built-in: ``"low_precision"`` for matrix
-    products, ``"float32"`` for reductions that need the range, ``"float32_on_cuda"`` where only the GPU's list
+    products, ``"float32"`` for reductions that need the range, either with ``_on_cuda`` where only the GPU's list
     has it, ``"widest"`` where the inputs are promoted to the widest dtype among them.
 
     A call costs about 8 µs on top of the op's arithmetic when a gradient is recorded, and 1 µs when none is
@@ -266,7 +266,7 @@ def _autocast_target(policy: Autocast, floating: Sequence[Tensor], mixed: bool) 
     device = floating[0].device.type
     if not _autocasts(device) or any(t.dtype is torch.float64 for t in floating):
         return None
-    if policy == "low_precision":
+    if policy == "low_precision" or (policy == "low_precision_on_cuda" and device == "cuda"):
         return torch.get_autocast_dtype(device)
     if policy == "float32" or (policy == "float32_on_cuda" and device == "cuda") or (policy == "widest" and mixed):
         return torch.float32

@@ -203,7 +203,7 @@ class LSTMCell(RNNCellBase):
         """
         x, (h, c), steps = self._rows(input, hx)
         parameters = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
-        y, _, cell = LSTMFunction.apply(x, h, c, *parameters, None, steps)
+        y, _, cell = LSTMFunction.apply(x.to(c.dtype), h, c, *parameters, None, steps)
         return (y, cell) if input.dim() == 2 else (y.squeeze(0), cell.squeeze(0))
 
 
@@ -243,5 +243,7 @@ class GRUCell(RNNCellBase):
             RuntimeError: if sizes or dtypes do not fit.
         """
         x, (h,), steps = self._rows(input, None if hx is None else (hx,))
-        y, _ = GRUFunction.apply(x, h, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, steps)
+        y, _ = GRUFunction.apply(
+            x.to(h.dtype), h, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, steps
+        )
         return y if input.dim() == 2 else y.squeeze(0)

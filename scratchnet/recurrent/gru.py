@@ -63,7 +63,7 @@ __all__ = ["GRUFunction"]
 class GRUFunction(Function):
     """All states and the final one. Keeps inputs, states, gates and the state's share of the new one, q."""
 
-    autocast = "low_precision"
+    autocast = "low_precision_on_cuda"
 
     @staticmethod
     def forward(

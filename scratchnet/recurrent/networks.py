@@ -157,6 +157,9 @@ class LSTM(RNNBase):
         return output, (hidden, cell)
 
     def _layer(self, x: Tensor, states: States, parameters: Sequence[Tensor], steps: Steps) -> States:
+        device = x.device.type
+        if device != "meta" and x.dtype is not torch.float64 and torch.is_autocast_enabled(device):
+            x = x.to(torch.get_autocast_dtype(device))  # whose dtype the outputs take, other than those of a cell
         *weights, projection = parameters if self.proj_size else (*parameters, None)
         biases = () if self.bias else (None, None)
         return LSTMFunction.apply(x, *states, *weights, *biases, projection, steps)
@@ -224,7 +227,7 @@ class GRU(RNNBase):
 
     def _layer(self, x: Tensor, states: States, parameters: Sequence[Tensor], steps: Steps) -> States:
         weights = parameters if self.bias else (*parameters, None, None)
-        return GRUFunction.apply(x, *states, *weights, steps)
+        return GRUFunction.apply(x.to(states[0].dtype), *states, *weights, steps)
 
 
 def _refuse_projection(name: str, proj_size: int | None) -> None:
