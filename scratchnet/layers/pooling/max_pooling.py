@@ -66,8 +66,9 @@ class MaxPoolFunction(Function):
         (which,) = saved
         total = grad.new_zeros((*grad.shape[:2], math.prod(size)))
         if not unobserved():
-            indices = _indices(which, geometry, size).flatten(2)
-            return total.scatter_add(2, indices, grad.flatten(2)).reshape(*grad.shape[:2], *size)
+            shape = (*grad.shape[:2], math.prod(grad.shape[2:]))
+            indices, each = _indices(which, geometry, size).reshape(shape), grad.reshape(shape)
+            return total.scatter_add(2, indices, each).reshape(*grad.shape[:2], *size)
         for out, g, places in _blocks(total, grad, which):
             indices, each = _indices(places, geometry, size).flatten(2), g.flatten(2)
             out.scatter_add_(2, indices, each) if _overlap(geometry) else out.scatter_(2, indices, each)
