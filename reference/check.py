@@ -73,7 +73,7 @@ def check(record: Record, dtype: torch.dtype) -> OpCheck:
             double_backward=full and record.double_backward,
             vmap=full,
             compile="aot_eager" if full and i == 0 else False,
-            chained=record.chained,
+            composite=record.composite,
             name=f"{record.name}({sample})",
             **sample.options,
         )

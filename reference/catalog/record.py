@@ -107,7 +107,7 @@ class Record:
             ``"float16"``); ours is then held against finite differences, or against a loop.
         double_backward: whether the built-in's second derivative is exact; finite differences alone judge ours
             where it is not.
-        chained: whether the op is a chain of several, whose roundings add up in the short dtypes.
+        composite: whether the op is composed of several, whose roundings add up in the short dtypes.
         modules: pairs of our Module and PyTorch's, made by calls without arguments.
     """
 
@@ -120,5 +120,5 @@ class Record:
     dtypes: Sequence[torch.dtype] = DTYPES
     builtin_lacks: frozenset[str] = frozenset()
     double_backward: bool = True
-    chained: bool = False
+    composite: bool = False
     modules: Sequence[tuple[Callable[[], torch.nn.Module], Callable[[], torch.nn.Module]]] = ()

@@ -10,7 +10,7 @@ from torch import Tensor
 from scratchnet.testing.comparison import SEVERITY, Row, Verdict
 from scratchnet.testing.quantities import Quantities
 from scratchnet.testing.subject import Call, Subject
-from scratchnet.testing.tolerances import UNITS, UNITS_OF_CHAINS, Agreement, Case, agreement
+from scratchnet.testing.tolerances import UNITS, UNITS_OF_CHAINS, UNITS_OF_COMPOSITES, Agreement, Case, agreement
 
 __all__ = ["Board"]
 
@@ -18,16 +18,16 @@ __all__ = ["Board"]
 class Board:
     """Collects what was found, and judges each quantity over all upstreams at once."""
 
-    def __init__(self, chained: bool = False) -> None:
-        self.chained = chained
+    def __init__(self, composite: bool = False) -> None:
+        self.composite = composite
         self.cases: dict[str, list[tuple[str, Case]]] = {}
         self.findings: dict[str, list[Row]] = {}
 
     def rows(self) -> tuple[Row, ...]:
         """The worst row of each quantity, in the order in which the quantities came up."""
         for name, noted in self.cases.items():
-            chain = self.chained or name.startswith(("double backward", "forward mode"))
-            units = UNITS_OF_CHAINS if chain else UNITS
+            units = UNITS_OF_CHAINS if name.startswith(("double backward", "forward mode")) else UNITS
+            units = UNITS_OF_COMPOSITES if self.composite else units
             judged = agreement([case for _, case in noted], units)
             self.findings[name] += [
                 _row(name, found, note) for (note, _), found in zip(noted, judged, strict=True)

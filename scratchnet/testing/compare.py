@@ -27,7 +27,7 @@ def compare(
     forward_mode: bool = True,
     vmap: bool = True,
     compile: bool | str = False,
-    chained: bool = False,
+    composite: bool = False,
     seed: int = 0,
     name: str | None = None,
     **options: Any,
@@ -49,7 +49,7 @@ def compare(
         vmap: compare a batch of two calls under `torch.func.vmap`, forward and backward.
         compile: compare with the custom function under ``torch.compile(fullgraph=True)``; a string names the
             backend.
-        chained: whether the function is a chain of several ops, so that in the short dtypes their roundings add up.
+        composite: whether the function is composed of several ops, so that in the short dtypes their roundings add up.
         seed: of the upstreams, the tangents, and of the random numbers that both functions draw.
         name: heads the table; by default the custom function's name.
         **options: keyword arguments of both.
@@ -75,7 +75,7 @@ def compare(
         warnings.simplefilter("ignore")
         call = _call(custom, builtin, inputs, options, seed)
         rows = _examine(
-            call, Subject(custom), Subject(builtin), double_backward, forward_mode, vmap, compile, chained
+            call, Subject(custom), Subject(builtin), double_backward, forward_mode, vmap, compile, composite
         )
     return Comparison(name or _name(custom), rows)
 
@@ -88,10 +88,10 @@ def _examine(
     forward_mode: bool,
     vmap: bool,
     compile: bool | str,
-    chained: bool,
+    composite: bool,
 ) -> tuple[Row, ...]:
     truth = call.to(torch.float64) if _short(call) else None
-    board = Board(chained)
+    board = Board(composite)
 
     if not board.weigh(ours, theirs, quantities.forward, call, truth, "output"):
         return board.rows()

@@ -9,7 +9,8 @@ float32, bfloat16, float16
     the built-in's own, plus `UNITS` units in the last place of the largest element. This is the rule of
     flash-attention's tests; it asks for the built-in's accuracy, whatever that is, and no more. Both are taken
     over all upstreams of one quantity, since the built-in may be exact by luck on one of them. Second
-    derivatives chain some ten roundings, and forward mode sums terms that cancel: `UNITS_OF_CHAINS`.
+    derivatives chain some ten roundings, and forward mode sums terms that cancel: `UNITS_OF_CHAINS`. Ops that are
+    composed of several others round between them, dozens of times: `UNITS_OF_COMPOSITES`.
     Where the built-in itself is off by more than the root of its epsilon, float64 took another path (other
     random numbers, a comparison that fell the other way); then the two are held against each other directly.
 
@@ -26,12 +27,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["UNITS", "UNITS_OF_CHAINS", "Agreement", "Case", "agreement"]
+__all__ = ["UNITS", "UNITS_OF_CHAINS", "UNITS_OF_COMPOSITES", "Agreement", "Case", "agreement"]
 
 RELATIVE = 1e-10
 ABSOLUTE = 1e-12
 UNITS = 1
 UNITS_OF_CHAINS = 4
+UNITS_OF_COMPOSITES = 16
 TIMES_BUILTIN = 2
 
 
