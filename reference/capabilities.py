@@ -62,7 +62,7 @@ def capabilities(record: Record) -> dict[str, str]:
         dtypes=True,
         strided=True,
         empty=True,
-        chained=record.chained,
+        roundings=record.roundings,
     )
     found = examine(builtin, *sample.inputs, **sample.options)
     alone = examine(custom, *sample.inputs, **sample.options)
@@ -108,8 +108,8 @@ def markdown(found: dict[str, dict[str, str]]) -> str:
         "# What each op can do",
         "",
         "Written by `python -m reference --capabilities` from what the checks found, none of it declared.",
-        "`works`: agrees with PyTorch's. **`alone`**: works where PyTorch's raises an error. `-`: PyTorch's takes no such",
-        "call, or random numbers leave nothing to compare.",
+        "`works`: agrees with PyTorch's. **`alone`**: works where PyTorch's raises an error. `-`: PyTorch's takes no",
+        "such call, or random numbers leave nothing to compare.",
         "",
         f"| {' | '.join(headings)} |",
         f"|{'---|' * len(headings)}",

@@ -72,7 +72,7 @@ def check(record: Record, dtype: torch.dtype) -> OpCheck:
             double_backward=full and record.double_backward,
             vmap=full,
             compile="aot_eager" if full and i == 0 else False,
-            chained=record.chained,
+            roundings=record.roundings,
             name=f"{record.name}({sample})",
             **sample.options,
         )

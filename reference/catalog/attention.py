@@ -31,7 +31,6 @@ def heads(make: Make) -> Iterator[Sample]:
     yield Sample((q, k, v), {"scale": 0.3})
     yield Sample((q, k, v, make.normal(2, 2, 3, 5)))
     yield Sample((q, k, v, make.normal(3, 5)))
-    yield Sample((q, k, v, make.normal(2, 1, 1, 5, grad=False)))
     may = torch.tensor([[True, False, True, True, False], [True] * 5, [False, False, False, True, False]])
     yield Sample((q, k, v, may))
     yield Sample((q, k, v, torch.stack([may, ~may]).unsqueeze(1)))
@@ -49,7 +48,8 @@ def heads(make: Make) -> Iterator[Sample]:
     yield Sample((q, k.detach(), v))
     yield Sample((make.normal(0, 3, 4), make.normal(0, 5, 4), make.normal(0, 5, 2)))
     yield Sample((make.normal(2, 0, 4), make.normal(2, 5, 4), make.normal(2, 5, 2)))
-    yield Sample((3 * q.detach(), k, v), smooth=False)
+    if make.dtype is torch.float64:  # of large scores, the log-sum-exp has as many digits fewer
+        yield Sample((leaf(8 * q), k, v), smooth=False)
 
 
 def many_heads(make: Make) -> Iterator[Sample]:
@@ -132,7 +132,6 @@ RECORDS = (
         F.scaled_dot_product_attention,
         heads,
         [AttentionFunction],
-        builtin_lacks=frozenset({"forward mode"}),  # where no mask is given
         errors=[
             bad(TypeError, "expected query to be a tensor", [1.0], K, K),
             bad(RuntimeError, "of as many features", Q, K[..., :3], K),
@@ -149,8 +148,8 @@ RECORDS = (
         F.multi_head_attention_forward,
         many_heads,
         [AttentionFunction, AttentionWeightsFunction],
-        chained=True,
-        builtin_lacks=frozenset({"forward mode", "vmap"}),  # without weights; with dropout
+        roundings=16,
+        builtin_lacks=frozenset({"double backward", "forward mode", "vmap"}),  # without weights; with dropout
         errors=[
             bad_heads("all of shape (length, batch, features)", torch.zeros(3)),
             bad_heads("all of shape (length, batch, features)", key=torch.zeros(5, 4)),

@@ -126,7 +126,7 @@ class Record:
             ``"float16"``); ours is then held against finite differences, or against a loop.
         double_backward: whether the built-in's second derivative is exact; finite differences alone judge ours
             where it is not.
-        chained: whether the op is a chain of several, whose roundings add up in the short dtypes.
+        roundings: units in the last place that a chain of several ops may add in the short dtypes.
         modules: pairs of our Module and PyTorch's, made by calls without arguments.
     """
 
@@ -139,7 +139,7 @@ class Record:
     dtypes: Sequence[torch.dtype] = DTYPES
     builtin_lacks: frozenset[str] = frozenset()
     double_backward: bool = True
-    chained: bool = False
+    roundings: int = 1
     modules: Sequence[tuple[Callable[[], torch.nn.Module], Callable[[], torch.nn.Module]]] = ()
 
     @property

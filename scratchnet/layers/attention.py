@@ -67,8 +67,11 @@ class AttentionFunction(Function):
             y, norm = _blocked_forward(q, k, v, mask, kept, scale, causal, p)
         else:
             scores = _scores(q, k, mask, scale, causal)
-            norm = _log_sum_exp(scores)
-            y = _dropped(torch.exp(scores - norm), kept, p) @ v
+            largest, nowhere = _largest(scores)
+            weights = torch.exp(scores - largest)
+            total = weights.sum(-1, keepdim=True).masked_fill(nowhere, 1)
+            norm = (largest + torch.log(total)).masked_fill(nowhere, float("inf"))
+            y = _dropped(weights, kept, p) @ v / total
         return y, (q, k, v, mask, kept, norm)
 
     @staticmethod
@@ -156,14 +159,14 @@ def _later(scores: Tensor) -> Tensor:
     return torch.arange(scores.shape[-1], device=scores.device) > queries.unsqueeze(1)
 
 
-def _log_sum_exp(scores: Tensor) -> Tensor:
-    """Over the keys of each query, which stay a dimension; ∞ for a query that may look nowhere."""
+def _largest(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest score of each query, 0 for a query that may look nowhere, and which these are."""
     if not scores.shape[-1]:
-        return scores.sum(-1, keepdim=True)
+        zero = scores.sum(-1, keepdim=True)
+        return zero, zero == 0
     largest = scores.amax(-1, keepdim=True)
     nowhere = largest == float("-inf")
-    total = torch.exp(scores - largest.masked_fill(nowhere, 0)).sum(-1, keepdim=True)
-    return (largest + torch.log(total.masked_fill(nowhere, 1))).masked_fill(nowhere, float("inf"))
+    return largest.masked_fill(nowhere, 0), nowhere
 
 
 def _dropped(weights: Tensor, kept: Maybe, p: float) -> Tensor:
@@ -199,11 +202,13 @@ def _blocked_forward(
     later = _later(q.new_empty(0, q.shape[1], k.shape[1])) if causal else None
     for block in _blocks(q, k):
         weights = _block_scores(q[block], k[block], _at(block, mask), scale, later)
-        norm[block] = _log_sum_exp(weights)
-        weights.sub_(norm[block]).exp_()
+        largest, nowhere = _largest(weights)
+        total = weights.sub_(largest).exp_().sum(-1, keepdim=True).masked_fill_(nowhere, 1)
+        norm[block] = largest.add_(torch.log(total)).masked_fill_(nowhere, float("inf"))
         if kept is not None:
             weights.mul_(kept[block]).mul_(1 / (1 - p))
         torch.bmm(weights, v[block], out=y[block])
+        y[block].div_(total)
     return y, norm
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ Size = int | Sequence[int]
 Factor = float | Sequence[float]
 KERNELS = {"linear": ("linear", 1), "bilinear": ("linear", 2), "trilinear": ("linear", 3), "bicubic": ("cubic", 2)}
 PLAIN = ("nearest", "nearest-exact", "area")
+_remembered = lru_cache(maxsize=64)(resampling)
 
 
 def interpolate(
@@ -85,8 +87,9 @@ def interpolate(
             f"{op}: expected sizes of at least 1 of all but the batch, got {describe(input)} and outputs {outputs}"
         )
     precise = input.dtype is torch.float64
+    make = resampling if torch.compiler.is_compiling() else _remembered
     maps = tuple(
-        resampling(dim, n, m, kernel, bool(align_corners), factor, antialias, precise)
+        make(dim, n, m, kernel, bool(align_corners), factor, antialias, precise)
         for dim, (n, m, factor) in enumerate(zip(input.shape[2:], outputs, factors, strict=True), 2)
         if n != m or factor not in (None, 1.0)
     )

@@ -10,8 +10,8 @@ A kernel is the inner product of two points after some map into a space of featu
     \text{linear:} \quad & \bar X = G Y, \quad \bar Y = G^\top X \\
     \text{polynomial:} \quad & H = G \odot d\, s^{d - 1}, \quad \bar X = \gamma H Y, \quad \bar Y = \gamma H^\top X,
         \quad \bar\gamma = \langle H, X Y^\top \rangle \\
-    \text{RBF:} \quad & H = G \odot K, \quad \bar X = 2 \gamma (H Y - \operatorname{diag}(H 1) X), \quad
-        \bar\gamma = -\langle H, D \rangle
+    \text{RBF:} \quad & H = G \odot K, \quad \bar x_n = -2 \gamma \sum_m H_{nm} (x_n - y_m), \quad
+        \bar y_m = 2 \gamma \sum_n H_{nm} (x_n - y_m), \quad \bar\gamma = -\langle H, D \rangle
 
 `LinearSVM` scores classes by :math:`x W^\top + b`, `KernelSVM` by :math:`K(x, \text{anchors})\, A^\top + b`: a weight
 for each class and training point, of which those that stay away from zero are the support vectors. Both are trained
@@ -27,7 +27,7 @@ C. Cortes and V. Vapnik, "Support-vector networks", 1995.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -123,8 +123,10 @@ class RBFKernelFunction(Function):
         """Each pair pulls its points together, or pushes them apart, along their difference."""
         x, y, gamma, kernel = saved
         push = grad * kernel
-        grad_x = 2 * gamma * (push @ y - push.sum(1, keepdim=True) * x) if needs[0] else None
-        grad_y = 2 * gamma * (push.t() @ x - push.sum(0).unsqueeze(1) * y) if needs[1] else None
+        grad_x = grad_y = None
+        if needs[0] or needs[1]:
+            along_x, along_y = _pulls(push, x, y)
+            grad_x, grad_y = -2 * gamma * along_x, 2 * gamma * along_y
         grad_gamma = -(push * _squared_distances(x, y)).sum() if needs[2] else None
         return grad_x, grad_y, grad_gamma
 
@@ -133,8 +135,7 @@ class RBFKernelFunction(Function):
         """The change of γ times the distance, times the kernel."""
         x, y, gamma, kernel = saved
         tangent_x, tangent_y, tangent_gamma = tangents
-        own = (x * tangent_x).sum(1, keepdim=True) + (y * tangent_y).sum(1)
-        change = 2 * (own - tangent_x @ y.t() - x @ tangent_y.t())
+        change = 2 * ((x.unsqueeze(1) - y) * (tangent_x.unsqueeze(1) - tangent_y)).sum(2)
         return -kernel * (tangent_gamma * _squared_distances(x, y) + gamma * change)
 
 
@@ -142,17 +143,35 @@ def _power_slope(s: Tensor, degree: int) -> Tensor:
     return degree * s ** (degree - 1) if degree else s * 0
 
 
+def _blocks(x: Tensor, y: Tensor) -> Iterator[slice]:
+    """As many rows of x at a time as keep their differences from all of y in the cache."""
+    rows = max(1, BLOCK // max(1, y.numel()))
+    return (slice(start, start + rows) for start in range(0, x.shape[0], rows))
+
+
 def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Of all pairs, from their differences, since the difference of large squares would cancel; a block at a time."""
-    if unobserved():
-        result = x.new_empty(x.shape[0], y.shape[0])
-        rows = max(1, BLOCK // max(1, y.numel()))
-        for start in range(0, x.shape[0], rows):
-            part = x[start : start + rows].unsqueeze(1) - y
-            torch.sum(part.mul_(part), 2, out=result[start : start + rows])
-        return result
-    difference = x.unsqueeze(1) - y
-    return (difference * difference).sum(2)
+    """Of all pairs, from their differences, since the difference of large squares would cancel."""
+    if not unobserved():
+        difference = x.unsqueeze(1) - y
+        return (difference * difference).sum(2)
+    result = x.new_empty(x.shape[0], y.shape[0])
+    for block in _blocks(x, y):
+        part = x[block].unsqueeze(1) - y
+        torch.sum(part.mul_(part), 2, out=result[block])
+    return result
+
+
+def _pulls(push: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The differences of all pairs, weighed and added up for each x and for each y."""
+    if not unobserved():
+        weighed = push.unsqueeze(2) * (x.unsqueeze(1) - y)
+        return weighed.sum(1), weighed.sum(0)
+    along_x, along_y = torch.empty_like(x), torch.zeros_like(y)
+    for block in _blocks(x, y):
+        weighed = (x[block].unsqueeze(1) - y).mul_(push[block].unsqueeze(2))
+        along_x[block] = weighed.sum(1)
+        along_y.add_(weighed.sum(0))
+    return along_x, along_y
 
 
 def linear_kernel(x: Tensor, y: Tensor) -> Tensor:

@@ -236,7 +236,7 @@ def _with_bias(x: Tensor, bias: Maybe, static: Maybe, name: str) -> Tensor:
         return x
     if static is not None:
         raise AssertionError(f"{OP}: expected no static_{name} together with bias_{name}, got both")
-    return torch.cat([x, bias.expand(1, x.shape[1], bias.shape[2])])
+    return torch.cat([x, bias.reshape(1, 1, x.shape[2]).expand(1, *x.shape[1:])])
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:

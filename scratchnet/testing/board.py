@@ -43,13 +43,13 @@ class Board:
     """Collects what was found, and judges each quantity over all upstreams at once.
 
     Attributes:
-        chained: whether the op is a chain of several, whose roundings add up in the short dtypes.
+        roundings: units in the last place that the op's own chain of roundings may add.
         check: the keyword of the check under way, which every finding is marked with.
         saved: bytes kept for the backward pass by either side, once measured.
     """
 
-    def __init__(self, chained: bool = False) -> None:
-        self.chained = chained
+    def __init__(self, roundings: int = UNITS) -> None:
+        self.roundings = roundings
         self.check = ""
         self.saved: tuple[int, int] | None = None
         self.cases: dict[str, list[tuple[Noted, Examination]]] = {}
@@ -58,7 +58,7 @@ class Board:
     def rows(self) -> tuple[Row, ...]:
         """The worst row of each quantity, in the order in which the quantities came up."""
         for name, noted in self.cases.items():
-            self.findings[name] += _judged(name, noted, self.chained)
+            self.findings[name] += _judged(name, noted, self.roundings)
         self.cases.clear()
         return tuple(max(rows, key=_badness) for rows in self.findings.values())
 
@@ -89,8 +89,8 @@ class Board:
             self.cases.setdefault(name, []).append((noted._replace(check=self.check), examination))
 
 
-def _judged(name: str, noted: list[tuple[Noted, Examination]], chained: bool) -> list[Row]:
-    units = UNITS_OF_CHAINS if chained or any(word in name for word in CHAINS) else UNITS
+def _judged(name: str, noted: list[tuple[Noted, Examination]], roundings: int) -> list[Row]:
+    units = max(roundings, UNITS_OF_CHAINS) if any(word in name for word in CHAINS) else roundings
     cases = [Case(n.got.detach(), n.expected.detach(), n.truth) for n, _ in noted]  # type: ignore[union-attr]
     side = noted[0][1].theirs
     numerical = not side.exact or (noted[0][1].numerical and any(word in name for word in CHAINS))

@@ -13,6 +13,7 @@ from scratchnet.testing.checks import ALWAYS, CHECKS, DEFAULT
 from scratchnet.testing.comparison import Comparison, Row
 from scratchnet.testing.examination import Examination
 from scratchnet.testing.subject import Call, Subject, differentiable, mapped
+from scratchnet.testing.tolerances import UNITS
 
 __all__ = ["call_of", "chosen", "compare", "examine", "name_of"]
 
@@ -40,7 +41,7 @@ def compare(
     threads: bool | None = None,
     memory: bool | None = None,
     leaks: bool | None = None,
-    chained: bool = False,
+    roundings: int = UNITS,
     seed: int = 0,
     name: str | None = None,
     **options: Any,
@@ -76,7 +77,8 @@ def compare(
         threads: that two calls do not disturb each other, one after the other or in two threads at once.
         memory: counts the bytes kept for the backward pass, by both sides.
         leaks: that nothing stays alive once a call and its backward are over.
-        chained: whether the function is a chain of several ops, so that in the short dtypes their roundings add up.
+        roundings: units in the last place that the function's own chain of roundings may add in short dtypes: 1 for
+            an op, more for a recurrence or a network of several ops.
         seed: of the upstreams, the tangents, and of the random numbers that both functions draw.
         name: heads the table; by default the custom function's name.
         **options: keyword arguments of both.
@@ -100,7 +102,7 @@ def compare(
     asked = {key: value for key, value in locals().items() if key in CHECKS}
     call = call_of(custom, builtin, inputs, options, seed)
     backend = compile if isinstance(compile, str) else "aot_eager" if compile is None else "inductor"
-    e = Examination(Subject(custom), Subject(builtin), call, Board(chained), backend)
+    e = Examination(Subject(custom), Subject(builtin), call, Board(roundings), backend)
     rows = examine(e, chosen(asked, thorough))
     return Comparison(name or name_of(custom), rows, e.board.saved, e)
 

@@ -9,8 +9,8 @@ float32, bfloat16, float16
     the built-in's own, plus `UNITS` units in the last place of the largest element. This is the rule of
     flash-attention's tests; it asks for the built-in's accuracy, whatever that is, and no more. Both are taken
     over all upstreams of one quantity, since the built-in may be exact by luck on one of them. Second
-    derivatives chain some ten roundings, as recurrences do, and forward mode sums terms that cancel:
-    `UNITS_OF_CHAINS`.
+    derivatives chain some ten roundings, and forward mode sums terms that cancel: `UNITS_OF_CHAINS`. Recurrences
+    and networks of several ops round between them; their records say how many units that may add.
     Where the built-in itself is off by more than the root of its epsilon, float64 took another path (other
     random numbers, a comparison that fell the other way); then the two are held against each other directly.
 

@@ -26,8 +26,8 @@ Maybe = Tensor | None
 def _causal_mask(size: int, device: torch.device | None = None, dtype: torch.dtype | None = None) -> Tensor:
     """-∞ above the diagonal, 0 elsewhere."""
     blocked = torch.full((size, size), float("-inf"), device=device, dtype=dtype)
-    above = torch.ones(size, size, dtype=torch.bool, device=device).triu(1)
-    return blocked.masked_fill(~above, 0)
+    places = torch.arange(size, device=device)
+    return blocked.masked_fill(places <= places.unsqueeze(1), 0)
 
 
 def _is_causal(mask: Maybe, hint: bool | None) -> bool:

@@ -11,7 +11,7 @@ from scratchnet.functional import multi_margin_loss, rbf_kernel
 from scratchnet.nn import KernelSVM, LinearSVM
 
 
-def trained(machine, x, y, strength=1e-3, steps=200):
+def trained(machine, x, y, strength=1e-3, steps=80):
     optimizer = torch.optim.SGD(machine.parameters(), lr=0.1, momentum=0.9)
     for _ in range(steps):
         optimizer.zero_grad()
