@@ -18,7 +18,7 @@ from typing import NoReturn
 from rich.progress import Progress
 
 from reference.catalog import DTYPES, RECORDS, Record
-from reference.check import OpCheck, check, check_errors
+from reference.check import OpCheck, check_all, check_errors
 from reference.custom import Misuse, examine
 from reference.report import (
     console,
@@ -65,8 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         jobs = [(record, dtype) for record in records for dtype in dtypes if dtype in record.dtypes]
         results = []
         with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
-            for record, dtype in progress.track(jobs, description="comparing"):
-                results.append(check(record, dtype))
+            results += progress.track(check_all(jobs), total=len(jobs), description="comparing")
         complaints = [complaint for record in records for complaint in check_errors(record)]
         said = [*failures(results), *complaints]
         closing = (

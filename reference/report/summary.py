@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 
@@ -42,11 +41,11 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def error_in_units(result: OpCheck, *kinds: str) -> float:
-    """The largest error of the rows of some kinds, in units in the last place of what was expected there.
+    """The largest error of the rows of some kinds, in units in the last place of the expected value, or of 1.
 
     Against float64; 0 where every row is equal to the built-in's, bit for bit.
     """
-    rows: Sequence[float] = [
-        row.ulps for c in result.comparisons for row in c.rows if row.quantity.startswith(kinds)
-    ]
-    return max((units for units in rows if math.isfinite(units)), default=0.0)
+    rows = [row for c in result.comparisons for row in c.rows if row.quantity.startswith(kinds)]
+    eps = torch.finfo(result.dtype).eps
+    errors = [row.largest / (eps * max(1.0, abs(row.expected))) for row in rows if math.isfinite(row.largest)]
+    return max(filter(math.isfinite, errors), default=0.0)

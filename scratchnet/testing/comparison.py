@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -84,6 +84,11 @@ class Comparison:
         """Whether something was compared with the built-in and nothing disagrees."""
         compared = [row for row in self.rows if not row.quantity.endswith("unchanged")]
         return not self.failures and any(row.verdict in ("exact", "close") for row in compared)
+
+    def without_evidence(self) -> Comparison:
+        """The findings alone, which can be pickled whatever was compared."""
+        rows = tuple(replace(row, evidence=None) for row in self.rows)
+        return replace(self, rows=rows, examination=None)
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain Python values, for JSON."""
