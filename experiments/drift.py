@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from experiments.learner import Learner
+from scratchnet.testing.watch import Departure, Watch, Writer
 
 __all__ = ["Drift", "relative_difference"]
 
@@ -19,7 +20,7 @@ def relative_difference(custom: Tensor, builtin: Tensor) -> float:
 
 
 class Drift:
-    """Measures how far the losses, gradients and weights of two networks differ.
+    """Measures how far the losses, gradients and weights of two networks differ, and where their layers part.
 
     Attributes:
         largest: The largest relative difference so far of ``loss``, ``gradients`` and ``weights``.
@@ -28,6 +29,16 @@ class Drift:
     def __init__(self, custom: Learner, builtin: Learner) -> None:
         self.custom, self.builtin = custom, builtin
         self.largest = {"loss": 0.0, "gradients": 0.0, "weights": 0.0}
+        self.watch = Watch(custom.model, builtin.model)
+
+    def departure(self, step: int, writer: Writer) -> Departure:
+        """Where the layers of the two part after a step, which goes to TensorBoard."""
+        self.watch.writer = writer
+        return self.watch.measure(step)
+
+    def look(self, whether: bool) -> None:
+        """Looks at the coming forward passes, or not: keeping all outputs of a layer takes time."""
+        self.watch.looking = whether
 
     def measure(self, custom_loss: float, builtin_loss: float, *, by_parameter: bool) -> dict[str, Any]:
         """The differences after a step: of the losses, and of gradients and weights by name of parameter."""

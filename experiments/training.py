@@ -129,6 +129,9 @@ class Training:
         inputs, targets = self.task.prepare(self.task.train[0][chosen]), self.task.train[1][chosen]
 
         self.step += 1
+        watched = (self.step - 1) % self.settings.every == 0 or self.step == self.steps
+        if self.drift is not None:
+            self.drift.look(watched)
         lr = self.learners[0].optimizer.param_groups[0]["lr"]
         random = checkpoint.random_state(self.device)
         figures = {}
@@ -143,9 +146,10 @@ class Training:
         in_order = {learner.name: figures[learner.name] for learner in self.learners}
         journal.trained(self.step, epoch + 1, lr, in_order)
         if self.drift is not None:
-            watched = (self.step - 1) % self.settings.every == 0 or self.step == self.steps
             losses = [loss for loss, _ in in_order.values()]
             journal.drifted(self.step, self.drift.measure(*losses, by_parameter=watched))
+            if watched and journal.twin is not None:
+                self.drift.departure(self.step, journal.twin)
 
     def _evaluate(self, journal: Journal, heed_interrupt: Callable[[], None]) -> None:
         """Judges each network by the test set."""

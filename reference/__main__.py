@@ -1,5 +1,8 @@
 """``python -m reference [NAME ...]``: compares the ops of the catalog with PyTorch's built-ins.
 
+``python -m reference --custom PKG.MOD:NAME --builtin torch.nn.functional.NAME --shape 8,16`` compares a function of
+yours, with an explanation of whatever differs; without ``--builtin`` differences of its own values judge it.
+
 Exit status 0 when everything agrees, 1 when something differs, 2 for misuse.
 """
 
@@ -7,21 +10,36 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import torch
 from rich.progress import Progress
 
 from reference.catalog import DTYPES, RECORDS, Record
-from reference.check import OpCheck, check, check_errors
-from reference.report import console, failures, table
+from reference.check import OpCheck, check_all, check_errors
+from reference.custom import Misuse, examine
+from reference.report import (
+    console,
+    failures,
+    table,
+    write_html,
+    write_json,
+    write_markdown,
+    write_tensorboard,
+)
+from scratchnet.testing import explain
 
 __all__ = ["main"]
 
+WRITERS: dict[str, Callable[[Path, Sequence[OpCheck], Sequence[str]], None]] = {
+    "json": write_json,
+    "markdown": write_markdown,
+    "html": write_html,
+    "tensorboard": write_tensorboard,
+}
+WRITABLE = {"tensorboard": "folder"}
 DTYPE_NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 
 
@@ -32,27 +50,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         screen.print("\n".join(RECORDS), highlight=False)
         return 0
-    records = [_find(name) for name in options.names] or list(RECORDS.values())
+    _check_usage(options)
     dtypes = [DTYPE_NAMES[name] for name in options.dtype] or list(DTYPES)
-    jobs = [(record, dtype) for record in records for dtype in dtypes if dtype in record.dtypes]
-    results: list[OpCheck] = []
-    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        for record, dtype in progress.track(jobs, description="comparing"):
-            results.append(check(record, dtype))
-    complaints = [complaint for record in records for complaint in check_errors(record)]
+    if options.custom:
+        try:
+            results = examine(options.custom, options.builtin, options.shape, options.arg, dtypes)
+        except Misuse as error:
+            _fail(str(error))
+        complaints: list[str] = []
+        said = [explain(c) for result in results for c in result.comparisons if not c.ok]
+        closing = ""
+    else:
+        records = [_find(name) for name in options.names] or list(RECORDS.values())
+        jobs = [(record, dtype) for record in records for dtype in dtypes if dtype in record.dtypes]
+        results = []
+        with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
+            results += progress.track(check_all(jobs), total=len(jobs), description="comparing")
+        complaints = [complaint for record in records for complaint in check_errors(record)]
+        said = [*failures(results), *complaints]
+        closing = (
+            f", over {len(records)} ops; {sum(len(r.errors) for r in records) - len(complaints)} errors on bad "
+            f"input checked, {len(complaints)} unlike the built-in's"
+        )
     screen.print(table(results))
-    for text in [*failures(results), *complaints]:
+    for text in said:
         screen.print(text, style="red", markup=False, highlight=False)
     agreeing = sum(result.ok for result in results)
-    screen.print(
-        f"{agreeing} of {len(results)} comparisons agree, over {len(records)} ops; "
-        f"{sum(len(r.errors) for r in records) - len(complaints)} errors on bad input checked, "
-        f"{len(complaints)} unlike the built-in's",
-        highlight=False,
-    )
-    if options.json is not None:
-        _write(options.json, results, complaints)
+    screen.print(f"{agreeing} of {len(results)} comparisons agree{closing}", highlight=False)
+    for name, write in WRITERS.items():
+        if (path := getattr(options, name)) is not None:
+            try:
+                write(path, results, complaints)
+            except OSError as error:
+                _fail(
+                    f"expected a writable {WRITABLE.get(name, 'file')} for --{name}, got {path}: {error.strerror}"
+                )
     return 0 if agreeing == len(results) and not complaints else 1
+
+
+def _check_usage(options: argparse.Namespace) -> None:
+    if options.custom and options.names:
+        _fail(f"expected names of the catalog or --custom, got both: {' '.join(options.names)}")
+    if not options.custom and (options.builtin or options.shape or options.arg):
+        _fail("expected --custom PKG.MOD:NAME with --builtin, --shape and --arg, got none")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,7 +108,16 @@ def _parser() -> argparse.ArgumentParser:
         choices=list(DTYPE_NAMES),
         help="only in this dtype; repeatable",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every row to a JSON file")
+    yours = parser.add_argument_group("a function of yours, which is imported and never evaluated")
+    yours.add_argument("--custom", metavar="PKG.MOD:NAME", help="the function or autograd.Function to compare")
+    yours.add_argument("--builtin", metavar="NAME", help="what it must equal, such as torch.nn.functional.softmax")
+    yours.add_argument("--shape", action="append", default=[], metavar="8,16", help="of each input tensor in turn")
+    yours.add_argument("--arg", action="append", default=[], metavar="K=V", help="a keyword argument of both")
+    written = parser.add_argument_group("what to write")
+    written.add_argument("--json", type=Path, metavar="FILE", help="every row")
+    written.add_argument("--markdown", type=Path, metavar="FILE", help="the table")
+    written.add_argument("--html", type=Path, metavar="FILE", help="one page with the table and plots")
+    written.add_argument("--tensorboard", type=Path, metavar="DIR", help="errors as scalars, the table as text")
     return parser
 
 
@@ -78,19 +127,6 @@ def _find(name: str) -> Record:
     near = difflib.get_close_matches(name, RECORDS, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "see python -m reference --list"
     _fail(f"expected the name of an op in the catalog, got {name!r}; {hint}")
-
-
-def _write(path: Path, results: Sequence[OpCheck], complaints: Sequence[str]) -> None:
-    content = {
-        "torch": torch.__version__,
-        "ok": all(r.ok for r in results) and not complaints,
-        "results": [r.to_dict() for r in results],
-        "errors": list(complaints),
-    }
-    try:
-        path.write_text(json.dumps(content, indent=1))
-    except OSError as error:
-        _fail(f"expected a writable file for --json, got {path}: {error.strerror}")
 
 
 def _fail(message: str) -> NoReturn:

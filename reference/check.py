@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from multiprocessing import get_context
 from typing import Any
 
 import torch
 
-from reference.catalog import Make, Record
+from reference.catalog import RECORDS, Make, Record
 from scratchnet.testing import Comparison, Row, compare
 
-__all__ = ["OpCheck", "Summary", "check", "check_errors", "summarise"]
+__all__ = ["OpCheck", "Summary", "check", "check_all", "check_errors", "summarise"]
+
+# Below this, starting processes takes longer than they save.
+WORTH_PROCESSES = 40
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,23 @@ def check(record: Record, dtype: torch.dtype) -> OpCheck:
         for i, sample in enumerate(record.samples(Make(dtype)))
     )
     return OpCheck(record.name, dtype, comparisons)
+
+
+def check_all(jobs: Sequence[tuple[Record, torch.dtype]]) -> Iterator[OpCheck]:
+    """Checks ops of the catalog in order; many of them on all cores, each in a process of one thread."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores == 1 or len(jobs) < WORTH_PROCESSES:
+        yield from (check(record, dtype) for record, dtype in jobs)
+        return
+    # A fork would inherit the locks of the threads that torch has started.
+    with ProcessPoolExecutor(cores, get_context("spawn"), partial(torch.set_num_threads, 1)) as pool:
+        yield from pool.map(_check_by_name, [record.name for record, _ in jobs], [dtype for _, dtype in jobs])
+
+
+def _check_by_name(name: str, dtype: torch.dtype) -> OpCheck:
+    """The check of an op, without what cannot be sent to another process."""
+    result = check(RECORDS[name], dtype)
+    return replace(result, comparisons=tuple(c.without_evidence() for c in result.comparisons))
 
 
 def check_errors(record: Record) -> list[str]:

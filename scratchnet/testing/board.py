@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Board", "Evidence", "Noted"]
 
+AUTOCAST = "autocast: "
 CHAINS = ("double backward", "third derivative", "forward mode", "forward over reverse")
 
 
@@ -95,7 +96,7 @@ def _judged(name: str, noted: list[tuple[Noted, Examination]], roundings: int) -
     side = noted[0][1].theirs
     numerical = not side.exact or (noted[0][1].numerical and any(word in name for word in CHAINS))
     rows = []
-    for i, found in enumerate(agreement(cases, units, numerical)):
+    for i, found in enumerate(agreement(cases, units, numerical, AUTOCAST in name)):
         evidence = None if found.close else Evidence([n for n, _ in noted], i, noted[i][1])
         rows.append(_row(name, found, noted[i][0], evidence))
     return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -81,8 +81,14 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
-        """Whether something was compared and nothing disagrees."""
-        return not self.failures and any(row.verdict in ("exact", "close") for row in self.rows)
+        """Whether something was compared with the built-in and nothing disagrees."""
+        compared = [row for row in self.rows if not row.quantity.endswith("unchanged")]
+        return not self.failures and any(row.verdict in ("exact", "close") for row in compared)
+
+    def without_evidence(self) -> Comparison:
+        """The findings alone, which can be pickled whatever was compared."""
+        rows = tuple(replace(row, evidence=None) for row in self.rows)
+        return replace(self, rows=rows, examination=None)
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain Python values, for JSON."""

@@ -19,6 +19,7 @@ __all__ = [
     "forward_mode",
     "forward_over_reverse",
     "fresh",
+    "like",
     "outputs_of",
     "over_batches",
     "own_constants",

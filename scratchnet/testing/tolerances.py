@@ -14,6 +14,10 @@ float32, bfloat16, float16
     Where the built-in itself is off by more than the root of its epsilon, float64 took another path (other
     random numbers, a comparison that fell the other way); then the two are held against each other directly.
 
+Autocast
+    The same rule; a built-in that is off by more than `NOTICEABLE` units has computed in bfloat16, whose units
+    then count.
+
 Finite differences
     Extrapolated central differences of a smooth function keep some ten digits in float64; 1e-7 · max(1, largest
     |expected|) + 1e-6 · |expected| leaves room for steep ones.
@@ -41,6 +45,7 @@ NUMERICAL_ABSOLUTE = 1e-7
 UNITS = 1
 UNITS_OF_CHAINS = 4
 TIMES_BUILTIN = 2
+NOTICEABLE = 16
 
 
 class Case(NamedTuple):
@@ -83,23 +88,29 @@ class Agreement:
 EXACT = Agreement(exact=True, close=True)
 
 
-def agreement(cases: Sequence[Case], units: int = UNITS, numerical: bool = False) -> list[Agreement]:
+def agreement(
+    cases: Sequence[Case], units: int = UNITS, numerical: bool = False, autocast: bool = False
+) -> list[Agreement]:
     """Judges the cases of one quantity, which share one dtype, together.
 
     Args:
         cases: got, expected and truth, under each upstream.
         units: how many units in the last place of the largest element are allowed in a short dtype.
         numerical: whether what is expected was found by finite differences, which lose digits.
+        autocast: whether the built-in may have computed in bfloat16 whatever the dtype of its result.
     """
     if all(same_bits(case.got, case.expected) for case in cases):
         return [EXACT] * len(cases)
-    cases = [case._replace(truth=_truth(case)) for case in cases]
+    cases = [case._replace(truth=_truth(case, autocast)) for case in cases]
     shared = own = 0.0
     if cases[0].got.is_floating_point() and cases[0].got.dtype is not torch.float64:
         info = torch.finfo(cases[0].got.dtype)
         own = max(_largest_finite(_distance(c.expected.double(), c.truth)) for c in cases if c.truth is not None)
         scale = max(_largest_finite(c.truth) for c in cases if c.truth is not None)
-        shared = TIMES_BUILTIN * own + units * (info.eps * scale + info.smallest_normal)
+        eps = info.eps
+        if autocast and own > NOTICEABLE * eps * scale:
+            eps = max(eps, torch.finfo(torch.bfloat16).eps)
+        shared = TIMES_BUILTIN * own + units * (eps * scale + info.smallest_normal)
     digits = (NUMERICAL_RELATIVE, NUMERICAL_ABSOLUTE) if numerical else (RELATIVE, ABSOLUTE)
     return [_judge(case, shared, own, *digits) for case in cases]
 
@@ -117,14 +128,15 @@ def unit_in_the_last_place(value: float, dtype: torch.dtype) -> float:
     return info.eps * 2.0 ** math.floor(math.log2(max(abs(value), info.smallest_normal)))
 
 
-def _truth(case: Case) -> Tensor:
+def _truth(case: Case, autocast: bool) -> Tensor:
     """What the case is held against, in float64."""
     expected = case.expected.double()
     if case.truth is None or not case.expected.is_floating_point():
         return expected
     truth = case.truth.double()
     own = _largest_finite(_distance(expected, truth))
-    lost = own > torch.finfo(case.expected.dtype).eps ** 0.5 * max(1.0, _largest_finite(truth))
+    dtype = torch.bfloat16 if autocast else case.expected.dtype
+    lost = own > torch.finfo(dtype).eps ** 0.5 * max(1.0, _largest_finite(truth))
     return expected if lost else truth
 
 

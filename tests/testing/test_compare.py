@@ -305,3 +305,9 @@ def test_compiled_code_is_compared_where_asked(x):
 
     result = compare(unlike_compiled, torch.exp, x, compile="aot_eager")
     assert [row.quantity for row in result.failures] == ["compiled output"]
+
+
+def test_a_call_that_the_built_in_refuses_is_no_agreement(x):
+    result = compare(torch.exp, lambda x: x.nonsense(), x)
+    assert not result.failures
+    assert not result.ok

@@ -13,6 +13,7 @@ from scratchnet.testing.subject import Call, differentiable, mapped
 
 __all__ = ["dtypes", "empty", "special_values", "strided"]
 
+OFFSET = 4096.0
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -37,21 +38,23 @@ def dtypes(e: Examination) -> None:
 
 
 def special_values(e: Examination) -> None:
-    """Output and gradients where one input is at a kink, a tie, a zero, or holds what is hardly a number."""
+    """Output and gradients where one input is at a kink, a tie or zero, or the first holds what is hardly a number.
+
+    Which of NaN and infinity an infinite weight or a scale makes of a sum is an accident of its order.
+    """
     if e.numerical:
         return
     leaves = e.call.leaves()
     for i, (name, leaf) in enumerate(zip(e.call.names(), leaves, strict=True)):
         if not leaf.numel():
             continue
-        for kind, special in _special(leaf.detach()):
+        for kind, special in (*_kinks(leaf.detach()), *(_extremes(leaf.detach()) if i == 0 else ())):
             replaced = [special.requires_grad_() if j == i else x for j, x in enumerate(leaves)]
             _once(e.on(e.call.with_leaves(replaced), f"{kind} in {name}"))
 
 
-def _special(x: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """The tensor with special values: throughout, or, where they spread, in its middle element."""
-    info = torch.finfo(x.dtype)
+def _kinks(x: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """The tensor with special values throughout."""
     dense = x.contiguous()
     yield "zeros", torch.zeros_like(dense)
     yield "negative zeros", -torch.zeros_like(dense)
@@ -59,15 +62,21 @@ def _special(x: Tensor) -> Iterator[tuple[str, Tensor]]:
     yield "ties", dense.flatten()[:1].expand(dense.numel()).reshape(dense.shape).clone()
     # Most kinks are at integers or halves.
     yield "halves", (2 * dense).round().div(2)
-    yield "denormals", dense.clone().mul_(info.smallest_normal)
+    yield "denormals", dense * (torch.finfo(x.dtype).smallest_normal / 8)
+
+
+def _extremes(x: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """The tensor far from zero, where differences of squares cancel; and with one special value, since these spread."""
+    yield "an offset", x + OFFSET
+    large = torch.finfo(x.dtype).max ** 0.25
     for name, value in (
         ("NaN", float("nan")),
         ("infinity", float("inf")),
         ("minus infinity", float("-inf")),
-        ("a large number", info.max**0.25),
-        ("a large negative number", -(info.max**0.25)),
+        ("a large number", large),
+        ("a large negative number", -large),
     ):
-        one = dense.clone()
+        one = x.contiguous().clone()
         one.view(-1)[one.numel() // 2] = value
         yield name, one
 

@@ -89,6 +89,9 @@ def test_a_twin_lays_two_runs_over_each_other_and_shows_their_drift(twin):
     for kind in ("gradient", "weight"):
         points = both.Scalars(f"twin_{kind}_difference/fc1.weight")
         assert [point.step for point in points] == [1, 6, 11, 12]
+    for tag in ("twin_output/fc1", "twin_gradient/fc1", "twin_output_cosine/relu1", "twin/first_departure"):
+        assert [point.step for point in both.Scalars(tag)] == [p.step for p in points]
+    assert {point.value for point in both.Scalars("twin/first_departure")} == {-1}
     assert sorted(summary(twin)["networks"]) == ["builtin", "custom"]
     assert summary(twin)["largest_drift"].keys() == {"loss", "gradients", "weights"}
 

@@ -1,4 +1,4 @@
-"""The comparison of the whole catalog as a table."""
+"""The comparison as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -8,19 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reference.check import OpCheck, Summary, summarise
+from reference.check import OpCheck, Summary
+from reference.report.summary import COLUMNS, cells, dtype_name, in_words
 
 __all__ = ["console", "failures", "table"]
 
-COLUMNS = {
-    "output": ("output", "buffer"),
-    "gradients": ("gradient",),
-    "second derivatives": ("double backward",),
-    "forward mode": ("forward mode",),
-    "vmap": ("vmap",),
-    "compile": ("compiled",),
-    "left unchanged": ("inputs",),
-}
 UNLIMITED = 240
 
 
@@ -36,10 +28,9 @@ def table(results: Sequence[OpCheck]) -> Table:
     for heading in ("op", "dtype", "samples", *COLUMNS, "verdict"):
         shown.add_column(heading, justify="right" if heading == "samples" else "left", no_wrap=True)
     for result in results:
-        cells = [_cell(summarise(result, *kinds)) for kinds in COLUMNS.values()]
         verdict = Text("agrees", style="green") if result.ok else Text("DIFFERS", style="bold red")
-        dtype = str(result.dtype).removeprefix("torch.")
-        shown.add_row(result.name, dtype, str(len(result.comparisons)), *cells, verdict)
+        found = map(_cell, cells(result))
+        shown.add_row(result.name, dtype_name(result.dtype), str(len(result.comparisons)), *found, verdict)
     return shown
 
 
@@ -49,10 +40,5 @@ def failures(results: Sequence[OpCheck]) -> list[str]:
 
 
 def _cell(found: Summary) -> Text:
-    if not found.compared:
-        return Text("-", style="dim")
-    if found.failed:
-        return Text(f"{found.failed} of {found.compared} differ", style="bold red")
-    if found.exact == found.compared:
-        return Text("exact", style="green")
-    return Text(f"{found.largest:.1e}", style="green")
+    style = "dim" if not found.compared else "bold red" if found.failed else "green"
+    return Text(in_words(found), style=style)

@@ -1,0 +1,19 @@
+"""The comparison as its readers want it: one file for each format."""
+
+from reference.report.html import write_html
+from reference.report.json_file import write_json
+from reference.report.markdown import write_markdown
+from reference.report.summary import COLUMNS
+from reference.report.tensorboard import write_tensorboard
+from reference.report.terminal import console, failures, table
+
+__all__ = [
+    "COLUMNS",
+    "console",
+    "failures",
+    "table",
+    "write_html",
+    "write_json",
+    "write_markdown",
+    "write_tensorboard",
+]

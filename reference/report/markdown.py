@@ -1,0 +1,40 @@
+"""The comparison as a table in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from reference.check import OpCheck
+from reference.report.summary import COLUMNS, cells, dtype_name, in_words
+from reference.report.terminal import failures
+
+__all__ = ["markdown", "write_markdown"]
+
+
+def markdown(results: Sequence[OpCheck], complaints: Sequence[str]) -> str:
+    """The table, one row for each op and dtype, and what disagrees below it."""
+    heads = ["op", "dtype", "samples", *COLUMNS, "verdict"]
+    lines = [
+        f"# custom against built-in, torch {torch.__version__}",
+        "",
+        f"{sum(r.ok for r in results)} of {len(results)} comparisons agree.",
+        "",
+        "| " + " | ".join(heads) + " |",
+        "|" + "---|" * len(heads),
+    ]
+    for result in results:
+        found = [in_words(cell) for cell in cells(result)]
+        verdict = "agrees" if result.ok else "**DIFFERS**"
+        row = [f"`{result.name}`", dtype_name(result.dtype), str(len(result.comparisons)), *found, verdict]
+        lines.append("| " + " | ".join(row) + " |")
+    for text in [*failures(results), *complaints]:
+        lines += ["", "```", text, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def write_markdown(path: Path, results: Sequence[OpCheck], complaints: Sequence[str]) -> None:
+    """Writes the table to a file."""
+    path.write_text(markdown(results, complaints))

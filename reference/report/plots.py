@@ -1,0 +1,107 @@
+"""Plots as inline SVG, which takes its colours from the page."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reference.catalog import Record
+from reference.check import OpCheck
+from reference.report.summary import dtype_name, error_in_units
+from scratchnet.testing.tolerances import unit_in_the_last_place
+
+__all__ = ["Curves", "activation_plot", "curves", "dtype_plot"]
+
+WIDTH, HEIGHT, MARGIN = 300, 150, 24
+REACH, POINTS = 4.0, 161
+
+
+@dataclass(frozen=True)
+class Curves:
+    """An activation along a line: where, its value and slope, and the error of the value in float32, in units."""
+
+    x: Tensor
+    value: Tensor
+    slope: Tensor
+    units: Tensor
+
+
+def curves(record: Record) -> Curves | None:
+    """The curves of an op that acts on each element of one tensor by itself; None for any other."""
+    x = torch.linspace(-REACH, REACH, POINTS, dtype=torch.float64, requires_grad=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            y = record.custom(x)
+            flipped = record.custom(x.detach().flip(0)).flip(0)
+            alone = record.custom(x.detach()[:1])
+    except Exception:  # an op that wants other arguments is none of these
+        return None
+    if not isinstance(y, Tensor) or y.shape != x.shape or not y.requires_grad:
+        return None
+    # Along a line that is normalised or pooled, the neighbours matter.
+    if not torch.equal(flipped, y.detach()) or not torch.allclose(alone, y.detach()[:1]):
+        return None
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    short = record.custom(x.detach().float()).double()
+    truth = record.builtin(x.detach().float().double())
+    unit = torch.tensor([unit_in_the_last_place(float(v), torch.float32) for v in truth])
+    return Curves(x.detach(), y.detach(), slope, (short - truth) / unit)
+
+
+def activation_plot(found: Curves) -> str:
+    """Value and slope above, the error in units in the last place below."""
+    above = _panel({"value": (found.x, found.value), "slope": (found.x, found.slope)})
+    below = _panel({"error": (found.x, found.units)}, caption="error of float32, in units in the last place")
+    return above + below
+
+
+def dtype_plot(results: Sequence[OpCheck]) -> str:
+    """The largest error of output and gradients in each dtype, in units in the last place, on a log scale."""
+    bars, kinds = [], ("output", "gradient")
+    slot = WIDTH / max(len(results), 1)
+    for i, result in enumerate(results):
+        for k, kind in enumerate(kinds):
+            units = error_in_units(result, kind)
+            height = min(1.0, math.log2(1 + units) / 8) * (HEIGHT - 2 * MARGIN)
+            left = i * slot + slot * (0.2 + 0.3 * k)
+            title = f"{dtype_name(result.dtype)} {kind}: {units:.2g} units"
+            bars.append(
+                f'<rect class="{kind}" x="{left:.1f}" y="{HEIGHT - MARGIN - height:.1f}" width="{slot * 0.28:.1f}" '
+                f'height="{max(height, 1):.1f}"><title>{title}</title></rect>'
+            )
+        middle = (i + 0.5) * slot
+        bars.append(
+            f'<text x="{middle:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{dtype_name(result.dtype)}</text>'
+        )
+    return _svg("".join(bars), "largest error by dtype, in units in the last place")
+
+
+def _panel(lines: dict[str, tuple[Tensor, Tensor]], caption: str = "") -> str:
+    values = torch.cat([y[y.isfinite()] for _, y in lines.values()])
+    low, high = float(values.min()), float(values.max())
+    span = max(high - low, 1e-3)
+
+    def at(x: float, y: float) -> str:
+        across = (x + REACH) / (2 * REACH) * WIDTH
+        return f"{across:.1f},{HEIGHT - MARGIN - (y - low) / span * (HEIGHT - 2 * MARGIN):.1f}"
+
+    drawn = []
+    for name, (x, y) in lines.items():
+        points = " ".join(at(float(a), float(b)) for a, b in zip(x, y, strict=True) if math.isfinite(float(b)))
+        drawn.append(f'<polyline class="{name}" points="{points}"><title>{name}</title></polyline>')
+    zero = f'<line x1="{WIDTH / 2}" x2="{WIDTH / 2}" y1="{MARGIN}" y2="{HEIGHT - MARGIN}"/>'
+    scale = f'<text x="2" y="{MARGIN - 8}">{high:.3g}</text><text x="2" y="{HEIGHT - 8}">{low:.3g}</text>'
+    names = caption or " and ".join(lines)
+    return _svg(zero + "".join(drawn) + scale, names)
+
+
+def _svg(content: str, title: str) -> str:
+    box = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+    drawing = f'<svg {box} role="img" aria-label="{title}">{content}</svg>'
+    return f"<figure>{drawing}<figcaption>{title}</figcaption></figure>"

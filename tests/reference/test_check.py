@@ -1,0 +1,18 @@
+"""Many ops are checked in several processes, which must not show."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from reference import check
+from reference.catalog import RECORDS
+
+
+@pytest.mark.slow
+def test_processes_find_what_one_process_finds(monkeypatch):
+    jobs = [(RECORDS[name], dtype) for name in ("relu", "linear") for dtype in (torch.float32, torch.float16)]
+    alone = list(check.check_all(jobs))
+    monkeypatch.setattr(check, "WORTH_PROCESSES", 1)
+    together = list(check.check_all(jobs))
+    assert [r.to_dict() for r in together] == [r.to_dict() for r in alone]

@@ -1,0 +1,122 @@
+"""The comparison in each format, and the page in a browser."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from reference import __main__ as command
+from reference.catalog import RECORDS
+from reference.report.plots import curves
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    words = ["relu", "linear", "--dtype", "float64", "--dtype", "float32"]
+    for name in ("html", "markdown", "tensorboard"):
+        words += [f"--{name}", str(folder / name)]
+    assert command.main(words) == 0
+    return folder
+
+
+class Balanced(HTMLParser):
+    """Counts tags, and fails where one is not closed."""
+
+    VOID = frozenset({"meta", "link", "input", "br"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_asks_for_nothing(written):
+    page = (written / "html").read_text()
+    parser = Balanced()
+    parser.feed(page)
+    assert not parser.open
+    assert parser.seen.count("tr") == 1 + 4
+    assert "<!--" not in page
+    assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|https?:", page)
+    # Value, slope and error of the activation; errors by dtype of both.
+    assert [page.count(f'class="{name}"') for name in ("value", "slope", "error")] == [1, 1, 1]
+    assert page.count('<section data-op="relu">') == page.count('<section data-op="linear">') == 1
+
+
+def test_only_ops_that_act_on_each_element_are_drawn_as_curves():
+    drawn = {name for name, record in RECORDS.items() if curves(record) is not None}
+    assert {"relu", "sigmoid", "tanh", "elu"} <= drawn
+    assert not drawn & {"softmax", "linear", "dropout", "mse_loss"}
+
+
+def test_the_table_in_markdown(written):
+    lines = (written / "markdown").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| `")]
+    assert len(rows) == 4
+    assert all(row.endswith("| agrees |") for row in rows)
+
+
+def test_errors_by_dtype_overlay_in_tensorboard(written):
+    for dtype in ("float64", "float32"):
+        events = EventAccumulator(str(written / "tensorboard" / dtype))
+        events.Reload()
+        tags = events.Tags()["scalars"]
+        assert {"error/output/relu", "error/gradients/linear", "agrees/linear"} <= set(tags)
+    table = EventAccumulator(str(written / "tensorboard"))
+    table.Reload()
+    assert table.Tags()["tensors"] == ["comparison/text_summary"]
+
+
+def test_what_disagrees_is_in_every_format(tmp_path, monkeypatch):
+    wrong = dataclasses.replace(RECORDS["relu"], custom=lambda x, **_: x.clamp(min=0) * 1.001)
+    monkeypatch.setitem(RECORDS, "relu", wrong)
+    paths = {name: tmp_path / name for name in ("html", "markdown")}
+    words = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    assert command.main(["relu", "--dtype", "float64", *words]) == 1
+    for path in paths.values():
+        assert "DIFFERS" in path.read_text()
+        assert "gradient of input" in path.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+def test_a_browser_shows_every_row_and_complains_of_nothing(written, tmp_path):
+    page = tmp_path / "page.html"
+    # Sorted and filtered as a reader would.
+    act = """<script>document.querySelectorAll("th")[1].click(); const f = document.querySelector("#filter");
+f.value = "relu float32"; f.dispatchEvent(new Event("input"));</script></body>"""
+    page.write_text((written / "html").read_text().replace("</body>", act))
+    words = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        f"--user-data-dir={tmp_path}/b",
+    ]
+    run = subprocess.run(
+        [BROWSER, *words, "--dump-dom", f"file://{page}"], capture_output=True, text=True, timeout=120, check=True
+    )
+    rows = re.findall(r"<tr( hidden=\"\")?><td", run.stdout)
+    assert len(rows) == 4
+    assert sum(not hidden for hidden in rows) == 1
+    assert 'aria-sort="ascending"' in run.stdout
+    assert "CONSOLE" not in run.stderr
