@@ -15,10 +15,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from rich.console import Console
 from rich.progress import Progress
 
+from reference.capabilities import capabilities, errors
+from reference.capabilities import table as matrix
+from reference.capabilities import write as write_matrix
 from reference.catalog import DTYPES, RECORDS, Record
-from reference.check import OpCheck, check_all, check_errors
+from reference.check import OpCheck, check_all, check_errors, on_all_cores
 from reference.custom import Misuse, examine
 from reference.report import (
     console,
@@ -39,6 +43,7 @@ WRITERS: dict[str, Callable[[Path, Sequence[OpCheck], Sequence[str]], None]] = {
     "html": write_html,
     "tensorboard": write_tensorboard,
 }
+MATRIX = Path("docs/capabilities.md")
 WRITABLE = {"tensorboard": "folder"}
 DTYPE_NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 
@@ -51,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         screen.print("\n".join(RECORDS), highlight=False)
         return 0
     _check_usage(options)
+    if options.capabilities:
+        return _show_capabilities([_find(name).name for name in options.names], screen)
     dtypes = [DTYPE_NAMES[name] for name in options.dtype] or list(DTYPES)
     if options.custom:
         try:
@@ -88,6 +95,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if agreeing == len(results) and not complaints else 1
 
 
+def _show_capabilities(names: Sequence[str], screen: Console) -> int:
+    """Prints the matrix; that of the whole catalog goes into the documentation too."""
+    chosen = names or list(RECORDS)
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        cells = progress.track(on_all_cores(capabilities, chosen), total=len(chosen), description="trying")
+        found = dict(zip(chosen, cells, strict=True))
+    screen.print(matrix(found))
+    hindrances = list(errors(found))
+    for line in hindrances:
+        screen.print(line, style="red", markup=False, highlight=False)
+    if not names:
+        try:
+            write_matrix(MATRIX, found)
+        except OSError as error:
+            _fail(f"expected to write {MATRIX}, got {error.strerror}")
+        screen.print(f"written to {MATRIX}", highlight=False)
+    return 1 if hindrances else 0
+
+
 def _check_usage(options: argparse.Namespace) -> None:
     if options.custom and options.names:
         _fail(f"expected names of the catalog or --custom, got both: {' '.join(options.names)}")
@@ -101,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="ops to compare; all of them by default")
     parser.add_argument("--list", action="store_true", help="name the ops of the catalog and stop")
+    parser.add_argument(
+        "--capabilities", action="store_true", help=f"find what each op can do, and write it to {MATRIX}"
+    )
     parser.add_argument(
         "--dtype",
         action="append",

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.table import Table
 from rich.text import Text
 
-from reference.catalog import Make, Record
+from reference.catalog import RECORDS, Make
 from scratchnet.testing import Comparison, Row, compare
 
-__all__ = ["CAPABILITIES", "capabilities", "markdown", "table", "write"]
+__all__ = ["CAPABILITIES", "capabilities", "errors", "markdown", "table", "write"]
 
 WORKS, ALONE, NONE = "works", "works alone", "-"
 
@@ -47,8 +46,9 @@ CAPABILITIES: dict[str, Callable[[Row], bool]] = {
 }
 
 
-def capabilities(record: Record) -> dict[str, str]:
+def capabilities(name: str) -> dict[str, str]:
     """One word on each capability of an op, or the error that stands in its way."""
+    record = RECORDS[name]
     sample = next(iter(record.samples(Make(torch.float64))))
     custom, builtin = record.sides(sample)
     examine = partial(
@@ -132,7 +132,7 @@ def write(path: Path, found: dict[str, dict[str, str]]) -> None:
     path.write_text(markdown(found))
 
 
-def errors(found: dict[str, dict[str, Any]]) -> Iterable[str]:
+def errors(found: dict[str, dict[str, str]]) -> Iterable[str]:
     """A line for each cell that is an error."""
     for name, cells in found.items():
         for capability, cell in cells.items():

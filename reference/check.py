@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from reference.catalog import RECORDS, Make, Record
 from scratchnet.testing import Comparison, Row, compare
 
-__all__ = ["OpCheck", "Summary", "check", "check_all", "check_errors", "summarise"]
+__all__ = ["OpCheck", "Summary", "check", "check_all", "check_errors", "on_all_cores", "summarise"]
+
+T = TypeVar("T")
 
 # Below this, starting processes takes longer than they save.
 WORTH_PROCESSES = 40
@@ -88,14 +90,19 @@ def check(record: Record, dtype: torch.dtype) -> OpCheck:
 
 
 def check_all(jobs: Sequence[tuple[Record, torch.dtype]]) -> Iterator[OpCheck]:
-    """Checks ops of the catalog in order; many of them on all cores, each in a process of one thread."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if cores == 1 or len(jobs) < WORTH_PROCESSES:
+    """Checks ops of the catalog in order; many of them on all cores."""
+    if len(jobs) < WORTH_PROCESSES:
         yield from (check(record, dtype) for record, dtype in jobs)
         return
+    yield from on_all_cores(_check_by_name, [record.name for record, _ in jobs], [dtype for _, dtype in jobs])
+
+
+def on_all_cores(function: Callable[..., T], *arguments: Sequence[Any]) -> Iterator[T]:
+    """Like `map`, each call in a process of one thread."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # A fork would inherit the locks of the threads that torch has started.
     with ProcessPoolExecutor(cores, get_context("spawn"), partial(torch.set_num_threads, 1)) as pool:
-        yield from pool.map(_check_by_name, [record.name for record, _ in jobs], [dtype for _, dtype in jobs])
+        yield from pool.map(function, *arguments)
 
 
 def _check_by_name(name: str, dtype: torch.dtype) -> OpCheck:
