@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import Tensor
 
 from scratchnet.testing.comparison import SEVERITY, Row, Verdict
-from scratchnet.testing.tolerances import UNITS, UNITS_OF_CHAINS, Agreement, Case, agreement
+from scratchnet.testing.tolerances import UNITS, UNITS_OF_CHAINS, UNITS_OF_FEW, Agreement, Case, agreement
 
 if TYPE_CHECKING:
     from scratchnet.testing.examination import Examination
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Board", "Evidence", "Noted"]
 
 AUTOCAST = "autocast: "
+FEW = ("autocast", "dtypes")
 CHAINS = ("double backward", "third derivative", "forward mode", "forward over reverse")
 
 
@@ -91,10 +92,12 @@ class Board:
 
 
 def _judged(name: str, noted: list[tuple[Noted, Examination]], roundings: int) -> list[Row]:
-    units = max(roundings, UNITS_OF_CHAINS) if any(word in name for word in CHAINS) else roundings
+    chained = any(word in name for word in CHAINS)
+    units = UNITS_OF_CHAINS if chained else UNITS_OF_FEW if noted[0][0].check in FEW else UNITS
+    units = max(units, roundings)
     cases = [Case(n.got.detach(), n.expected.detach(), n.truth) for n, _ in noted]  # type: ignore[union-attr]
     side = noted[0][1].theirs
-    numerical = not side.exact or (noted[0][1].numerical and any(word in name for word in CHAINS))
+    numerical = not side.exact or "third derivative" in name or (noted[0][1].numerical and chained)
     rows = []
     for i, found in enumerate(agreement(cases, units, numerical, AUTOCAST in name)):
         evidence = None if found.close else Evidence([n for n, _ in noted], i, noted[i][1])

@@ -23,6 +23,8 @@ def compare(
     builtin: Callable[..., Any],
     *inputs: Any,
     thorough: bool = False,
+    no_grad: bool | None = None,
+    each_alone: bool | None = None,
     double_backward: bool | None = None,
     third_derivative: bool | None = None,
     forward_mode: bool | None = None,
@@ -59,6 +61,8 @@ def compare(
             which must have the same names and shapes; neither module is changed.
         *inputs: positional arguments of both: tensors, tuples of tensors, and others.
         thorough: everything below that is not turned off; by default only what says so.
+        no_grad: the output where no gradient is recorded (on by default).
+        each_alone: the gradient of each input where no other needs one.
         double_backward: the gradients of the gradients (on by default).
         third_derivative: that the double backward stays differentiable, and what of.
         forward_mode: tangents (on by default).

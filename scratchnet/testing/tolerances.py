@@ -9,8 +9,9 @@ float32, bfloat16, float16
     the built-in's own, plus `UNITS` units in the last place of the largest element. This is the rule of
     flash-attention's tests; it asks for the built-in's accuracy, whatever that is, and no more. Both are taken
     over all upstreams of one quantity, since the built-in may be exact by luck on one of them. Second
-    derivatives chain some ten roundings, and forward mode sums terms that cancel: `UNITS_OF_CHAINS`. Recurrences
-    and networks of several ops round between them; their records say how many units that may add.
+    derivatives chain some ten roundings, and forward mode sums terms that cancel: `UNITS_OF_CHAINS`. Where a
+    check looks at one or few upstreams, in which the built-in may be lucky: `UNITS_OF_FEW`. Recurrences and
+    networks of several ops round between them; their records say how many units that may add.
     Where the built-in itself is off by more than the root of its epsilon, float64 took another path (other
     random numbers, a comparison that fell the other way); then the two are held against each other directly.
 
@@ -21,6 +22,7 @@ Autocast
 Finite differences
     Extrapolated central differences of a smooth function keep some ten digits in float64; 1e-7 · max(1, largest
     |expected|) + 1e-6 · |expected| leaves room for steep ones.
+    So does it for third derivatives, in which formulas that are equal on paper lose digits apart.
 
 Everywhere NaN must meet NaN and infinity the same infinity; where a built-in overflows in its short dtype
 and the truth is finite, the finite answer counts as right.
@@ -36,7 +38,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["UNITS", "UNITS_OF_CHAINS", "Agreement", "Case", "agreement", "same_bits", "unit_in_the_last_place"]
+__all__ = [
+    "UNITS",
+    "UNITS_OF_CHAINS",
+    "UNITS_OF_FEW",
+    "Agreement",
+    "Case",
+    "agreement",
+    "same_bits",
+    "unit_in_the_last_place",
+]
 
 RELATIVE = 1e-10
 ABSOLUTE = 1e-12
@@ -44,6 +55,7 @@ NUMERICAL_RELATIVE = 1e-6
 NUMERICAL_ABSOLUTE = 1e-7
 UNITS = 1
 UNITS_OF_CHAINS = 4
+UNITS_OF_FEW = 2
 TIMES_BUILTIN = 2
 NOTICEABLE = 16
 

@@ -145,6 +145,18 @@ class AssumesBothBatched(torch.autograd.Function):
         return torch.stack([a * b for a, b in zip(*both, strict=False)]), 0
 
 
+class NeedsBoth(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, y):
+        ctx.save_for_backward(x, y)
+        return x * y
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, y = ctx.saved_tensors
+        return (grad * y, grad * x) if all(ctx.needs_input_grad) else (grad, grad)
+
+
 def outside_autocast(x):
     with torch.autocast("cpu", enabled=False):
         return x @ x.T
@@ -164,6 +176,8 @@ def first_row_of_memory(x):
 
 
 FAULTS = {
+    "no_grad": (lambda x: x * (1 if torch.is_grad_enabled() else 2), lambda x: x * 1.0),
+    "each_alone": (NeedsBoth.apply, torch.mul),
     "third_derivative": (ThirdIsConstant.apply, same),
     "forward_over_reverse": (ThirdIsConstant.apply, same),
     "vmap_each": (AssumesBothBatched.apply, torch.mul),
@@ -179,7 +193,7 @@ FAULTS = {
     "threads": (RemembersOnTheClass.apply, same),
     "leaks": (Grows.apply, same),
 }
-ONLY = dict.fromkeys(("double_backward", "forward_mode", "vmap"), False)
+ONLY = dict.fromkeys(("no_grad", "double_backward", "forward_mode", "vmap"), False)
 
 
 @pytest.fixture
@@ -190,12 +204,12 @@ def x():
 @pytest.mark.parametrize("check", FAULTS)
 def test_a_check_catches_its_fault_and_says_who_found_it(check, x):
     custom, builtin = FAULTS[check]
-    inputs = (x, x + 1) if check == "vmap_each" else (x,)
+    inputs = (x, x + 1) if check in ("vmap_each", "each_alone") else (x,)
     # What changes with every call cannot be told apart from a difference, but is close enough to pass for one.
     assert compare(custom, builtin, *inputs, **ONLY).ok or check == "saved_unchanged"
-    result = compare(custom, builtin, *inputs, **ONLY, **{check: True if check != "compile" else "eager"})
+    result = compare(custom, builtin, *inputs, **{**ONLY, check: True if check != "compile" else "eager"})
     assert check in {row.check for row in result.failures}, str(result)
-    assert compare(builtin, builtin, *inputs, **ONLY, **{check: True if check != "compile" else "eager"}).ok
+    assert compare(builtin, builtin, *inputs, **{**ONLY, check: True if check != "compile" else "eager"}).ok
 
 
 @pytest.mark.parametrize("fault", [KeepsOutputOnContext, Grows])
@@ -226,10 +240,10 @@ def test_fresh_memory_holds_nan_and_the_largest_integer():
 
 
 def test_every_check_has_a_fault_here_or_is_on_by_default():
-    assert set(CHECKS) - set(FAULTS) == {*DEFAULT, "memory"}
+    assert set(CHECKS) - set(FAULTS) == {*DEFAULT, "memory"} - {"no_grad"}
 
 
 def test_thorough_finds_no_fault_in_the_twin(x):
     result = compare(torch.tanh, torch.tanh, x, thorough=True, compile="eager")
     assert result.ok
-    assert {row.check for row in result.rows} >= set(CHECKS) - {"memory", "vmap_each"}
+    assert {row.check for row in result.rows} >= set(CHECKS) - {"memory", "vmap_each", "each_alone"}

@@ -33,14 +33,7 @@ def test_a_fault_is_caught_by_the_check_that_should(name, seed):
 @pytest.mark.parametrize("name", TWINS)
 def test_a_correct_twin_passes_every_check(name, seed):
     twin = TWINS[name]
-    result = compare(
-        twin.apply,
-        twin.builtin,
-        *inputs_of(twin, seed),
-        seed=seed,
-        thorough=True,
-        **dict.fromkeys(twin.without, False),
-    )
+    result = compare(twin.apply, twin.builtin, *inputs_of(twin, seed), seed=seed, thorough=True)
     assert result.ok, said(result.failures)
 
 
@@ -57,4 +50,4 @@ def test_there_are_enough_of_them():
     assert len({fault.kind for fault in FAULTS.values()}) >= 12
     named = {check for fault in FAULTS.values() for check in fault.checks}
     # What a built-in of PyTorch cannot be told from by its own rules has its fault in test_checks.py.
-    assert named >= set(CHECKS) - {"memory", "forward_over_reverse", "vmap"}
+    assert named >= set(CHECKS) - {"memory", "forward_over_reverse", "vmap", "no_grad", "each_alone"}

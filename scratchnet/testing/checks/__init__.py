@@ -12,6 +12,8 @@ __all__ = ["ALWAYS", "CHECKS", "DEFAULT"]
 CHECKS: dict[str, Callable[[Examination], object]] = {
     "output": values.output,
     "gradients": values.gradients,
+    "no_grad": values.no_grad,
+    "each_alone": values.each_alone,
     "double_backward": values.double_backward,
     "third_derivative": values.third_derivative,
     "forward_mode": values.forward_mode,
@@ -32,4 +34,4 @@ CHECKS: dict[str, Callable[[Examination], object]] = {
     "leaks": memory.leaks,
 }
 ALWAYS = ("output", "gradients")
-DEFAULT = (*ALWAYS, "double_backward", "forward_mode", "vmap")
+DEFAULT = (*ALWAYS, "no_grad", "double_backward", "forward_mode", "vmap")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from scratchnet.testing.checks.values import forward_mode, output
+from scratchnet.testing.checks.values import forward_mode, gradients, output
 from scratchnet.testing.examination import Examination
 from scratchnet.testing.subject import Call, differentiable, mapped
 
@@ -33,8 +34,9 @@ def dtypes(e: Examination) -> None:
     for dtype in DTYPES:
         if dtype not in given:
             on = e.on(e.call.to(dtype), str(dtype).removeprefix("torch."))
-            _once(on)
-            forward_mode(on)
+            if output(on):
+                gradients(on)
+                forward_mode(on)
 
 
 def special_values(e: Examination) -> None:
@@ -116,19 +118,25 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def empty(e: Examination) -> None:
-    """Output and gradients of no elements, along each dimension, and of zero-dimensional input."""
+    """Output and gradients of no elements, along the first and the last dimension, and of a single number.
+
+    Not of no channels, of which some built-ins make outputs of another shape than they promise.
+    """
     first = next((x for x in e.call.inputs if differentiable(x)), None)
     if first is None:
         return
-    for dim in range(first.dim()):
-        size = first.shape[dim]
-
-        def cut(x: Tensor, dim: int = dim, size: int = size, first: Tensor = first) -> Tensor:
-            alike = x.dim() > dim and x.shape[dim] == size and (x is first or dim == 0 or x.dim() == first.dim())
-            return x.narrow(dim, 0, 0) if alike else x
-
-        _where_taken(e, cut, f"empty along dimension {dim}")
+    for dim in sorted({0, first.dim() - 1}) if first.dim() else ():
+        _where_taken(e, partial(_without, first, dim), f"empty along dimension {dim}")
     _where_taken(e, lambda x: x.flatten()[0] if x.dim() and x.numel() else x, "zero-dimensional")
+
+
+def _without(first: Tensor, dim: int, x: Tensor) -> Tensor:
+    """A tensor without elements along a dimension of the first input, if it shares it; a vector may be its last."""
+    size, last = first.shape[dim], dim == first.dim() - 1
+    if x.dim() == 1 and last and x.shape[0] == size:
+        return x[:0]
+    shares = x.dim() > dim and x.shape[dim] == size and (dim == 0 or x.dim() == first.dim())
+    return x.narrow(dim, 0, 0) if shares else x
 
 
 def _where_taken(e: Examination, change: Callable[[Tensor], Tensor], prefix: str) -> None:

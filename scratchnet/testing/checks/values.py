@@ -7,10 +7,19 @@ from torch import Tensor
 
 from scratchnet.testing import quantities
 from scratchnet.testing.examination import Examination
-from scratchnet.testing.quantities import Recording, like
+from scratchnet.testing.quantities import Quantities, Recording, like, outputs_of
 from scratchnet.testing.subject import Call, Subject
 
-__all__ = ["double_backward", "forward_mode", "forward_over_reverse", "gradients", "output", "third_derivative"]
+__all__ = [
+    "double_backward",
+    "each_alone",
+    "forward_mode",
+    "forward_over_reverse",
+    "gradients",
+    "no_grad",
+    "output",
+    "third_derivative",
+]
 
 CURVED = ("random", "expanded")
 STEP = 2.0**-13
@@ -30,6 +39,31 @@ def gradients(e: Examination) -> None:
         with e.unchanged("inputs and upstreams unchanged", tensors, names, upstream.kind):
             make = e.under(lambda subject, at, given: e.recording(subject, at).gradients(given), upstream)
             e.weigh(make, "gradient", upstream)
+
+
+def no_grad(e: Examination) -> None:
+    """The outputs where no gradient is recorded, for which many functions take another path."""
+
+    def make(subject: Subject, at: Call) -> Quantities:
+        if subject is e.theirs:
+            return outputs_of(e.recording(subject, at).outputs, "output without grad")
+        with torch.no_grad():
+            return outputs_of(Recording(subject, at).outputs, "output without grad")
+
+    e.weigh(make, "output without grad")
+
+
+def each_alone(e: Examination) -> None:
+    """The gradient of each input where no other needs one."""
+    leaves = e.call.leaves()
+    if len(leaves) < 2:
+        return
+    for i, name in enumerate(e.call.names()):
+        alone = [x if i == j else x.detach() for j, x in enumerate(leaves)]
+        on = e.on(e.call.with_leaves(alone), f"{name} alone needs a gradient")
+        for upstream in on.upstreams[:1]:
+            make = on.under(lambda subject, at, given, on=on: on.recording(subject, at).gradients(given), upstream)
+            on.weigh(make, "gradient", upstream)
 
 
 def double_backward(e: Examination) -> None:

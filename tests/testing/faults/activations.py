@@ -149,9 +149,9 @@ def backward(grad, saved, needs):
 
 
 @silu.around("short accumulation", "dtypes")
-def takes_one_short_dtype_for_the_other(x):
-    """computes float16 in bfloat16."""
-    return silu.apply(x.bfloat16() if x.dtype is torch.float16 else x).to(x.dtype)
+def takes_every_dtype_below_float64_for_bfloat16(x):
+    """computes float32 in bfloat16."""
+    return silu.apply(x.bfloat16() if x.dtype is torch.float32 else x).to(x.dtype)
 
 
 @silu.fault("constant intermediate", "double_backward")

@@ -54,8 +54,6 @@ conv1d = Twin(
     Conv1dMathematics,
     lambda x, w, b: F.conv1d(x, w, b, stride=STRIDE, padding=PADDING),
     lambda g: (normal(g, 2, 2, 7), normal(g, 3, 2, 3), normal(g, 3)),
-    # Without input channels PyTorch's convolution returns none for output either.
-    without=("empty",),
 )
 
 

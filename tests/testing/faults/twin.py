@@ -42,7 +42,6 @@ class Twin:
         mathematics: its three methods, and attributes of the Function.
         builtin: what it equals.
         inputs: makes inputs to try it on.
-        without: the checks in which the built-in itself is odd.
         faults: its wrong versions.
     """
 
@@ -50,7 +49,6 @@ class Twin:
     mathematics: type
     builtin: Callable[..., Any]
     inputs: Callable[[torch.Generator], tuple[Any, ...]]
-    without: tuple[str, ...] = ()
     faults: list[Fault] = field(default_factory=list)
 
     def __post_init__(self) -> None:
