@@ -70,6 +70,7 @@ class Learner:
         self.name = backend.name
         self.model = build(backend).to(settings.device, settings.torch_dtype)
         self.criterion = backend.nn.NLLLoss()
+        assert settings.lr is not None
         self.optimizer = backend.SGD(self.model.parameters(), lr=settings.lr, momentum=settings.momentum)
         self.schedule = LambdaLR(self.optimizer, lambda step: schedule((step + 1) / (steps + 1)))
         self.seconds = 0.0

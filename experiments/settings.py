@@ -23,7 +23,7 @@ class Settings:
         lr: Learning rate of SGD at its highest; it rises for a tenth of the steps and falls along a cosine.
         momentum: Momentum of SGD.
         seed: Of the weights, the order of the data and dropout; the same seed gives the same run.
-        max_steps: Training steps at most, whatever the epochs.
+        max_steps: Training steps at most: the first ones of the run that epochs asks for.
         dtype: What to compute in.
         device: cpu, cuda or cuda:N; by default the GPU where there is one.
         every: Steps between the watched ones, whose gradients and activations TensorBoard shows.
@@ -34,7 +34,7 @@ class Settings:
 
     epochs: int | None = None
     batch_size: int = 64
-    lr: float = 0.05
+    lr: float | None = None
     momentum: float = 0.9
     seed: int = 0
     max_steps: int | None = None
@@ -50,7 +50,7 @@ class Settings:
         for name in ("epochs", "batch_size", "max_steps", "every", "save_every"):
             value = getattr(self, name)
             expect(value is None or value >= 1, name, "a whole number from 1 up", value)
-        expect(0 < self.lr < float("inf"), "lr", "a number above 0, such as 0.05", self.lr)
+        expect(self.lr is None or 0 < self.lr < float("inf"), "lr", "a number above 0, such as 0.05", self.lr)
         expect(0 <= self.momentum < 1, "momentum", "a number from 0 up to, but not including, 1", self.momentum)
         expect(0 <= self.seed < 2**63, "seed", "a whole number from 0 to 2**63 - 1", self.seed)
 
