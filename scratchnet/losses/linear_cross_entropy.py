@@ -40,7 +40,7 @@ from scratchnet.losses.reduction import WeightedLoss, constant_weight, reduction
 
 __all__ = ["LinearCrossEntropyFunction", "LinearCrossEntropyLoss", "linear_cross_entropy"]
 
-CHUNK_ELEMENTS = 1 << 22
+CHUNK_ELEMENTS = 1 << 25
 
 
 class LinearCrossEntropyFunction(Function):
