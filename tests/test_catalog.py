@@ -46,9 +46,12 @@ def test_what_the_record_says_the_built_in_lacks_is_what_was_found(record):
 
 
 @every_op
-def test_derivatives_agree_with_finite_differences(record):
+@pytest.mark.parametrize("most", [2, pytest.param(None, marks=pytest.mark.slow)], ids=["some", "all"])
+def test_derivatives_agree_with_finite_differences(record, most):
     checked = 0
     for sample in record.samples(Make(torch.float64)):
+        if checked == most:
+            break
         subject, call = record.call(sample)
         leaves = call.leaves()
         if not sample.smooth or not leaves or any(x.numel() == 0 for x in leaves):
@@ -61,7 +64,7 @@ def test_derivatives_agree_with_finite_differences(record):
             return tuple(y for y in outputs if y.is_floating_point())
 
         assert gradcheck(function, leaves, check_forward_ad=True, check_batched_grad=True)
-        if checked < 3:
+        if checked == 0 or most is None and checked < 3:
             assert gradgradcheck(function, leaves, check_fwd_over_rev=True)
         checked += 1
     assert checked or not record.functions
@@ -104,9 +107,9 @@ def _saved(module: torch.nn.Module) -> io.BytesIO:
 
 
 def test_every_public_op_has_a_record():
-    of_modules = {name for name, record in RECORDS.items() if record.of_modules}
-    assert set(functional.__all__) | set(optim.__all__) == set(RECORDS) - of_modules
-    assert set(nn.__all__) >= of_modules
+    ops = set(functional.__all__) | set(optim.__all__)
+    assert ops <= set(RECORDS)
+    assert set(RECORDS) - ops <= set(nn.__all__)  # modules that have no functional form
 
 
 def test_every_module_of_ours_has_a_record():

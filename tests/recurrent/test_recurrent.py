@@ -31,7 +31,7 @@ def test_vmap_over_packed_sequences_equals_a_loop(name):
         subject, call = RECORDS[name].call(sample)
         if isinstance(sample.inputs[0], Tensor):
             continue
-        for _, upstream in list(quantities.choose_upstreams(subject, call))[:1]:
+        for _, upstream in list(quantities.choose_upstreams(quantities.Recording(subject, call), call.seed))[:1]:
             expected = quantities.over_batches(subject, call, upstream, loop=True)
             got = quantities.over_batches(subject, call, upstream)
             assert got.keys() == expected.keys()

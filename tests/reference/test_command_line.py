@@ -53,7 +53,7 @@ def test_writes_every_row_as_json(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["sigmoit"], "did you mean sigmoid?"),
+        (["sigmoit"], "did you mean sigmoid"),
         (["--dtype", "int8"], "invalid choice: 'int8'"),
         (["--what"], "unrecognized arguments: --what"),
         (["relu", "--dtype", "float64", "--json", "/nowhere/at/all.json"], "expected a writable file"),
