@@ -124,7 +124,8 @@ def examine(
             result = compare(
                 ours, theirs, *inputs, name=name, thorough=full, dtypes=False, double_backward=full, vmap=full
             )
-        results.append(OpCheck(name, dtype, (result,)))
+        # The whole name, which no op of the catalog has.
+        results.append(OpCheck(custom, dtype, (result,)))
     return results
 
 
