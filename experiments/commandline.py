@@ -95,10 +95,11 @@ def _one_line(box: str) -> str:
     """What tyro says in a frame of several lines: its first paragraph."""
     said: list[str] = []
     for line in box.splitlines()[1:]:
-        text = line.strip("│ ")
-        if not text or text[0] in "─╰":
+        text = line.strip("│| ")
+        if text.strip("─-╰╯+"):
+            said.append(text)
+        elif said:
             break
-        said.append(text)
     sentence = " ".join(said).rstrip(" .")
     sentence = re.sub(
         r"no type matching \{None\}\|(\S+) could be .* from \[(.*)\]", r"expected \1, got \2", sentence

@@ -21,7 +21,7 @@ MISUSE = {
     "mnist 3": "got 3",
     "mnist --epochs": "Missing value for argument '--epochs'",
     "mnist --epochs x": "--epochs: expected INT, got 'x'",
-    "mnist --lr fast": "could not convert string to float: 'fast'",
+    "mnist --lr fast": "--lr: expected FLOAT, got 'fast'",
     "mnist --model rnn": "'rnn'",
     "mnist --backend jax": "Expected one of ('scratch', 'builtin', 'twin')",
     "mnist --dtype float16": "'float16'",

@@ -35,7 +35,7 @@ def test_an_evaluation_weighs_each_example_alike():
     answers = torch.where(torch.arange(300) < 270, truth, (truth + 1) % 3)
     inputs = nn.functional.one_hot(answers, 3).float() * 5
     model = nn.Sequential(nn.Identity(), nn.Dropout(), nn.LogSoftmax(dim=1), Scale())
-    learner = Learner(BUILTIN, lambda backend: model, Settings(device="cpu"), steps=1)
+    learner = Learner(BUILTIN, lambda backend: model, Settings(lr=0.1, device="cpu"), steps=1)
     task = Task((inputs, truth), (inputs, truth), prepare=torch.clone)
     found = learner.evaluate(task, before_batch=lambda: None)
     assert found.accuracy == pytest.approx(0.9)
