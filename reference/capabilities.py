@@ -61,11 +61,10 @@ def capabilities(name: str) -> dict[str, str]:
         autocast=True,
         dtypes=True,
         strided=True,
-        empty=True,
         roundings=record.roundings,
     )
-    found = examine(builtin, *sample.inputs, **sample.options)
-    alone = examine(custom, *sample.inputs, **sample.options)
+    found = examine(builtin, *sample.inputs, empty=record.empty, **sample.options)
+    alone = examine(custom, *sample.inputs, empty=True, **sample.options)
     return {name: _cell(_rows(found, belongs), _rows(alone, belongs)) for name, belongs in CAPABILITIES.items()}
 
 
@@ -82,7 +81,8 @@ def _cell(rows: Sequence[Row], alone: Sequence[Row]) -> str:
         return WORKS
     hindered = next((row for row in alone if row.verdict == "not compared"), None)
     if hindered is not None:
-        return hindered.note.removeprefix("built-in raises ")
+        raised = "built-in raises "
+        return hindered.note.removeprefix(raised) if hindered.note.startswith(raised) else NONE
     return ALONE if alone else NONE
 
 

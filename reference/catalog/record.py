@@ -126,6 +126,7 @@ class Record:
             ``"float16"``); ours is then held against finite differences, or against a loop.
         double_backward: whether the built-in's second derivative is exact; finite differences alone judge ours
             where it is not.
+        empty: whether the built-in can be given no elements; one ends the process there.
         roundings: units in the last place that a chain of several ops may add in the short dtypes.
         modules: pairs of our Module and PyTorch's, made by calls without arguments.
     """
@@ -139,6 +140,7 @@ class Record:
     dtypes: Sequence[torch.dtype] = DTYPES
     builtin_lacks: frozenset[str] = frozenset()
     double_backward: bool = True
+    empty: bool = True
     roundings: int = 1
     modules: Sequence[tuple[Callable[[], torch.nn.Module], Callable[[], torch.nn.Module]]] = ()
 

@@ -166,6 +166,7 @@ RECORDS = (
         points,
         [PDistFunction],
         builtin_lacks=frozenset({"double backward", "forward mode"}),
+        empty=False,
         errors=[
             bad(TypeError, "expected input to be a tensor", [1.0]),
             bad(RuntimeError, "expected an input of shape (N, D)", X[0]),

@@ -108,7 +108,8 @@ class MultiLabelSoftMarginLossFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Of the logit 1 - t - σ(-x), of the target -x, both weighted; of the weight the cross entropy."""
         x, target, weight = saved
-        upstream = (spread(grad, x.select(-1, 0), reduction) / classes).unsqueeze(-1)
+        samples = x[..., :0].sum(-1)  # as many as there are losses, though there may be no class
+        upstream = (spread(grad, samples, reduction) / classes).unsqueeze(-1)
         scale = upstream if weight is None else upstream * weight
         grad_x = scale * slope_of_logit(x, target) if needs[0] else None
         grad_target = scale * -x if needs[1] else None

@@ -61,6 +61,7 @@ def independent_labels(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(4), make.labels(4, classes=2)), {"reduction": "none"})
     yield Sample((make.normal(4, 3).detach().T.requires_grad_(), make.uniform(4)))
     yield Sample((make.values(-1000.0, -50.0, 0.0, 50.0, 1000.0), make.uniform(5)), smooth=False)
+    yield Sample((make.normal(3, 0), make.uniform(3, 0)))  # no classes
 
 
 X, Y = torch.zeros(2, 3), torch.tensor([0, 1])
