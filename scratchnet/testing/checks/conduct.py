@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scratchnet.testing.checks.values import output
 from scratchnet.testing.examination import Examination
@@ -107,12 +108,13 @@ def threads(e: Examination) -> None:
 def _race(ours: Subject, calls: list[Call], given: list[Tensor | None], alone: list[Quantities]) -> str:
     """Both calls in threads that start each pass together; what went wrong in words."""
     barrier = threading.Barrier(len(calls), timeout=60)
+    sides = [_own(ours) for _ in calls]
     found: list[Quantities | Exception | None] = [None] * len(calls)
 
     def run(i: int) -> None:
         try:
             barrier.wait()
-            recording = Recording(ours, calls[i])
+            recording = Recording(sides[i], calls[i])
             barrier.wait()
             found[i] = {**recording.forward(), **recording.gradients(given)}
         except Exception as error:  # whatever it raises is what there is to report
@@ -131,6 +133,11 @@ def _race(ours: Subject, calls: list[Call], given: list[Tensor | None], alone: l
         if isinstance(result, dict) and not _alike(result, wanted):
             return f"{_odd(result, wanted)} of call {i} is another one beside a second thread"
     return ""
+
+
+def _own(subject: Subject) -> Subject:
+    """A module of its own for each thread: a call puts the call's parameters in the place of the module's."""
+    return Subject(copy.deepcopy(subject.function)) if isinstance(subject.function, nn.Module) else subject
 
 
 @contextmanager
