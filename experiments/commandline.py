@@ -22,13 +22,23 @@ __all__ = ["parse", "resume"]
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
-def parse(kind: type[SettingsT], words: Sequence[str], prog: str, default: SettingsT | None = None) -> SettingsT:
-    """Reads flags into settings; what has no flag is as in ``default``.
+def parse(kind: type[SettingsT], words: Sequence[str], prog: str) -> SettingsT:
+    """Reads flags into settings; what has no flag is as the preset says, or else as the class does.
 
     Raises:
         UsageError: a flag is unknown, or its value cannot be read.
         SystemExit: after printing the help that was asked for.
     """
+    given = _parse(kind, [word for word in words if word not in ("-h", "--help")], prog)
+    try:
+        default = dataclasses.replace(kind(), **given.of_preset(), preset=given.preset)
+    except TypeError as error:
+        raise TypeError(f"a preset of {kind.__module__} sets what is no field: {error}") from error
+    return _parse(kind, words, prog, default)
+
+
+def _parse(kind: type[SettingsT], words: Sequence[str], prog: str, default: SettingsT | None = None) -> SettingsT:
+    """Reads flags into settings; what has no flag is as in ``default``."""
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -66,13 +76,13 @@ def resume(settings: SettingsT, words: Sequence[str], prog: str) -> tuple[Run, S
     names = [field.name for field in dataclasses.fields(kind) if field.name not in NOT_OF_THE_RUN]
     try:
         present = {name: run.config[name] for name in names if run.config[name] is not None}
-        stored = parse(kind, [f"{_flag(name)}={value}" for name, value in present.items()], prog)
+        stored = _parse(kind, [_word(name, value) for name, value in present.items()], prog)
         stored.check()
     except (KeyError, UsageError) as error:
         raise ExperimentError(
             f"'{run.folder / 'config.json'}' is damaged ({error}); start a new run without --resume"
         ) from error
-    asked = parse(kind, words, prog, default=stored)
+    asked = _parse(kind, words, prog, default=stored)
     for name in names:
         was, now = getattr(stored, name), getattr(asked, name)
         if now != was and not _same_path(now, was):
@@ -85,6 +95,13 @@ def resume(settings: SettingsT, words: Sequence[str], prog: str) -> tuple[Run, S
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def _word(name: str, value: Any) -> str:
+    """A flag with its value, or of a truth value the one of two flags."""
+    if isinstance(value, bool):
+        return _flag(name if value else f"no_{name}")
+    return f"{_flag(name)}={value}"
 
 
 def _same_path(a: Any, b: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,7 @@ MISUSE = {
     "mnist --lr nan": "got nan",
     "mnist --momentum 1": "--momentum: expected a number from 0 up to, but not including, 1, got 1.0",
     "mnist --seed -1": "--seed: expected a whole number",
-    "mnist --device toaster": "--device: expected cpu, cuda or cuda:N, got toaster",
+    "mnist --device toaster": "--device: expected auto, cpu, cuda or cuda:N, got toaster",
     "mnist --device cuda:99": "--device: expected one that is here (cpu",
     "mnist --data nowhere": "--data: expected a folder that holds MNIST/raw/train-images-idx3-ubyte, got 'nowhere'",
     "mnist --data .": "name the folder above MNIST/",
@@ -59,16 +60,16 @@ def test_lists_the_chapters_without_loading_torch():
     run = subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=ROOT, capture_output=True, text=True)
     *listing, last = run.stdout.splitlines()
     assert last == "0 False"
-    for name, line in CHAPTERS.items():
-        assert f"  {name:8} {line}" in listing
+    for name, chapter in CHAPTERS.items():
+        assert f"  {name:15} {chapter.line} ({chapter.time})" in listing
 
 
 def test_help_names_every_flag_and_there_are_not_many(capsys):
     with pytest.raises(SystemExit, match="0"):
         mnist("--help")
-    flags = [word for word in capsys.readouterr().out.split() if word.startswith("--")]
-    assert {"--model", "--backend", "--data", "--resume"} <= set(flags)
-    assert len(set(flags)) <= 21  # 20 and --help
+    flags = set(re.findall(r"(?<=[ |│] )--[a-z][a-z-]+", capsys.readouterr().out))
+    assert {"--model", "--backend", "--data", "--resume", "--preset", "--compile"} <= flags
+    assert len(flags) <= 26  # those of the loop, 5 of the chapter and --help
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
 )
 
 from experiments import models
-from experiments.backend import BUILTIN, CUSTOM
+from experiments.backend import BACKENDS, BUILTIN, CUSTOM
 from experiments.chapters import mnist as chapter
 from experiments.data.digits import load_digits, normalize
 
@@ -150,7 +150,7 @@ def test_a_wrong_layer_is_found_before_training(tiny, here, monkeypatch, capsys)
 def test_a_wrong_layer_drives_the_twins_apart(tiny, here, monkeypatch):
     monkeypatch.setattr(chapter, "check_gradients", lambda digits, config: None)
     wrong = dataclasses.replace(CUSTOM, nn=SimpleNamespace(**{**vars(CUSTOM.nn), "ReLU": Shifted}))
-    monkeypatch.setitem(chapter.BACKENDS, "twin", [wrong, BUILTIN])
+    monkeypatch.setitem(BACKENDS, "twin", [wrong, BUILTIN])
     assert mnist(*MLP, "--data", tiny, "--backend", "twin") == 0
     assert summary(here / "runs" / "mnist-mlp-twin-001")["largest_drift"]["loss"] > 1e-4
 

@@ -15,9 +15,10 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from experiments.errors import ExperimentError
-from experiments.learner import Evaluation, Learner
-from experiments.progress import TrainingProgress
 from experiments.run import Run
+from experiments.training.evaluation import Evaluation
+from experiments.training.learner import Learner
+from experiments.training.progress import TrainingProgress
 from scratchnet.monitor import Monitor
 
 __all__ = ["Journal"]
@@ -61,7 +62,7 @@ class Journal:
             if len(learners) > 1:
                 self.twin = SummaryWriter(run.folder, purge_step=step + 1 if step else None)
                 stack.callback(self.twin.close)
-            self.progress = stack.enter_context(TrainingProgress(step, steps))
+            self.progress = stack.enter_context(TrainingProgress(run.part_name, step, steps))
             self._close = stack.pop_all()
 
     def __enter__(self) -> Journal:
@@ -72,14 +73,18 @@ class Journal:
     ) -> None:
         self._close.__exit__(kind, error, trace)
 
-    def trained(self, step: int, epoch: int, lr: float, figures: Mapping[str, tuple[float, float]]) -> None:
-        """Takes down a training step: loss and accuracy on its batch, by name of network."""
-        for name, (loss, accuracy) in figures.items():
-            row = {"step": step, "epoch": epoch, "split": "train", "backend": name}
-            self._write({**row, "loss": loss, "accuracy": accuracy, "lr": lr})
-            self.monitors[name].step(loss=loss, accuracy=accuracy)
-        loss, accuracy = next(iter(figures.values()))
-        self.progress.show(step, f"epoch {epoch}  loss {loss:.4f}  accuracy {accuracy:.3f}")
+    def writer(self, name: str) -> SummaryWriter:
+        """Of TensorBoard's records of a network."""
+        writer = self.monitors[name].writer
+        assert isinstance(writer, SummaryWriter)
+        return writer
+
+    def trained(self, step: int, epoch: int, lr: float, figures: Mapping[str, Mapping[str, float]]) -> None:
+        """Takes down a training step: loss, accuracy and what else there is of its batch, by name of network."""
+        for name, own in figures.items():
+            self._write({"step": step, "epoch": epoch, "split": "train", "backend": name, **own, "lr": lr})
+            self.monitors[name].step(**own)
+        self.progress.show(step, f"epoch {epoch}  {_shown(next(iter(figures.values())))}")
 
     def drifted(self, step: int, difference: Mapping[str, Any]) -> None:
         """Takes down by how much two networks differ: ``loss``, and by name ``gradients`` and ``weights``."""
@@ -90,18 +95,18 @@ class Journal:
             for name, value in difference.get(f"{kind}s", {}).items():
                 self.twin.add_scalar(f"twin_{kind}_difference/{name}", value, step)
 
-    def evaluated(self, step: int, epoch: int, results: Mapping[str, Evaluation]) -> None:
+    def evaluated(
+        self,
+        step: int,
+        epoch: int,
+        results: Mapping[str, Mapping[str, float]],
+        evaluations: Mapping[str, Evaluation],
+    ) -> None:
         """Takes down an evaluation, by name of network."""
-        for name, result in results.items():
-            row = {"step": step, "epoch": epoch, "split": "test", "backend": name}
-            self._write({**row, "loss": result.loss, "accuracy": result.accuracy})
-            self.monitors[name].evaluate(
-                step, loss=result.loss, accuracy=result.accuracy, confusion=result.confusion
-            )
-            self.progress.say(
-                f"epoch {epoch}  step {step}/{self.steps}  {name:>7}  test loss {result.loss:.4f}  "
-                f"test accuracy {result.accuracy:.2%}"
-            )
+        for name, figures in results.items():
+            self._write({"step": step, "epoch": epoch, "split": "test", "backend": name, **figures})
+            self.monitors[name].evaluate(step, **figures, confusion=evaluations[name].confusion)
+            self.progress.say(f"epoch {epoch}  step {step}/{self.steps}  {name:>7}  {_shown(figures, 'test ')}")
 
     def finished(self, config: Mapping[str, Any], results: Mapping[str, Mapping[str, float]]) -> None:
         """Enters the run into TensorBoard's table of hyperparameters."""
@@ -119,3 +124,9 @@ class Journal:
 
     def _write(self, row: Mapping[str, Any]) -> None:
         self.metrics.write(json.dumps(row).encode() + b"\n")
+
+
+def _shown(figures: Mapping[str, float], prefix: str = "") -> str:
+    """Figures as a line shows them, accuracy in percent."""
+    texts = {name: f"{value:.2%}" if name == "accuracy" else f"{value:.4f}" for name, value in figures.items()}
+    return "  ".join(f"{prefix}{name} {text}" for name, text in texts.items())
