@@ -90,6 +90,11 @@ class Settings(CommonSettings):
     eval_every: int | None = None
     save_every: int = 200
 
+    def of_preset(self) -> Mapping[str, Any]:
+        """What the preset sets; its length gives way to epochs that are asked for."""
+        preset = super().of_preset()
+        return preset if self.epochs is None else {k: v for k, v in preset.items() if k != "max_steps"}
+
     def check(self) -> None:
         """Raises UsageError for a value out of range."""
         super().check()
