@@ -105,6 +105,10 @@ class Run:
             part.write_json("part.json", part.config)
         return part
 
+    def subfolder(self, name: str) -> Run:
+        """A subfolder that belongs to one of the networks that are trained side by side."""
+        return Run(self.folder / name, self.chapter, self.config, whole=self._whole, reopened=self.reopened)
+
     @property
     def checkpoint(self) -> Path:
         """Where the state is saved."""

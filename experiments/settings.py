@@ -72,6 +72,7 @@ class Settings(CommonSettings):
         every: Steps between the watched ones, whose gradients and activations TensorBoard shows.
         eval_every: Steps between evaluations; by default there is one after each epoch.
         save_every: Steps between checkpoints; there is one after each evaluation too.
+        projector: Show the last hidden layer's outputs for test examples in TensorBoard's projector.
     """
 
     epochs: int | None = None
@@ -89,6 +90,7 @@ class Settings(CommonSettings):
     every: int = 50
     eval_every: int | None = None
     save_every: int = 200
+    projector: bool = False
 
     def of_preset(self) -> Mapping[str, Any]:
         """What the preset sets; its length gives way to epochs that are asked for."""
