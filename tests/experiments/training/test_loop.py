@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
 
 from experiments.chapters import mnist as chapter
 from experiments.training import Learner
-from experiments.training.length import order_of_epoch
+from experiments.training.batches import order_of_epoch
 
 # The cnn has dropout, so that the random state matters; 12 steps an epoch, a checkpoint every 5.
 FLAGS = ["--model", "cnn", "--epochs", 2, "--batch-size", 8, "--save-every", 5, "--every", 4, "--lr", 0.02]
