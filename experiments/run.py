@@ -126,7 +126,9 @@ class Run:
 
     def resume_command(self) -> str:
         """What to type to continue the run."""
-        return f"python -m experiments {self.chapter} --resume {self._whole.folder}"
+        count = processes.size()
+        python = "python" if count == 1 else f"torchrun --nproc-per-node {count}"
+        return f"{python} -m experiments {self.chapter} --resume {self._whole.folder}"
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Writes ``summary.json``, which ends the run, and says where to look."""

@@ -112,7 +112,11 @@ def undisturbed(digits, tmp_path_factory):
     ("number", "saved", "line"),
     [
         (signal.SIGKILL, 7, "error: another process of this run was killed; continue with --resume"),
-        (signal.SIGINT, 9, "interrupted at step 9 of 14, state saved; continue with: "),
+        (
+            signal.SIGINT,
+            9,
+            "interrupted at step 9 of 14, state saved; continue with: torchrun --nproc-per-node 2 -m experiments mnist",
+        ),
     ],
     ids=["killed", "interrupted"],
 )
