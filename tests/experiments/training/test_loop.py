@@ -8,6 +8,7 @@ import signal
 import time
 
 import pytest
+import torch
 from experiment_runs import assert_same_state, in_a_process, mnist, rows, state, write_mnist
 from tensorboard.backend.event_processing.event_accumulator import (
     STORE_EVERYTHING_SIZE_GUIDANCE,
