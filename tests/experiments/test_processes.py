@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 
@@ -18,8 +17,13 @@ MLP = ["--model", "mlp", "--dtype", "float64", "--epochs", 2, "--batch-size", 8,
 # Dropout, augmentation and running statistics, each process with its own.
 DEEP = ["--model", "deep", "--augment", "--epochs", 2, "--batch-size", 16, "--save-every", 3, "--lr", 0.02]
 
+KILLED = "error: another process of this run was killed; continue with --resume"
+INTERRUPTED = (
+    "interrupted at step 9 of 14, state saved; continue with: torchrun --nproc-per-node 2 -m experiments mnist"
+)
+
 WORKER = """
-import os, signal, sys, warnings
+import os, signal, sys, time, warnings
 sys.stderr = open(f"stderr.{{os.environ['RANK']}}", "w", buffering=1)  # torchrun writes an account of its own to stderr
 warnings.simplefilter("error")
 from experiments.__main__ import main
@@ -109,23 +113,20 @@ def undisturbed(digits, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
 @pytest.mark.parametrize(
-    ("number", "saved", "line"),
+    ("disturbance", "saved", "line"),
     [
-        (signal.SIGKILL, 7, "error: another process of this run was killed; continue with --resume"),
-        (
-            signal.SIGINT,
-            9,
-            "interrupted at step 9 of 14, state saved; continue with: torchrun --nproc-per-node 2 -m experiments mnist",
-        ),
+        ("os.kill(os.getpid(), signal.SIGKILL)", 7, KILLED),
+        ("os.kill(os.getpid(), signal.SIGINT)", 9, INTERRUPTED),
+        ("os.kill(os.getppid(), signal.SIGINT); time.sleep(2)", 9, INTERRUPTED),
     ],
-    ids=["killed", "interrupted"],
+    ids=["killed", "interrupted", "all interrupted by torchrun"],
 )
-def test_two_processes_stop_together_and_continue_bit_for_bit(number, saved, line, undisturbed, digits, here):
-    process = torchrun(*DEEP, "--data", digits, cwd=here, disturbance=f"os.kill(os.getpid(), {int(number)})")
+def test_two_processes_stop_together_and_continue_bit_for_bit(disturbance, saved, line, undisturbed, digits, here):
+    process = torchrun(*DEEP, "--data", digits, cwd=here, disturbance=disturbance)
     assert process.returncode != 0
     messages = said(here)
     # torchrun may end the one that is left before it can say anything.
-    assert len(messages) == 1 or (number == signal.SIGKILL and not messages)
+    assert len(messages) == 1 or (line == KILLED and not messages)
     assert all(message.startswith(line) for message in messages)
     run = here / "runs" / "mnist-deep-scratch-001"
     assert state(run)["step"] == saved
