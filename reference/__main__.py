@@ -25,6 +25,7 @@ from reference.catalog import DTYPES, RECORDS, Record
 from reference.check import OpCheck, check_all, check_errors, on_all_cores
 from reference.custom import Misuse, examine
 from reference.report import (
+    accuracy_of_all,
     console,
     failures,
     table,
@@ -84,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         screen.print(text, style="red", markup=False, highlight=False)
     agreeing = sum(result.ok for result in results)
     screen.print(f"{agreeing} of {len(results)} comparisons agree{closing}", highlight=False)
+    screen.print(accuracy_of_all(results), highlight=False)
     for name, write in WRITERS.items():
         if (path := getattr(options, name)) is not None:
             try:

@@ -11,7 +11,16 @@ import torch
 from reference.catalog import RECORDS
 from reference.check import OpCheck, Summary
 from reference.report.plots import activation_plot, curves, dtype_plot
-from reference.report.summary import COLUMNS, cells, dtype_name, in_words
+from reference.report.summary import (
+    ACCURACY,
+    COLUMNS,
+    VALUES,
+    accuracy,
+    accuracy_of_all,
+    cells,
+    dtype_name,
+    in_words,
+)
 from reference.report.terminal import failures
 
 __all__ = ["write_html"]
@@ -21,12 +30,13 @@ PAGE = Path(__file__).with_name("page.html")
 
 def write_html(path: Path, results: Sequence[OpCheck], complaints: Sequence[str]) -> None:
     """Writes the page: the table, what disagrees, and the plots of each op."""
-    heads = ["op", "dtype", "samples", *COLUMNS, "verdict"]
+    heads = ["op", "dtype", "samples", *COLUMNS, ACCURACY, "verdict"]
     said = "".join(f"<pre>{escape(text)}</pre>" for text in [*failures(results), *complaints])
     parts = {
         "version": escape(torch.__version__),
         "agreeing": str(sum(r.ok for r in results)),
         "count": str(len(results)),
+        "accuracy": escape(accuracy_of_all(results)),
         "heads": "".join(f'<th scope="col" tabindex="0" aria-sort="none">{head}</th>' for head in heads),
         "rows": "\n".join(map(_row, results)),
         "failures": f"<h2>What disagrees</h2>{said}" if said else "",
@@ -41,8 +51,10 @@ def write_html(path: Path, results: Sequence[OpCheck], complaints: Sequence[str]
 def _row(result: OpCheck) -> str:
     verdict = "agrees" if result.ok else "DIFFERS"
     plain = [(result.name, result.name), (dtype_name(result.dtype),) * 2, (str(len(result.comparisons)),) * 2]
-    shown = [*plain, *((in_words(c), f"{_order(c):.6e}") for c in cells(result)), (verdict, verdict)]
-    classes = ["", "", "", *(_class(c) for c in cells(result)), "" if result.ok else "bad"]
+    found = accuracy(result, *VALUES)
+    errors = ("-", "-1") if found is None else (str(found), f"{found.ratio:.6e}")
+    shown = [*plain, *((in_words(c), f"{_order(c):.6e}") for c in cells(result)), errors, (verdict, verdict)]
+    classes = ["", "", "", *(_class(c) for c in cells(result)), "", "" if result.ok else "bad"]
     columns = (
         f'<td class="{kind}" data-key="{escape(key)}">{escape(text)}</td>'
         for (text, key), kind in zip(shown, classes, strict=True)
