@@ -14,6 +14,7 @@ FLOORS = {
     "scratchnet.arguments": 0,
     "scratchnet.function": 1,
     "scratchnet.selection": 2,
+    "scratchnet.distance": 2,
     "scratchnet.windows": 1,
     "scratchnet.optim": 1,
     "scratchnet.testing": 1,
