@@ -91,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         screen.print(text, style="red", markup=False, highlight=False)
     agreeing = sum(result.ok for result in results)
     screen.print(f"{agreeing} of {len(results)} comparisons agree{closing}", highlight=False)
-    screen.print(accuracy_of_all(results), highlight=False)
+    if accurate := accuracy_of_all(results):  # of float64 alone there is nothing to say
+        screen.print(accurate, highlight=False)
     for name, write in WRITERS.items():
         if (path := getattr(options, name)) is not None:
             try:
