@@ -15,7 +15,7 @@ from reference.check import OpCheck
 from reference.report.summary import accuracy, dtype_name
 from scratchnet.testing.tolerances import unit_in_the_last_place
 
-__all__ = ["Curves", "activation_plot", "curves", "dtype_plot"]
+__all__ = ["Curves", "activation_plot", "curves", "dtype_plot", "svg"]
 
 WIDTH, HEIGHT, MARGIN = 300, 150, 24
 REACH, POINTS = 4.0, 161
@@ -79,7 +79,7 @@ def dtype_plot(results: Sequence[OpCheck]) -> str:
         drawn.append(
             f'<text x="{middle:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{dtype_name(result.dtype)}</text>'
         )
-    return _svg(
+    return svg(
         "".join(drawn), "largest error against float64, in units in the last place: ours, built-in's hollow"
     )
 
@@ -108,10 +108,11 @@ def _panel(lines: dict[str, tuple[Tensor, Tensor]], caption: str = "") -> str:
     zero = f'<line x1="{WIDTH / 2}" x2="{WIDTH / 2}" y1="{MARGIN}" y2="{HEIGHT - MARGIN}"/>'
     scale = f'<text x="2" y="{MARGIN - 8}">{high:.3g}</text><text x="2" y="{HEIGHT - 8}">{low:.3g}</text>'
     names = caption or " and ".join(lines)
-    return _svg(zero + "".join(drawn) + scale, names)
+    return svg(zero + "".join(drawn) + scale, names)
 
 
-def _svg(content: str, title: str) -> str:
-    box = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+def svg(content: str, title: str, height: int = HEIGHT) -> str:
+    """A drawing with its caption."""
+    box = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     drawing = f'<svg {box} role="img" aria-label="{title}">{content}</svg>'
     return f"<figure>{drawing}<figcaption>{title}</figcaption></figure>"
