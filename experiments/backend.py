@@ -10,7 +10,7 @@ import torch
 import scratchnet.nn
 import scratchnet.optim
 
-__all__ = ["BUILTIN", "CUSTOM", "Backend"]
+__all__ = ["BACKENDS", "BUILTIN", "CUSTOM", "Backend"]
 
 
 @dataclass(frozen=True)
@@ -24,3 +24,6 @@ class Backend:
 
 CUSTOM = Backend("custom", scratchnet.nn, scratchnet.optim.SGD)
 BUILTIN = Backend("builtin", torch.nn, torch.optim.SGD)
+
+# What ``--backend`` may be, and the networks that then learn side by side.
+BACKENDS: dict[str, list[Backend]] = {"scratch": [CUSTOM], "builtin": [BUILTIN], "twin": [CUSTOM, BUILTIN]}

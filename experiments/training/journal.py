@@ -15,9 +15,12 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from experiments.errors import ExperimentError
-from experiments.learner import Evaluation, Learner
-from experiments.progress import TrainingProgress
 from experiments.run import Run
+from experiments.training.dashboard import introduce, project, show_answers
+from experiments.training.evaluation import Evaluation
+from experiments.training.learner import Learner
+from experiments.training.progress import TrainingProgress
+from experiments.training.task import Task
 from scratchnet.monitor import Monitor
 
 __all__ = ["Journal"]
@@ -29,6 +32,8 @@ class Journal:
     Args:
         run: In whose folder to write.
         learners: Whose training this is. Of two, each has a folder for TensorBoard, and their drift a third.
+        task: What they learn.
+        story: What the page that introduces the run begins with.
         every: Steps between those that the monitor watches.
         step: Training steps done before.
         steps: Training steps to do in all.
@@ -39,9 +44,18 @@ class Journal:
     """
 
     def __init__(
-        self, run: Run, learners: Sequence[Learner], *, every: int, step: int, steps: int, length: int
+        self,
+        run: Run,
+        learners: Sequence[Learner],
+        task: Task,
+        story: str,
+        *,
+        every: int,
+        step: int,
+        steps: int,
+        length: int,
     ) -> None:
-        self.steps = steps
+        self.run, self.learners, self.task, self.steps = run, learners, task, steps
         path = run.folder / "metrics.jsonl"
         present = path.stat().st_size if path.exists() else 0
         if present < length:
@@ -61,7 +75,10 @@ class Journal:
             if len(learners) > 1:
                 self.twin = SummaryWriter(run.folder, purge_step=step + 1 if step else None)
                 stack.callback(self.twin.close)
-            self.progress = stack.enter_context(TrainingProgress(step, steps))
+            if step == 0:
+                for learner in learners:
+                    introduce(self.writer(learner.name), run, learner, story)
+            self.progress = stack.enter_context(TrainingProgress(run.part_name, step, steps))
             self._close = stack.pop_all()
 
     def __enter__(self) -> Journal:
@@ -72,14 +89,18 @@ class Journal:
     ) -> None:
         self._close.__exit__(kind, error, trace)
 
-    def trained(self, step: int, epoch: int, lr: float, figures: Mapping[str, tuple[float, float]]) -> None:
-        """Takes down a training step: loss and accuracy on its batch, by name of network."""
-        for name, (loss, accuracy) in figures.items():
-            row = {"step": step, "epoch": epoch, "split": "train", "backend": name}
-            self._write({**row, "loss": loss, "accuracy": accuracy, "lr": lr})
-            self.monitors[name].step(loss=loss, accuracy=accuracy)
-        loss, accuracy = next(iter(figures.values()))
-        self.progress.show(step, f"epoch {epoch}  loss {loss:.4f}  accuracy {accuracy:.3f}")
+    def writer(self, name: str) -> SummaryWriter:
+        """Of TensorBoard's records of a network."""
+        writer = self.monitors[name].writer
+        assert isinstance(writer, SummaryWriter)
+        return writer
+
+    def trained(self, step: int, epoch: int, lr: float, figures: Mapping[str, Mapping[str, float]]) -> None:
+        """Takes down a training step: loss, accuracy and what else there is of its batch, by name of network."""
+        for name, own in figures.items():
+            self._write({"step": step, "epoch": epoch, "split": "train", "backend": name, **own, "lr": lr})
+            self.monitors[name].step(**own)
+        self.progress.show(step, f"epoch {epoch}  {_shown(next(iter(figures.values())))}")
 
     def drifted(self, step: int, difference: Mapping[str, Any]) -> None:
         """Takes down by how much two networks differ: ``loss``, and by name ``gradients`` and ``weights``."""
@@ -90,23 +111,28 @@ class Journal:
             for name, value in difference.get(f"{kind}s", {}).items():
                 self.twin.add_scalar(f"twin_{kind}_difference/{name}", value, step)
 
-    def evaluated(self, step: int, epoch: int, results: Mapping[str, Evaluation]) -> None:
+    def evaluated(
+        self,
+        step: int,
+        epoch: int,
+        results: Mapping[str, Mapping[str, float]],
+        evaluations: Mapping[str, Evaluation],
+    ) -> None:
         """Takes down an evaluation, by name of network."""
-        for name, result in results.items():
-            row = {"step": step, "epoch": epoch, "split": "test", "backend": name}
-            self._write({**row, "loss": result.loss, "accuracy": result.accuracy})
-            self.monitors[name].evaluate(
-                step, loss=result.loss, accuracy=result.accuracy, confusion=result.confusion
-            )
-            self.progress.say(
-                f"epoch {epoch}  step {step}/{self.steps}  {name:>7}  test loss {result.loss:.4f}  "
-                f"test accuracy {result.accuracy:.2%}"
-            )
+        for name, figures in results.items():
+            self._write({"step": step, "epoch": epoch, "split": "test", "backend": name, **figures})
+            show_answers(self.writer(name), self.task, evaluations[name], step)
+            self.monitors[name].evaluate(step, **figures, confusion=evaluations[name].confusion)
+            self.progress.say(f"epoch {epoch}  step {step}/{self.steps}  {name:>7}  {_shown(figures, 'test ')}")
 
-    def finished(self, config: Mapping[str, Any], results: Mapping[str, Mapping[str, float]]) -> None:
-        """Enters the run into TensorBoard's table of hyperparameters."""
-        for name, monitor in self.monitors.items():
-            monitor.hparams({**config, "backend": name}, results[name])
+    def finished(self, step: int, results: Mapping[str, Mapping[str, float]]) -> None:
+        """Enters the run into TensorBoard's table of hyperparameters, and shows its last hidden layer if asked to."""
+        for learner in self.learners:
+            if learner.settings.projector:
+                project(self.writer(learner.name), self.task, learner, step)
+            self.monitors[learner.name].hparams(
+                {**self.run.config, "backend": learner.name}, results[learner.name]
+            )
 
     def flush(self) -> int:
         """Puts all records on the disk; the length of ``metrics.jsonl``."""
@@ -119,3 +145,9 @@ class Journal:
 
     def _write(self, row: Mapping[str, Any]) -> None:
         self.metrics.write(json.dumps(row).encode() + b"\n")
+
+
+def _shown(figures: Mapping[str, float], prefix: str = "") -> str:
+    """Figures as a line shows them, accuracy in percent."""
+    texts = {name: f"{value:.2%}" if name == "accuracy" else f"{value:.4f}" for name, value in figures.items()}
+    return "  ".join(f"{prefix}{name} {text}" for name, text in texts.items())

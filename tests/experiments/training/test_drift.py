@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experiments.drift import relative_difference
+from experiments.training.drift import relative_difference
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.learner import Learner
+from experiments.training.learner import Learner
 from scratchnet.testing.watch import Departure, Watch, Writer
 
 __all__ = ["Drift", "relative_difference"]

@@ -14,9 +14,16 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 class TrainingProgress:
-    """Shows steps done of steps to do; a context manager, so that the terminal is left as it was."""
+    """Shows steps done of steps to do; a context manager, so that the terminal is left as it was.
 
-    def __init__(self, done: int, total: int) -> None:
+    Args:
+        title: What is trained, where it is one of several; each line begins with it.
+        done: Steps done before.
+        total: Steps to do in all.
+    """
+
+    def __init__(self, title: str, done: int, total: int) -> None:
+        self.title = f"{title}  " if title else ""
         self.console = Console(highlight=False, soft_wrap=True)
         self.total = total
         self.last_line = time.monotonic()
@@ -29,13 +36,13 @@ class TrainingProgress:
     def show(self, step: int, figures: str) -> None:
         """Shows that a step is done, and figures on how it went."""
         if self.bar is not None:
-            self.bar.update(self.task, completed=step, description=figures)
+            self.bar.update(self.task, completed=step, description=self.title + figures)
         elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:
             self.say(f"step {step}/{self.total}  {figures}")
 
     def say(self, line: str) -> None:
         """Prints a line, above the bar where there is one."""
-        self.console.print(line, markup=False)
+        self.console.print(self.title + line, markup=False)
         self.console.file.flush()
         self.last_line = time.monotonic()
 
