@@ -38,9 +38,7 @@ def test_each_image_moves_by_itself_within_the_bounds(images):
     same = images[:1].expand(200, -1, -1, -1)
     moved = jitter(same, shift=2, degrees=0, scale=0)
     ink = moved - moved.amin()
-    centres = [
-        (ink.sum((1, other)) * torch.arange(28)).sum(1) / ink.sum((1, 2, 3)) for other in (2, 3)
-    ]
+    centres = [(ink.sum((1, other)) * torch.arange(28)).sum(1) / ink.sum((1, 2, 3)) for other in (2, 3)]
     for centre in centres:
         assert 3.5 < centre.max() - centre.min() < 4.0 + 1e-3
     assert len({each.numpy().tobytes() for each in moved}) == 200
