@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from experiments.album import Album
 from experiments.backend import BACKENDS, Backend
-from experiments.data.augmentation import distort
+from experiments.data.augmentation import jitter
 from experiments.data.digits import Digits
 from experiments.figures.bars import bars
 from experiments.figures.curves import Curve, curves
@@ -34,7 +34,7 @@ class Remedy:
         max_norm: Of the weights of each unit.
         dropout: Share of the hidden units that is dropped, half as many of the inputs.
         batch_norm: Whether hidden sums are normalised over the batch.
-        distort: Whether each epoch sees the digits distorted anew.
+        jitter: Whether each epoch sees the digits moved, turned and scaled anew.
         patience: Evaluations without a better one after which it stops.
     """
 
@@ -42,7 +42,7 @@ class Remedy:
     max_norm: float | None = None
     dropout: float = 0.0
     batch_norm: bool = False
-    distort: bool = False
+    jitter: bool = False
     patience: int | None = None
 
 
@@ -53,9 +53,9 @@ REMEDIES = {
     "max_norm": Remedy(max_norm=0.6),
     "dropout": Remedy(dropout=0.5),
     "batch_norm": Remedy(batch_norm=True),
-    "augmentation": Remedy(distort=True),
+    "augmentation": Remedy(jitter=True),
     "early_stopping": Remedy(patience=5),
-    "together": Remedy(dropout=0.3, batch_norm=True, distort=True),
+    "together": Remedy(dropout=0.3, batch_norm=True, jitter=True),
 }
 
 LEAST = 1e-7  # weight that is shown: less does not fit on a logarithmic axis
@@ -112,7 +112,7 @@ def main(config: Config, run: Run | None = None) -> None:
 
 def learn(run: Run, name: str, remedy: Remedy, digits: Digits, config: Config) -> Training:
     """Trains the network with one remedy."""
-    augment: dict[str, Any] = {"augment": distort} if remedy.distort else {}
+    augment: dict[str, Any] = {"augment": jitter} if remedy.jitter else {}
     task = reading_task(digits, config.torch_dtype, config.examples, **augment)
     penalties = BACKENDS[config.backend][0].penalties
 
