@@ -126,7 +126,7 @@ def test_resume_takes_the_same_settings(stopped, tiny, capsys):
         ("config.json", None, 2, "which has no config.json"),
         ("config.json", b"{", 1, "is damaged (JSONDecodeError"),
         ("config.json", b"[]", 1, "is damaged"),
-        ("config.json", json.dumps({"chapter": "mnist", "lr": 1}).encode(), 1, "is damaged ('epochs')"),
+        ("config.json", json.dumps({"chapter": "mnist", "lr": 1}).encode(), 1, "is damaged ('preset')"),
         ("checkpoint.pt", None, 1, "has no checkpoint"),
         ("checkpoint.pt", b"", 1, "is damaged"),
         ("checkpoint.pt", b"half", 1, "is damaged"),
