@@ -20,7 +20,7 @@ from experiments.run import Run
 __all__ = ["Album", "markdown_table"]
 
 STORY = "0_story"  # sorts before accuracy and loss, so that TensorBoard opens on it
-DPI = 110
+DPI = 130
 
 
 class Album:
