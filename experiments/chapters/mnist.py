@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 
-from experiments import processes
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.data.augmentation import jitter
 from experiments.data.digits import Digits, load_digits, normalize
@@ -73,7 +72,7 @@ class Config(Settings):
 
 def main(config: Config, run: Run | None = None) -> None:
     """Trains from the start, or continues ``run``."""
-    digits, notice = processes.writer_first(lambda: load_digits(config.data))
+    digits, notice = load_digits(config.data)
     if notice:
         print(notice)
     config = filled_in(config, digits)
