@@ -115,7 +115,7 @@ def settings_of(config: Config, **chosen: Any) -> Settings:
 
 def perceptrons(run: Run, config: Config) -> dict[str, Training]:
     """A single layer on AND, on OR, and on XOR, which it cannot learn."""
-    settings = settings_of(config, epochs=30, batch_size=1, lr=1.0, dtype="float64", every=20)
+    settings = settings_of(config, epochs=30, batch_size=1, lr=1.0, dtype="float64", every=40, eval_every=40)
     found = {}
     for gate in GATES:
         name = f"perceptron_{gate}"
