@@ -65,7 +65,7 @@ class Settings(CommonSettings):
             cosine to 0; step, which falls to a tenth after half of the steps and again after three quarters.
         clip: Norm of the gradient at most; a longer one is shortened to it.
         accumulate: Parts into which a batch is cut, whose gradients are added up: the same step in less memory.
-        patience: Evaluations in a row without a better one after which training stops early.
+        patience: Evaluations in a row without a lower loss after which training stops early.
         dtype: What weights are kept and computed in.
         amp: bf16 computes matrix products and convolutions in bfloat16, by autocast.
         compile: Run the network through torch.compile, except for the steps that are watched.

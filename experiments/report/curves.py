@@ -11,7 +11,7 @@ from typing import Any
 from experiments.errors import ExperimentError, UsageError
 from experiments.run import Run
 
-__all__ = ["Curve", "Trained", "read_runs"]
+__all__ = ["Curve", "Trained", "read_curves", "read_runs"]
 
 NOT_FIGURES = ("step", "epoch", "split", "backend")
 
@@ -93,7 +93,7 @@ def _networks(run: Run, name: str) -> Iterator[Trained]:
         config, summary = path.with_name("part.json"), path.with_name("summary.json")
         settings = _json(config.read_text(), config) if part and config.is_file() else dict(run.config)
         content = _json(summary.read_text(), summary) if summary.is_file() else {}
-        for backend, curves in _curves(path).items():
+        for backend, curves in read_curves(path).items():
             yield Trained(f"{name}\0{part}\0{backend}", settings, curves, content, backend)
 
 
@@ -102,8 +102,8 @@ def _begun(path: Path) -> float:
     return path.stat().st_mtime
 
 
-def _curves(path: Path) -> dict[str, dict[tuple[str, str], Curve]]:
-    """By backend, split and figure."""
+def read_curves(path: Path) -> dict[str, dict[tuple[str, str], Curve]]:
+    """What a ``metrics.jsonl`` holds, by backend, and by split and figure."""
     found: dict[str, dict[tuple[str, str], Curve]] = {}
     lines = path.read_text().splitlines(keepends=True)
     for line in lines:

@@ -15,7 +15,7 @@ from experiments.__main__ import main
 from experiments.chapters import CHAPTERS
 
 MISUSE = {
-    "nope": "expected a chapter (mnist), got 'nope'",
+    "nope": f"expected a chapter ({', '.join(CHAPTERS)}), got 'nope'",
     "mnits": "did you mean mnist?",
     "mnist --foo 3": "got --foo",
     "mnist --epoch 3": "did you mean --epochs?",

@@ -50,13 +50,14 @@ def test_evaluations_come_when_they_are_asked_for_and_at_the_end(settings, noisy
     assert [row["step"] for row in rows(run.folder, split="test")] == [4, 8, 10]
 
 
-def test_training_stops_when_it_no_longer_gets_better(settings, noisy):
+def test_training_stops_when_its_loss_no_longer_falls(settings, noisy):
     run = Run.create(settings, "patient")
     training = train(run, build, noisy, replace(settings, patience=2, epochs=100))
-    accuracies = [row["accuracy"] for row in rows(run.folder, split="test")]
-    assert training.step == 3 * len(accuracies) < 300
-    assert training.best.results["custom"]["accuracy"] == max(accuracies) == max(accuracies[:-2])
-    assert training.best.step == training.step - 6
+    losses, accuracies = ([row[name] for row in rows(run.folder, split="test")] for name in ("loss", "accuracy"))
+    assert training.step == 3 * len(losses) < 300
+    assert min(losses) == losses[-3]
+    assert training.best.results["custom"]["accuracy"] == max(accuracies)
+    assert training.best.step == 3 * (accuracies.index(max(accuracies)) + 1)
     assert summary(training)["best"] == {"step": training.best.step, **training.best.results["custom"]}
     assert summary(training)["test_accuracy"] == accuracies[-1]
 
@@ -79,6 +80,15 @@ def test_without_right_answers_the_lowest_loss_is_best():
     assert taken == [True, True, False, False, True]
     assert (best.step, best.since, best.exhausted) == (4, 0, False)
     assert not best.take(5, {"custom": {"loss": float("nan")}})
+
+
+def test_patience_goes_by_the_loss_while_accuracy_creeps_on():
+    best = Best(patience=2)
+    for step, (loss, accuracy) in enumerate([(1.0, 0.5), (0.8, 0.6), (0.9, 0.7), (1.1, 0.8)]):
+        assert not best.exhausted
+        assert best.take(step, {"custom": {"loss": loss, "accuracy": accuracy}})
+    assert best.exhausted
+    assert (best.step, best.lowest) == (3, 0.8)
 
 
 FEATURES = [
