@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from experiments import processes
 from experiments.album import Album
 from experiments.backend import BACKENDS, Backend
 from experiments.data.digits import Digits
@@ -75,6 +76,7 @@ class Config(CommonSettings):
 
 def main(config: Config, run: Run | None = None) -> None:
     """Tells the story from the start, or continues ``run``."""
+    processes.expect_one("history")
     digits = find_digits(config.data)
     config = replace(config, data=digits.source)
     run = run or Run.create(config, "history")
