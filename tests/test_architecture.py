@@ -28,8 +28,8 @@ FLOORS = {
     "scratchnet.functional": 5,
     "scratchnet.nn": 6,
     "scratchnet": 7,
-    "reference": 7,
     "experiments": 7,
+    "reference": 8,
 }
 FILES = [p for package in ("scratchnet", "reference", "experiments") for p in (ROOT / package).rglob("*.py")]
 
