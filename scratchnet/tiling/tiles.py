@@ -21,9 +21,6 @@ __all__ = ["run", "tiles", "tilewise"]
 # Elements of a tile for each thread: in float32 half a MiB for each tensor that takes part.
 PER_THREAD = 2**17
 
-# Below so many elements the operations themselves are cheaper than their preparation.
-FEW = 2**12
-
 
 def tilewise(
     function: Callable[..., Tensor], *tensors: Tensor, out: Tensor | None = None, **options: Any
@@ -33,33 +30,39 @@ def tilewise(
     The result has the memory layout of the first tensor, or lies in ``out``.
     """
     first = tensors[0]
-    if first.numel() < FEW or not all(
-        _plain(t) and t.shape == first.shape and t.dtype is first.dtype for t in tensors
-    ):
+    shape, dtype = first.shape, first.dtype
+    for t in tensors:
+        if type(t) is not Tensor or t.dtype is not dtype or t.shape != shape or not t.is_cpu:
+            return None
+    if dtype not in BITS:
         return None
-    program = record(function, len(tensors), first.dtype, tuple(options.items()))
+    program = record(function, len(tensors), dtype, tuple(options.items()))
     if program is None:
         return None
     output = torch.empty_like(first) if out is None else out
-    run(program, tensors, output)
+    if output.numel():
+        run(program, tensors, output)
     return output
-
-
-def _plain(t: Tensor) -> bool:
-    """Whether a tensor is nothing but numbers in the memory of this machine."""
-    return type(t) is Tensor and t.device.type == "cpu" and t.dtype in BITS and t.layout is torch.strided
 
 
 def run(program: Program, tensors: Sequence[Tensor], output: Tensor) -> None:
     """Runs a program on tensors of the output's shape, and writes what it computes to the output."""
-    size = min(PER_THREAD * torch.get_num_threads(), output.numel())
-    bits = BITS[output.dtype]
+    size = PER_THREAD * torch.get_num_threads()
+    if output.numel() <= size:
+        _execute(program, [*tensors, output, *[torch.empty_like(output) for _ in range(program.registers - 1)]])
+        return
     scratch = [output.new_empty(size) for _ in range(program.registers - 1)]
     for out, *inputs in tiles([output, *tensors], size):
-        memory = [*inputs, out, *(t[: out.numel()].view(out.shape) for t in scratch), *program.numbers]
-        memory += [memory[place].view(bits) for place in program.views]
-        for function, reads, write, options in program.steps:
-            function(*[memory[place] for place in reads], out=memory[write], **options)
+        _execute(program, [*inputs, out, *(t[: out.numel()].view(out.shape) for t in scratch)])
+
+
+def _execute(program: Program, memory: list[Tensor]) -> None:
+    """Makes the steps of a program with the memory of its tensors and registers."""
+    memory += program.numbers
+    bits = BITS[memory[0].dtype]
+    memory += [memory[place].view(bits) for place in program.views]
+    for function, reads, write, options in program.steps:
+        function(*[memory[place] for place in reads], out=memory[write], **options)
 
 
 def tiles(tensors: Sequence[Tensor], size: int) -> Iterator[Sequence[Tensor]]:
