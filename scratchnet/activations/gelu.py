@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid_slope
 from scratchnet.arguments import describe, floating
-from scratchnet.function import Elementwise, unobserved
+from scratchnet.function import Elementwise
 
 __all__ = ["GELU", "GELUFunction", "TanhGELUFunction", "gelu"]
 
@@ -67,8 +67,7 @@ class TanhGELUFunction(Elementwise):
         square = x * x
         twice_u = (CUBIC * square + LINEAR) * x
         probability = SigmoidFunction.apply(twice_u)
-        density = probability * (1 - probability) if unobserved() else sigmoid_slope(twice_u)
-        return probability + x * density * (3 * CUBIC * square + LINEAR)
+        return probability + x * sigmoid_slope(twice_u) * (3 * CUBIC * square + LINEAR)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
