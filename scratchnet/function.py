@@ -59,7 +59,9 @@ from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
-__all__ = ["Elementwise", "Function", "batched", "readable", "unobserved"]
+from scratchnet.tiling import recording, tilewise
+
+__all__ = ["Elementwise", "Function", "batched", "elementwise", "readable", "unobserved"]
 
 LOW_PRECISION = (torch.float16, torch.bfloat16)
 
@@ -90,6 +92,22 @@ def unobserved() -> bool:
     form better than we could.
     """
     return not (torch.compiler.is_compiling() or torch.is_grad_enabled() or _transformed() or _thread.batched)
+
+
+def elementwise(
+    mathematics: Callable[..., Tensor], *tensors: Tensor, out: Tensor | None = None, **options: Any
+) -> Tensor:
+    """``mathematics(*tensors, **options)``, which acts on each element, in tiles where nothing records it.
+
+    The mathematics is a function of a module or class, not made anew for each call. It is run once as a rehearsal,
+    and then decides by `unobserved` alone what it does; ``out`` may be given under the same condition.
+    """
+    if unobserved() and not recording():
+        result = tilewise(mathematics, *tensors, out=out, **options)
+        if result is not None:
+            return result
+    result = mathematics(*tensors, **options)
+    return result if out is None else out.copy_(result)
 
 
 def readable(tensor: Tensor) -> bool:
@@ -226,15 +244,17 @@ class Elementwise(Function):
         value, slope, from_output = cls.value, cls.slope, cls.slope_from_output
 
         def forward(x: Tensor, **options: Any) -> tuple[Tensor, tuple[Tensor]]:
-            y = value(x, **options)
+            y = elementwise(value, x, **options)
             return y, (y if from_output else x,)
 
+        def chain(x: Tensor, v: Tensor, **options: Any) -> Tensor:
+            return slope(x, **options) * v
+
         def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], **options: Any) -> Tensor:
-            result = slope(saved[0], **options)
-            return result.mul_(grad) if unobserved() and result is not saved[0] else grad * result
+            return elementwise(chain, saved[0], grad, **options)
 
         def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **options: Any) -> Tensor:
-            return tangents[0] * slope(saved[0], **options)
+            return chain(saved[0], tangents[0], **options)
 
         forward.__signature__ = inspect.signature(value)  # type: ignore[attr-defined]
         for method in (forward, backward, jvp):
