@@ -35,14 +35,19 @@ def main(words: Sequence[str]) -> int:
 
 
 def run(words: Sequence[str]) -> None:
-    """Runs a chapter, or lists them all where none is named."""
+    """Runs a chapter, or reports on runs; lists all chapters where none is named."""
     if not words or words[0] in ("-h", "--help"):
         print("usage: python -m experiments CHAPTER [--help] [flags]\n")
         for name, chapter in CHAPTERS.items():
             print(f"  {name:15} {chapter.line} ({chapter.time})")
         print("\nTimes are of --preset quick and --preset full on two cores.")
+        print("python -m experiments report RUN … lays runs beside each other, as Markdown and pictures.")
         return
     name, *flags = words
+    if name == "report":
+        from experiments import report
+
+        return report.main(flags)
     if name not in CHAPTERS:
         near = difflib.get_close_matches(name, CHAPTERS, n=1)
         remedy = f"did you mean {near[0]}?" if near else "python -m experiments lists them with a line on each"

@@ -6,7 +6,8 @@
 ``summary.json``    the result, once there is one
 ``events.out.*``    TensorBoard's records, in a subfolder for each network where there are two
 
-A chapter that trains several networks has a subfolder for each, a `part`, with these files but ``config.json``.
+A chapter that trains several networks has a subfolder for each, a `part`, with these files, and ``part.json`` in place
+of ``config.json``.
 Where several processes train together, only the writer writes.
 """
 
@@ -99,7 +100,14 @@ class Run:
         if processes.is_writer():
             with writing(folder, "--runs DIR names another place"):
                 folder.mkdir(exist_ok=True)
-        return Run(folder, self.chapter, {**self.config, "part": name, **facts}, whole=self, reopened=reopened)
+        part = Run(folder, self.chapter, {**self.config, "part": name, **facts}, whole=self, reopened=reopened)
+        if not reopened:
+            part.write_json("part.json", part.config)
+        return part
+
+    def subfolder(self, name: str) -> Run:
+        """A subfolder that belongs to one of the networks that are trained side by side."""
+        return Run(self.folder / name, self.chapter, self.config, whole=self._whole, reopened=self.reopened)
 
     @property
     def checkpoint(self) -> Path:

@@ -65,13 +65,14 @@ class Settings(CommonSettings):
             cosine to 0; step, which falls to a tenth after half of the steps and again after three quarters.
         clip: Norm of the gradient at most; a longer one is shortened to it.
         accumulate: Parts into which a batch is cut, whose gradients are added up: the same step in less memory.
-        patience: Evaluations in a row without a better one after which training stops early.
+        patience: Evaluations in a row without a lower loss after which training stops early.
         dtype: What weights are kept and computed in.
         amp: bf16 computes matrix products and convolutions in bfloat16, by autocast.
         compile: Run the network through torch.compile, except for the steps that are watched.
         every: Steps between the watched ones, whose gradients and activations TensorBoard shows.
         eval_every: Steps between evaluations; by default there is one after each epoch.
         save_every: Steps between checkpoints; there is one after each evaluation too.
+        projector: Show the last hidden layer's outputs for test examples in TensorBoard's projector.
     """
 
     epochs: int | None = None
@@ -89,6 +90,12 @@ class Settings(CommonSettings):
     every: int = 50
     eval_every: int | None = None
     save_every: int = 200
+    projector: bool = False
+
+    def of_preset(self) -> Mapping[str, Any]:
+        """What the preset sets; its length gives way to epochs that are asked for."""
+        preset = super().of_preset()
+        return preset if self.epochs is None else {k: v for k, v in preset.items() if k != "max_steps"}
 
     def check(self) -> None:
         """Raises UsageError for a value out of range."""

@@ -16,9 +16,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 from experiments.errors import ExperimentError
 from experiments.run import Run
+from experiments.training.dashboard import introduce, project, show_answers
 from experiments.training.evaluation import Evaluation
 from experiments.training.learner import Learner
 from experiments.training.progress import TrainingProgress
+from experiments.training.task import Task
 from scratchnet.monitor import Monitor
 
 __all__ = ["Journal"]
@@ -30,6 +32,8 @@ class Journal:
     Args:
         run: In whose folder to write.
         learners: Whose training this is. Of two, each has a folder for TensorBoard, and their drift a third.
+        task: What they learn.
+        story: What the page that introduces the run begins with.
         every: Steps between those that the monitor watches.
         step: Training steps done before.
         steps: Training steps to do in all.
@@ -40,9 +44,18 @@ class Journal:
     """
 
     def __init__(
-        self, run: Run, learners: Sequence[Learner], *, every: int, step: int, steps: int, length: int
+        self,
+        run: Run,
+        learners: Sequence[Learner],
+        task: Task,
+        story: str,
+        *,
+        every: int,
+        step: int,
+        steps: int,
+        length: int,
     ) -> None:
-        self.steps = steps
+        self.run, self.learners, self.task, self.steps = run, learners, task, steps
         path = run.folder / "metrics.jsonl"
         present = path.stat().st_size if path.exists() else 0
         if present < length:
@@ -62,6 +75,9 @@ class Journal:
             if len(learners) > 1:
                 self.twin = SummaryWriter(run.folder, purge_step=step + 1 if step else None)
                 stack.callback(self.twin.close)
+            if step == 0:
+                for learner in learners:
+                    introduce(self.writer(learner.name), run, learner, story)
             self.progress = stack.enter_context(TrainingProgress(run.part_name, step, steps))
             self._close = stack.pop_all()
 
@@ -105,13 +121,18 @@ class Journal:
         """Takes down an evaluation, by name of network."""
         for name, figures in results.items():
             self._write({"step": step, "epoch": epoch, "split": "test", "backend": name, **figures})
+            show_answers(self.writer(name), self.task, evaluations[name], step)
             self.monitors[name].evaluate(step, **figures, confusion=evaluations[name].confusion)
             self.progress.say(f"epoch {epoch}  step {step}/{self.steps}  {name:>7}  {_shown(figures, 'test ')}")
 
-    def finished(self, config: Mapping[str, Any], results: Mapping[str, Mapping[str, float]]) -> None:
-        """Enters the run into TensorBoard's table of hyperparameters."""
-        for name, monitor in self.monitors.items():
-            monitor.hparams({**config, "backend": name}, results[name])
+    def finished(self, step: int, results: Mapping[str, Mapping[str, float]]) -> None:
+        """Enters the run into TensorBoard's table of hyperparameters, and shows its last hidden layer if asked to."""
+        for learner in self.learners:
+            if learner.settings.projector:
+                project(self.writer(learner.name), self.task, learner, step)
+            self.monitors[learner.name].hparams(
+                {**self.run.config, "backend": learner.name}, results[learner.name]
+            )
 
     def flush(self) -> int:
         """Puts all records on the disk; the length of ``metrics.jsonl``."""

@@ -39,6 +39,7 @@ class Training:
         task: What is learned.
         settings: How.
         run: Where it is written down.
+        story: What the page that introduces the run in TensorBoard begins with.
         at_step: Called after each watched step.
         at_evaluation: Called after each evaluation.
 
@@ -57,11 +58,12 @@ class Training:
         settings: Settings,
         run: Run,
         *,
+        story: str = "",
         at_step: Look | None = None,
         at_evaluation: Look | None = None,
     ) -> None:
         self.learners, self.task, self.settings, self.run = learners, task, settings, run
-        self.at_step, self.at_evaluation = at_step, at_evaluation
+        self.story, self.at_step, self.at_evaluation = story, at_step, at_evaluation
         self.device = task.train[0].device
         self.examples = len(task.train[1])
         self.length = Length.of(settings, self.examples)
@@ -71,7 +73,7 @@ class Training:
         self.best = Best(settings.patience)
         self.drift = Drift(learners[0], learners[1]) if len(learners) == 2 else None
         self._order: tuple[int, Tensor] | None = None
-        self._runs = {each.name: run if len(learners) == 1 else run.part(each.name) for each in learners}
+        self._runs = {each.name: run if len(learners) == 1 else run.subfolder(each.name) for each in learners}
         self._journal: Journal | None = None  # of the writer alone
         self._pressed: Callable[[], bool] = lambda: False
         self._anyone_pressed = False
@@ -93,7 +95,7 @@ class Training:
             self._resumed_at = time.monotonic() - self.seconds
             self._loop()
             if self._journal is not None:
-                self._journal.finished(self.run.config, self.results)
+                self._journal.finished(self.step, self.results)
 
     def _loop(self) -> None:
         while True:
@@ -232,6 +234,8 @@ class Training:
         return Journal(
             self.run,
             self.learners,
+            self.task,
+            self.story,
             every=self.settings.every,
             step=self.step,
             steps=self.length.steps,

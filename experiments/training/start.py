@@ -28,6 +28,7 @@ def train(
     task: Task,
     settings: Settings,
     *,
+    story: str = "",
     optimizer: Callable[[Backend, nn.Module, Settings], Optimizer] = sgd,
     penalty: Callable[[nn.Module], Tensor] | None = None,
     constrain: Callable[[nn.Module], None] | None = None,
@@ -44,6 +45,7 @@ def train(
         build: Makes the network of a backend's layers.
         task: What it learns.
         settings: How.
+        story: What happens, and what is to be seen of it: the first lines of TensorBoard's page on the run.
         optimizer: Makes the optimizer; by default SGD with the momentum of the settings.
         penalty: A term that is added to the loss, such as a norm of the weights.
         constrain: Puts the weights back, after each step, to where they may be.
@@ -69,7 +71,7 @@ def train(
         learners.append(each)
         each.model.load_state_dict(learners[0].model.state_dict())
     torch.manual_seed(settings.seed + processes.rank() * 2**32)  # of dropout and augmentation, other ones in each
-    training = Training(learners, task, settings, run, at_step=at_step, at_evaluation=at_evaluation)
+    training = Training(learners, task, settings, run, story=story, at_step=at_step, at_evaluation=at_evaluation)
     finished = processes.share(lambda: run.finished)
     if run.reopened:
         training.resume()

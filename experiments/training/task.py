@@ -30,6 +30,8 @@ class Task:
         prepare: Makes network input of a batch of stored inputs; may write to the batch.
         augment: Changes prepared training inputs at random, drawing from torch's generators.
         classes: Names of the classes; by default their numbers.
+        picture: Makes pictures, of shape (B, H, W) with values in [0, 1], of stored inputs; ``None`` where they are
+            no images.
     """
 
     train: tuple[Tensor, Tensor]
@@ -39,6 +41,7 @@ class Task:
     prepare: Callable[[Tensor], Tensor] = lambda inputs: inputs
     augment: Callable[[Tensor], Tensor] = lambda inputs: inputs
     classes: tuple[str, ...] | None = None
+    picture: Callable[[Tensor], Tensor] | None = None
 
     def to(self, device: str | torch.device) -> Task:
         """The same with its examples on a device."""
