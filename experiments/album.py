@@ -6,8 +6,10 @@ import io
 from collections.abc import Sequence
 from types import TracebackType
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
@@ -18,7 +20,7 @@ from experiments.run import Run
 __all__ = ["Album", "markdown_table"]
 
 STORY = "0_story"  # sorts before accuracy and loss, so that TensorBoard opens on it
-DPI = 110
+DPI = 130
 
 
 class Album:
@@ -49,12 +51,15 @@ class Album:
 
     def figure(self, name: str, figure: Figure) -> None:
         """Shows a figure."""
-        buffer = io.BytesIO()
         figure.set_dpi(DPI)
-        FigureCanvasAgg(figure).print_png(buffer)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, format="png")
         self.run.write_bytes(f"{name}.png", buffer.getvalue())
         if self.writer is not None:
-            self.writer.add_figure(f"{STORY}/{name}", figure, 0)
+            self.writer.add_image(f"{STORY}/{name}", pixels, 0, dataformats="HWC")
 
     def page(self, name: str, markdown: str) -> None:
         """Shows a page of text."""

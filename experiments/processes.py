@@ -7,9 +7,8 @@ share of the data, and hear from it whatever only it can know.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TypeVar
 
 import torch
@@ -18,7 +17,18 @@ from torch import Tensor, nn
 
 from experiments.errors import Bystander, ExperimentError
 
-__all__ = ["gather", "is_writer", "joined", "rank", "share", "share_buffers", "size", "total", "writer_first"]
+__all__ = [
+    "gather",
+    "is_writer",
+    "joined",
+    "my_part",
+    "rank",
+    "share",
+    "share_buffers",
+    "size",
+    "total",
+    "writer_first",
+]
 
 T = TypeVar("T")
 
@@ -43,11 +53,9 @@ def joined() -> Iterator[None]:
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if on_gpus else "gloo", store=store, rank=number, world_size=count
     )
-    screen = sys.stdout
-    if not is_writer():
-        sys.stdout = open(os.devnull, "w")
     try:
-        yield
+        with open(os.devnull, "w") as nowhere, nullcontext() if is_writer() else redirect_stdout(nowhere):
+            yield
     except SystemExit:
         raise
     except BaseException as error:
@@ -57,10 +65,7 @@ def joined() -> Iterator[None]:
         if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
             raise ExperimentError("another process of this run was killed; continue with --resume") from error
         raise
-    else:
-        dist.destroy_process_group()
-    finally:
-        sys.stdout = screen
+    dist.destroy_process_group()
 
 
 def rank() -> int:

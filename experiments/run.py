@@ -93,17 +93,14 @@ class Run:
         return cls(folder, chapter, config, reopened=True)
 
     def part(self, name: str, **facts: Any) -> Run:
-        """The subfolder of one of several networks; ``facts`` are settings in which it differs from the others."""
+        """The subfolder of one of several networks; ``facts``, beside its settings, set it apart from the others."""
         folder = self.folder / name
         # A part that was made but never saved begins again.
         reopened = processes.share(lambda: (folder / "checkpoint.pt").is_file())
         if processes.is_writer():
             with writing(folder, "--runs DIR names another place"):
                 folder.mkdir(exist_ok=True)
-        part = Run(folder, self.chapter, {**self.config, "part": name, **facts}, whole=self, reopened=reopened)
-        if not reopened:
-            part.write_json("part.json", part.config)
-        return part
+        return Run(folder, self.chapter, {**self.config, "part": name, **facts}, whole=self, reopened=reopened)
 
     def subfolder(self, name: str) -> Run:
         """A subfolder that belongs to one of the networks that are trained side by side."""
@@ -126,7 +123,9 @@ class Run:
 
     def resume_command(self) -> str:
         """What to type to continue the run."""
-        return f"python -m experiments {self.chapter} --resume {self._whole.folder}"
+        count = processes.size()
+        python = "python" if count == 1 else f"torchrun --nproc-per-node {count}"
+        return f"{python} -m experiments {self.chapter} --resume {self._whole.folder}"
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Writes ``summary.json``, which ends the run, and says where to look."""

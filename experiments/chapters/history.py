@@ -28,7 +28,7 @@ MOONS, NOISE = 200, 0.15
 # Each with its learning rate: the polynomial kernel's largest values are a hundred times the radial one's.
 MACHINES: dict[str, tuple[Callable[[Tensor, Backend], nn.Module], float]] = {
     "linear": (lambda x, backend: backend.nn.LinearSVM(2, 2), 0.1),
-    "polynomial": (lambda x, backend: backend.nn.KernelSVM(x, 2, "polynomial", gamma=1.0, degree=3), 0.001),
+    "polynomial": (lambda x, backend: backend.nn.KernelSVM(x, 2, "polynomial", gamma=1.0, degree=3), 0.003),
     "rbf": (lambda x, backend: backend.nn.KernelSVM(x, 2, "rbf", gamma=2.0), 0.1),
 }
 GAMMA = 0.03  # of the RBF kernel between digits, whose pixels go from 0 to 1
@@ -161,7 +161,7 @@ def separate_moons(run: Run, config: Config) -> dict[str, Training]:
             run.part(f"moons_{kernel}"),
             partial(build, x.double()),
             task,
-            settings_of(config, epochs=60, batch_size=20, lr=lr, dtype="float64", eval_every=200),
+            settings_of(config, epochs=60, batch_size=40, lr=lr, dtype="float64", eval_every=100),
             penalty=partial(narrowness, strength=1e-3),
         )
     return found

@@ -57,7 +57,7 @@ class Config(Settings):
     data: str | None = None
 
     PRESETS = {
-        "quick": {"model": "deep", "augment": True, "max_steps": 400},
+        "quick": {"model": "deep", "augment": True, "max_steps": 200},
         "full": {"model": "deep", "augment": True, "epochs": 12, "batch_size": 128, "lr": 0.1},
     }
     FULL = {

@@ -152,8 +152,9 @@ def learn(run: Run, name: str, changes: Mapping[str, Any], task: Task, config: C
     settings = replace(config, **changes)
     in_epoch = math.ceil(len(task.train[1]) / settings.batch_size)
     settings = replace(settings, eval_every=max(1, in_epoch // 4))
-    optimizer = nesterov if name == "nesterov" else sgd
-    return train(run.part(name, **changes), network, task, settings, optimizer=optimizer)
+    ahead = name == "nesterov"
+    part = run.part(name, nesterov=ahead)
+    return train(part, network, task, settings, optimizer=nesterov if ahead else sgd)
 
 
 def nesterov(backend: Backend, model: nn.Module, settings: Settings) -> Optimizer:

@@ -20,7 +20,7 @@ def bars(title: str, pairs: Mapping[str, tuple[float, float]], of: tuple[str, st
         of: What the first and the second figure are.
         x: What both measure.
     """
-    figure = Figure(figsize=(8, 0.55 * len(pairs) + 1.4), layout="constrained")
+    figure = Figure(figsize=(6.4, 0.5 * len(pairs) + 1.2), layout="constrained")
     axes = figure.subplots()
     least = min(min(pair) for pair in pairs.values())
     largest = max(max(pair) for pair in pairs.values())

@@ -31,7 +31,7 @@ def curves(
         y: What the vertical axis measures.
         log: The axes with a logarithmic scale: ``"x"``, ``"y"``, ``"xy"``, or none.
     """
-    figure = Figure(figsize=(8, 4.8), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     for number, (name, (across, up)) in enumerate(lines.items()):
         axes.plot(

@@ -23,7 +23,7 @@ def lines(
         odd: Which points are outliers, shape (N,).
         fitted: Functions of x by the name in the legend.
     """
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.scatter(x[~odd].numpy(), y[~odd].numpy(), s=16, color="grey", label="measurements")
     axes.scatter(x[odd].numpy(), y[odd].numpy(), s=16, color="tab:red", marker="x", label="outliers")

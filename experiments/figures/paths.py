@@ -29,7 +29,7 @@ def paths(title: str, surface: Surface, ways: Mapping[str, Tensor]) -> Figure:
     height = surface.height(torch.cartesian_prod(x, y)).view(RESOLUTION, RESOLUTION).T
     rise = height - height.min()
     levels = height.min() + rise.max() * torch.linspace(0.02, 1, LEVELS) ** 3
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.contourf(
         x.numpy(), y.numpy(), rise.clamp(min=1e-9).sqrt().numpy(), levels=LEVELS, cmap="Greys", alpha=0.6

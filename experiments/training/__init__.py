@@ -20,10 +20,10 @@ A chapter's whole story, for three networks side by side::
 
 **Several networks** are parts of one run: one command makes one folder, ``runs/activations-scratch-001``, with a
 subfolder for each network, so that TensorBoard lays their curves over each other under the networks' names, and
-``--resume`` on the folder loads the parts that had ended and continues with the one that had not. What differs
-between parts is said twice, for the loop and for the table of hyperparameters:
-``train(run.part("batch 16", batch_size=16), build, task, replace(config, batch_size=16))``. A chapter of one
-network passes the run itself.
+``--resume`` on the folder loads the parts that had ended and continues with the one that had not. Parts may have
+settings of their own, ``train(run.part("batch 16"), build, task, replace(config, batch_size=16))``; what else sets
+one apart, ``run.part("narrow", width=8)``, joins these in the table of hyperparameters and in reports. A chapter of
+one network passes the run itself.
 
 **Flags** are the fields of ``Config``, `Settings` and its own. A field's value comes from its flag, failing that
 from ``PRESETS[config.preset]`` (without ``--preset`` that is quick), failing that from its default; ``config.json``
@@ -32,7 +32,7 @@ holds the outcome, and ``config.device`` is spelled out. A chapter that trains n
 
 **Tasks** are pairs of tensors, inputs and targets, of any shape and dtype. The criterion is named by the backend's
 layers, ``criterion=lambda nn: nn.MSELoss()``; without right answers pass ``right=None``. ``augment`` changes training
-inputs at random. See `Task`.
+inputs at random. With ``picture`` TensorBoard shows the mistakes. See `Task`.
 
 **Own measurements**: ``at_step`` sees each watched step and ``at_evaluation`` each evaluation, as a `Moment`: the
 network, TensorBoard's writer for figures, images and text, the run's folder. The figures that they return become
@@ -45,7 +45,9 @@ curves and join ``metrics.jsonl``::
 ``optimizer``, ``penalty``, ``constrain`` and ``learner`` of `train` change what a step is.
 
 A run can be killed at any moment and continued from its last checkpoint: on a CPU all that it writes then becomes
-what it would have been, to the last bit. `torchrun` starts several processes; see `experiments.processes`.
+what it would have been, to the last bit. ``torchrun --nproc-per-node 2 -m experiments NAME`` trains in several
+processes: `experiments.training.batches` says what then stays the same. Of them only the writer writes files and
+prints; `Run`'s methods and the looks see to that.
 """
 
 from __future__ import annotations

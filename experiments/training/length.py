@@ -1,16 +1,13 @@
-"""How long a training is, and the order in which it goes through the examples."""
+"""How long a training is."""
 
 from __future__ import annotations
 
 import math
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from experiments.settings import Settings
 
-__all__ = ["Length", "order_of_epoch"]
+__all__ = ["Length"]
 
 
 class Length(NamedTuple):
@@ -39,13 +36,3 @@ class Length(NamedTuple):
             )
         steps = planned if settings.max_steps is None else min(planned, settings.max_steps)
         return cls(in_epoch, planned, steps, settings.eval_every or in_epoch)
-
-
-def order_of_epoch(seed: int, epoch: int, examples: int) -> Tensor:
-    """The order in which an epoch goes through the examples, the same on every device and in every process.
-
-    It depends on the seed and the epoch alone, so that a checkpoint need not hold the state of a generator.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    epoch_seed = torch.randint(2**63 - 1, (epoch + 1,), generator=generator)[epoch]
-    return torch.randperm(examples, generator=generator.manual_seed(int(epoch_seed)))

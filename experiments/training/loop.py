@@ -8,20 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from torch import Tensor
-
 from experiments import processes
 from experiments.errors import ExperimentError, Interrupted
 from experiments.run import Run, writing
 from experiments.settings import Settings
 from experiments.training import checkpoint
+from experiments.training.batches import Batches
 from experiments.training.best import Best
 from experiments.training.drift import Drift
 from experiments.training.evaluation import Evaluation
 from experiments.training.interrupts import interrupts
 from experiments.training.journal import Journal
 from experiments.training.learner import Learner
-from experiments.training.length import Length, order_of_epoch
+from experiments.training.length import Length
 from experiments.training.moment import Look, Moment
 from experiments.training.task import Task
 
@@ -72,7 +71,7 @@ class Training:
         self.results: dict[str, dict[str, float]] = {}
         self.best = Best(settings.patience)
         self.drift = Drift(learners[0], learners[1]) if len(learners) == 2 else None
-        self._order: tuple[int, Tensor] | None = None
+        self.batches = Batches(task, settings)
         self._runs = {each.name: run if len(learners) == 1 else run.subfolder(each.name) for each in learners}
         self._journal: Journal | None = None  # of the writer alone
         self._pressed: Callable[[], bool] = lambda: False
@@ -113,7 +112,7 @@ class Training:
     def _train(self) -> None:
         """One training step of each network."""
         epoch, index = divmod(self.step, self.length.in_epoch)
-        inputs, targets, weight = self._batch(epoch, index)
+        batch = self.batches.draw(epoch, index)
         self.step += 1
         watched = (self.step - 1) % self.settings.every == 0 or self.step == self.length.steps
         if self.drift is not None:
@@ -124,7 +123,7 @@ class Training:
         for learner in self.learners[:: 1 if self.step % 2 else -1]:
             checkpoint.restore_random_state(random, self.device)
             learner.watched = watched
-            figures[learner.name] = self._of_all(learner.step(inputs, targets, weight), weight)
+            figures[learner.name] = self._of_all(learner.step(*batch), batch.weight)
             if not math.isfinite(loss := figures[learner.name]["loss"]):
                 raise ExperimentError(
                     f"the loss of the {learner.name} network became {loss} at step {self.step}; "
@@ -143,19 +142,6 @@ class Training:
             self._journal.trained(self.step, epoch + 1, lr, in_order)
             if difference is not None:
                 self._journal.drifted(self.step, difference)
-
-    def _batch(self, epoch: int, index: int) -> tuple[Tensor, Tensor, float]:
-        """This process's share of a batch, and how much larger it is than that of the mean process."""
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, order_of_epoch(self.settings.seed, epoch, self.examples)
-        start = index * self.settings.batch_size
-        batch = self._order[1][start : start + self.settings.batch_size]
-        mine = processes.my_part(batch)
-        weight = len(mine) * processes.size() / len(batch)
-        # Who is left without an example takes one that does not count: all must take part in the exchange.
-        chosen = (mine if len(mine) else batch[:1]).to(self.device)
-        inputs = self.task.augment(self.task.prepare(self.task.train[0][chosen]))
-        return inputs, self.task.train[1][chosen], weight
 
     def _of_all(self, figures: dict[str, float], weight: float) -> dict[str, float]:
         """Figures over the whole batch, from those of this process's share; hears too whether anyone pressed Ctrl-C."""

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from experiments import processes
 from experiments.backend import BACKENDS, Backend
 from experiments.run import Run
-from experiments.settings import Settings
+from experiments.settings import Settings, as_plain_values
 from experiments.training.learner import Learner, sgd
 from experiments.training.length import Length
 from experiments.training.loop import Training
@@ -60,6 +60,9 @@ def train(
         Interrupted: Ctrl-C was pressed; the state is saved.
         ExperimentError: The loss is no number any more, or the folder cannot be read or written to.
     """
+    run.config |= as_plain_values(settings)
+    if run.part_name and not run.reopened:
+        run.write_json("part.json", run.config)
     task = task.to(settings.device)
     planned = Length.of(settings, len(task.train[1])).planned
     learners: list[Learner] = []

@@ -44,7 +44,8 @@ class TensorBoard:
 
     def post(self, plugin, route, body):
         """What a plugin answers to a body of JSON."""
-        request = urllib.request.Request(f"{self.url}/data/plugin/{plugin}/{route}", json.dumps(body).encode())
+        address, headers = f"{self.url}/data/plugin/{plugin}/{route}", {"Content-Type": "application/json"}
+        request = urllib.request.Request(address, json.dumps(body).encode(), headers)
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 

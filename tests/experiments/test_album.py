@@ -35,7 +35,7 @@ def test_pages(tmp_path, capsys):
     assert out.endswith("- It was so.\n")
     found = opened(run.folder)
     (picture,) = found.Images("0_story/curve")
-    assert (picture.width, picture.height) == (220, 110)
+    assert (picture.width, picture.height) == (260, 130)
     assert (run.folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
     text = found.Tensors("0_story/numbers/text_summary")[0].tensor_proto.string_val[0].decode()
     assert text == table

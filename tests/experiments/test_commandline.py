@@ -15,7 +15,7 @@ from experiments.__main__ import main
 from experiments.chapters import CHAPTERS
 
 MISUSE = {
-    "nope": "expected a chapter (mnist), got 'nope'",
+    "nope": f"expected a chapter ({', '.join(CHAPTERS)}), got 'nope'",
     "mnits": "did you mean mnist?",
     "mnist --foo 3": "got --foo",
     "mnist --epoch 3": "did you mean --epochs?",
@@ -31,6 +31,14 @@ MISUSE = {
     "mnist --max-steps 0": "--max-steps: expected a whole number from 1 up, got 0",
     "mnist --every 0": "--every: expected a whole number from 1 up, got 0",
     "mnist --save-every 0": "--save-every: expected a whole number from 1 up, got 0",
+    "mnist --eval-every 0": "--eval-every: expected a whole number from 1 up, got 0",
+    "mnist --accumulate 0": "--accumulate: expected a whole number from 1 up, got 0",
+    "mnist --patience 0": "--patience: expected a whole number from 1 up, got 0",
+    "mnist --clip 0": "--clip: expected a number above 0, such as 1.0, got 0.0",
+    "mnist --amp bf16 --dtype float64": "--amp: expected none, or --dtype float32 beside it, got bf16",
+    "mnist --amp fp16": "Expected one of ('none', 'bf16')",
+    "mnist --schedule linear": "'linear'",
+    "mnist --preset best": "'best'",
     "mnist --lr -1": "--lr: expected a number above 0, such as 0.05, got -1.0",
     "mnist --lr nan": "got nan",
     "mnist --momentum 1": "--momentum: expected a number from 0 up to, but not including, 1, got 1.0",
@@ -118,7 +126,7 @@ def test_resume_takes_the_same_settings(stopped, tiny, capsys):
         ("config.json", None, 2, "which has no config.json"),
         ("config.json", b"{", 1, "is damaged (JSONDecodeError"),
         ("config.json", b"[]", 1, "is damaged"),
-        ("config.json", json.dumps({"chapter": "mnist", "lr": 1}).encode(), 1, "is damaged ('epochs')"),
+        ("config.json", json.dumps({"chapter": "mnist", "lr": 1}).encode(), 1, "is damaged ('preset')"),
         ("checkpoint.pt", None, 1, "has no checkpoint"),
         ("checkpoint.pt", b"", 1, "is damaged"),
         ("checkpoint.pt", b"half", 1, "is damaged"),

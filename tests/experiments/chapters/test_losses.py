@@ -6,11 +6,14 @@ import pytest
 import torch
 from chapter_runs import assert_same_curves, assert_whole, run_both, summary
 
+from experiments.__main__ import main
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.chapters.losses import FOR_CLASSES, FOR_NUMBERS, by_point, squared_error
+from experiments.training import Learner
 
 FIGURES = ["1_by_margin", "2_slope_by_margin", "3_by_residual", "4_lines"]
 WRONG = ["wrong_start_squared_error", "wrong_start_cross_entropy"]
+SMALL = ["--examples", 960, "--epochs", 2, "--dtype", "float64"]
 PARTS = [*FOR_CLASSES, *WRONG, *(f"line_{name}" for name in FOR_NUMBERS)]
 
 
@@ -55,3 +58,31 @@ def test_the_curves_are_the_formulas():
         values, slopes = by_point(FOR_CLASSES["cross_entropy"](backend.nn), scores, labels)
         assert values == pytest.approx((-p.log()).tolist())
         assert slopes == pytest.approx((p - 1).tolist())
+
+
+@pytest.mark.slow
+def test_a_crash_in_the_middle_leaves_no_trace(both, tmp_path, monkeypatch):
+    step, steps = Learner.step, 0
+
+    def crashing(self, *batch):
+        nonlocal steps
+        steps += 1
+        if steps == 77:
+            raise Crash
+        return step(self, *batch)
+
+    monkeypatch.setattr(Learner, "step", crashing)
+    with pytest.raises(Crash):
+        main(["losses", "--runs", str(tmp_path), *map(str, SMALL)])
+    run = tmp_path / "losses-scratch-001"
+    assert len([part for part in PARTS if (run / part / "summary.json").is_file()]) == 2
+    assert main(["losses", "--resume", str(run)]) == 0
+    assert steps > 77
+    for part in PARTS:
+        assert (run / part / "metrics.jsonl").read_text() == (both[0] / part / "metrics.jsonl").read_text()
+    for page in ("5_classes", "6_lines", "conclusion"):
+        assert (run / f"{page}.md").read_text() == (both[0] / f"{page}.md").read_text()
+
+
+class Crash(Exception):
+    """What stops a training at once."""

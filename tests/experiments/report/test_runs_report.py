@@ -36,7 +36,7 @@ def finished(tmp_path_factory):
     settings = replace(SETTINGS, runs=tmp_path_factory.mktemp("runs"))
     parts = Run.create(settings, "rates")
     for name, lr in {"slow": 0.01, "fast": 0.5}.items():
-        train(parts.part(name, lr=lr), linear, classification(), replace(settings, lr=lr))
+        train(parts.part(name, speed=2), linear, classification(), replace(settings, lr=lr))
     twins = replace(settings, backend="twin")
     twin = Run.create(twins, "twins")
     train(twin, linear, classification(), twins, at_evaluation=lambda moment: {"weight": 3.0})
@@ -64,6 +64,7 @@ def test_parts_stand_beside_each_other_with_what_sets_them_apart(finished, here,
     text = (here / "report" / "report.md").read_text()
     assert "![loss over training steps](loss.png)" in text
     assert "momentum 0.9" in text
+    assert "speed 2" in text
     assert capsys.readouterr().out.endswith("report: report/report.md\n")
 
 

@@ -45,7 +45,7 @@ def run(tmp_path_factory):
     run = Run.create(settings, "stripes")
     for name, lr in {"slow": 0.01, "fast": 0.5}.items():
         options = {"story": f"It learns {name}ly.", "at_evaluation": lambda moment: {"weight": 3.0}}
-        train(run.part(name, lr=lr), network, stripes(), replace(settings, lr=lr), **options)
+        train(run.part(name), network, stripes(), replace(settings, lr=lr), **options)
     return run.folder
 
 

@@ -17,7 +17,6 @@ from tensorboard.backend.event_processing.event_accumulator import (
 
 from experiments.chapters import mnist as chapter
 from experiments.training import Learner
-from experiments.training.length import order_of_epoch
 
 # The cnn has dropout, so that the random state matters; 12 steps an epoch, a checkpoint every 5.
 FLAGS = ["--model", "cnn", "--epochs", 2, "--batch-size", 8, "--save-every", 5, "--every", 4, "--lr", 0.02]
@@ -175,14 +174,6 @@ def test_a_resumed_run_wants_its_data_back(undisturbed, tiny, here, capsys):
     write_mnist(data, train=88, test=40)
     assert mnist("--resume", "runs/mnist-cnn-scratch-001") == 1
     assert "expected the 96 training examples that the run began with, got 88" in capsys.readouterr().err
-
-
-def test_an_epoch_goes_through_all_examples_in_an_order_of_its_own():
-    orders = [order_of_epoch(seed, epoch, 50) for seed in (0, 1) for epoch in (0, 1)]
-    for order in orders:
-        assert sorted(order.tolist()) == list(range(50))
-    assert len({tuple(order.tolist()) for order in orders}) == 4
-    assert torch.equal(order_of_epoch(1, 1, 50), orders[3])
 
 
 def summary(run):

@@ -68,7 +68,7 @@ def test_parts_are_trained_one_by_one_and_a_finished_one_is_only_loaded(settings
     run = Run.create(settings, "rates")
     rates = {"slow": 0.01, "fast": 0.1}
     first = {
-        name: summary(train(run.part(name, lr=lr), linear, regression(), replace(settings, lr=lr)))
+        name: summary(train(run.part(name), linear, regression(), replace(settings, lr=lr)))
         for name, lr in rates.items()
     }
     for name in rates:
@@ -78,7 +78,7 @@ def test_parts_are_trained_one_by_one_and_a_finished_one_is_only_loaded(settings
     before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
     again = Run.reopen(run.folder)
     for name, lr in rates.items():
-        training = train(again.part(name, lr=lr), linear, regression(), replace(settings, lr=lr))
+        training = train(again.part(name), linear, regression(), replace(settings, lr=lr))
         assert summary(training) == first[name]
         assert (
             training.learners[0].model.weight.tolist()
