@@ -46,4 +46,9 @@ CHAPTERS: dict[str, Chapter] = {
     "mnist": Chapter(
         "a convolutional or fully connected network learns to read handwritten digits", "quick 1 min, full 15 min"
     ),
+    "sequences": Chapter(
+        "a plain recurrent network, an LSTM and a GRU learn what takes a memory: puzzles, digits, sums, text",
+        "quick 30 s a task, full 5 to 15 min",
+    ),
+    "claims": Chapter("what the tutorial claims, each claim beside a measurement", "quick 30 s, full 3 min"),
 }

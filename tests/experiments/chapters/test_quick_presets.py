@@ -16,6 +16,7 @@ SHOWN = {
     "backprop": ("0_story/3_cost", "xor"),
     "sgd": ("0_story/1_path_banana", "nesterov"),
     "regularization": ("0_story/1_gap", "early_stopping"),
+    "claims": ("0_story/gradients_in_depth", "."),
 }
 
 
