@@ -3,6 +3,8 @@
 ``python -m reference --custom PKG.MOD:NAME --builtin torch.nn.functional.NAME --shape 8,16`` compares a function of
 yours, with an explanation of whatever differs; without ``--builtin`` differences of its own values judge it.
 
+``python -m reference speed [NAME ...]`` times them: see ``python -m reference speed --help``.
+
 Exit status 0 when everything agrees, 1 when something differs, 2 for misuse.
 """
 
@@ -25,6 +27,7 @@ from reference.catalog import DTYPES, RECORDS, Record
 from reference.check import OpCheck, check_all, check_errors, on_all_cores
 from reference.custom import Misuse, examine
 from reference.report import (
+    accuracy_of_all,
     console,
     failures,
     table,
@@ -33,6 +36,7 @@ from reference.report import (
     write_markdown,
     write_tensorboard,
 )
+from reference.speed import command as speed
 from scratchnet.testing import explain
 
 __all__ = ["main"]
@@ -50,7 +54,10 @@ DTYPE_NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line, and returns its exit status."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["speed"]:
+        return speed.main(words[1:])
+    options = _parser().parse_args(words)
     screen = console()
     if options.list:
         screen.print("\n".join(RECORDS), highlight=False)
@@ -84,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         screen.print(text, style="red", markup=False, highlight=False)
     agreeing = sum(result.ok for result in results)
     screen.print(f"{agreeing} of {len(results)} comparisons agree{closing}", highlight=False)
+    if accurate := accuracy_of_all(results):  # of float64 alone there is nothing to say
+        screen.print(accurate, highlight=False)
     for name, write in WRITERS.items():
         if (path := getattr(options, name)) is not None:
             try:
@@ -123,7 +132,9 @@ def _check_usage(options: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m reference", description="Compare the ops of the catalog with PyTorch's built-ins."
+        prog="python -m reference",
+        description="Compare the ops of the catalog with PyTorch's built-ins.",
+        epilog="python -m reference speed --help: time them.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="ops to compare; all of them by default")
     parser.add_argument("--list", action="store_true", help="name the ops of the catalog and stop")

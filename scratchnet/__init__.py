@@ -2,9 +2,21 @@
 
 ``scratchnet.nn`` stands in for ``torch.nn``, ``scratchnet.functional`` for ``torch.nn.functional`` and
 ``scratchnet.optim`` for ``torch.optim``. ``scratchnet.testing`` holds any function against the one that it should
-equal; ``scratchnet.monitor`` watches any module train, and needs tensorboard.
+equal; ``scratchnet.monitor`` watches any module train, and needs tensorboard. These two are imported when first asked
+for.
 """
 
-from scratchnet import functional, nn, optim, testing
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from scratchnet import functional, nn, optim
 
 __all__ = ["functional", "nn", "optim", "testing"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in ("monitor", "testing"):
+        return importlib.import_module(f"scratchnet.{name}")
+    raise AttributeError(f"module 'scratchnet' has no attribute {name!r}")

@@ -14,6 +14,7 @@ FLOORS = {
     "scratchnet.arguments": 0,
     "scratchnet.function": 1,
     "scratchnet.selection": 2,
+    "scratchnet.distance": 2,
     "scratchnet.windows": 1,
     "scratchnet.optim": 1,
     "scratchnet.testing": 1,
@@ -27,8 +28,8 @@ FLOORS = {
     "scratchnet.functional": 5,
     "scratchnet.nn": 6,
     "scratchnet": 7,
-    "reference": 7,
     "experiments": 7,
+    "reference": 8,
 }
 FILES = [p for package in ("scratchnet", "reference", "experiments") for p in (ROOT / package).rglob("*.py")]
 

@@ -17,7 +17,7 @@ from experiments.backend import BACKENDS, CUSTOM, Backend
 from experiments.figures.curves import curves
 from experiments.measures.curve import curve
 from experiments.measures.flatness import flat_and_dead, slope
-from experiments.measures.stopwatch import seconds_each
+from experiments.measures.pointwise import float32_errors, nanoseconds
 from experiments.reading import find_digits, reading_task
 from experiments.run import Run
 from experiments.settings import Settings, expect
@@ -36,7 +36,6 @@ ACTIVATIONS: dict[str, Callable[[Backend], nn.Module]] = {
     "maxout": lambda backend: backend.nn.Maxout(PIECES),
 }
 PROBED = 256  # digits on which gradients and flatness are measured
-BATCH = 512  # in a call that is timed
 LEAST = 1e-9  # error that is shown: less does not fit on a logarithmic axis
 MEASURES = {"forward_ns": ".2f", "both_ns": ".2f", "value_error": ".0e", "slope_error": ".0e"}
 TITLES = {
@@ -47,8 +46,9 @@ TITLES = {
 LOOK_FOR = """
 One network for each activation, the same in all else, and the same weights to begin with.
 
-1. **`1_functions`, `2_slopes`**: the sigmoid is steepest at 0, where its slope is 1/4, and fades in its tails; tanh
-   goes to -1 and 1, and its slope to 0; a ReLU is two half-lines.
+1. **`1_functions`, `2_slopes`**: the sigmoid is steepest at 0, where its slope is 1/4, and fades in its tails; tanh,
+   (exp(z) - exp(-z)) / (exp(z) + exp(-z)), goes to -1 and 1, and its slope to 0; a ReLU is two half-lines. ELU's α is
+   fixed in its paper, and learned in `learned_elu`. Maxout, the largest of several linear pieces, is no default.
 2. **`3_depth_before`**: each layer multiplies the gradient by its slopes. A sigmoid's are at most 1/4, so that little
    is left at the first layer. **`4_depth_after`** is the same when training is over.
 3. **`accuracy`**: which of them learned. **`5_flat`**, **`6_dead`**: how many answers come from a flat part of the
@@ -188,38 +188,18 @@ def measure(album: Album, backend: Backend) -> dict[str, dict[str, float]]:
     z = torch.linspace(-12, 12, 481)
     lines, found = {}, {}
     for name, make in ACTIVATIONS.items():
-        activation = make(backend)
-        found[name] = time_unit(activation, pieces=PIECES if name == "maxout" else 1)
+        forward, both = nanoseconds(make(backend), inputs=PIECES if name == "maxout" else 1)
+        found[name] = {"forward_ns": forward, "both_ns": both, "value_error": 0.0, "slope_error": 0.0}
         if name != "maxout":  # which picks one of its inputs, and errs by nothing
-            exact = make(backend).double()
-            found[name]["value_error"] = float(relative_error(activation(z), exact(z.double())).max())
-            errors = relative_error(slope(activation, z), slope(exact, z.double()))
-            found[name]["slope_error"] = float(errors.max())
-            lines[name] = (z.tolist(), errors.clamp(min=LEAST).tolist())
+            values, slopes = float32_errors(make(backend), make(backend).double(), z)
+            found[name] |= {"value_error": float(values.max()), "slope_error": float(slopes.max())}
+            lines[name] = (z.tolist(), slopes.clamp(min=LEAST).tolist())
     title = "How far float32 is from the truth: slopes of the activations"
     album.figure("7_error", curves(title, lines, x="z", y="relative error of the slope", log="y"))
-    rows = [
-        (name, *(f"{each.get(key, 0):{form}}" for key, form in MEASURES.items())) for name, each in found.items()
-    ]
-    title = "cost of a unit in nanoseconds, and relative errors in float32"
+    rows = [(name, *(f"{each[key]:{form}}" for key, form in MEASURES.items())) for name, each in found.items()]
+    title = "cost of a unit in nanoseconds, and largest relative errors in float32"
     album.table("8_cost", title, ("activation", *MEASURES), rows)
     return found
-
-
-def time_unit(activation: nn.Module, pieces: int) -> dict[str, float]:
-    """Nanoseconds that a unit takes in a large batch: forward, and forward and back."""
-    units = 512
-    batch = torch.randn(BATCH, units * pieces, requires_grad=True)
-    there, and_back = seconds_each(
-        lambda: activation(batch.detach()), lambda: torch.autograd.grad(activation(batch).sum(), batch)
-    )
-    return {"forward_ns": 1e9 * there / (BATCH * units), "both_ns": 1e9 * and_back / (BATCH * units)}
-
-
-@torch.no_grad()
-def relative_error(found: Tensor, truth: Tensor) -> Tensor:
-    """By how much a float32 number is wrong, as a share of the true one."""
-    return (found.double() - truth).abs() / truth.abs().clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def conclude(
@@ -252,8 +232,7 @@ def conclude(
             f"Dead are {found['relu']['dead']:.1%} of the ReLUs, {found['leaky_relu']['dead']:.1%} of the leaky ones.",
             f"A learned α began at 1 and ended between {min(alphas):.2f} and {max(alphas):.2f}.",
             f"There and back a unit takes {costs['relu']['both_ns']:.1f} ns with ReLU, "
-            f"{costs['sigmoid']['both_ns']:.1f} with the sigmoid, "
-            f"{costs['tanh']['both_ns']:.1f} with tanh.",
+            f"{costs['sigmoid']['both_ns']:.1f} with the sigmoid, {costs['tanh']['both_ns']:.1f} with tanh.",
             f"In float32 the sigmoid's values err by {costs['sigmoid']['value_error']:.0e} at most, tanh's by "
             f"{costs['tanh']['value_error']:.0e}; their slopes by {costs['sigmoid']['slope_error']:.0e} and "
             f"{costs['tanh']['slope_error']:.0e}.",

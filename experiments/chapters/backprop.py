@@ -12,12 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from experiments import processes
 from experiments.album import Album
 from experiments.backend import BACKENDS, Backend
 from experiments.data.plane import logic_gate
 from experiments.figures.curves import curves
 from experiments.measures.stopwatch import seconds_each
-from experiments.methods.by_hand import Layer, Trace, back_propagate, differences, error_of, forward
+from experiments.methods.by_hand import (
+    Layer,
+    back_propagate,
+    differences,
+    error_of,
+    forward,
+    gradients_of,
+    layers_of,
+)
 from experiments.run import Run
 from experiments.settings import CommonSettings, Settings, expect
 from experiments.training import Learner, Task, Training, summary, train
@@ -73,6 +82,7 @@ class Config(CommonSettings):
 
 def main(config: Config, run: Run | None = None) -> None:
     """Goes through one step, then many, then counts the cost."""
+    processes.expect_one("backprop")
     run = run or Run.create(config, "backprop")
     with Album(run, LOOK_FOR) as album:
         one = one_step(album, config)
@@ -103,17 +113,6 @@ def network(backend: Backend, sizes: Sequence[int] = (2, HIDDEN, 1)) -> nn.Modul
     for before, here in itertools.pairwise(sizes):
         parts += [backend.nn.Linear(before, here), backend.nn.Sigmoid()]
     return backend.nn.Sequential(*parts)
-
-
-def layers_of(model: nn.Module) -> list[Layer]:
-    """The weights of a network for the hand to work on, in the same memory."""
-    linear: list[Any] = [part for part in model.children() if hasattr(part, "weight")]
-    return [Layer(part.weight.detach(), part.bias.detach()) for part in linear]
-
-
-def gradients_of(traces: Sequence[Trace]) -> list[Tensor]:
-    """In the order of a network's parameters."""
-    return [gradient for trace in traces for gradient in (trace.weight_gradient, trace.bias_gradient)]
 
 
 def autograd(model: nn.Module, criterion: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:

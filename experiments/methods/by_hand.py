@@ -23,11 +23,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["Layer", "Trace", "back_propagate", "differences", "error_of", "forward"]
+__all__ = [
+    "Layer",
+    "Trace",
+    "back_propagate",
+    "differences",
+    "error_of",
+    "forward",
+    "gradients_of",
+    "layers_of",
+]
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,17 @@ class Trace:
     deltas: Tensor
     weight_gradient: Tensor
     bias_gradient: Tensor
+
+
+def layers_of(model: nn.Module) -> list[Layer]:
+    """The weights of a network of linear layers and sigmoids, in the same memory."""
+    linear: list[Any] = [part for part in model.children() if hasattr(part, "weight")]
+    return [Layer(part.weight.detach(), part.bias.detach()) for part in linear]
+
+
+def gradients_of(traces: Sequence[Trace]) -> list[Tensor]:
+    """In the order of a network's parameters."""
+    return [gradient for trace in traces for gradient in (trace.weight_gradient, trace.bias_gradient)]
 
 
 def sigmoid(z: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from experiments.training.evaluation import Evaluation
 from experiments.training.learner import Learner
 from experiments.training.task import Task
 
-__all__ = ["introduce", "project", "show_answers"]
+__all__ = ["introduce", "introduce_twins", "project", "show_answers"]
 
 MOST_CURVES = 20  # classes of which precision and recall are shown
 MISTAKES = 24
@@ -43,6 +43,15 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
         "share of saturated outputs": ["Multiline", ["units_saturated/.*"]],
         "spread of outputs by layer": ["Multiline", ["outputs_std/.*"]],
         "learning rate": ["Multiline", ["optimizer/learning_rate"]],
+    },
+}
+
+TWIN_LAYOUT: dict[str, dict[str, list[Any]]] = {
+    "do the twins stay together": {
+        "difference of the losses": ["Multiline", ["twin/loss_difference"]],
+        "difference of the gradients by parameter": ["Multiline", ["twin_gradient_difference/.*"]],
+        "difference of the weights by parameter": ["Multiline", ["twin_weight_difference/.*"]],
+        "first layer whose outputs part, -1 for none": ["Multiline", ["twin/first_departure"]],
     },
 }
 
@@ -75,6 +84,11 @@ def introduce(writer: SummaryWriter, run: Run, learner: Learner, story: str) -> 
     )
     writer.add_text("about this run", page, 0)
     writer.add_custom_scalars(LAYOUT)
+
+
+def introduce_twins(writer: SummaryWriter) -> None:
+    """Writes the layout of the charts that hold two networks against each other."""
+    writer.add_custom_scalars(TWIN_LAYOUT)
 
 
 def show_answers(writer: SummaryWriter, task: Task, evaluation: Evaluation, step: int) -> None:

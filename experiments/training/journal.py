@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from experiments.errors import ExperimentError
 from experiments.run import Run
-from experiments.training.dashboard import introduce, project, show_answers
+from experiments.training.dashboard import introduce, introduce_twins, project, show_answers
 from experiments.training.evaluation import Evaluation
 from experiments.training.learner import Learner
 from experiments.training.progress import TrainingProgress
@@ -78,6 +78,8 @@ class Journal:
             if step == 0:
                 for learner in learners:
                     introduce(self.writer(learner.name), run, learner, story)
+                if self.twin is not None:
+                    introduce_twins(self.twin)
             self.progress = stack.enter_context(TrainingProgress(run.part_name, step, steps))
             self._close = stack.pop_all()
 

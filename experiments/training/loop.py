@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -17,7 +17,7 @@ from experiments.training.batches import Batches
 from experiments.training.best import Best
 from experiments.training.drift import Drift
 from experiments.training.evaluation import Evaluation
-from experiments.training.interrupts import interrupts
+from experiments.training.interrupts import Interrupts
 from experiments.training.journal import Journal
 from experiments.training.learner import Learner
 from experiments.training.length import Length
@@ -74,8 +74,7 @@ class Training:
         self.batches = Batches(task, settings)
         self._runs = {each.name: run if len(learners) == 1 else run.subfolder(each.name) for each in learners}
         self._journal: Journal | None = None  # of the writer alone
-        self._pressed: Callable[[], bool] = lambda: False
-        self._anyone_pressed = False
+        self._interrupts = Interrupts()
         self._resumed_at = 0.0
 
     def fit(self) -> None:
@@ -88,9 +87,8 @@ class Training:
         with (
             writing(self.run.folder, f"make room, then continue with: {self.run.resume_command()}"),
             self._open_journal() as self._journal,
-            interrupts() as pressed,
+            self._interrupts,
         ):
-            self._pressed = pressed
             self._resumed_at = time.monotonic() - self.seconds
             self._loop()
             if self._journal is not None:
@@ -123,7 +121,7 @@ class Training:
         for learner in self.learners[:: 1 if self.step % 2 else -1]:
             checkpoint.restore_random_state(random, self.device)
             learner.watched = watched
-            figures[learner.name] = self._of_all(learner.step(*batch), batch.weight)
+            figures[learner.name] = self._interrupts.over_all(learner.step(*batch), batch.weight)
             if not math.isfinite(loss := figures[learner.name]["loss"]):
                 raise ExperimentError(
                     f"the loss of the {learner.name} network became {loss} at step {self.step}; "
@@ -142,17 +140,6 @@ class Training:
             self._journal.trained(self.step, epoch + 1, lr, in_order)
             if difference is not None:
                 self._journal.drifted(self.step, difference)
-
-    def _of_all(self, figures: dict[str, float], weight: float) -> dict[str, float]:
-        """Figures over the whole batch, from those of this process's share; hears too whether anyone pressed Ctrl-C."""
-        count = processes.size()
-        if count == 1:
-            return figures
-        *means, pressed = processes.total(
-            [*(figure * weight / count for figure in figures.values()), float(self._pressed())]
-        )
-        self._anyone_pressed = self._anyone_pressed or pressed > 0
-        return dict(zip(figures, means, strict=True))
 
     def _evaluate(self) -> None:
         """Judges each network by the test set."""
@@ -200,7 +187,7 @@ class Training:
 
     def _heed_interrupt(self) -> None:
         """Saves and stops after Ctrl-C; of several processes all stop, after the step in which they heard of it."""
-        if self._anyone_pressed or (processes.size() == 1 and self._pressed()):
+        if self._interrupts.pressed:
             self._save()
             raise Interrupted(
                 f"interrupted at step {self.step} of {self.length.steps}, state saved; "

@@ -148,6 +148,8 @@ RECORDS = (
         F.multi_head_attention_forward,
         many_heads,
         [AttentionFunction, AttentionWeightsFunction],
+        # Its products and softmax round between each other: single gradients are off by 24.9 float32 units of the
+        # largest element where the built-in is by 7.3.
         roundings=16,
         builtin_lacks=frozenset({"double backward", "forward mode", "vmap"}),  # without weights; with dropout
         errors=[

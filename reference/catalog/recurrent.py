@@ -171,7 +171,6 @@ RECORDS = (
             bad(ValueError, "expected no proj_size", proj_size=1),
         ],
         builtin_lacks=frozenset({"vmap"}),
-        roundings=4,
         modules=twins(RNN, nn.RNN, EVERY, {"nonlinearity": "relu"}),
     ),
     Record(
@@ -187,7 +186,6 @@ RECORDS = (
             bad(ValueError, "smaller than hidden_size=2", proj_size=2),
         ],
         builtin_lacks=frozenset({"vmap"}),
-        roundings=4,
         modules=[
             *twins(LSTM, nn.LSTM, EVERY, {"proj_size": 2}, {**EVERY, "proj_size": 2}),
             (partial(RNNBase, "LSTM", 4, 3), partial(nn.RNNBase, "LSTM", 4, 3)),
@@ -201,7 +199,6 @@ RECORDS = (
         [GRUFunction],
         errors=[*network_errors(pair=False), bad(ValueError, "expected no proj_size", proj_size=1)],
         builtin_lacks=frozenset({"vmap"}),
-        roundings=4,
         modules=twins(GRU, nn.GRU, EVERY),
     ),
     Record(
@@ -211,7 +208,6 @@ RECORDS = (
         partial(cell_samples, pair=False, more=({"nonlinearity": "relu"},)),
         [ElmanFunction],
         errors=[*cell_errors(pair=False), bad(RuntimeError, "nonlinearity to be", X[0], nonlinearity="gelu")],
-        roundings=4,
         modules=[
             *twins(RNNCell, nn.RNNCell, {"bias": False, "nonlinearity": "relu"}),
             (partial(RNNCellBase, 4, 3, True, 2), partial(nn.RNNCellBase, 4, 3, True, 2)),
@@ -224,7 +220,6 @@ RECORDS = (
         partial(cell_samples, pair=True),
         [LSTMFunction],
         errors=cell_errors(pair=True),
-        roundings=4,
         modules=twins(LSTMCell, nn.LSTMCell, {"bias": False}),
     ),
     Record(
@@ -234,7 +229,6 @@ RECORDS = (
         partial(cell_samples, pair=False),
         [GRUFunction],
         errors=cell_errors(pair=False),
-        roundings=4,
         modules=twins(GRUCell, nn.GRUCell, {"bias": False}),
     ),
 )

@@ -85,7 +85,8 @@ def record(
         (),
         errors=errors,
         builtin_lacks=frozenset({"double backward", "forward mode", "vmap"}),
-        dtypes=(torch.float64, torch.float32),  # the parts are compared in the short ones, whose roundings add up
+        # Layers round between each other, and normalizing four features magnifies what came before: one rounding is
+        # not enough where the built-in was lucky (Transformer in bfloat16: 12.5 units against 4.1).
         roundings=16,
         modules=modules,
     )

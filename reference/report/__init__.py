@@ -3,12 +3,13 @@
 from reference.report.html import write_html
 from reference.report.json_file import write_json
 from reference.report.markdown import write_markdown
-from reference.report.summary import COLUMNS
+from reference.report.summary import COLUMNS, accuracy_of_all
 from reference.report.tensorboard import write_tensorboard
 from reference.report.terminal import console, failures, table
 
 __all__ = [
     "COLUMNS",
+    "accuracy_of_all",
     "console",
     "failures",
     "table",

@@ -10,44 +10,52 @@ import torch
 
 from reference.catalog import RECORDS
 from reference.check import OpCheck, Summary
+from reference.report.page import Cell, table_row, write_page
 from reference.report.plots import activation_plot, curves, dtype_plot
-from reference.report.summary import COLUMNS, cells, dtype_name, in_words
+from reference.report.summary import (
+    ACCURACY,
+    COLUMNS,
+    VALUES,
+    accuracy,
+    accuracy_of_all,
+    cells,
+    dtype_name,
+    in_words,
+)
 from reference.report.terminal import failures
 
 __all__ = ["write_html"]
 
-PAGE = Path(__file__).with_name("page.html")
+HOW_TO_READ = (
+    "A cell says exact, or the largest difference; errors are against float64, in units in the last place of the "
+    "largest element; a click on a heading sorts."
+)
+PLOTS = "<h2>Curves and errors</h2>\n<p>Blue: value, output. Orange: slope, gradient.</p>"
 
 
 def write_html(path: Path, results: Sequence[OpCheck], complaints: Sequence[str]) -> None:
     """Writes the page: the table, what disagrees, and the plots of each op."""
-    heads = ["op", "dtype", "samples", *COLUMNS, "verdict"]
     said = "".join(f"<pre>{escape(text)}</pre>" for text in [*failures(results), *complaints])
-    parts = {
-        "version": escape(torch.__version__),
-        "agreeing": str(sum(r.ok for r in results)),
-        "count": str(len(results)),
-        "heads": "".join(f'<th scope="col" tabindex="0" aria-sort="none">{head}</th>' for head in heads),
-        "rows": "\n".join(map(_row, results)),
-        "failures": f"<h2>What disagrees</h2>{said}" if said else "",
-        "plots": "\n".join(_plots(name, results) for name in dict.fromkeys(r.name for r in results)),
-    }
-    page = PAGE.read_text()
-    for name, content in parts.items():
-        page = page.replace(f"<!-- {name} -->", content)
-    path.write_text(page)
+    agreeing = f"{sum(r.ok for r in results)} of {len(results)} comparisons agree, with torch {torch.__version__}."
+    write_page(
+        path,
+        title="custom against built-in",
+        introduction=f"<p>{escape(agreeing)} {HOW_TO_READ}</p>\n<p>{escape(accuracy_of_all(results))}</p>",
+        headings=["op", "dtype", "samples", *COLUMNS, ACCURACY, "verdict"],
+        rows=map(_row, results),
+        below=(f"<h2>What disagrees</h2>{said}" if said else "") + PLOTS,
+        plots=(_plots(name, results) for name in dict.fromkeys(r.name for r in results)),
+    )
 
 
 def _row(result: OpCheck) -> str:
     verdict = "agrees" if result.ok else "DIFFERS"
     plain = [(result.name, result.name), (dtype_name(result.dtype),) * 2, (str(len(result.comparisons)),) * 2]
-    shown = [*plain, *((in_words(c), f"{_order(c):.6e}") for c in cells(result)), (verdict, verdict)]
-    classes = ["", "", "", *(_class(c) for c in cells(result)), "" if result.ok else "bad"]
-    columns = (
-        f'<td class="{kind}" data-key="{escape(key)}">{escape(text)}</td>'
-        for (text, key), kind in zip(shown, classes, strict=True)
-    )
-    return f"<tr>{''.join(columns)}</tr>"
+    found = accuracy(result, *VALUES)
+    errors = ("-", "-1") if found is None else (str(found), f"{found.ratio:.6e}")
+    shown = [*plain, *((in_words(c), f"{_order(c):.6e}") for c in cells(result)), errors, (verdict, verdict)]
+    classes = ["", "", "", *(_class(c) for c in cells(result)), "", "" if result.ok else "bad"]
+    return table_row(Cell(text, key, style) for (text, key), style in zip(shown, classes, strict=True))
 
 
 def _order(found: Summary) -> float:

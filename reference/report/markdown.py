@@ -8,7 +8,16 @@ from pathlib import Path
 import torch
 
 from reference.check import OpCheck
-from reference.report.summary import COLUMNS, cells, dtype_name, in_words
+from reference.report.summary import (
+    ACCURACY,
+    COLUMNS,
+    VALUES,
+    accuracy,
+    accuracy_of_all,
+    cells,
+    dtype_name,
+    in_words,
+)
 from reference.report.terminal import failures
 
 __all__ = ["markdown", "write_markdown"]
@@ -16,11 +25,12 @@ __all__ = ["markdown", "write_markdown"]
 
 def markdown(results: Sequence[OpCheck], complaints: Sequence[str]) -> str:
     """The table, one row for each op and dtype, and what disagrees below it."""
-    heads = ["op", "dtype", "samples", *COLUMNS, "verdict"]
+    heads = ["op", "dtype", "samples", *COLUMNS, ACCURACY, "verdict"]
     lines = [
         f"# custom against built-in, torch {torch.__version__}",
         "",
         f"{sum(r.ok for r in results)} of {len(results)} comparisons agree.",
+        *(["", f"{said}."] if (said := accuracy_of_all(results)) else []),
         "",
         "| " + " | ".join(heads) + " |",
         "|" + "---|" * len(heads),
@@ -28,7 +38,15 @@ def markdown(results: Sequence[OpCheck], complaints: Sequence[str]) -> str:
     for result in results:
         found = [in_words(cell) for cell in cells(result)]
         verdict = "agrees" if result.ok else "**DIFFERS**"
-        row = [f"`{result.name}`", dtype_name(result.dtype), str(len(result.comparisons)), *found, verdict]
+        errors = accuracy(result, *VALUES) or "-"
+        row = [
+            f"`{result.name}`",
+            dtype_name(result.dtype),
+            str(len(result.comparisons)),
+            *found,
+            str(errors),
+            verdict,
+        ]
         lines.append("| " + " | ".join(row) + " |")
     for text in [*failures(results), *complaints]:
         lines += ["", "```", text, "```"]

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from reference.catalog import Record
 from reference.check import OpCheck
-from reference.report.summary import dtype_name, error_in_units
+from reference.report.summary import accuracy, dtype_name
 from scratchnet.testing.tolerances import unit_in_the_last_place
 
-__all__ = ["Curves", "activation_plot", "curves", "dtype_plot"]
+__all__ = ["Curves", "activation_plot", "curves", "dtype_plot", "svg"]
 
 WIDTH, HEIGHT, MARGIN = 300, 150, 24
 REACH, POINTS = 4.0, 161
@@ -62,24 +62,34 @@ def activation_plot(found: Curves) -> str:
 
 
 def dtype_plot(results: Sequence[OpCheck]) -> str:
-    """The largest error of output and gradients in each dtype, in units in the last place, on a log scale."""
-    bars, kinds = [], ("output", "gradient")
-    slot = WIDTH / max(len(results), 1)
-    for i, result in enumerate(results):
-        for k, kind in enumerate(kinds):
-            units = error_in_units(result, kind)
-            height = min(1.0, math.log2(1 + units) / 8) * (HEIGHT - 2 * MARGIN)
-            left = i * slot + slot * (0.2 + 0.3 * k)
-            title = f"{dtype_name(result.dtype)} {kind}: {units:.2g} units"
-            bars.append(
-                f'<rect class="{kind}" x="{left:.1f}" y="{HEIGHT - MARGIN - height:.1f}" width="{slot * 0.28:.1f}" '
-                f'height="{max(height, 1):.1f}"><title>{title}</title></rect>'
-            )
+    """The largest errors of output and gradients in each short dtype, ours filled and the built-in's hollow."""
+    short = [result for result in results if result.dtype is not torch.float64]
+    if not short:
+        return ""
+    slot = WIDTH / len(short)
+    drawn = []
+    for i, result in enumerate(short):
+        for k, kind in enumerate(("output", "gradient")):
+            found = accuracy(result, kind)
+            assert found is not None
+            for side, units in enumerate((found.ours, found.builtin)):
+                left = i * slot + slot * (0.14 + 0.18 * (2 * k + side))
+                drawn.append(_bar(f"{kind} {('ours', 'builtin')[side]}", result, left, slot * 0.16, units))
         middle = (i + 0.5) * slot
-        bars.append(
+        drawn.append(
             f'<text x="{middle:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{dtype_name(result.dtype)}</text>'
         )
-    return _svg("".join(bars), "largest error by dtype, in units in the last place")
+    return svg(
+        "".join(drawn), "largest error against float64, in units in the last place: ours, built-in's hollow"
+    )
+
+
+def _bar(kind: str, result: OpCheck, left: float, width: float, units: float) -> str:
+    height = min(1.0, math.log2(1 + units) / 6) * (HEIGHT - 2 * MARGIN)
+    return (
+        f'<rect class="{kind}" x="{left:.1f}" y="{HEIGHT - MARGIN - height:.1f}" width="{width:.1f}" '
+        f'height="{max(height, 1):.1f}"><title>{dtype_name(result.dtype)} {kind}: {units:.2g} units</title></rect>'
+    )
 
 
 def _panel(lines: dict[str, tuple[Tensor, Tensor]], caption: str = "") -> str:
@@ -98,10 +108,11 @@ def _panel(lines: dict[str, tuple[Tensor, Tensor]], caption: str = "") -> str:
     zero = f'<line x1="{WIDTH / 2}" x2="{WIDTH / 2}" y1="{MARGIN}" y2="{HEIGHT - MARGIN}"/>'
     scale = f'<text x="2" y="{MARGIN - 8}">{high:.3g}</text><text x="2" y="{HEIGHT - 8}">{low:.3g}</text>'
     names = caption or " and ".join(lines)
-    return _svg(zero + "".join(drawn) + scale, names)
+    return svg(zero + "".join(drawn) + scale, names)
 
 
-def _svg(content: str, title: str) -> str:
-    box = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+def svg(content: str, title: str, height: int = HEIGHT) -> str:
+    """A drawing with its caption."""
+    box = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     drawing = f'<svg {box} role="img" aria-label="{title}">{content}</svg>'
     return f"<figure>{drawing}<figcaption>{title}</figcaption></figure>"

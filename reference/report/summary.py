@@ -1,14 +1,25 @@
-"""What every format shows of a comparison: the columns, a cell in words, and the error by dtype."""
+"""What every format shows of a comparison: the columns, a cell in words, and the error beside the built-in's."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 from reference.check import OpCheck, Summary, summarise
 
-__all__ = ["COLUMNS", "cells", "dtype_name", "error_in_units", "in_words"]
+__all__ = [
+    "ACCURACY",
+    "COLUMNS",
+    "VALUES",
+    "Accuracy",
+    "accuracy",
+    "accuracy_of_all",
+    "cells",
+    "dtype_name",
+    "in_words",
+]
 
 COLUMNS = {
     "output": ("output", "buffer"),
@@ -19,6 +30,9 @@ COLUMNS = {
     "compile": ("compiled",),
     "left unchanged": ("inputs",),
 }
+
+
+VALUES = ("output", "gradient")
 
 
 def cells(result: OpCheck) -> list[Summary]:
@@ -40,12 +54,50 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def error_in_units(result: OpCheck, *kinds: str) -> float:
-    """The largest error of the rows of some kinds, in units in the last place of the expected value, or of 1.
+@dataclass(frozen=True)
+class Accuracy:
+    """The largest error against float64 of output and gradients in a short dtype, over all samples.
 
-    Against float64; 0 where every row is equal to the built-in's, bit for bit.
+    Attributes:
+        ours: of the custom op, in units in the last place of the largest element, or of 1.
+        builtin: of the built-in.
     """
+
+    ours: float
+    builtin: float
+
+    @property
+    def ratio(self) -> float:
+        """Ours to the built-in's; 1 where both are without error."""
+        if self.builtin:
+            return self.ours / self.builtin
+        return 1.0 if not self.ours else float("inf")
+
+    def __str__(self) -> str:
+        return f"{self.ours:.2f} / {self.builtin:.2f} = {self.ratio:.2f}"
+
+
+ACCURACY = "error / built-in's"
+
+
+def accuracy(result: OpCheck, *kinds: str) -> Accuracy | None:
+    """The accuracy of the rows whose quantity starts with one of the given words; None in float64."""
+    if result.dtype is torch.float64:
+        return None
     rows = [row for c in result.comparisons for row in c.rows if row.quantity.startswith(kinds)]
-    eps = torch.finfo(result.dtype).eps
-    errors = [row.largest / (eps * max(1.0, abs(row.expected))) for row in rows if math.isfinite(row.largest)]
-    return max(filter(math.isfinite, errors), default=0.0)
+    return Accuracy(
+        max((row.error for row in rows), default=0.0), max((row.builtin_error for row in rows), default=0.0)
+    )
+
+
+def accuracy_of_all(results: Sequence[OpCheck]) -> str:
+    """How many ops err less than the built-in, as much, and more; empty where all are in float64."""
+    found = [a for r in results if (a := accuracy(r, *VALUES)) is not None]
+    if not found:
+        return ""
+    less = sum(a.ratio < 1 for a in found)
+    more = sum(a.ratio > 1 for a in found)
+    return (
+        f"largest error against float64, of {len(found)} ops and short dtypes: below the built-in's in {less}, as "
+        f"large in {len(found) - less - more}, above in {more}"
+    )

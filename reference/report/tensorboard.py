@@ -9,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from reference.check import OpCheck
 from reference.report.markdown import markdown
-from reference.report.summary import COLUMNS, cells, dtype_name, error_in_units
+from reference.report.summary import COLUMNS, VALUES, accuracy, cells, dtype_name
 
 __all__ = ["write_tensorboard"]
 
@@ -24,6 +24,7 @@ def write_tensorboard(folder: Path, results: Sequence[OpCheck], complaints: Sequ
                 for column, found in zip(COLUMNS, cells(result), strict=True):
                     if found.compared:
                         writer.add_scalar(f"error/{column}/{result.name}", found.largest, 0)
-                units = error_in_units(result, "output", "gradient")
-                writer.add_scalar(f"units in the last place/{result.name}", units, 0)
+                if (errors := accuracy(result, *VALUES)) is not None:
+                    writer.add_scalar(f"units in the last place/{result.name}", errors.ours, 0)
+                    writer.add_scalar(f"units of the built-in/{result.name}", errors.builtin, 0)
                 writer.add_scalar(f"agrees/{result.name}", float(result.ok), 0)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reference.check import OpCheck, Summary
-from reference.report.summary import COLUMNS, cells, dtype_name, in_words
+from reference.report.summary import ACCURACY, COLUMNS, VALUES, accuracy, cells, dtype_name, in_words
 
 __all__ = ["console", "failures", "table"]
 
@@ -25,12 +25,13 @@ def console() -> Console:
 def table(results: Sequence[OpCheck]) -> Table:
     """One row for each op and dtype: how far custom and built-in are apart in each kind of quantity."""
     shown = Table(title="custom against built-in: exact, or the largest difference", title_justify="left")
-    for heading in ("op", "dtype", "samples", *COLUMNS, "verdict"):
+    for heading in ("op", "dtype", "samples", *COLUMNS, ACCURACY, "verdict"):
         shown.add_column(heading, justify="right" if heading == "samples" else "left", no_wrap=True)
     for result in results:
         verdict = Text("agrees", style="green") if result.ok else Text("DIFFERS", style="bold red")
         found = map(_cell, cells(result))
-        shown.add_row(result.name, dtype_name(result.dtype), str(len(result.comparisons)), *found, verdict)
+        errors = str(accuracy(result, *VALUES) or "-")
+        shown.add_row(result.name, dtype_name(result.dtype), str(len(result.comparisons)), *found, errors, verdict)
     return shown
 
 

@@ -106,20 +106,19 @@ def _judged(name: str, noted: list[tuple[Noted, Examination]], roundings: int) -
 
 
 def _row(quantity: str, found: Agreement, noted: Noted, evidence: Evidence | None) -> Row:
-    if found.exact:
-        return Row(quantity, "exact", check=noted.check)
     return Row(
         quantity,
-        "close" if found.close else "differs",
+        "exact" if found.exact else "close" if found.close else "differs",
         largest=found.largest,
         index=found.index,
         got=found.got,
         expected=found.expected,
         tolerance=found.tolerance,
-        note=noted.note,
+        note="" if found.exact else noted.note,
         relative=found.relative,
         ulps=found.ulps,
-        builtin_ulps=found.builtin_ulps,
+        error=found.error,
+        builtin_error=found.builtin_error,
         check=noted.check,
         evidence=evidence,
     )

@@ -33,7 +33,9 @@ class Row:
         note: the upstream under which it was found, or what went wrong.
         relative: the difference there, relative to what was expected.
         ulps: the difference there, in units in the last place of what was expected.
-        builtin_ulps: the built-in's own largest error against float64, in the same units.
+        error: in a short dtype, the largest error against float64 under any upstream, in units in the last place
+            of the largest element, or of 1 where that is larger.
+        builtin_error: the built-in's, in the same units.
         check: the keyword of `compare` that asked for it.
         evidence: the tensors, of a row that disagrees.
     """
@@ -48,7 +50,8 @@ class Row:
     note: str = ""
     relative: float = 0.0
     ulps: float = 0.0
-    builtin_ulps: float = 0.0
+    error: float = 0.0
+    builtin_error: float = 0.0
     check: str = ""
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
 

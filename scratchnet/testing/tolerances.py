@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -82,7 +82,9 @@ class Agreement:
         tolerance: the difference that was allowed there.
         relative: the difference there, relative to what was expected.
         ulps: the difference there, in units in the last place of what was expected.
-        builtin_ulps: the built-in's own largest error, in the same units; 0 where it is itself the truth.
+        error: our largest error against float64 in all cases of a short dtype, in units in the last place of the
+            largest element, or of 1 where that is larger.
+        builtin_error: the built-in's, in the same units.
     """
 
     exact: bool
@@ -94,7 +96,8 @@ class Agreement:
     tolerance: float = 0.0
     relative: float = 0.0
     ulps: float = 0.0
-    builtin_ulps: float = 0.0
+    error: float = 0.0
+    builtin_error: float = 0.0
 
 
 EXACT = Agreement(exact=True, close=True)
@@ -111,20 +114,34 @@ def agreement(
         numerical: whether what is expected was found by finite differences, which lose digits.
         autocast: whether the built-in may have computed in bfloat16 whatever the dtype of its result.
     """
-    if all(same_bits(case.got, case.expected) for case in cases):
+    alike = [same_bits(case.got, case.expected) for case in cases]
+    short = cases[0].got.is_floating_point() and cases[0].got.dtype is not torch.float64
+    if all(alike) and not (short and any(case.truth is not None for case in cases)):
         return [EXACT] * len(cases)
-    cases = [case._replace(truth=_truth(case, autocast)) for case in cases]
-    shared = own = 0.0
-    if cases[0].got.is_floating_point() and cases[0].got.dtype is not torch.float64:
-        info = torch.finfo(cases[0].got.dtype)
-        own = max(_largest_finite(_distance(c.expected.double(), c.truth)) for c in cases if c.truth is not None)
-        scale = max(_largest_finite(c.truth) for c in cases if c.truth is not None)
-        eps = info.eps
-        if autocast and own > NOTICEABLE * eps * scale:
-            eps = max(eps, torch.finfo(torch.bfloat16).eps)
-        shared = TIMES_BUILTIN * own + units * (eps * scale + info.smallest_normal)
+    judged = [case._replace(truth=_truth(case, autocast)) for case in cases]
+    allowed, ours, own = _errors(judged, units, autocast) if short else (0.0, 0.0, 0.0)
     digits = (NUMERICAL_RELATIVE, NUMERICAL_ABSOLUTE) if numerical else (RELATIVE, ABSOLUTE)
-    return [_judge(case, shared, own, *digits) for case in cases]
+    return [
+        replace(EXACT if same else _judge(case, allowed, *digits), error=ours, builtin_error=own)
+        for case, same in zip(judged, alike, strict=True)
+    ]
+
+
+def _errors(cases: Sequence[Case], units: int, autocast: bool) -> tuple[float, float, float]:
+    """The error that is allowed in a short dtype; then, in units, our largest error and the built-in's."""
+    info = torch.finfo(cases[0].got.dtype)
+    truths = [case.truth for case in cases if case.truth is not None]
+    ours, own = (
+        max(_largest_finite(_distance(side.double(), truth)) for side, truth in zip(sides, truths, strict=True))
+        for sides in ([case.got for case in cases], [case.expected for case in cases])
+    )
+    scale = max(map(_largest_finite, truths))
+    eps = info.eps
+    if autocast and own > NOTICEABLE * eps * scale:
+        eps = max(eps, torch.finfo(torch.bfloat16).eps)
+    allowed = TIMES_BUILTIN * own + units * (eps * scale + info.smallest_normal)
+    unit = info.eps * max(1.0, scale)  # a tensor that should be all zeros has no unit of its own
+    return allowed, ours / unit, own / unit
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
@@ -152,11 +169,9 @@ def _truth(case: Case, autocast: bool) -> Tensor:
     return expected if lost else truth
 
 
-def _judge(case: Case, shared: float, own: float, digits: float, floor: float) -> Agreement:
+def _judge(case: Case, shared: float, digits: float, floor: float) -> Agreement:
     got, expected, truth = case
     assert truth is not None
-    if same_bits(got, expected):
-        return EXACT
     same = (got == expected) | (got.isnan() & expected.isnan())
     if got.dtype is torch.float64:
         allowed = floor * max(1.0, _largest_finite(truth)) + digits * truth.abs().nan_to_num(posinf=0.0)
@@ -170,7 +185,6 @@ def _judge(case: Case, shared: float, own: float, digits: float, floor: float) -
     for size in reversed(difference.shape):
         index, position = (position % size, *index), position // size
     largest, wanted = float(difference[index]), float(truth[index])
-    unit = unit_in_the_last_place(wanted, got.dtype)
     return Agreement(
         exact=False,
         close=close,
@@ -180,8 +194,7 @@ def _judge(case: Case, shared: float, own: float, digits: float, floor: float) -
         expected=wanted,
         tolerance=float(allowed[index]),
         relative=largest / abs(wanted) if wanted else float("inf"),
-        ulps=largest / unit,
-        builtin_ulps=own / unit,
+        ulps=largest / unit_in_the_last_place(wanted, got.dtype),
     )
 
 

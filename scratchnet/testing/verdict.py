@@ -92,7 +92,9 @@ def _finding(number: int, row: Row) -> str:
         size = f"error {row.largest:.2e} (allowed {row.tolerance:.1e})"
         if math.isfinite(row.relative):
             size += f", relative {row.relative:.2e}, {row.ulps:.3g} ulp"
-        lines.append(size + (f"; the built-in's own {row.builtin_ulps:.3g} ulp" if row.builtin_ulps else ""))
+        if row.builtin_error:
+            size += f"; at most {row.error:.3g} ulp of the largest element, the built-in {row.builtin_error:.3g}"
+        lines.append(size)
     if row.note:
         lines.append(row.note)
     if cause := likely_cause(row):

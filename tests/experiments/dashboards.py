@@ -128,8 +128,9 @@ class Browser:
         self._call("Page.navigate", url=url)
 
     def text(self):
-        """All text of the page."""
-        return self._call("Runtime.evaluate", expression=TEXT, returnByValue=True)["result"].get("value", "")
+        """All text of the page; a tag's parts, which stand in elements of their own, are put together again."""
+        found = self._call("Runtime.evaluate", expression=TEXT, returnByValue=True)["result"]
+        return found.get("value", "").replace(" /", "/")
 
     def wait_for(self, *texts):
         """Until all these are on the page."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 
@@ -13,13 +12,18 @@ from experiment_runs import ROOT, assert_same_state, mnist, rows, state, write_m
 
 from experiments.chapters import mnist as chapter
 
-# 97 digits in batches of 8: the last batch has one, of which only one of two processes gets a share.
-MLP = ["--model", "mlp", "--dtype", "float64", "--epochs", 2, "--batch-size", 8, "--every", 5, "--clip", 3]
+# 97 digits in batches of 3: two processes have two and one of them, and of the last batch one and none.
+MLP = ["--model", "mlp", "--dtype", "float64", "--epochs", 1, "--batch-size", 3, "--every", 5, "--clip", 3]
 # Dropout, augmentation and running statistics, each process with its own.
 DEEP = ["--model", "deep", "--augment", "--epochs", 2, "--batch-size", 16, "--save-every", 3, "--lr", 0.02]
 
+KILLED = "error: another process of this run was killed; continue with --resume"
+INTERRUPTED = (
+    "interrupted at step 9 of 14, state saved; continue with: torchrun --nproc-per-node 2 -m experiments mnist"
+)
+
 WORKER = """
-import os, signal, sys, warnings
+import os, signal, sys, time, warnings
 sys.stderr = open(f"stderr.{{os.environ['RANK']}}", "w", buffering=1)  # torchrun writes an account of its own to stderr
 warnings.simplefilter("error")
 from experiments.__main__ import main
@@ -83,7 +87,7 @@ def test_two_processes_have_the_loss_curve_of_one(digits, here, monkeypatch, cap
     assert process.stdout.count("run folder: runs/mnist-mlp-scratch-001\n") == 1
     assert mnist(*MLP, "--data", digits) == 0
     two, one = (here / "runs" / f"mnist-mlp-scratch-{number:03d}" for number in (1, 2))
-    assert len(rows(two)) == 26 + 2
+    assert len(rows(two)) == 33 + 1
     for found, expected in zip(rows(two), rows(one), strict=True):
         assert [found.pop(key) for key in ("split", "backend")] == [
             expected.pop(key) for key in ("split", "backend")
@@ -109,23 +113,20 @@ def undisturbed(digits, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
 @pytest.mark.parametrize(
-    ("number", "saved", "line"),
+    ("disturbance", "saved", "line"),
     [
-        (signal.SIGKILL, 7, "error: another process of this run was killed; continue with --resume"),
-        (
-            signal.SIGINT,
-            9,
-            "interrupted at step 9 of 14, state saved; continue with: torchrun --nproc-per-node 2 -m experiments mnist",
-        ),
+        ("os.kill(os.getpid(), signal.SIGKILL)", 7, KILLED),
+        ("os.kill(os.getpid(), signal.SIGINT)", 9, INTERRUPTED),
+        ("os.kill(os.getppid(), signal.SIGINT); time.sleep(2)", 9, INTERRUPTED),
     ],
-    ids=["killed", "interrupted"],
+    ids=["killed", "interrupted", "all interrupted by torchrun"],
 )
-def test_two_processes_stop_together_and_continue_bit_for_bit(number, saved, line, undisturbed, digits, here):
-    process = torchrun(*DEEP, "--data", digits, cwd=here, disturbance=f"os.kill(os.getpid(), {int(number)})")
+def test_two_processes_stop_together_and_continue_bit_for_bit(disturbance, saved, line, undisturbed, digits, here):
+    process = torchrun(*DEEP, "--data", digits, cwd=here, disturbance=disturbance)
     assert process.returncode != 0
     messages = said(here)
     # torchrun may end the one that is left before it can say anything.
-    assert len(messages) == 1 or (number == signal.SIGKILL and not messages)
+    assert len(messages) == 1 or (line == KILLED and not messages)
     assert all(message.startswith(line) for message in messages)
     run = here / "runs" / "mnist-deep-scratch-001"
     assert state(run)["step"] == saved

@@ -9,11 +9,15 @@ import subprocess
 from html.parser import HTMLParser
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from reference import __main__ as command
 from reference.catalog import RECORDS
+from reference.check import OpCheck
 from reference.report.plots import curves
+from reference.report.summary import VALUES, Accuracy, accuracy, accuracy_of_all
+from scratchnet.testing.comparison import Comparison, Row
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -73,6 +77,26 @@ def test_the_table_in_markdown(written):
     rows = [line for line in lines if line.startswith("| `")]
     assert len(rows) == 4
     assert all(row.endswith("| agrees |") for row in rows)
+
+
+def found(name, dtype, *errors):
+    rows = tuple(Row(quantity, "close", error=ours, builtin_error=own) for quantity, ours, own in errors)
+    return OpCheck(name, dtype, (Comparison(name, rows),))
+
+
+def test_accuracy_is_that_of_the_worst_value_beside_the_builtins_worst():
+    better = found(
+        "a", torch.float32, ("output", 0.5, 1.0), ("gradient of input", 0.8, 2.0), ("forward mode", 9, 1)
+    )
+    worse = found("b", torch.bfloat16, ("output", 1.5, 1.0))
+    alike = found("c", torch.float16, ("output", 0.5, 0.5))
+    wide = found("d", torch.float64, ("output", 7.0, 1.0))
+
+    assert accuracy(better, *VALUES) == Accuracy(0.8, 2.0)
+    assert accuracy(worse, *VALUES).ratio == 1.5
+    assert accuracy(wide, *VALUES) is None
+    said = accuracy_of_all([better, worse, alike, wide])
+    assert "3 ops and short dtypes: below the built-in's in 1, as large in 1, above in 1" in said
 
 
 def test_errors_by_dtype_overlay_in_tensorboard(written):

@@ -33,7 +33,7 @@ from experiments.reading import find_digits
 from experiments.run import Run, writing
 from experiments.settings import CommonSettings
 from experiments.training import checkpoint
-from experiments.training.interrupts import interrupts
+from experiments.training.interrupts import Interrupts
 
 __all__ = ["MEASUREMENTS", "Config", "main"]
 
@@ -79,7 +79,7 @@ def main(config: Config, run: Run | None = None) -> None:
     bench = Bench(backend, config.device, config.seed, digits, thorough=config.preset == "full")
     rows: list[dict[str, Any]] = checkpoint.load(run.checkpoint)["findings"] if run.reopened else []
     resume = f"continue with: {run.resume_command()}"
-    with writing(run.folder, f"make room, then {resume}"), Album(run, LOOK_FOR) as album, interrupts() as pressed:
+    with writing(run.folder, f"make room, then {resume}"), Album(run, LOOK_FOR) as album, Interrupts() as interrupts:
         for measure, row in zip(MEASUREMENTS, rows, strict=False):
             show_again(album, measure.__name__, row)
         for measure in MEASUREMENTS[len(rows) :]:
@@ -93,7 +93,7 @@ def main(config: Config, run: Run | None = None) -> None:
                 album.figure(measure.__name__, finding.figure)
             show_numbers(album, measure.__name__, rows[-1])
             checkpoint.save(run.checkpoint, {"findings": rows})
-            if pressed():
+            if interrupts.pressed:
                 raise Interrupted(f"interrupted after {len(rows)} of {len(MEASUREMENTS)} claims; {resume}")
         album.page("claims", as_markdown(rows, config))
         print(as_markdown(rows, config))

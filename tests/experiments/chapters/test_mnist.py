@@ -86,6 +86,7 @@ def test_a_twin_lays_two_runs_over_each_other_and_shows_their_drift(twin):
     assert names[0] == names[1]
     assert "loss/train" in names[0]
     both = events(twin)
+    assert "custom_scalars__config__" in both.Tags()["tensors"]
     assert [point.step for point in both.Scalars("twin/loss_difference")] == list(range(1, 13))
     for kind in ("gradient", "weight"):
         points = both.Scalars(f"twin_{kind}_difference/fc1.weight")

@@ -1,0 +1,142 @@
+"""``python -m reference speed [NAME ...]``: times the ops against the built-ins, on this machine.
+
+Exit status 0 when everything was timed and, with ``--targets``, every row is met; 1 when a comparison failed, so
+that its op was not timed, or a row falls short or is not measured; 2 for misuse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from reference.report import console
+from reference.speed.machine import measure_machine
+from reference.speed.measure import Measurement, Refused, measure, measure_memory
+from reference.speed.report import Results, table, target_table, write_html, write_json, write_markdown
+from reference.speed.report.results import about
+from reference.speed.targets import TARGETS, Key, Target, judge, needed
+from reference.speed.workload import Workload
+from reference.speed.workloads import WORKLOADS
+
+__all__ = ["main"]
+
+WRITERS: dict[str, Callable[[Path, Results], None]] = {
+    "json": write_json,
+    "markdown": write_markdown,
+    "html": write_html,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line, and returns its exit status."""
+    options = _parser().parse_args(arguments)
+    screen = console()
+    names = dict.fromkeys(w.op for w in WORKLOADS)
+    if options.list:
+        screen.print("\n".join(names), highlight=False)
+        return 0
+    for name in options.names:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=3)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see --list"
+            _fail(f"expected the name of an op or a step, got {name!r}; {hint}")
+    if not options.seconds > 0:
+        _fail(f"--seconds: expected a positive number, got {options.seconds:g}")
+    if options.threads is not None:
+        if options.threads < 1:
+            _fail(f"--threads: expected at least 1, got {options.threads}")
+        torch.set_num_threads(options.threads)
+    targets = _chosen_targets(options.names) if options.targets else []
+    if options.targets and not targets:
+        _fail(f"--targets: no row of the targets measures {' or '.join(options.names)}")
+    results = run(_chosen(options, targets), targets, options.compile, options.seconds, screen)
+    for sentence in about(results.machine):
+        screen.print(sentence, highlight=False)
+    screen.print(table(results))
+    if results.verdicts:
+        screen.print(target_table(results.verdicts))
+    for text in results.refusals:
+        screen.print(text, style="red", markup=False, highlight=False)
+    for name, write in WRITERS.items():
+        if (path := getattr(options, name)) is not None:
+            try:
+                write(path, results)
+            except OSError as error:
+                _fail(f"expected a writable file for --{name}, got {path}: {error.strerror}")
+    return 0 if not results.refusals and all(v.met for v in results.verdicts) else 1
+
+
+def run(
+    workloads: Sequence[Workload], targets: Sequence[Target], compiled: bool, budget: float, screen: Console
+) -> Results:
+    """Measures the machine and the workloads, and judges the targets."""
+    compiled_keys = needed(target for target in targets if target.compiled) if targets else None
+    found: dict[Key, Measurement] = {}
+    refused: dict[Key, str] = {}
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        machine = measure_machine()
+        for workload in progress.track(workloads, description="timing"):
+            key = workload.op, workload.size
+            compiling = compiled and (compiled_keys is None or key in compiled_keys)
+            try:
+                found[key] = measure(workload, machine, compiled=compiling, budget=budget)
+            except Refused as refusal:
+                refused[key] = str(refusal)
+        kept: dict[Key, Measurement] = {}
+        if any(target.memory for target in targets):
+            for workload in progress.track(WORKLOADS, description="counting bytes"):
+                kept[workload.op, workload.size] = measure_memory(workload)
+    verdicts = [judge(target, kept if target.memory else found, refused, compiled) for target in targets]
+    return Results(machine, tuple(found.values()), tuple(dict.fromkeys(refused.values())), verdicts)
+
+
+def _chosen(options: argparse.Namespace, targets: Iterable[Target]) -> list[Workload]:
+    """The workloads to time: those of the names given, or those that the targets need."""
+    if options.targets:
+        keys = needed(targets)
+        return [w for w in WORKLOADS if (w.op, w.size) in keys]
+    return [w for w in WORKLOADS if not options.names or w.op in options.names]
+
+
+def _chosen_targets(names: Sequence[str]) -> list[Target]:
+    """The rows that measure one of the names; all of them without names."""
+    return [t for t in TARGETS if not names or any(op in names for op, _ in t.keys)]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m reference speed",
+        description="Time the ops and whole training steps against PyTorch's, forward and backward, in turns.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="ops and steps to time; all of them by default")
+    parser.add_argument("--list", action="store_true", help="name the ops and steps and stop")
+    parser.add_argument(
+        "--targets", action="store_true", help="time what the targets need, and mark the rows that fall short"
+    )
+    parser.add_argument("--compile", action="store_true", help="time both sides under torch.compile too (minutes)")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, metavar="S", help="to spend on timing each workload (default 1)"
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads that torch may use; as it comes by default"
+    )
+    written = parser.add_argument_group("what to write")
+    written.add_argument("--json", type=Path, metavar="FILE", help="every percentile")
+    written.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="the tables; between the markers of a page that has them"
+    )
+    written.add_argument("--html", type=Path, metavar="FILE", help="one page with tables and plots")
+    return parser
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"python -m reference speed: {message}", file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,67 @@
+"""Memory of a pass: what it keeps for the backward, and how much it holds at most."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from reference.speed.workload import Pass
+
+__all__ = ["peak_bytes", "saved_bytes"]
+
+
+def saved_bytes(run: Pass) -> int:
+    """Bytes of all memory that the graph of a forward pass keeps alive, inputs and outputs among it, each once.
+
+    Parameters are not: they stay whether the graph keeps them or not.
+    """
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        run.forward()
+    run.backward()
+    for parameter in run.parameters:
+        kept.pop(parameter.untyped_storage().data_ptr(), None)
+    return sum(kept.values())
+
+
+def peak_bytes(run: Pass) -> int:
+    """Bytes that a forward and backward pass hold at most, on top of what was there before.
+
+    From what torch's allocator tells the profiler; what a library such as oneDNN takes for itself is not in it.
+    """
+    with _silent(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+        run.forward()
+        run.backward()
+    kineto = watched.profiler.kineto_results if watched.profiler is not None else None
+    changes = [e for e in kineto.events() if e.name() == "[memory]"] if kineto is not None else []
+    held = most = 0
+    for change in sorted(changes, key=lambda e: e.start_ns()):
+        held += change.nbytes()
+        most = max(most, held)
+    return most
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keeps the profiler's own messages, which its library writes past Python, off the screen."""
+    saved = [(descriptor, os.dup(descriptor)) for descriptor in (1, 2)]
+    with open(os.devnull, "w") as nowhere:
+        for descriptor, _ in saved:
+            os.dup2(nowhere.fileno(), descriptor)
+        try:
+            yield
+        finally:
+            for descriptor, copy in saved:
+                os.dup2(copy, descriptor)
+                os.close(copy)

@@ -1,0 +1,9 @@
+"""What was measured as its readers want it: one file for each format."""
+
+from reference.speed.report.html import write_html
+from reference.speed.report.json_file import write_json
+from reference.speed.report.markdown import write_markdown
+from reference.speed.report.results import Results
+from reference.speed.report.terminal import table, target_table
+
+__all__ = ["Results", "table", "target_table", "write_html", "write_json", "write_markdown"]

@@ -1,0 +1,40 @@
+"""The tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from reference.speed.report.results import HEADINGS, TARGET_HEADINGS, Results, lines, target_cells
+from reference.speed.targets import Verdict
+
+__all__ = ["table", "target_table"]
+
+STYLES = {"met": "green", "falls short": "bold red", "not measured": "yellow"}
+
+
+def table(results: Results) -> Table:
+    """Every workload, way and phase; green where we are faster, red where we are slower."""
+    shown = Table(
+        title="time of ours over the built-in's, pair by pair: median (20 % to 80 %)", title_justify="left"
+    )
+    for heading in HEADINGS:
+        shown.add_column(heading, justify="left" if heading in HEADINGS[:4] else "right", no_wrap=True)
+    for line in lines(results.measurements):
+        cells: list[str | Text] = list(line.cells())
+        cells[6] = Text(str(cells[6]), style="green" if line.ratio.middle <= 1 else "red")
+        shown.add_row(*cells)
+    return shown
+
+
+def target_table(verdicts: Sequence[Verdict]) -> Table:
+    """The targets, each with its verdict."""
+    shown = Table(title="targets: ours over the built-in, median of pairs", title_justify="left")
+    for heading in TARGET_HEADINGS:
+        shown.add_column(heading, no_wrap=heading != "of", overflow="fold")
+    for verdict in verdicts:
+        what, limit, figure, word, note = target_cells(verdict)
+        shown.add_row(what, limit, figure, Text(word, style=STYLES[word]), note)
+    return shown

@@ -1,0 +1,202 @@
+"""The targets: each row of the table once, as data, and how far it is from being met."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from reference.speed.measure import Measurement
+from reference.speed.statistics import differences, geometric_mean
+from reference.speed.workload import DEFAULT, Candidate
+from reference.speed.workloads.activations import BY_ELEMENT
+
+__all__ = ["TARGETS", "Target", "Verdict", "judge", "needed"]
+
+Key = tuple[str, str]
+OURS, THEIRS = DEFAULT
+COMPILED = Candidate("custom", compiled=True), Candidate("builtin", compiled=True)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One row.
+
+    Attributes:
+        what: the work, in words.
+        limit: the figure that is not to be exceeded.
+        keys: op and size of the workloads it is made of.
+        each: the figure of one of them.
+        over: makes one figure of all: their geometric mean, or the largest.
+        unit: of the figure; a ratio has none.
+        compiled: whether it needs both sides under `torch.compile`.
+        memory: whether it is about the bytes kept by every op, for which nothing is timed.
+    """
+
+    what: str
+    limit: float
+    keys: tuple[Key, ...]
+    each: Callable[[Measurement], float]
+    over: Callable[[Sequence[float]], float] = geometric_mean
+    unit: str = ""
+    compiled: bool = False
+    memory: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a row: the figure, or why there is none."""
+
+    target: Target
+    figure: float | None
+    note: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the figure was measured and is within the limit."""
+        return self.figure is not None and self.figure <= self.target.limit
+
+    @property
+    def word(self) -> str:
+        """The verdict in a word or two."""
+        return "not measured" if self.figure is None else "met" if self.met else "falls short"
+
+
+def time_ratio(found: Measurement) -> float:
+    """Our time over the built-in's, forward and backward."""
+    return found.ratio(OURS, THEIRS).middle
+
+
+def compiled_ratio(found: Measurement) -> float:
+    """The same of both under `torch.compile`."""
+    return found.ratio(*COMPILED).middle
+
+
+def best_layout_ratio(found: Measurement) -> float:
+    """Our time over the built-in's in whichever layout is its fastest."""
+    return found.ratio(OURS, found.best("builtin")).middle
+
+
+def peak_ratio(found: Measurement) -> float:
+    """The memory we hold at most, over the built-in's."""
+    return found.memory["custom"].peak / found.memory["builtin"].peak
+
+
+def saved_ratio(found: Measurement) -> float:
+    """Bytes kept for the backward over the built-in's; 0 where we keep none."""
+    ours, theirs = found.memory["custom"].saved, found.memory["builtin"].saved
+    return ours / max(theirs, 1)
+
+
+def overhead(found: Measurement) -> float:
+    """Microseconds that a call and its backward take beyond the built-in's."""
+    return 1e6 * differences(found.times[OURS].of("both"), found.times[THEIRS].of("both")).middle
+
+
+def _each(ops: Iterable[str], *sizes: str) -> tuple[Key, ...]:
+    return tuple((op, size) for op in ops for size in sizes)
+
+
+def _activations(shape: str) -> tuple[Key, ...]:
+    worded = {
+        op: "".join(f" {name}={value}" for name, value in options.items()) for op, options in BY_ELEMENT.items()
+    }
+    return tuple((op, shape + words) for op, words in worded.items())
+
+
+CNN = (("cnn step", "batch 128"),)
+TOKENS = "4096 tokens, 512 wide, 32000 classes, against linear then cross entropy"
+LARGE_CONVOLUTIONS = ("(32,64,56,56)·64·3×3", "(32,128,28,28)·128·3×3", "(128,32,26,26)·64·3×3")
+PLAIN = "batch norm, layer norm, max pooling at MNIST-CNN sizes"
+
+TARGETS = (
+    Target("MNIST CNN, whole step, batch 128, against the default layout", 0.60, CNN, time_ratio),
+    Target("the same, against the best layout", 0.90, CNN, best_layout_ratio),
+    Target(
+        "conv2d of three sizes, against the default layout",
+        0.85,
+        _each(["conv2d"], *LARGE_CONVOLUTIONS),
+        time_ratio,
+    ),
+    Target("MLP 784-512-256-10, whole step, batch 128", 1.05, (("mlp step", "batch 128"),), time_ratio),
+    Target(
+        "LSTM, GRU, RNN over two sizes of sequences",
+        1.20,
+        _each(("LSTM", "GRU", "RNN"), "T28 B128 I28 H128", "T100 B32 I64 H256"),
+        time_ratio,
+    ),
+    Target("elementwise activations of 4 million elements", 1.40, _activations("(4000000,)"), time_ratio),
+    Target(
+        "the same, both under torch.compile",
+        1.00,
+        _activations("(4000000,)"),
+        compiled_ratio,
+        compiled=True,
+    ),
+    Target(
+        "softmax, log-softmax, cross entropy at (8192, 1000) and (128, 10)",
+        1.30,
+        (
+            *_each(("softmax", "log_softmax"), "(8192,1000) dim=-1", "(128,10) dim=-1"),
+            *_each(["cross_entropy"], "(8192,1000)", "(128,10)"),
+        ),
+        time_ratio,
+    ),
+    Target(
+        "linear cross entropy, 4096 × 512 × 32,000: time",
+        1.00,
+        _each(["linear_cross_entropy"], TOKENS),
+        time_ratio,
+    ),
+    Target("the same: peak memory", 0.25, _each(["linear_cross_entropy"], TOKENS), peak_ratio),
+    Target(
+        PLAIN,
+        1.20,
+        (
+            ("batch_norm", "(128,32,26,26) training=True"),
+            ("batch_norm", "(128,64,24,24) training=True"),
+            ("layer_norm", "(128,128)"),
+            ("max_pool2d", "(128,64,24,24)"),
+        ),
+        time_ratio,
+    ),
+    Target(
+        "SGD with momentum, 100 small and one of 10 million",
+        0.90,
+        _each(["SGD"], "100 small and one of 10 million"),
+        time_ratio,
+    ),
+    Target("bytes kept for the backward, of the op that keeps most", 1.00, (), saved_ratio, max, memory=True),
+    Target(
+        "forward and backward on 4 elements, beyond the built-in's, of the slowest activation",
+        20.0,
+        _activations("(4,)"),
+        overhead,
+        max,
+        unit=" µs",
+    ),
+)
+
+
+def needed(targets: Iterable[Target]) -> set[Key]:
+    """The workloads that have to be timed."""
+    return {key for target in targets for key in target.keys}
+
+
+def judge(target: Target, found: Mapping[Key, Measurement], refused: Mapping[Key, str], compiled: bool) -> Verdict:
+    """The row's verdict; without one of its workloads it has no figure, for the others would flatter it.
+
+    Args:
+        target: the row.
+        found: what was measured, by op and size; for the row about memory, all of it counts.
+        refused: why something was not, by op and size.
+        compiled: whether the measurements are of compiled code as well.
+    """
+    if target.compiled and not compiled:
+        return Verdict(target, None, "asks for --compile")
+    for key in target.keys:
+        if key in refused:
+            return Verdict(target, None, refused[key])
+    figures = {key: target.each(found[key]) for key in target.keys or found}
+    ordered = sorted(figures, key=lambda key: figures[key])
+    said = [f"{figures[key]:.2f} {' '.join(key)}" for key in dict.fromkeys((ordered[0], *ordered[-2:]))]
+    return Verdict(target, target.over(list(figures.values())), "; ".join(said) if len(ordered) > 1 else "")

@@ -1,0 +1,34 @@
+"""What is timed, op by op and step by step; every op of the catalog has at least one workload."""
+
+from reference.speed.workload import Workload
+from reference.speed.workloads import (
+    activations,
+    convolution,
+    layers,
+    losses,
+    normalization,
+    pooling,
+    recurrent,
+    steps,
+    transformers,
+)
+
+__all__ = ["WORKLOADS", "of"]
+
+PARTS = (
+    steps,
+    activations,
+    losses,
+    convolution,
+    pooling,
+    normalization,
+    recurrent,
+    layers,
+    transformers,
+)
+WORKLOADS: tuple[Workload, ...] = tuple(workload for part in PARTS for workload in part.WORKLOADS)
+
+
+def of(op: str) -> tuple[Workload, ...]:
+    """The workloads of an op or a step."""
+    return tuple(workload for workload in WORKLOADS if workload.op == op)

@@ -1,0 +1,77 @@
+"""Convolutions, windows, padding, resampling: on images, lines and volumes."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from reference.catalog import Make, Sample
+from reference.speed.workload import Workload, op_workload
+from reference.speed.workloads.sized import sized
+
+__all__ = ["WORKLOADS"]
+
+Shape = tuple[int, ...]
+
+
+def convolved(image: Shape, kernel: Shape, options: dict[str, Any], make: Make) -> Sample:
+    """An image and a kernel; the kernel of a transpose has its channels the other way round."""
+    fan = kernel[1]
+    for size in kernel[2:]:
+        fan *= size
+    return Sample((make.normal(*image), make.normal(*kernel, scale=fan**-0.5), make.normal(options["out"])))
+
+
+def convolution(op: str, image: Shape, out: int, *window: int) -> Workload:
+    """A convolution with a bias, without padding."""
+    channels = image[1]
+    kernel = (channels, out, *window) if "transpose" in op else (out, channels, *window)
+    shape, taps = str(image).replace(" ", ""), "×".join(map(str, window))
+    sample = partial(convolved, image, kernel, {"out": out})
+    return op_workload(op, f"{shape}·{out}·{taps}", sample, layouts=len(window) == 2)
+
+
+def windows(make: Make, *shape: int) -> tuple[Any, ...]:
+    """An image, and windows of 3×3."""
+    return make.normal(*shape), 3
+
+
+def columns(make: Make, batch: int, rows: int, count: int) -> tuple[Any, ...]:
+    """Columns of windows of 3×3, of an image that has them."""
+    side = round(count**0.5) + 2
+    return make.normal(batch, rows, count), (side, side), 3
+
+
+def padded(make: Make, *shape: int) -> tuple[Any, ...]:
+    """An image, and two pixels on each side."""
+    return make.normal(*shape), (2, 2, 2, 2)
+
+
+IMAGES: tuple[Shape, ...] = ((1, 1, 8, 8), (32, 16, 28, 28), (32, 64, 56, 56))
+
+WORKLOADS = (
+    convolution("conv2d", (1, 1, 4, 4), 2, 3, 3),
+    convolution("conv2d", (128, 1, 28, 28), 32, 3, 3),
+    convolution("conv2d", (128, 32, 26, 26), 64, 3, 3),
+    convolution("conv2d", (32, 64, 56, 56), 64, 3, 3),
+    convolution("conv2d", (32, 128, 28, 28), 128, 3, 3),
+    convolution("conv1d", (32, 64, 256), 64, 3),
+    convolution("conv3d", (4, 16, 16, 16, 16), 32, 3, 3, 3),
+    convolution("conv_transpose1d", (32, 64, 256), 64, 3),
+    convolution("conv_transpose2d", (32, 64, 26, 26), 32, 3, 3),
+    convolution("conv_transpose3d", (4, 16, 14, 14, 14), 32, 3, 3, 3),
+    *sized("unfold", IMAGES[:2], windows),
+    *sized("fold", ((1, 9, 36), (32, 144, 676)), columns),
+    *(w for mode in ("constant", "reflect", "circular") for w in sized("pad", IMAGES, padded, mode=mode)),
+    *sized("pixel_shuffle", ((1, 4, 4, 4), (32, 64, 28, 28)), lambda make, *shape: (make.normal(*shape), 2)),
+    *sized("pixel_unshuffle", ((1, 1, 8, 8), (32, 16, 56, 56)), lambda make, *shape: (make.normal(*shape), 2)),
+    *sized("channel_shuffle", ((1, 4, 4, 4), (32, 64, 28, 28)), lambda make, *shape: (make.normal(*shape), 2)),
+    *(
+        w
+        for mode in ("nearest", "bilinear", "bicubic")
+        for w in sized("interpolate", IMAGES[:2], layouts=True, scale_factor=2, mode=mode)
+    ),
+    *sized("interpolate", IMAGES[2:], layouts=True, scale_factor=2, mode="bilinear"),
+    *(w for op in ("upsample_nearest", "upsample_bilinear") for w in sized(op, IMAGES[:2], scale_factor=2)),
+    *sized("upsample", IMAGES[:2], scale_factor=2, mode="bilinear"),
+)

@@ -1,0 +1,147 @@
+"""The losses: of two tensors of one shape, of scores and classes, of vectors, of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reference.catalog import Make, Sample
+from reference.speed.workload import op_workload
+from reference.speed.workloads.sized import ELEMENTS, TINY, sized
+from scratchnet.losses.linear_cross_entropy import linear_cross_entropy
+
+__all__ = ["WORKLOADS"]
+
+SCORES = ((128, 10), (8192, 1000))
+VECTORS = ((128, 64), (8192, 512))
+
+
+def targets(make: Make, *shape: int) -> tuple[Any, ...]:
+    """An input and a target without a gradient."""
+    return make.normal(*shape), make.normal(*shape, grad=False)
+
+
+def distributions(make: Make, *shape: int) -> tuple[Any, ...]:
+    """Log-probabilities and probabilities."""
+    return make.normal(*shape), make.uniform(*shape, low=0.1, grad=False)
+
+
+def probabilities(make: Make, *shape: int) -> tuple[Any, ...]:
+    """Two tensors between 0 and 1."""
+    return make.uniform(*shape, low=0.1, high=0.9), make.uniform(*shape, grad=False)
+
+
+def variances(make: Make, *shape: int) -> tuple[Any, ...]:
+    """An input, a target and a variance."""
+    return make.normal(*shape), make.normal(*shape, grad=False), make.uniform(*shape, low=0.1)
+
+
+def signs(make: Make, *shape: int) -> Tensor:
+    """Labels -1 and 1."""
+    return 2.0 * make.labels(*shape, classes=2) - 1.0
+
+
+def signed(make: Make, *shape: int) -> tuple[Any, ...]:
+    """Scores and signs."""
+    return make.normal(*shape), signs(make, *shape)
+
+
+def ranked(make: Make, *shape: int) -> tuple[Any, ...]:
+    """Two scores, and which should be larger."""
+    return make.normal(*shape), make.normal(*shape), signs(make, *shape)
+
+
+def classes(make: Make, *shape: int) -> tuple[Any, ...]:
+    """Scores, and a class for each row."""
+    return make.normal(*shape), make.labels(*shape[:-1], classes=shape[-1])
+
+
+def log_probabilities(make: Make, *shape: int) -> tuple[Any, ...]:
+    """Log-probabilities, and a class for each row."""
+    return make.normal(*shape).detach().log_softmax(-1).requires_grad_(), make.labels(shape[0], classes=shape[-1])
+
+
+def label_sets(make: Make, *shape: int) -> tuple[Any, ...]:
+    """Scores, and up to three classes for each row, closed by -1."""
+    labels = torch.full(shape, -1)
+    labels[:, :3] = torch.rand(shape, generator=make.generator).argsort(-1)[:, :3]
+    return make.normal(*shape), labels
+
+
+def binary_labels(make: Make, *shape: int) -> tuple[Any, ...]:
+    """Scores, and 0 or 1 for each."""
+    return make.normal(*shape), 1.0 * make.labels(*shape, classes=2)
+
+
+def two_vectors(make: Make, *shape: int) -> tuple[Any, ...]:
+    """Pairs of vectors, and whether they are alike."""
+    return make.normal(*shape), make.normal(*shape), signs(make, shape[0])
+
+
+def three_vectors(make: Make, *shape: int) -> tuple[Any, ...]:
+    """Anchors, positives and negatives."""
+    return make.normal(*shape), make.normal(*shape), make.normal(*shape)
+
+
+def transcripts(times: int, batch: int, labels: int, length: int, make: Make) -> Sample:
+    """Logits of a batch of sequences, and the labels they should spell."""
+    spelled = 1 + make.labels(batch, length, classes=labels - 1)
+    lengths = torch.full((batch,), times), torch.full((batch,), length)
+    return Sample((make.normal(times, batch, labels), spelled, *lengths))
+
+
+def tokens(count: int, width: int, vocabulary: int, make: Make) -> Sample:
+    """Hidden states, the weight of the vocabulary, and the token that comes next."""
+    weight = make.normal(vocabulary, width, scale=width**-0.5)
+    return Sample((make.normal(count, width), weight, make.labels(count, classes=vocabulary)))
+
+
+def linear_then_cross_entropy(x: Tensor, weight: Tensor, target: Tensor) -> Tensor:
+    """What one writes without the fused loss."""
+    return F.cross_entropy(F.linear(x, weight), target)
+
+
+def fused() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Both fused losses, the built-in with its own chunks, which is how its module calls it."""
+    options = torch.nn.LinearCrossEntropyOptions()
+    return linear_cross_entropy, partial(F.linear_cross_entropy, options=options)
+
+
+def against_two_steps() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Our fused loss against a linear layer and a cross entropy."""
+    return linear_cross_entropy, linear_then_cross_entropy
+
+
+WORKLOADS = (
+    *(w for op in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss") for w in sized(op, ELEMENTS, targets)),
+    *sized("kl_div", ELEMENTS, distributions, reduction="batchmean"),
+    *sized("poisson_nll_loss", ELEMENTS, distributions),
+    *sized("gaussian_nll_loss", ELEMENTS, variances),
+    *sized("binary_cross_entropy", ELEMENTS, probabilities),
+    *sized("binary_cross_entropy_with_logits", ELEMENTS, binary_labels),
+    *(w for op in ("soft_margin_loss", "hinge_embedding_loss") for w in sized(op, ELEMENTS, signed)),
+    *sized("margin_ranking_loss", ELEMENTS, ranked),
+    *sized("nll_loss", SCORES, log_probabilities),
+    *sized("cross_entropy", (TINY, *SCORES), classes),
+    *sized("multi_margin_loss", SCORES, classes),
+    *sized("multilabel_margin_loss", ((128, 10), (128, 100)), label_sets),
+    *sized("multilabel_soft_margin_loss", SCORES, binary_labels),
+    *sized("cosine_embedding_loss", VECTORS, two_vectors),
+    *sized("triplet_margin_loss", VECTORS, three_vectors),
+    *sized("triplet_margin_with_distance_loss", VECTORS, three_vectors),
+    *(
+        op_workload("ctc_loss", f"T{t} B{b} C{c} L{n}", partial(transcripts, t, b, c, n), compiles=False)
+        for t, b, c, n in ((20, 4, 10, 5), (100, 32, 40, 20))
+    ),
+    *(
+        op_workload("linear_cross_entropy", f"{n} tokens, {d} wide, {c} classes{words}", sample, sides=sides)
+        for n, d, c in ((512, 128, 1000), (4096, 512, 32_000))
+        for sample in (partial(tokens, n, d, c),)
+        for words, sides in ((", against linear then cross entropy", against_two_steps), ("", fused))
+    ),
+)

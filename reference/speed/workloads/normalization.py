@@ -1,0 +1,57 @@
+"""Normalization: over batches, rows, groups and channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reference.catalog import Make
+from reference.speed.workloads.sized import sized
+
+__all__ = ["WORKLOADS"]
+
+IMAGES = ((2, 4, 3, 3), (128, 32, 26, 26), (128, 64, 24, 24))
+ROWS = ((2, 4), (128, 128), (8192, 512))
+
+
+def by_batch(make: Make, *shape: int) -> tuple[Any, ...]:
+    """An input, statistics that run along, weight and bias."""
+    channels = shape[1]
+    running = make.normal(channels, grad=False), make.uniform(channels, low=0.5, grad=False)
+    return make.normal(*shape), *running, make.normal(channels), make.normal(channels)
+
+
+def by_instance(make: Make, *shape: int) -> tuple[Any, ...]:
+    """An input, no running statistics, weight and bias."""
+    return make.normal(*shape), None, None, make.normal(shape[1]), make.normal(shape[1])
+
+
+def by_row(make: Make, *shape: int) -> tuple[Any, ...]:
+    """An input, the shape of a row, weight and bias."""
+    return make.normal(*shape), shape[-1:], make.normal(shape[-1]), make.normal(shape[-1])
+
+
+def by_square(make: Make, *shape: int) -> tuple[Any, ...]:
+    """An input, the shape of a row, and a weight."""
+    return make.normal(*shape), shape[-1:], make.normal(shape[-1])
+
+
+def by_group(make: Make, *shape: int) -> tuple[Any, ...]:
+    """An input, four groups, weight and bias."""
+    return make.normal(*shape), 4, make.normal(shape[1]), make.normal(shape[1])
+
+
+def neighbours(make: Make, *shape: int) -> tuple[Any, ...]:
+    """An input, and five neighbouring channels."""
+    return make.normal(*shape), 5
+
+
+WORKLOADS = (
+    *sized("batch_norm", IMAGES, by_batch, layouts=True, training=True),
+    *sized("batch_norm", ROWS[1:2], by_batch, training=True),
+    *sized("instance_norm", IMAGES[:2], by_instance),
+    *sized("layer_norm", ROWS, by_row),
+    *sized("rms_norm", ROWS, by_square),
+    *sized("group_norm", IMAGES, by_group, layouts=True),
+    *sized("local_response_norm", IMAGES[:2], neighbours),
+    *sized("normalize", ROWS),
+)

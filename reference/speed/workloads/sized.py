@@ -1,0 +1,48 @@
+"""Calls of an op on random tensors of several shapes, which is all that most workloads are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from reference.catalog import Make, Sample
+from reference.speed.workload import Workload, op_workload
+
+__all__ = ["ELEMENTS", "TINY", "sized"]
+
+Shape = tuple[int, ...]
+TINY: Shape = (4,)
+ELEMENTS: tuple[Shape, ...] = (TINY, (65_536,), (4_000_000,))
+
+Given = Callable[..., tuple[Any, ...]]
+
+
+def _normal(make: Make, *shape: int) -> tuple[Any, ...]:
+    return (make.normal(*shape),)
+
+
+def sized(
+    op: str, shapes: Sequence[Shape], given: Given = _normal, *, layouts: bool = False, **options: Any
+) -> Iterator[Workload]:
+    """A workload for each shape of an op's first argument.
+
+    Args:
+        op: the op's name in the catalog.
+        shapes: of the first argument.
+        given: makes all positional arguments from a `Make` and the shape; one normal tensor by default.
+        layouts: whether it is also run in channels_last.
+        **options: keyword arguments of the call.
+    """
+    words = "".join(f" {name}={value}" for name, value in options.items())
+    for shape in shapes:
+        sample = partial(_sample, given, shape, options)
+        yield op_workload(op, f"{_shown(shape)}{words}", sample, layouts=layouts)
+
+
+def _shown(shape: Shape) -> str:
+    return str(shape).replace(" ", "")
+
+
+def _sample(given: Given, shape: Shape, options: dict[str, Any], make: Make) -> Sample:
+    return Sample(given(make, *shape), options)

@@ -1,0 +1,146 @@
+"""Whole training steps of the networks that read digits, and the optimizer's step by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import scratchnet.functional
+from experiments.backend import BUILTIN, CUSTOM
+from experiments.models import MODELS
+from reference.speed.workload import Candidate, Workload, channels_last, hold
+from scratchnet.testing import Comparison
+
+__all__ = ["WORKLOADS"]
+
+BATCH = 128
+RATE, MOMENTUM = 0.01, 0.9
+
+
+class TrainingStep:
+    """Forward: the loss of a batch. Backward: its gradients, and the optimizer's step along them."""
+
+    in_place = False
+
+    def __init__(self, model: str, candidate: Candidate) -> None:
+        backend, loss = (
+            (CUSTOM, scratchnet.functional.nll_loss) if candidate.side == "custom" else (BUILTIN, F.nll_loss)
+        )
+        torch.manual_seed(0)
+        self.model = MODELS[model](backend)
+        self.images, self.target = torch.randn(BATCH, 1, 28, 28), torch.randint(10, (BATCH,))
+        if candidate.channels_last:
+            self.images = channels_last(self.images)
+            for parameter in self.model.parameters():
+                parameter.data = channels_last(parameter.data)
+        self.parameters: Sequence[Tensor] = [self.images, *self.model.parameters()]
+        self.optimizer = backend.SGD(self.model.parameters(), lr=RATE, momentum=MOMENTUM)
+
+        def run(images: Tensor, target: Tensor) -> Tensor:
+            return loss(self.model(images), target)
+
+        self.run = torch.compile(run, dynamic=False) if candidate.compiled else run
+        self.forward()
+        self.backward()
+
+    def forward(self) -> None:
+        """The loss of a batch."""
+        self.loss = self.run(self.images, self.target)
+
+    def backward(self) -> None:
+        """Gradients and step."""
+        self.loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        del self.loss
+
+    def moved(self, saved: int) -> tuple[int, int]:
+        """What is kept for the backward is written and read."""
+        return saved, saved
+
+
+class OptimizerStep:
+    """Forward: a step of SGD with momentum, without weight decay. There is nothing to go back through."""
+
+    in_place = True
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]], candidate: Candidate) -> None:
+        torch.manual_seed(0)
+        self.parameters: Sequence[Tensor] = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+        for parameter in self.parameters:
+            parameter.grad = torch.randn_like(parameter)
+        backend = CUSTOM if candidate.side == "custom" else BUILTIN
+        self.optimizer = backend.SGD(self.parameters, lr=1e-6, momentum=MOMENTUM)
+        self.forward()
+
+    def forward(self) -> None:
+        """The step."""
+        self.optimizer.step()
+
+    def backward(self) -> None:
+        """Nothing."""
+
+    def moved(self, saved: int) -> tuple[int, int]:
+        """Parameters, gradients and momenta are read, parameters and momenta written."""
+        return 5 * sum(p.numel() * p.element_size() for p in self.parameters), 0
+
+
+@dataclass(frozen=True)
+class _AfterSteps:
+    """The parameters after some steps, as a function that can be compared."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    candidate: Candidate
+
+    def __call__(self, rate: Tensor) -> tuple[Tensor, ...]:
+        run = OptimizerStep(self.shapes, self.candidate)
+        run.forward()
+        return tuple(p.detach() + 0 * rate for p in run.parameters)
+
+
+def compare_models(model: str) -> Comparison:
+    """Output and gradients of both networks, with the same parameters and the same dropout."""
+    torch.manual_seed(0)
+    custom, builtin = MODELS[model](CUSTOM), MODELS[model](BUILTIN)
+    images = torch.randn(BATCH, 1, 28, 28)
+    return hold(custom, builtin, images, roundings=8, name=f"{model} step")
+
+
+def compare_steps(shapes: tuple[tuple[int, ...], ...]) -> Comparison:
+    """The parameters after the same steps."""
+    sides = (_AfterSteps(shapes, Candidate("custom")), _AfterSteps(shapes, Candidate("builtin")))
+    return hold(*sides, torch.zeros(()), roundings=1, name="SGD")
+
+
+def training(model: str, *relies_on: str) -> Workload:
+    """A training step of a network of `experiments`."""
+    return Workload(
+        f"{model} step",
+        f"batch {BATCH}",
+        partial(TrainingStep, model),
+        partial(compare_models, model),
+        relies_on=(*relies_on, "linear", "relu", "log_softmax", "nll_loss", "SGD"),
+        layouts=model == "cnn",
+    )
+
+
+def optimizing(size: str, *shapes: tuple[int, ...]) -> Workload:
+    """A step of SGD with momentum."""
+    prepare: Any = partial(OptimizerStep, shapes)
+    return Workload("SGD", size, prepare, partial(compare_steps, shapes), relies_on=("SGD",), compiles=False)
+
+
+SMALL = ((64,),) * 50 + ((32, 32),) * 50
+WORKLOADS = (
+    training("cnn", "conv2d", "max_pool2d", "dropout"),
+    training("mlp"),
+    optimizing("100 small", *SMALL),
+    optimizing("one of 10 million", (10_000_000,)),
+    optimizing("100 small and one of 10 million", *SMALL, (10_000_000,)),
+)

@@ -1,0 +1,207 @@
+"""``python -m reference speed`` as its user sees it, on a machine that is quickly measured and tiny work."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+import pytest
+import torch
+
+from reference import __main__ as command
+from reference.catalog import RECORDS, Sample
+from reference.speed import command as speed
+from reference.speed import measure, targets
+from reference.speed.clock import Times
+from reference.speed.machine import Machine
+from reference.speed.measure import Measurement, Memory, measure_memory
+from reference.speed.targets import Target, judge
+from reference.speed.workload import DEFAULT, Candidate, op_workload
+
+MACHINE = Machine({"processor": "abacus", "threads": "1"}, 1e9, {1024: 1e9}, {1024: 1e8})
+OURS, THEIRS = DEFAULT
+TINY = (
+    op_workload("relu", "few", lambda make: Sample((make.normal(8),))),
+    op_workload("one_hot", "few", lambda make: Sample((torch.arange(3), 4)), compiles=False),
+    op_workload("max_pool2d", "small", lambda make: Sample((make.normal(1, 2, 4, 4), 2)), layouts=True),
+)
+
+
+def ratio_of_two(passes, budget):
+    """Times of a clock that finds ours twice as slow as the built-in, and any other way faster by a tenth."""
+    times = {}
+    for candidate in passes:
+        seconds = (2.0 if candidate.side == "custom" else 1.0) * (0.9 if candidate.channels_last else 1.0)
+        times[candidate] = Times([seconds] * 3, [seconds] * 3)
+    return times
+
+
+@pytest.fixture(autouse=True)
+def _small_and_still(monkeypatch):
+    monkeypatch.setattr(speed, "measure_machine", lambda: MACHINE)
+    monkeypatch.setattr(speed, "WORKLOADS", TINY)
+    monkeypatch.setattr(speed, "TARGETS", (target(2.0),))
+    monkeypatch.setattr(measure, "interleave", ratio_of_two)
+
+
+def target(limit, *, key=("relu", "few"), each=targets.time_ratio, **more):
+    return Target("relu against its twin", limit, (key,) if key else (), each, **more)
+
+
+def test_lists_what_can_be_timed(capsys):
+    assert command.main(["speed", "--list"]) == 0
+    assert capsys.readouterr().out.split() == ["relu", "one_hot", "max_pool2d"]
+
+
+def test_tells_the_machine_and_every_phase_and_layout(capsys):
+    assert command.main(["speed"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "processor abacus, threads 1" in lines[0]
+    rows = [re.sub(r"\W*│\W*", "|", line).split("|")[1:5] for line in lines if "│" in line]
+    phases = ("forward", "backward", "both")
+    expected = [["relu", "few", "default", p] for p in phases] + [["one_hot", "few", "default", "forward"]]
+    expected += [["max_pool2d", "small", way, p] for way in ("default", "channels_last") for p in phases]
+    assert rows == expected
+
+
+def test_times_what_is_named(capsys):
+    assert command.main(["speed", "one_hot"]) == 0
+    out = capsys.readouterr().out
+    assert "one_hot" in out
+    assert "relu" not in out
+
+
+def test_refuses_to_time_an_op_whose_samples_differ(capsys, monkeypatch):
+    wrong = dataclasses.replace(RECORDS["relu"], custom=lambda x, **_: x.clamp(min=0) * 1.001)
+    monkeypatch.setitem(RECORDS, "relu", wrong)
+    measure._failure.cache_clear()
+    monkeypatch.setattr(measure, "interleave", lambda *_: pytest.fail("timed"))
+    try:
+        assert command.main(["speed", "relu"]) == 1
+    finally:
+        measure._failure.cache_clear()
+    assert re.search(
+        r"relu few is not timed, since relu\(.*\) differs from the built-in: .*output", capsys.readouterr().out
+    )
+
+
+def test_refuses_to_time_an_op_that_differs_at_the_size_alone(capsys, monkeypatch):
+    sides = (lambda x: x.clamp(min=0) + (x.numel() > 7), lambda x: x.clamp(min=0))
+    large = op_workload("relu", "large", lambda make: Sample((make.normal(8),)), sides=lambda: sides)
+    monkeypatch.setattr(speed, "WORKLOADS", (large, TINY[1]))
+    assert command.main(["speed"]) == 1
+    out = capsys.readouterr().out
+    assert "relu large is not timed, since both sides differ at this size: output" in out
+    assert "one_hot" in out
+
+
+@pytest.mark.parametrize(("limit", "status", "word"), [(2.0, 0, "met"), (1.9, 1, "falls short")])
+def test_a_row_that_falls_short_is_marked_and_gives_status_1(capsys, monkeypatch, limit, status, word):
+    monkeypatch.setattr(speed, "TARGETS", (target(limit),))
+    assert command.main(["speed", "--targets"]) == status
+    out = capsys.readouterr().out
+    row = next(line for line in out.splitlines() if "relu against its twin" in line)
+    assert word in row
+    assert "2.00" in row
+    assert "max_pool2d" not in out
+
+
+def test_what_needs_the_compiler_is_not_measured_without(capsys, monkeypatch):
+    monkeypatch.setattr(speed, "TARGETS", (target(2.0, each=targets.compiled_ratio, compiled=True),))
+    assert command.main(["speed", "--targets"]) == 1
+    assert "asks for --compile" in capsys.readouterr().out
+
+
+def test_every_format_tells_machine_wins_losses_and_targets(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(speed, "TARGETS", (target(1.0), target(3.0)))
+    paths = {name: tmp_path / name for name in ("json", "markdown", "html")}
+    words = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    assert command.main(["speed", "--targets", *words]) == 1
+    capsys.readouterr()
+    content = json.loads(paths["json"].read_text())
+    assert content["machine"]["description"]["processor"] == "abacus"
+    (found,) = content["measurements"]
+    assert found["ratios"]["default"]["both"] == {"low": 2.0, "middle": 2.0, "high": 2.0}
+    assert found["seconds"]["custom"]["both"]["middle"] == 4.0
+    assert [t["verdict"] for t in content["targets"]] == ["falls short", "met"]
+    table = paths["markdown"].read_text()
+    assert "1 of 2 targets are met." in table
+    assert "**falls short**" in table
+    assert "| relu | few | default | both | 4 s | 2 s | **2.00 (2.00 to 2.00)** |" in table
+    page = paths["html"].read_text()
+    assert "<!--" not in page
+    assert page.count("<svg") == 2
+    assert "abacus" in page
+    assert "falls short" in page
+
+
+def test_markdown_leaves_what_is_written_by_hand(tmp_path):
+    page = tmp_path / "performance.md"
+    page.write_text("# Speed\n\nabove\n<!-- measured -->\nold\n<!-- end of what was measured -->\nbelow\n")
+    for _ in range(2):
+        command.main(["speed", "relu", "--markdown", str(page)])
+        text = page.read_text()
+        assert text.startswith("# Speed\n\nabove\n<!-- measured -->\n")
+        assert text.endswith("<!-- end of what was measured -->\nbelow\n")
+        assert "old" not in text
+        assert text.count("| relu |") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["relo"], "did you mean 'relu'"),
+        (["zzz"], "see --list"),
+        (["--seconds", "0"], "--seconds: expected a positive number, got 0"),
+        (["--seconds", "soon"], "invalid float value"),
+        (["--threads", "0"], "--threads: expected at least 1"),
+        (["one_hot", "--targets"], "no row of the targets measures one_hot"),
+        (["relu", "--json", "/nowhere/at/all.json"], "expected a writable file for --json"),
+    ],
+)
+def test_misuse_gives_status_2_and_one_line(arguments, says, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main(["speed", *arguments])
+    assert stop.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def measured(ours, theirs, saved=(8, 4), peak=(3, 4), **more):
+    times = {OURS: Times(ours, [0.0] * len(ours)), THEIRS: Times(theirs, [0.0] * len(theirs)), **more}
+    memory = {"custom": Memory(saved[0], peak[0]), "builtin": Memory(saved[1], peak[1])}
+    return Measurement("op", "size", times, memory, {"forward": 0.1, "backward": 0.1, "both": 0.2})
+
+
+def test_the_figures_of_the_targets():
+    last = {Candidate("builtin", channels_last=True): Times([1.0, 1.0], [0.0, 0.0])}
+    found = measured([3.0, 3.0], [1.5, 2.5], **{})
+    assert targets.time_ratio(found) == pytest.approx((2.0 + 1.2) / 2)
+    assert targets.best_layout_ratio(dataclasses.replace(found, times=found.times | last)) == 3.0
+    assert targets.peak_ratio(found) == 0.75
+    assert targets.saved_ratio(found) == 2.0
+    assert targets.saved_ratio(measured([1.0], [1.0], saved=(0, 0))) == 0.0
+    assert targets.overhead(found) == pytest.approx(1e6)
+
+
+def test_a_row_over_several_takes_mean_or_worst_and_names_the_extremes():
+    found = {("a", "x"): measured([1.0], [2.0]), ("b", "y"): measured([8.0], [1.0])}
+    mean = Target("mean", 2.0, tuple(found), targets.time_ratio)
+    verdict = judge(mean, found, {}, compiled=False)
+    assert verdict.figure == pytest.approx(2.0)
+    assert verdict.note == "0.50 a x; 8.00 b y"
+    worst = Target("worst", 2.0, (), targets.time_ratio, max, memory=True)
+    assert judge(worst, found, {}, compiled=False).figure == 8.0
+    refused = judge(mean, {("a", "x"): found["a", "x"]}, {("b", "y"): "b differs"}, compiled=False)
+    assert (refused.figure, refused.met, refused.note) == (None, False, "b differs")
+
+
+def test_bytes_are_counted_without_timing(monkeypatch):
+    monkeypatch.setattr(measure, "interleave", lambda *_: pytest.fail("timed"))
+    assert measure_memory(TINY[0]).memory["builtin"].saved == 32
+
+
+def test_the_floor_is_the_slower_of_arithmetic_and_memory():
+    assert MACHINE.floor(operations=2e9, moved=1e6) == 2.0
+    assert MACHINE.floor(operations=1e6, moved=1e9) == 10.0
+    assert MACHINE.floor(operations=1e6, moved=1e9, into_fresh=False) == 1.0

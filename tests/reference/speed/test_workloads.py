@@ -1,0 +1,78 @@
+"""The table of workloads, and what a pass of one counts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from reference.catalog import RECORDS, Sample
+from reference.speed.memory import peak_bytes, saved_bytes
+from reference.speed.targets import TARGETS, needed
+from reference.speed.workload import Candidate, OpPass, op_workload
+from reference.speed.workloads import WORKLOADS
+
+TINY = ("(4,)", "T3 B2 I3 H2", "B2 I3 H2", "(1,4)·4", "(4,4)", "(1,1,4,4)·2·3×3", "(2,4)")
+
+
+def test_every_op_of_the_catalog_is_timed():
+    assert set(RECORDS) <= {w.op for w in WORKLOADS}
+
+
+def test_each_workload_has_a_name_of_its_own():
+    assert len({(w.op, w.size) for w in WORKLOADS}) == len(WORKLOADS)
+
+
+def test_the_targets_name_workloads_that_exist():
+    assert needed(TARGETS) <= {(w.op, w.size) for w in WORKLOADS}
+
+
+@pytest.mark.parametrize(
+    "workload", [w for w in WORKLOADS if w.size.split(" ")[0] in TINY or w.size in TINY], ids=str
+)
+def test_both_sides_run_on_the_same_inputs(workload):
+    ours, theirs = (workload.prepare(Candidate(side)) for side in ("custom", "builtin"))
+    for a, b in zip(ours.tensors, theirs.tensors, strict=True):
+        assert torch.equal(a, b)
+    for run in (ours, theirs):
+        run.forward()
+        run.backward()
+    assert [g is None for g in ours.grads] == [g is None for g in theirs.grads]
+
+
+def test_channels_last_reaches_image_and_kernel():
+    def sample(make):
+        return Sample((make.normal(1, 2, 4, 4), make.normal(3, 2, 3, 3), make.normal(3)))
+
+    workload = op_workload("conv2d", "two channels", sample, layouts=True)
+    run = workload.prepare(Candidate("custom", channels_last=True))
+    image, kernel = run.tensors[:2]
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    assert not kernel.is_contiguous()
+    run.forward()
+    assert run.outputs[0].is_contiguous(memory_format=torch.channels_last)
+    assert image.requires_grad
+
+
+def test_what_a_pass_moves_keeps_and_holds():
+    x = torch.randn(64, 64, requires_grad=True)
+    run, bytes_of_x = OpPass(torch.exp, (x,), {}), x.numel() * 4
+    assert saved_bytes(run) == bytes_of_x
+    assert run.moved(saved=10) == (2 * bytes_of_x, 2 * bytes_of_x + 10)
+    # The output, and the gradient beside it.
+    assert peak_bytes(run) == 2 * bytes_of_x
+
+
+def test_a_modules_parameters_are_not_what_it_keeps():
+    layer = torch.nn.Linear(256, 256)
+    x = torch.randn(2, 256, requires_grad=True)
+    assert saved_bytes(OpPass(layer, (x,), {})) == x.numel() * 4
+    assert saved_bytes(OpPass(F.linear, (x, layer.weight, layer.bias), {})) > 256 * 256 * 4
+
+
+def test_an_op_without_gradients_has_no_backward():
+    run = op_workload("one_hot", "3", lambda make: Sample((torch.arange(3), 4))).prepare(Candidate("custom"))
+    assert run.moved(saved=0)[1] == 0
+    run.forward()
+    run.backward()
+    assert run.grads == ()

@@ -1,0 +1,40 @@
+"""The errors of both sides in a short dtype, against float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from scratchnet.testing.tolerances import Case, agreement
+
+UNIT = torch.finfo(torch.float32).eps
+
+
+def case(ours, builtin):
+    """Both sides in float32, so many units away from a truth of two."""
+    truth = torch.full((3,), 2.0, dtype=torch.float64)
+    return Case(*((truth * (1 + units * UNIT)).float() for units in (ours, builtin)), truth)
+
+
+@pytest.mark.parametrize(("ours", "builtin", "close"), [(0, 0, True), (1, 1, True), (2, 1, True), (4, 1, False)])
+def test_errors_are_counted_in_units_of_the_largest_element(ours, builtin, close):
+    (found,) = agreement([case(ours, builtin)])
+    assert (found.error, found.builtin_error) == (ours, builtin)
+    assert found.exact == (ours == builtin)
+    assert found.close == close
+
+
+def test_errors_are_the_largest_under_any_upstream():
+    found = agreement([case(1, 0), case(0, 3)])
+    assert {(f.error, f.builtin_error) for f in found} == {(1, 3)}
+
+
+def test_what_should_be_zero_is_counted_in_units_of_one():
+    zero, tiny = torch.zeros(3), torch.full((3,), UNIT)
+    (found,) = agreement([Case(tiny, tiny / 2, zero.double())])
+    assert (found.error, found.builtin_error) == (1, 0.5)
+
+
+def test_in_float64_the_builtin_is_the_truth():
+    (found,) = agreement([Case(*(torch.ones(3, dtype=torch.float64) for _ in range(3)))])
+    assert (found.error, found.builtin_error) == (0, 0)
