@@ -12,6 +12,7 @@ from chapter_runs import summary
 from experiment_runs import rows
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from experiments import processes
 from experiments.__main__ import main
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.chapters import claims
@@ -196,6 +197,12 @@ def test_maxout_is_counted_among_the_activations_in_use(bench, monkeypatch):
     assert maxout.maxout_is_no_default(bench).verdict == "false"
     monkeypatch.setattr(maxout, "activations_in_use", lambda: (4, Counter(Maxout=3, ReLU=1)))
     assert maxout.maxout_is_no_default(bench).verdict == "true"
+
+
+def test_several_processes_are_one_line(here, monkeypatch, capsys):
+    monkeypatch.setattr(processes, "size", lambda: 2)
+    assert main(["claims"]) == 2
+    assert capsys.readouterr().err == "error: claims: expected one process, got 2; start it without torchrun\n"
 
 
 @pytest.mark.slow
