@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from matplotlib.image import imread
 
+from experiments import processes
 from experiments.album import STORY, Album, markdown_table
 from experiments.backend import BACKENDS
 from experiments.chapters.claims.cost import cost_of_activations
@@ -72,6 +73,7 @@ class Config(CommonSettings):
 
 def main(config: Config, run: Run | None = None) -> None:
     """Measures from the first claim on, or goes on after the last one that ``run`` has measured."""
+    processes.expect_one("claims")
     digits = find_digits(config.data)
     config = replace(config, data=digits.source)
     run = run or Run.create(config, "claims")

@@ -12,6 +12,7 @@ from chapter_runs import summary
 from experiment_runs import rows
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from experiments import processes
 from experiments.__main__ import main
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.chapters import claims
@@ -91,9 +92,11 @@ def test_a_run_writes_claim_beside_verdict_and_measurement(tiny, tmp_path, monke
     killed = tmp_path / "claims-scratch-002"
     assert main(["claims", "--resume", str(killed)]) == 0
     assert measured == [measure.__name__ for measure in counted]
-    tags = EventAccumulator(str(killed)).Reload().Tags()
-    assert set(tags["images"]) == set(events.Tags()["images"])
-    assert set(tags["scalars"]) == set(events.Tags()["scalars"])
+    continued = EventAccumulator(str(killed)).Reload()
+    for tag in events.Tags()["images"]:
+        assert len(continued.Images(tag)) == 1
+    for tag in events.Tags()["scalars"]:
+        assert len(continued.Scalars(tag)) == 1
     again = rows(killed)
     for one, other in zip(found, again, strict=True):
         if "costs less" not in one["claim"]:  # which is a matter of time
@@ -196,6 +199,12 @@ def test_maxout_is_counted_among_the_activations_in_use(bench, monkeypatch):
     assert maxout.maxout_is_no_default(bench).verdict == "false"
     monkeypatch.setattr(maxout, "activations_in_use", lambda: (4, Counter(Maxout=3, ReLU=1)))
     assert maxout.maxout_is_no_default(bench).verdict == "true"
+
+
+def test_several_processes_are_one_line(here, monkeypatch, capsys):
+    monkeypatch.setattr(processes, "size", lambda: 2)
+    assert main(["claims"]) == 2
+    assert capsys.readouterr().err == "error: claims: expected one process, got 2; start it without torchrun\n"
 
 
 @pytest.mark.slow

@@ -152,12 +152,21 @@ class Parrot:
 
 
 class Calculator:
-    """Stands in for a network that has learned to add, but takes every answer for at least 500."""
+    """Stands in for a network that has learned to add, but takes every answer for at least 500.
+
+    Attributes:
+        heard: What it was given to read after the sums.
+    """
+
+    def __init__(self):
+        self.heard = []
 
     def read_on(self, characters, state=None):
         if state is None:
             asked = [arithmetic.decode(question).rstrip("=").split("+") for question in characters]
             state = [list(reversed(f"{max(500, int(a) + int(b)):04}")) for a, b in asked]
+        else:
+            self.heard.append(characters[:, 0].tolist())
         digits = torch.tensor([[int(answer.pop(0))] for answer in state])
         return torch.nn.functional.one_hot(digits, 10).double(), state
 
@@ -177,7 +186,9 @@ def test_it_calculates_with_its_own_digits():
     read = torch.stack(
         [torch.tensor([arithmetic.CHARACTERS.index(c) for c in f"{a:03}+{b:03}=" + "000"]) for a, b in questions]
     )
-    assert calculate(Calculator(), read) == ["437+085=522", "012+034=500  (wrong: 46)"]
+    calculator = Calculator()
+    assert calculate(calculator, read) == ["437+085=522", "012+034=500  (wrong: 46)"]
+    assert calculator.heard == [[2, 0], [2, 0], [5, 5]]
 
 
 def test_stretches_of_text_are_followed_by_what_comes_next():
