@@ -15,10 +15,9 @@ from scratchnet.layers.cosine_similarity import CosineSimilarity, CosineSimilari
 from scratchnet.layers.distance import (
     PairwiseDistance,
     PairwiseDistanceFunction,
-    PDistFunction,
     pairwise_distance,
-    pdist,
 )
+from scratchnet.layers.pdist import PDistFunction, pdist
 from scratchnet.layers.pixel_shuffle import (
     ChannelShuffle,
     ChannelShuffleFunction,

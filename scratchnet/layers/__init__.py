@@ -5,7 +5,7 @@ from scratchnet.layers.attention import scaled_dot_product_attention
 from scratchnet.layers.bilinear import Bilinear, bilinear
 from scratchnet.layers.channel_dropout import Dropout1d, Dropout2d, Dropout3d, dropout1d, dropout2d, dropout3d
 from scratchnet.layers.cosine_similarity import CosineSimilarity, cosine_similarity
-from scratchnet.layers.distance import PairwiseDistance, pairwise_distance, pdist
+from scratchnet.layers.distance import PairwiseDistance, pairwise_distance
 from scratchnet.layers.dropout import Dropout, dropout
 from scratchnet.layers.embedding import Embedding, embedding
 from scratchnet.layers.embedding_bag import EmbeddingBag, embedding_bag
@@ -42,6 +42,7 @@ from scratchnet.layers.normalization import (
     rms_norm,
 )
 from scratchnet.layers.one_hot import one_hot
+from scratchnet.layers.pdist import pdist
 from scratchnet.layers.pixel_shuffle import (
     ChannelShuffle,
     PixelShuffle,
