@@ -25,7 +25,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Geometry", "columns", "image", "in_layout_of", "padded", "read_columns", "sizes", "write_padded"]
+__all__ = [
+    "Geometry",
+    "columns",
+    "has_channels_last",
+    "image",
+    "in_layout_of",
+    "padded",
+    "read_columns",
+    "sizes",
+    "write_padded",
+]
 
 Sizes = tuple[int, ...]
 WHOLE = slice(None)
@@ -89,11 +99,16 @@ def sizes(op: str, name: str, value: int | Sequence[int], dims: int, least: int)
 
 def in_layout_of(x: Tensor, y: Tensor) -> Tensor:
     """``y`` in the memory format of the images ``x``, channels last where theirs are, as PyTorch returns it."""
+    # A copy in another order of dimensions, since vmap knows no copy into a memory format.
+    return y.movedim(1, -1).contiguous().movedim(-1, 1) if has_channels_last(x) else y
+
+
+def has_channels_last(x: Tensor) -> bool:
+    """Whether the channels of images or volumes lie last in memory."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     if x.dim() not in formats or x.shape[1] == 1 or x.is_contiguous():
-        return y
-    # A copy in another order of dimensions, since vmap knows no copy into a memory format.
-    return y.movedim(1, -1).contiguous().movedim(-1, 1) if x.is_contiguous(memory_format=formats[x.dim()]) else y
+        return False
+    return x.is_contiguous(memory_format=formats[x.dim()])
 
 
 def columns(x: Tensor, geometry: Geometry, outputs: Sequence[int] | None = None) -> Tensor:

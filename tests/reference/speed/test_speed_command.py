@@ -182,6 +182,8 @@ def test_the_figures_of_the_targets():
     assert targets.saved_ratio(found) == 2.0
     assert targets.saved_ratio(measured([1.0], [1.0], saved=(0, 0))) == 0.0
     assert targets.overhead(found) == pytest.approx(1e6)
+    assert targets.overhead_both(measured([3.0], [1.0])) == pytest.approx(2e6)
+    assert targets.median([5.0, 1.0, 2.0]) == 2.0
 
 
 def test_a_row_over_several_takes_mean_or_worst_and_names_the_extremes():
