@@ -14,6 +14,7 @@ OPTIONS = [
     {"kernel_size": 3, "stride": 2},
     {"kernel_size": 2, "stride": 3},
     {"kernel_size": (1, 3)},
+    {"kernel_size": (17, 16)},
     {"kernel_size": 2, "stride": (2, 4), "dilation": (1, 3)},
     {"kernel_size": 3, "stride": 2, "padding": 1},
     {"kernel_size": 2, "ceil_mode": True},
@@ -30,11 +31,11 @@ def pooled(pool, x, upstream, options):
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda o: "-".join(map(str, o.values())))
 @pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
 @pytest.mark.parametrize("block", [1, 2**19])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_pytorch_s_values_winners_and_gradients(monkeypatch, options, last, block, dtype):
     monkeypatch.setattr(max_pooling, "BLOCK", block)
     generator = torch.Generator().manual_seed(0)
-    x = torch.randint(-3, 3, (3, 5, 9, 8), generator=generator).to(dtype)  # with ties
+    x = torch.randint(-3, 3, (3, 5, 18, 17), generator=generator).to(dtype)  # with ties
     x = x.contiguous(memory_format=torch.channels_last) if last else x
 
     def upstream(y):

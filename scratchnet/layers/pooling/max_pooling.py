@@ -122,11 +122,14 @@ def _largest_unpadded(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
     together = x.stride(1) == 1  # channels last, so that what a place sees are stretches as it stands
     for image, best, winner in _blocks(x, y, which):
         best.copy_(image[first])
-        seen, better = torch.empty_like(best), torch.empty_like(winner)
+        seen, better = torch.empty_like(best), torch.empty_like(winner, dtype=torch.bool)
         for i, place in enumerate(others, 1):
             seen = image[place] if together else seen.copy_(image[place])
             torch.gt(seen, best, out=better)
-            torch.maximum(winner, better.mul_(i), out=winner)
+            if winner.dtype is torch.uint8:
+                torch.maximum(winner, better.view(torch.uint8).mul_(i), out=winner)
+            else:
+                winner.masked_fill_(better, i)
             torch.maximum(best, seen, out=best)
     return y, which
 
@@ -144,7 +147,8 @@ def _handed_back(grad: Tensor, which: Tensor, geometry: Geometry, size: Sequence
     batch, channels = which.shape[:2]
     total = make((batch, *size, channels)).movedim(-1, 1) if last else make((batch, channels, *size))
     for out, g, winner in _blocks(total, grad, which):
-        bits, won = g.view(kind), torch.empty_like(winner, dtype=kind)
+        bits = torch.empty_like(winner, dtype=g.dtype).copy_(g).view(kind)
+        won = torch.empty_like(bits)
         for i, place in enumerate(places):
             torch.eq(winner, i, out=won).neg_()
             torch.bitwise_and(won, bits, out=out.view(kind)[place])
