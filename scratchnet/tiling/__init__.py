@@ -2,6 +2,7 @@
 
 from scratchnet.tiling.along import slabs
 from scratchnet.tiling.program import recording
+from scratchnet.tiling.recorder import BITS
 from scratchnet.tiling.tiles import tilewise
 
-__all__ = ["recording", "slabs", "tilewise"]
+__all__ = ["BITS", "recording", "slabs", "tilewise"]
