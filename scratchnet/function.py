@@ -64,6 +64,8 @@ from scratchnet.tiling import recording, tilewise
 __all__ = ["Elementwise", "Function", "batched", "elementwise", "readable", "unobserved"]
 
 LOW_PRECISION = (torch.float16, torch.bfloat16)
+_MODE = torch._C._TorchDispatchModeKey
+TRACERS = (_MODE.FAKE, _MODE.FUNCTIONAL, _MODE.PROXY)
 
 Autocast = Literal["low_precision", "low_precision_on_cuda", "float32", "float32_on_cuda", "widest"]
 Maybe = Tensor | None
@@ -88,10 +90,25 @@ def unobserved() -> bool:
     """Whether nothing records the operations, so that in-place and blocked code cannot be seen from outside.
 
     False while autograd builds a graph (a differentiable backward), under `torch.func` transforms, for batched
-    upstreams (``is_grads_batched``), in forward mode and while `torch.compile` traces, which fuses the plain
-    form better than we could.
+    upstreams (``is_grads_batched``), in forward mode, while ``make_fx`` or `torch.jit.trace` takes down a graph,
+    and while `torch.compile` traces, which fuses the plain form better than we could.
     """
-    return not (torch.compiler.is_compiling() or torch.is_grad_enabled() or _transformed() or _thread.batched)
+    return not (
+        torch.compiler.is_compiling()
+        or torch.is_grad_enabled()
+        or _transformed()
+        or _thread.batched
+        or _taken_down()
+    )
+
+
+def _taken_down() -> bool:
+    """Whether a graph is made of the operations, or fake tensors stand in for their results."""
+    if torch._C._get_tracing_state() is not None:
+        return True
+    if not torch._C._len_torch_dispatch_stack():
+        return False
+    return any(torch._C._get_dispatch_mode(tracer) is not None for tracer in TRACERS)
 
 
 def elementwise(

@@ -14,7 +14,6 @@ FLOORS = {
     "scratchnet.arguments": 0,
     "scratchnet.tiling": 0,
     "scratchnet.function": 1,
-    "scratchnet.selection": 2,
     "scratchnet.distance": 2,
     "scratchnet.windows": 1,
     "scratchnet.optim": 1,

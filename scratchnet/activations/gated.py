@@ -53,8 +53,7 @@ class SiLUFunction(Elementwise):
     def slope(x: Tensor) -> Tensor:
         """σ + x σ'."""
         gate = SigmoidFunction.apply(x)
-        gate_slope = gate * (1 - gate) if unobserved() else sigmoid_slope(x)
-        return torch.addcmul(gate, x, gate_slope)
+        return torch.addcmul(gate, x, gate * (1 - gate))
 
 
 class MishFunction(Elementwise):

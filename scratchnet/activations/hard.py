@@ -35,7 +35,7 @@ class HardsigmoidFunction(Piecewise):
     @staticmethod
     def chain(x: Tensor, v: Tensor) -> Tensor:
         """v / 6 between the bends, 0 at them and beyond."""
-        return torch.where((x > -3) & (x < 3), v / 6, 0)
+        return torch.where(torch.abs(x) < 3, v / 6, 0)
 
 
 class HardswishFunction(Piecewise):

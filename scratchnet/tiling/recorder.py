@@ -79,6 +79,8 @@ class Recorder(TorchDispatchMode):
 
     def result(self, tensor: Tensor) -> Value:
         """The line that makes the result."""
+        if not isinstance(tensor, Tensor):
+            raise Unrecordable
         value = self._value(tensor)
         return value if value.kind == "line" else self._line(torch.mul, value, self._number(1.0))
 

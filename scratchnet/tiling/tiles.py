@@ -18,8 +18,9 @@ from scratchnet.tiling.recorder import BITS
 
 __all__ = ["run", "tiles", "tilewise"]
 
-# Elements of a tile for each thread: in float32 half a MiB for each tensor that takes part.
-PER_THREAD = 2**17
+# Elements of a tile for each thread: in float32 one MiB for each tensor that takes part, which the last-level
+# cache holds; smaller tiles lose more to the threads, which meet after each step, than they gain.
+PER_THREAD = 2**18
 
 
 def tilewise(

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from scratchnet.arguments import describe
 from scratchnet.function import Function, readable, unobserved
 from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
-from scratchnet.selection import BITS
+from scratchnet.tiling import BITS
 from scratchnet.windows import Geometry, channels_last, padded
 
 __all__ = [
@@ -137,7 +137,7 @@ def _largest_unpadded(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
 def _handed_back(grad: Tensor, which: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
     """The gradients at the places that won, in blocks, where windows have no padding and share no element.
 
-    Each place gets the gradient of all windows, masked bit by bit (see `scratchnet.selection`) by who won.
+    Each place gets the gradient of all windows, masked bit by bit (see `scratchnet.tiling.recorder`) by who won.
     """
     kind, places = BITS[grad.dtype], geometry.slices(which.shape[2:])
     make = (
