@@ -5,8 +5,8 @@ r"""Distances between vectors: the p-norm of their difference.
     \qquad \frac{\partial d}{\partial \delta_k} = \operatorname{sign}(\delta_k)
         \Big( \frac{|\delta_k|}{d} \Big)^{p - 1}
 
-`pairwise_distance` takes pairs of vectors, with :math:`\delta = x_1 - x_2 + \varepsilon`; `pdist` takes
-all pairs of the rows of one matrix.
+`pairwise_distance` takes pairs of vectors, with :math:`\delta = x_1 - x_2 + \varepsilon`; `pdist` takes all pairs
+of the rows of one matrix.
 
 Conventions, PyTorch's: the slope is 0 where the distance is 0. With p = ∞ it is that of the largest difference; of
 several equal ones, `pairwise_distance` gives each its share, and `pdist` gives each the whole. With p = 0 the
