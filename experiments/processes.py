@@ -15,9 +15,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from experiments.errors import Bystander, ExperimentError
+from experiments.errors import Bystander, ExperimentError, UsageError
 
 __all__ = [
+    "expect_one",
     "gather",
     "is_writer",
     "joined",
@@ -90,6 +91,12 @@ def total(figures: Sequence[float]) -> list[float]:
     sums = torch.tensor(figures, dtype=torch.float64)
     dist.all_reduce(sums)
     return sums.tolist()
+
+
+def expect_one(chapter: str) -> None:
+    """Raises UsageError where there are several processes, for a chapter whose steps know of one alone."""
+    if size() > 1:
+        raise UsageError(f"{chapter}: expected one process, got {size()}; start it without torchrun")
 
 
 def gather(part: T) -> list[T]:

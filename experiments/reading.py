@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from experiments import processes
 from experiments.data.digits import Digits, load_digits, normalize
 from experiments.training import Task
 
@@ -15,7 +14,7 @@ __all__ = ["find_digits", "reading_task"]
 
 def find_digits(source: str | None) -> Digits:
     """The digits of `load_digits`; says so where they are not the full set and nobody chose that."""
-    digits, notice = processes.writer_first(lambda: load_digits(source))
+    digits, notice = load_digits(source)
     if notice:
         print(notice)
     return digits

@@ -46,8 +46,9 @@ TITLES = {
 LOOK_FOR = """
 One network for each activation, the same in all else, and the same weights to begin with.
 
-1. **`1_functions`, `2_slopes`**: the sigmoid is steepest at 0, where its slope is 1/4, and fades in its tails; tanh
-   goes to -1 and 1, and its slope to 0; a ReLU is two half-lines.
+1. **`1_functions`, `2_slopes`**: the sigmoid is steepest at 0, where its slope is 1/4, and fades in its tails; tanh,
+   (exp(z) - exp(-z)) / (exp(z) + exp(-z)), goes to -1 and 1, and its slope to 0; a ReLU is two half-lines. ELU's α is
+   fixed in its paper, and learned in `learned_elu`. Maxout, the largest of several linear pieces, is no default.
 2. **`3_depth_before`**: each layer multiplies the gradient by its slopes. A sigmoid's are at most 1/4, so that little
    is left at the first layer. **`4_depth_after`** is the same when training is over.
 3. **`accuracy`**: which of them learned. **`5_flat`**, **`6_dead`**: how many answers come from a flat part of the

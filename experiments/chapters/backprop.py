@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from experiments import processes
 from experiments.album import Album
 from experiments.backend import BACKENDS, Backend
 from experiments.data.plane import logic_gate
@@ -81,6 +82,7 @@ class Config(CommonSettings):
 
 def main(config: Config, run: Run | None = None) -> None:
     """Goes through one step, then many, then counts the cost."""
+    processes.expect_one("backprop")
     run = run or Run.create(config, "backprop")
     with Album(run, LOOK_FOR) as album:
         one = one_step(album, config)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from experiments import processes
 from experiments.album import Album
 from experiments.backend import BACKENDS, Backend
 from experiments.data.digits import Digits
@@ -75,6 +76,7 @@ class Config(CommonSettings):
 
 def main(config: Config, run: Run | None = None) -> None:
     """Tells the story from the start, or continues ``run``."""
+    processes.expect_one("history")
     digits = find_digits(config.data)
     config = replace(config, data=digits.source)
     run = run or Run.create(config, "history")
@@ -99,11 +101,11 @@ class Perceptron(Learner):
         """Where the answer is wrong, turns the line toward the input or away from it."""
         started = time.perf_counter()
         line: Any = self.model
-        scores = line(inputs)
-        wrong = targets - (scores > 0).to(targets)  # 0, or the direction: 1 or -1
-        line.weight += (wrong * inputs).sum(0)
-        line.bias += wrong.sum(0)
+        wrong = targets - (line(inputs) > 0).to(targets)  # 0, or the direction: 1 or -1
+        line.weight.grad, line.bias.grad = -(wrong * inputs).sum(0, keepdim=True), -wrong.sum(0)
+        self.optimizer.step()
         self.seconds += time.perf_counter() - started
+        self.schedule.step()
         share = wrong.abs().mean().item()
         return {"loss": share, "accuracy": 1 - share}
 
@@ -115,7 +117,8 @@ def settings_of(config: Config, **chosen: Any) -> Settings:
 
 def perceptrons(run: Run, config: Config) -> dict[str, Training]:
     """A single layer on AND, on OR, and on XOR, which it cannot learn."""
-    settings = settings_of(config, epochs=30, batch_size=1, lr=1.0, dtype="float64", every=40, eval_every=40)
+    rule = {"batch_size": 1, "lr": 1.0, "momentum": 0.0, "schedule": "constant"}
+    settings = settings_of(config, epochs=30, dtype="float64", every=40, eval_every=40, **rule)
     found = {}
     for gate in GATES:
         name = f"perceptron_{gate}"

@@ -10,9 +10,10 @@ import torch
 
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.data.augmentation import jitter
-from experiments.data.digits import Digits, load_digits, normalize
+from experiments.data.digits import Digits, normalize
 from experiments.errors import ExperimentError
 from experiments.models import MODELS
+from experiments.reading import find_digits, reading_task
 from experiments.run import Run
 from experiments.settings import Settings
 from experiments.training import Task, summary, train
@@ -72,9 +73,7 @@ class Config(Settings):
 
 def main(config: Config, run: Run | None = None) -> None:
     """Trains from the start, or continues ``run``."""
-    digits, notice = load_digits(config.data)
-    if notice:
-        print(notice)
+    digits = find_digits(config.data)
     config = filled_in(config, digits)
     length = f"{config.max_steps} steps" if config.epochs is None else f"{config.epochs} epochs"
     print(f"{config.model}, {config.backend}: {digits}, {length} on {config.device}")
@@ -100,11 +99,11 @@ def filled_in(config: Config, digits: Digits) -> Config:
 
 
 def as_task(digits: Digits, config: Config) -> Task:
-    """The digits, to be normalised batch by batch."""
-    return Task(
-        train=(digits.train_images, digits.train_labels),
-        test=(digits.test_images, digits.test_labels),
-        prepare=lambda images: normalize(images, config.torch_dtype),
+    """Reading digits, by networks that give out logarithms of probabilities."""
+    return reading_task(
+        digits,
+        config.torch_dtype,
+        criterion=lambda nn: nn.NLLLoss(),
         picture=lambda images: images / 255,
         augment=jitter if config.augment else (lambda images: images),
     )

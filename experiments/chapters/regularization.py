@@ -90,7 +90,7 @@ class Config(Settings):
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"epochs": 20, "lr": 0.05, "batch_size": 32, "eval_every": 32, "every": 160, "data": "sample"},
-        "full": {"epochs": 100, "lr": 0.05, "batch_size": 32, "eval_every": 64, "examples": 1000, "hidden": 512},
+        "full": {"epochs": 60, "lr": 0.02, "batch_size": 32, "eval_every": 64, "examples": 1000, "hidden": 512},
     }
 
     def check(self) -> None:

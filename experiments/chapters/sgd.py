@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -20,7 +20,7 @@ from experiments.measures.curve import curve
 from experiments.reading import find_digits, reading_task
 from experiments.run import Run
 from experiments.settings import Settings, expect
-from experiments.training import Task, Training, sgd, summary, train
+from experiments.training import Task, Training, summary, train
 
 __all__ = ["Config", "main"]
 
@@ -34,12 +34,30 @@ NOISE_SIZES = tuple(2**power for power in range(0, 10))
 NOISE_BATCHES = 20  # of each size
 MOST = 4096  # digits that stand for all
 
-# What is changed, one thing at a time; all else is as the settings say, and by default without momentum.
-SWEEPS: dict[str, dict[str, dict[str, Any]]] = {
-    "batch_size": {f"batch_{size}": {"batch_size": size} for size in (8, 32, 128, 512)},
-    "learning_rate": {f"lr_{rate:g}": {"lr": rate} for rate in (0.001, 0.01, 0.1, 1.0)},
-    "momentum": {"plain": {}, "momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9}},
-    "schedule": {name: {"momentum": 0.9, "lr": 0.1, "schedule": name} for name in ("constant", "step", "cosine")},
+
+@dataclass(frozen=True)
+class Variant:
+    """What one part changes: settings of the training, and options of the optimizer."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+# One thing is changed at a time; all else is as the settings say, and by default without momentum.
+SWEEPS: dict[str, dict[str, Variant]] = {
+    "batch_size": {f"batch_{size}": Variant({"batch_size": size}) for size in (8, 32, 128, 512)},
+    "learning_rate": {f"lr_{rate:g}": Variant({"lr": rate}) for rate in (0.001, 0.01, 0.1, 1.0)},
+    "momentum": {
+        "plain": Variant(),
+        "momentum": Variant({"momentum": 0.9}),
+        "nesterov": Variant({"momentum": 0.9}, {"nesterov": True}),
+    },
+    "schedule": {
+        name: Variant({"momentum": 0.9, "lr": 0.1, "schedule": name}) for name in ("constant", "step", "cosine")
+    },
+    "weight_decay": {
+        f"decay_{decay:g}": Variant({"momentum": 0.9}, {"weight_decay": decay}) for decay in (0.001, 0.01, 0.1)
+    },
 }
 
 LOOK_FOR = """
@@ -50,8 +68,9 @@ One thing is changed at a time; everything else is the same.
    overshoots less.
 2. **`2_noise`**: the gradient of a batch differs from that of all digits by the square root of its size: four times
    the work for half the noise.
-3. **`3_batch_size`** to **`6_schedule`**: the loss on the test set. Small batches make more steps of an epoch; a low
-   rate goes nowhere, a high one jumps about; falling rates settle what a constant one stirs up.
+3. **`3_batch_size`** to **`7_weight_decay`**: the loss on the test set. Small batches make more steps of an epoch; a
+   low rate goes nowhere, a high one jumps about; falling rates settle what a constant one stirs up; too much decay
+   holds the weights back.
 4. The tab HPARAMS sets all parts side by side.
 """
 
@@ -95,7 +114,7 @@ def main(config: Config, run: Run | None = None) -> None:
         noise = measure_noise(album, task, backend, config)
         trained = {}
         for place, (sweep, variants) in enumerate(SWEEPS.items(), 3):
-            trained[sweep] = {name: learn(run, name, changes, task, config) for name, changes in variants.items()}
+            trained[sweep] = {name: learn(run, name, variant, task, config) for name, variant in variants.items()}
             lines = {name: by_epoch(each) for name, each in trained[sweep].items()}
             title = f"Test loss by {sweep.replace('_', ' ')}"
             album.figure(f"{place}_{sweep}", curves(title, lines, x="epochs", y="loss on the test set", log="y"))
@@ -147,19 +166,16 @@ def measure_noise(album: Album, task: Task, backend: Backend, config: Config) ->
     return noise
 
 
-def learn(run: Run, name: str, changes: Mapping[str, Any], task: Task, config: Config) -> Training:
+def learn(run: Run, name: str, variant: Variant, task: Task, config: Config) -> Training:
     """Trains the network in one of the ways."""
-    settings = replace(config, **changes)
+    settings = replace(config, **variant.settings)
     in_epoch = math.ceil(len(task.train[1]) / settings.batch_size)
     settings = replace(settings, eval_every=max(1, in_epoch // 4))
-    ahead = name == "nesterov"
-    part = run.part(name, nesterov=ahead)
-    return train(part, network, task, settings, optimizer=nesterov if ahead else sgd)
 
+    def optimizer(backend: Backend, model: nn.Module, settings: Settings) -> Optimizer:
+        return backend.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum, **variant.options)
 
-def nesterov(backend: Backend, model: nn.Module, settings: Settings) -> Optimizer:
-    """SGD that takes its gradient where momentum is about to carry it."""
-    return backend.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum, nesterov=True)
+    return train(run.part(name, **variant.options), network, task, settings, optimizer=optimizer)
 
 
 def by_epoch(training: Training) -> Curve:
@@ -184,7 +200,7 @@ def conclude(
         for name, each in found.items()
     ]
     head = ("part", "steps", "seconds an epoch", "test loss", "test accuracy")
-    album.table("7_results", "the same network, one thing changed at a time", head, rows)
+    album.table("8_results", "the same network, one thing changed at a time", head, rows)
     smallest, largest = min(noise), max(noise)
     sentences = [
         f"Batches of {largest} have {noise[largest] / noise[smallest]:.1%} of the noise of batches of {smallest}; "

@@ -33,7 +33,5 @@ def bars(title: str, pairs: Mapping[str, tuple[float, float]], of: tuple[str, st
     axes.set_yticks(range(len(pairs)), list(pairs))
     axes.invert_yaxis()
     axes.set(title=title, xlabel=x, ylabel="network", xlim=(least - space, largest + space))
-    axes.legend(
-        loc="lower center", bbox_to_anchor=(0.5, -0.02 - 1.1 / (len(pairs) + 1)), ncols=2, fontsize="small"
-    )
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     return figure

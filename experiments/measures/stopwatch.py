@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+import math
 import time
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ __all__ = ["seconds_each"]
 
 
 def seconds_each(*calls: Callable[[], object], budget: float = 0.2, least: int = 3) -> list[float]:
-    """The median time of each of some calls, which take turns, so that what disturbs one disturbs all.
+    """The least time of each of some calls, which take turns: whatever disturbs a call only makes it longer.
 
     Args:
         *calls: What to time.
@@ -19,11 +19,12 @@ def seconds_each(*calls: Callable[[], object], budget: float = 0.2, least: int =
     """
     for call in calls:
         call()
-    found: list[list[float]] = [[] for _ in calls]
-    end = time.perf_counter() + budget
-    while len(found[0]) < least or time.perf_counter() < end:
-        for call, times in zip(calls, found, strict=True):
+    found = [math.inf] * len(calls)
+    end, rounds = time.perf_counter() + budget, 0
+    while rounds < least or time.perf_counter() < end:
+        for place, call in enumerate(calls):
             started = time.perf_counter()
             call()
-            times.append(time.perf_counter() - started)
-    return [statistics.median(times) for times in found]
+            found[place] = min(found[place], time.perf_counter() - started)
+        rounds += 1
+    return found

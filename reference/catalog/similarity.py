@@ -14,11 +14,10 @@ from reference.catalog.record import BadInput, Make, Record, Sample, rounded_onc
 from scratchnet.distance import (
     PairwiseDistance,
     PairwiseDistanceFunction,
-    PDistFunction,
     pairwise_distance,
-    pdist,
 )
 from scratchnet.layers.cosine_similarity import CosineSimilarity, CosineSimilarityFunction, cosine_similarity
+from scratchnet.layers.pdist import PDistFunction, pdist
 from scratchnet.layers.pixel_shuffle import (
     ChannelShuffle,
     ChannelShuffleFunction,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -57,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     targets = _chosen_targets(options.names) if options.targets else []
     if options.targets and not targets:
         _fail(f"--targets: no row of the targets measures {' or '.join(options.names)}")
-    results = run(_chosen(options, targets), targets, options.compile, options.seconds, screen)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the ops say of their arguments, they would say a thousand times
+        results = run(_chosen(options, targets), targets, options.compile, options.seconds, screen)
     for sentence in about(results.machine):
         screen.print(sentence, highlight=False)
     screen.print(table(results))

@@ -27,9 +27,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one side: kept for the backward, and held at most."""
+    """Bytes of one side: kept for the backward in all, kept beyond inputs and outputs, and held at most."""
 
     saved: int
+    beyond: int
     peak: int
 
 
@@ -75,7 +76,7 @@ class Measurement:
             "op": self.op,
             "size": self.size,
             "floor": self.floor,
-            "memory": {side: {"saved": m.saved, "peak": m.peak} for side, m in self.memory.items()},
+            "memory": {side: vars(m) for side, m in self.memory.items()},
             "seconds": {
                 str(candidate): {phase: self.seconds(candidate, phase)._asdict() for phase in self.phases()}
                 for candidate in self.times
@@ -114,14 +115,14 @@ def measure(workload: Workload, machine: Machine, *, compiled: bool = False, bud
         ways.append((False, True))
     candidates = [Candidate(side, *way) for way in ways for side in ("custom", "builtin")]
     passes = {candidate: workload.prepare(candidate) for candidate in candidates}
-    memory: dict[str, Memory] = {c.side: Memory(saved_bytes(passes[c]), peak_bytes(passes[c])) for c in DEFAULT}
+    memory: dict[str, Memory] = {c.side: Memory(*saved_bytes(passes[c]), peak_bytes(passes[c])) for c in DEFAULT}
     floor = _floor(workload, passes[DEFAULT[1]], min(m.saved for m in memory.values()), machine)
     return Measurement(workload.op, workload.size, interleave(passes, budget), memory, floor)
 
 
 def measure_memory(workload: Workload) -> Measurement:
     """What each side keeps for the backward, without timing anything."""
-    memory: dict[str, Memory] = {c.side: Memory(saved_bytes(workload.prepare(c)), 0) for c in DEFAULT}
+    memory: dict[str, Memory] = {c.side: Memory(*saved_bytes(workload.prepare(c)), 0) for c in DEFAULT}
     return Measurement(workload.op, workload.size, {}, memory, {})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,13 +13,20 @@ from torch.profiler import ProfilerActivity, profile
 
 from reference.speed.workload import Pass
 
-__all__ = ["peak_bytes", "saved_bytes"]
+__all__ = ["Saved", "peak_bytes", "saved_bytes"]
 
 
-def saved_bytes(run: Pass) -> int:
-    """Bytes of all memory that the graph of a forward pass keeps alive, inputs and outputs among it, each once.
+class Saved(NamedTuple):
+    """Bytes that a graph keeps for the backward: all of them, and those that are neither input nor output."""
 
-    Parameters are not: they stay whether the graph keeps them or not.
+    all: int
+    beyond: int
+
+
+def saved_bytes(run: Pass) -> Saved:
+    """Counts the memory that the graph of a forward pass keeps alive, each piece once.
+
+    Parameters are not in it: they stay whether the graph keeps them or not.
     """
     kept: dict[int, int] = {}
 
@@ -29,10 +37,13 @@ def saved_bytes(run: Pass) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         run.forward()
-    run.backward()
     for parameter in run.parameters:
         kept.pop(parameter.untyped_storage().data_ptr(), None)
-    return sum(kept.values())
+    everything = sum(kept.values())
+    for tensor in run.inputs_and_outputs:
+        kept.pop(tensor.untyped_storage().data_ptr(), None)
+    run.backward()
+    return Saved(everything, sum(kept.values()))
 
 
 def peak_bytes(run: Pass) -> int:

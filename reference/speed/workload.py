@@ -53,6 +53,10 @@ class Pass(Protocol):
     parameters: Sequence[Tensor]
     in_place: bool
 
+    @property
+    def inputs_and_outputs(self) -> Sequence[Tensor]:
+        """The tensors that the caller has, before the forward pass or after it."""
+
     def forward(self) -> None:
         """Runs the forward pass, and keeps what the backward needs."""
 
@@ -118,6 +122,11 @@ class OpPass:
         self.recorded = [i for i, y in enumerate(self.outputs) if y.requires_grad and y.is_floating_point()]
         self.upstream = [torch.randn_like(self.outputs[i]) for i in self.recorded]
         self.backward()
+
+    @property
+    def inputs_and_outputs(self) -> Sequence[Tensor]:
+        """What is given, and what the last forward pass returned."""
+        return [*self.tensors, *self.outputs]
 
     def forward(self) -> None:
         """Calls the op."""

@@ -1,6 +1,6 @@
 """Layers: linear, dropout, and rooms of their own for normalization and pooling."""
 
-from scratchnet.distance import PairwiseDistance, pairwise_distance, pdist
+from scratchnet.distance import PairwiseDistance, pairwise_distance
 from scratchnet.layers.alpha_dropout import AlphaDropout, FeatureAlphaDropout, alpha_dropout, feature_alpha_dropout
 from scratchnet.layers.attention import scaled_dot_product_attention
 from scratchnet.layers.bilinear import Bilinear, bilinear
@@ -42,6 +42,7 @@ from scratchnet.layers.normalization import (
     rms_norm,
 )
 from scratchnet.layers.one_hot import one_hot
+from scratchnet.layers.pdist import pdist
 from scratchnet.layers.pixel_shuffle import (
     ChannelShuffle,
     PixelShuffle,

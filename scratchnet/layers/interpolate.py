@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from scratchnet.arguments import describe, tensor
 from scratchnet.layers.resampling import ResampleFunction, resampling
-from scratchnet.windows import in_layout_of
+from scratchnet.windows import channels_last
 
 __all__ = [
     "Upsample",
@@ -93,7 +93,11 @@ def interpolate(
         for dim, (n, m, factor) in enumerate(zip(input.shape[2:], outputs, factors, strict=True), 2)
         if n != m or factor not in (None, 1.0)
     )
-    return in_layout_of(input, ResampleFunction.apply(input, maps))
+    if not channels_last(input):
+        return ResampleFunction.apply(input, maps)
+    # The channels, which no map concerns, as the last dimension, so that each map finds memory in its order.
+    maps = tuple((dim - 1, taps, adjoint) for dim, taps, adjoint in maps)
+    return ResampleFunction.apply(input.movedim(1, -1), maps).movedim(-1, 1)
 
 
 def _sizes(

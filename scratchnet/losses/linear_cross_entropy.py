@@ -15,7 +15,8 @@ log-sum-exp :math:`\ell = m + \log s` with :math:`m = \max z` and :math:`s = \su
 A vocabulary has many more classes than a hidden state has features, so logits and their gradient take most of the
 memory of a language model's step. Here a chunk of rows at a time goes through the product and the exponential, and
 only the two halves of the log-sum-exp are kept for each row, m and s; the backward makes the chunk's logits again,
-turns them into δ where they lie, and adds up its two products.
+turns them into δ where they lie, and adds up its two products. The last chunk's exponentials, which are still there
+when the forward ends, are kept too, and spare it one product.
 
 Shapes: N rows of D features, C classes, any further dimensions d; input (N, D) or (D,), weight (C, d…, D), bias
 (C, d…), target indices (N, d…) or (), or distributions (N, C, d…) or (C,).
@@ -44,7 +45,7 @@ CHUNK_ELEMENTS = 1 << 25
 
 
 class LinearCrossEntropyFunction(Function):
-    """The loss of each row, 0 where ``kept`` is false. Keeps its inputs, m and s.
+    """The loss of each row, 0 where ``kept`` is false. Keeps its inputs, m, s, and e^{z - m} of the last chunk.
 
     In float16 and bfloat16 the products take and give that dtype, as a linear layer's would, and everything else,
     the losses too, is float32.
@@ -72,11 +73,13 @@ class LinearCrossEntropyFunction(Function):
             above = _minus(z, top)
             rest = (1 - smoothing) * pick(above, target[part])
             rest = rest + smoothing * above.mean(1) if smoothing else rest
-            total = (above.exp_() if unobserved() else torch.exp(above)).sum(1)
+            powers = above.exp_() if unobserved() else torch.exp(above)
+            total = powers.sum(1)
             losses.append(torch.log(total) - rest)
             tops.append(top)
             sums.append(total)
-        saved = (x, weight, bias, target, kept, torch.cat(tops), torch.cat(sums))
+        last = powers if len(losses) > 1 else None
+        saved = (x, weight, bias, target, kept, torch.cat(tops), torch.cat(sums), last)
         return torch.cat(losses).masked_fill(~kept, 0), saved
 
     @staticmethod
@@ -87,7 +90,7 @@ class LinearCrossEntropyFunction(Function):
 
         What scales a row of δ scales the row of x, or of the product, instead: they are shorter.
         """
-        x, weight, bias, target, kept, top, total = saved
+        x, weight, bias, target, kept, top, total, last = saved
         divided = x.dtype in LOW_PRECISION  # s may be too large for them
         scale = grad.masked_fill(~kept, 0).unsqueeze(1)
         scale = scale if divided else scale / total.unsqueeze(1)
@@ -95,8 +98,11 @@ class LinearCrossEntropyFunction(Function):
         grad_weight = grad_bias = None
         room = _room(x, weight, rows)
         for part in _chunks(x.shape[0], rows):
-            z = _logits(x[part], weight, bias, room)
-            delta = _delta(z, target[part], top[part], total[part], smoothing=smoothing, divided=divided)
+            if last is not None and unobserved() and part.stop >= x.shape[0]:
+                powers = _copied(last, room)
+            else:
+                powers = _powers(_logits(x[part], weight, bias, room), top[part])
+            delta = _delta(powers, target[part], total[part], smoothing=smoothing, divided=divided)
             delta = delta.to(x.dtype)
             if needs[0]:
                 parts_x.append(scale[part] * (delta @ weight))
@@ -110,8 +116,8 @@ class LinearCrossEntropyFunction(Function):
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, smoothing: float, rows: int) -> Tensor:
         """δ times the change of the logits."""
-        x, weight, bias, target, kept, top, total = saved
-        delta = _delta(_logits(x, weight, bias), target, top, total, smoothing=smoothing)
+        x, weight, bias, target, kept, top, total, _ = saved
+        delta = _delta(_powers(_logits(x, weight, bias), top), target, total, smoothing=smoothing)
         change = tangents[0] @ weight.T + x @ tangents[1].T
         change = change if bias is None else change + tangents[2]
         return (delta * change).sum(1).masked_fill(~kept, 0)
@@ -146,15 +152,25 @@ def _minus(z: Tensor, top: Tensor) -> Tensor:
     return z.sub_(top.unsqueeze(1)) if unobserved() else z - top.unsqueeze(1)
 
 
-def _delta(
-    z: Tensor, target: Tensor, top: Tensor, total: Tensor, *, smoothing: float, divided: bool = True
-) -> Tensor:
-    """δ, or δ times s, in the place of the logits where nobody watches."""
-    above, s = _minus(z, top), total.unsqueeze(1)
-    delta = above.exp_() if unobserved() else torch.exp(above)
+def _powers(z: Tensor, top: Tensor) -> Tensor:
+    """e^{z - m}, in the place of the logits where nobody watches."""
+    above = _minus(z, top)
+    return above.exp_() if unobserved() else torch.exp(above)
+
+
+def _copied(powers: Tensor, room: Tensor | None) -> Tensor:
+    """The powers that were kept, where they may be written to."""
+    if room is None or room.dtype is not powers.dtype:
+        return powers.clone()
+    return room[: powers.shape[0]].copy_(powers)
+
+
+def _delta(powers: Tensor, target: Tensor, total: Tensor, *, smoothing: float, divided: bool = True) -> Tensor:
+    """δ, or δ times s, in the place of the powers where nobody watches."""
+    delta, s = powers, total.unsqueeze(1)
     if divided:
         delta, s = delta / s, torch.ones_like(s)
-    delta = delta - smoothing / max(z.shape[1], 1) * s if smoothing else delta
+    delta = delta - smoothing / max(powers.shape[1], 1) * s if smoothing else delta
     place, at_target = target.unsqueeze(1), (smoothing - 1) * s
     return delta.scatter_add_(1, place, at_target) if unobserved() else delta.scatter_add(1, place, at_target)
 
@@ -224,7 +240,7 @@ def linear_cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"{op}: expected label_smoothing between 0 and 1, got {label_smoothing}")
     stand_in = x.new_empty(()).expand(shape)  # for the logits, which are not there
-    _, labels, alone = checked(op, stand_in, target, weight, ignored)
+    _, labels, alone, _ = checked(op, stand_in, target, weight, ignored)
     rows = getattr(options, "batch_chunk_size", None) or max(1, CHUNK_ELEMENTS // max(shape[-1], 1))
     index, _, kept = index_targets(x, labels, None, ignored)
     losses = LinearCrossEntropyFunction.apply(

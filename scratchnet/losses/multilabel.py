@@ -183,7 +183,8 @@ def _lists(target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     absent = torch.zeros_like(target).scatter_add(1, labels, listed.long()) == 0
     if readable(target) and target.numel():
         most = int(listed.sum(1).max())
-        labels, listed = labels[:, :most], listed[:, :most]
+        # Copies, since a view would keep all columns for the backward.
+        labels, listed = labels[:, :most].clone(), listed[:, :most].clone()
     return labels, listed, absent
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from scratchnet.functional import cosine_similarity, pairwise_distance, pdist, pixel_shuffle, pixel_unshuffle
+from scratchnet.layers.pdist import PDistFunction
 
 
 @pytest.mark.parametrize("p", [2.0, 1.5, 3.0])
@@ -26,6 +29,21 @@ def test_no_rows_have_no_distances_and_an_empty_gradient():
     x = torch.zeros(0, 3, requires_grad=True)
     pdist(x).sum().backward()
     assert x.grad.shape == (0, 3)
+
+
+@pytest.mark.parametrize("elements", [1, 7, 20, 50, 1000])
+@pytest.mark.parametrize("p", [0.0, 1.0, 1.5, 2.0, float("inf")])
+def test_distances_by_blocks_are_those_of_all_pairs_at_once(monkeypatch, p, elements):
+    x = torch.randn(7, 3, dtype=torch.float64)
+    x[4] = x[2]
+    x[5, 1] = float("inf")
+    upstream = torch.randn(21, dtype=torch.float64)
+    monkeypatch.setattr(sys.modules["scratchnet.layers.pdist"], "BLOCK_ELEMENTS", elements)
+    mathematics = PDistFunction.mathematics
+    plain = mathematics.forward(x, p=p)[0], mathematics.backward(upstream, (x,), (True,), p=p)
+    with torch.no_grad():
+        blocked = mathematics.forward(x, p=p)[0], mathematics.backward(upstream, (x,), (True,), p=p)
+    torch.testing.assert_close(blocked, plain, equal_nan=True)
 
 
 @pytest.mark.parametrize("length", [1e-3, 0.0])

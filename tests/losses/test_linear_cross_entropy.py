@@ -29,6 +29,16 @@ class Largest(TorchDispatchMode):
         return result
 
 
+class Products(TorchDispatchMode):
+    """Counts matrix products."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.addmm_)
+        return func(*args, **(kwargs or {}))
+
+
 def step(function):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(ROWS, FEATURES, generator=generator).requires_grad_()
@@ -47,6 +57,17 @@ def test_chunks_of_any_size_agree_with_all_logits_at_once(rows):
     expected, expected_gradients, _ = step(lambda x, w, y: cross_entropy(linear(x, w), y))
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(gradients, expected_gradients)
+
+
+def test_the_last_chunk_is_not_multiplied_again_and_left_as_it_was():
+    options = SimpleNamespace(batch_chunk_size=ROWS // 4)
+    x, weight = torch.randn(ROWS, FEATURES).requires_grad_(), torch.randn(CLASSES, FEATURES).requires_grad_()
+    loss = linear_cross_entropy(x, weight, torch.arange(ROWS), options=options)
+    with Products() as seen:
+        first = torch.autograd.grad(loss, (x, weight), retain_graph=True)
+    # Three chunks of logits again, and two products for each chunk.
+    assert seen.count == 3 + 2 * 4
+    torch.testing.assert_close(torch.autograd.grad(loss, (x, weight)), first, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])

@@ -45,5 +45,5 @@ WORKLOADS = (
     *(w for d in (1, 2, 3) for w in sized(f"adaptive_max_pool{d}d", INPUTS[d], halved, layouts=d == 2)),
     *(w for d in (1, 2, 3) for w in sized(f"lp_pool{d}d", INPUTS[d], halved_by_norm)),
     *(w for d in (1, 2, 3) for w in sized(f"max_unpool{d}d", INPUTS[d], maxima)),
-    *(w for d in (2, 3) for w in sized(f"fractional_max_pool{d}d", INPUTS[d], halved, output_ratio=0.6)),
+    *(w for d in (2, 3) for w in sized(f"fractional_max_pool{d}d", INPUTS[d], halved, output_ratio=(0.6,) * d)),
 )

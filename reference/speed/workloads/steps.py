@@ -60,6 +60,11 @@ class TrainingStep:
         self.optimizer.zero_grad()
         del self.loss
 
+    @property
+    def inputs_and_outputs(self) -> Sequence[Tensor]:
+        """The images and the parameters."""
+        return self.parameters
+
     def moved(self, saved: int) -> tuple[int, int]:
         """What is kept for the backward is written and read."""
         return saved, saved
@@ -85,6 +90,11 @@ class OptimizerStep:
 
     def backward(self) -> None:
         """Nothing."""
+
+    @property
+    def inputs_and_outputs(self) -> Sequence[Tensor]:
+        """The parameters."""
+        return self.parameters
 
     def moved(self, saved: int) -> tuple[int, int]:
         """Parameters, gradients and momenta are read, parameters and momenta written."""

@@ -40,8 +40,9 @@ def whole(namespace: Any, name: str) -> nn.Module:
 
 def both(build: Callable[[Any, str], nn.Module], name: str) -> tuple[nn.Module, nn.Module]:
     """Ours and PyTorch's, with the same parameters."""
-    with warnings.catch_warnings():  # PyTorch's has a word to say of nested tensors
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=()):
+        warnings.simplefilter("ignore")  # PyTorch's has a word to say of nested tensors
+        torch.manual_seed(0)
         custom, builtin = build(ours, name), build(torch.nn, name)
     custom.load_state_dict(builtin.state_dict())
     return custom, builtin

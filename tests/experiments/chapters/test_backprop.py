@@ -6,6 +6,9 @@ import pytest
 from chapter_runs import assert_same_curves, assert_whole, run_both, summary
 from experiment_runs import rows
 
+from experiments import processes
+from experiments.__main__ import main
+
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
@@ -45,3 +48,10 @@ def test_the_tables_show_every_unit_and_every_weight(both):
     gradients = (both[0] / "2_gradients.md").read_text()
     for weight in ("0.weight[2, 1]", "0.bias[2]", "2.weight[0, 2]", "2.bias[0]"):
         assert f"\n| {weight} | " in gradients
+
+
+def test_it_runs_in_one_process(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(processes, "size", lambda: 2)
+    assert main(["backprop", "--runs", str(tmp_path)]) == 2
+    assert "backprop: expected one process, got 2; start it without torchrun" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

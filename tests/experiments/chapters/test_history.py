@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from chapter_runs import assert_same_curves, assert_whole, run_both, summary
 
+from experiments import processes
 from experiments.__main__ import main
 from experiments.data.plane import GATES
 
@@ -65,3 +66,10 @@ def test_the_radial_machine_reads_digits(tmp_path):
 def test_the_feature_space_needs_digits(tmp_path, capsys):
     assert main(["history", "--digits", "3", "--runs", str(tmp_path)]) == 2
     assert "--digits: expected a whole number from 10 up, got 3" in capsys.readouterr().err
+
+
+def test_it_runs_in_one_process(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(processes, "size", lambda: 2)
+    assert main(["history", "--runs", str(tmp_path)]) == 2
+    assert "history: expected one process, got 2; start it without torchrun" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -16,6 +16,9 @@ SHOWN = {
     "backprop": ("0_story/3_cost", "xor"),
     "sgd": ("0_story/1_path_banana", "nesterov"),
     "regularization": ("0_story/1_gap", "early_stopping"),
+    "sequences": ("0_story/1_gradient_before", "gru"),
+    "gan": ("0_story/1_film", "duel"),
+    "claims": ("0_story/gradients_in_depth", "."),
 }
 
 
@@ -23,7 +26,8 @@ SHOWN = {
 def story(request, tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
     assert main([request.param, "--runs", str(runs)]) == 0
-    return request.param, runs / f"{request.param}-scratch-001"
+    (run,) = runs.iterdir()
+    return request.param, run
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from chapter_runs import assert_same_curves, assert_whole, run_both, summary
-from experiment_runs import rows
+from experiment_runs import rows, state
 
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.chapters.sgd import DESCENTS, DOWNHILL, SWEEPS, go_down
@@ -15,7 +15,7 @@ from experiments.data.surfaces import SURFACES
 
 FIGURES = [
     *(f"1_path_{name}" for name in SURFACES),
-    "2_noise", "3_batch_size", "4_learning_rate", "5_momentum", "6_schedule",
+    "2_noise", "3_batch_size", "4_learning_rate", "5_momentum", "6_schedule", "7_weight_decay",
 ]  # fmt: skip
 PARTS = [name for sweep in SWEEPS.values() for name in sweep]
 
@@ -27,7 +27,7 @@ def both(tmp_path_factory):
 
 def test_a_run_is_whole(both):
     for run in both:
-        assert_whole(run, FIGURES, ["7_results"], PARTS)
+        assert_whole(run, FIGURES, ["8_results"], PARTS)
 
 
 def test_noise_falls_with_the_square_root_of_the_batch(both):
@@ -51,6 +51,14 @@ def test_parts_do_what_their_names_say(both):
     losses = [[row["loss"] for row in rows(run / name, split="train")] for name in ("momentum", "nesterov")]
     assert losses[0][0] == losses[1][0]
     assert losses[0][1:] != losses[1][1:]
+    norms = [
+        sum(
+            weight.square().sum()
+            for weight in state(run / f"decay_{decay}")["learners"]["custom"]["model"].values()
+        )
+        for decay in ("0.001", "0.01", "0.1")
+    ]
+    assert norms[0] > norms[1] > norms[2]
 
 
 def test_the_backends_tell_the_same_story(both):

@@ -169,7 +169,7 @@ def test_misuse_gives_status_2_and_one_line(arguments, says, capsys):
 
 def measured(ours, theirs, saved=(8, 4), peak=(3, 4), **more):
     times = {OURS: Times(ours, [0.0] * len(ours)), THEIRS: Times(theirs, [0.0] * len(theirs)), **more}
-    memory = {"custom": Memory(saved[0], peak[0]), "builtin": Memory(saved[1], peak[1])}
+    memory = {"custom": Memory(9, saved[0], peak[0]), "builtin": Memory(9, saved[1], peak[1])}
     return Measurement("op", "size", times, memory, {"forward": 0.1, "backward": 0.1, "both": 0.2})
 
 
@@ -181,7 +181,10 @@ def test_the_figures_of_the_targets():
     assert targets.peak_ratio(found) == 0.75
     assert targets.saved_ratio(found) == 2.0
     assert targets.saved_ratio(measured([1.0], [1.0], saved=(0, 0))) == 0.0
+    assert targets.saved_ratio(measured([1.0], [1.0], saved=(1, 0))) == float("inf")
     assert targets.overhead(found) == pytest.approx(1e6)
+    assert targets.overhead_both(measured([3.0], [1.0])) == pytest.approx(2e6)
+    assert targets.median([5.0, 1.0, 2.0]) == 2.0
 
 
 def test_a_row_over_several_takes_mean_or_worst_and_names_the_extremes():
