@@ -103,7 +103,7 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     stacked, step = _at_once(lines, x, x.shape[1], out)
     products = geometry.places // stacked
     dense = lines.length == math.prod(outputs) and y.is_contiguous()
-    buffer = y if dense else _lines_like(y, step, lines.length, groups).zero_()
+    buffer = y if dense else y.new_zeros((step, out, lines.length))
     total = y.new_zeros((products, step * groups, out // groups, stacked * channels))
     for block, seen in stretches(x, lines, step, groups):
         part = y[block]

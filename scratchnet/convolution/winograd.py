@@ -38,6 +38,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.convolution.tiles import Margins, Pixels, Scratch, blocks_of
+from scratchnet.function import readable
 from scratchnet.windows import Geometry
 
 __all__ = ["convolve", "correlate", "pays", "spread"]
@@ -50,11 +51,14 @@ G = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0,
 
 
 def pays(images: Tensor, channels: int, out: int, geometry: Geometry, groups: int) -> bool:
-    """Whether the products of a convolution can be made this way, and are large enough to gain by it."""
+    """Whether the products of a convolution can be made this way, and are large enough to gain by it.
+
+    On a CPU, where whether all is finite can be asked without waiting.
+    """
     once = geometry.kernel == (3, 3) and geometry.stride == geometry.dilation == (1, 1) and groups == 1
     if not once or max(map(max, geometry.padding)) > 2 or min(channels, out) < LEAST_CHANNELS:
         return False
-    return images[:, 0].numel() * channels * out >= LEAST_PRODUCTS
+    return readable(images) and images[:, 0].numel() * channels * out >= LEAST_PRODUCTS
 
 
 def convolve(
