@@ -46,10 +46,9 @@ class Value(NamedTuple):
 
 
 class Mask(NamedTuple):
-    """A value of 0 and 1, as integers or not, that holds where it is 1 or, negated, where it is 0."""
+    """A value of 0 and 1 that holds where it is 1 or, negated, where it is 0."""
 
     value: Value
-    integers: bool = False
     negated: bool = False
 
 
@@ -135,7 +134,7 @@ class Recorder(TorchDispatchMode):
         """``chosen`` where the mask holds: other + mask · (chosen - other), on the bits."""
         if mask.negated:
             chosen, other = other, chosen
-        where = mask.value if mask.integers else self._line(_as_integers, mask.value, bits=True)
+        where = self._line(_as_integers, mask.value, bits=True)
         if self._is_zero(other):
             return self._on_bits(torch.mul, where, chosen)
         if self._is_zero(chosen):
