@@ -65,7 +65,7 @@ class Config(Settings):
     data: str | None = None
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"max_steps": 400, "lr": 0.05, "eval_every": 50, "data": "sample"},
+        "quick": {"max_steps": 300, "lr": 0.05, "eval_every": 50, "data": "sample"},
         "full": {"max_steps": 4000, "lr": 0.05, "eval_every": 500},
     }
 
