@@ -59,7 +59,9 @@ from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
-__all__ = ["Elementwise", "Function", "batched", "readable", "unobserved"]
+from scratchnet.tiling import recording, tilewise
+
+__all__ = ["Elementwise", "Function", "batched", "elementwise", "readable", "unobserved"]
 
 LOW_PRECISION = (torch.float16, torch.bfloat16)
 
@@ -90,6 +92,22 @@ def unobserved() -> bool:
     form better than we could.
     """
     return not (torch.compiler.is_compiling() or torch.is_grad_enabled() or _transformed() or _thread.batched)
+
+
+def elementwise(
+    mathematics: Callable[..., Tensor], *tensors: Tensor, out: Tensor | None = None, **options: Any
+) -> Tensor:
+    """``mathematics(*tensors, **options)``, which acts on each element, in tiles where nothing records it.
+
+    The mathematics is a function of a module or class, not made anew for each call. It is run once as a rehearsal,
+    and then decides by `unobserved` alone what it does; ``out`` may be given under the same condition.
+    """
+    if unobserved() and not recording():
+        result = tilewise(mathematics, *tensors, out=out, **options)
+        if result is not None:
+            return result
+    result = mathematics(*tensors, **options)
+    return result if out is None else out.copy_(result)
 
 
 def readable(tensor: Tensor) -> bool:
@@ -226,15 +244,17 @@ class Elementwise(Function):
         value, slope, from_output = cls.value, cls.slope, cls.slope_from_output
 
         def forward(x: Tensor, **options: Any) -> tuple[Tensor, tuple[Tensor]]:
-            y = value(x, **options)
+            y = elementwise(value, x, **options)
             return y, (y if from_output else x,)
 
+        def chain(x: Tensor, v: Tensor, **options: Any) -> Tensor:
+            return slope(x, **options) * v
+
         def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], **options: Any) -> Tensor:
-            result = slope(saved[0], **options)
-            return result.mul_(grad) if unobserved() and result is not saved[0] else grad * result
+            return elementwise(chain, saved[0], grad, **options)
 
         def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **options: Any) -> Tensor:
-            return tangents[0] * slope(saved[0], **options)
+            return chain(saved[0], tangents[0], **options)
 
         forward.__signature__ = inspect.signature(value)  # type: ignore[attr-defined]
         for method in (forward, backward, jvp):
@@ -244,16 +264,28 @@ class Elementwise(Function):
 
 def _precision(op: Mathematics, inputs: Sequence[Maybe]) -> Precision:
     """The dtype policy of one call: autocast first, then float32 for what is too short to compute in."""
-    floating = [t for t in inputs if t is not None and t.is_floating_point()]
-    if not floating:
+    dtype, mixed = None, False
+    for tensor in inputs:
+        if tensor is not None and tensor.is_floating_point():
+            if dtype is None:
+                dtype = tensor.dtype
+            elif tensor.dtype is not dtype:
+                mixed = True
+    if dtype is None:
         return AS_GIVEN
-    dtype = floating[0].dtype
-    mixed = any(t.dtype is not dtype for t in floating)
-    target = None if op.autocast is None else _autocast_target(op.autocast, floating, mixed)
+    target = None
+    if op.autocast is not None and not _no_autocast():
+        floating = [t for t in inputs if t is not None and t.is_floating_point()]
+        target = _autocast_target(op.autocast, floating, mixed)
     output = target or dtype
     if output in LOW_PRECISION and not op.native_low_precision:
         return Precision(torch.float32, output)
     return Precision(output, output) if mixed or target is not None else AS_GIVEN
+
+
+def _no_autocast() -> bool:
+    """Whether no device has autocast on, which is asked in no time; the compiler has to ask for each device."""
+    return not torch.compiler.is_compiling() and not torch._C._is_any_autocast_enabled()
 
 
 def _autocasts(device: str) -> bool:
@@ -273,12 +305,19 @@ def _autocast_target(policy: Autocast, floating: Sequence[Tensor], mixed: bool) 
     return None
 
 
-def _outside_autocast(device: str, mathematics: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Calls the author's code with autocast off, which has had its say in the dtypes of the arguments."""
+def _outside_autocast(mathematics: Callable[..., Any], tensors: Sequence[Maybe]) -> Callable[..., Any]:
+    """The author's code, called with the tensors' autocast off, which has had its say in the arguments' dtypes."""
+    if _no_autocast():
+        return mathematics
+    device = next(t for t in tensors if t is not None).device.type
     if not _autocasts(device):
-        return mathematics(*arguments, **options)
-    with torch.autocast(device, enabled=False):
-        return mathematics(*arguments, **options)
+        return mathematics
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        with torch.autocast(device, enabled=False):
+            return mathematics(*arguments, **options)
+
+    return call
 
 
 def _evaluate(
@@ -290,22 +329,20 @@ def _evaluate(
     output counts as an intermediate: autograd takes it for a constant, which it is not.
     """
     computed = inputs if precision is AS_GIVEN else [precision.enter(t) for t in inputs]
-    device = next(t for t in inputs if t is not None).device.type
-    output, saved = _outside_autocast(device, op.forward, *computed, **options)
-    raw = rounded = output if isinstance(output, tuple) else (output,)
-    differentiable = raw[: len(raw) - op.auxiliary]
-    if precision is not AS_GIVEN:
-        rounded = (*map(precision.leave, differentiable), *raw[len(differentiable) :])
+    output, saved = _outside_autocast(op.forward, inputs)(*computed, **options)
+    raw = output if isinstance(output, tuple) else (output,)
+    differentiable = raw[: len(raw) - op.auxiliary] if op.auxiliary else raw
     places: list[Place] = []
     for tensor in saved:
         places.append(_place(tensor, computed, differentiable, places))
-    stored = tuple(
-        [
-            tensor if place is None else inputs[place] if place >= 0 else rounded[-1 - place]
-            for tensor, place in zip(saved, places, strict=True)
-        ]
-    )
-    return (rounded if isinstance(output, tuple) else rounded[0]), stored, tuple(places)
+    if precision is AS_GIVEN:
+        return output, saved, tuple(places)
+    rounded = (*map(precision.leave, differentiable), *raw[len(differentiable) :])
+    stored = [
+        tensor if place is None else inputs[place] if place >= 0 else rounded[-1 - place]
+        for tensor, place in zip(saved, places, strict=True)
+    ]
+    return (rounded if isinstance(output, tuple) else rounded[0]), tuple(stored), tuple(places)
 
 
 def _place(tensor: Tensor, inputs: Sequence[Maybe], outputs: Sequence[Tensor], taken: Sequence[Place]) -> Place:
@@ -329,18 +366,18 @@ def _differentiate(
     dtypes: Sequence[torch.dtype | None],
 ) -> tuple[Maybe, ...]:
     """Runs the author's backward, and gives each gradient the dtype of its input."""
-    count = len(needs)
     differentiable = grads[: len(grads) - op.auxiliary] if op.auxiliary else grads
-    if all(grad is None for grad in differentiable):
-        return (None,) * count
-    entered = [precision.enter(grad) for grad in differentiable]
-    upstream = entered if len(grads) - op.auxiliary > 1 else entered[0]
-    device = next(grad for grad in differentiable if grad is not None).device.type
-    result = _outside_autocast(device, op.backward, upstream, saved, needs, **options)
+    entered = differentiable if precision is AS_GIVEN else [precision.enter(grad) for grad in differentiable]
+    upstream = entered if len(entered) > 1 else entered[0]
+    if upstream is None or all(grad is None for grad in entered):
+        return (None,) * len(needs)
+    result = _outside_autocast(op.backward, entered)(upstream, saved, needs, **options)
     gradients = result if isinstance(result, tuple) else (result,)
     return tuple(
-        None if gradient is None or not need else gradient if gradient.dtype is dtype else gradient.to(dtype)
-        for gradient, need, dtype in zip(gradients, needs, dtypes, strict=True)
+        [
+            None if gradient is None or not need else gradient if gradient.dtype is dtype else gradient.to(dtype)
+            for gradient, need, dtype in zip(gradients, needs, dtypes, strict=True)
+        ]
     )
 
 
@@ -368,9 +405,10 @@ def _recording_forward(op: Mathematics) -> Callable[..., Any]:
         precision = _precision(op, inputs)
         output, stored, places = _evaluate(op, inputs, options, precision)
         ctx.save_for_backward(*stored)
-        ctx.set_materialize_grads(isinstance(output, tuple) and len(output) - op.auxiliary > 1)
-        ctx.places, ctx.options, ctx.precision = places, options, precision
-        ctx.dtypes = tuple(None if t is None else t.dtype for t in inputs)
+        if not isinstance(output, tuple) or len(output) - op.auxiliary == 1:
+            ctx.set_materialize_grads(False)
+        dtypes = tuple([None if t is None else t.dtype for t in inputs])
+        ctx.call = places, options, precision, dtypes
         if op.auxiliary:
             ctx.mark_non_differentiable(*output[-op.auxiliary :])
         return output
@@ -386,25 +424,27 @@ def _recording_backward(op: Mathematics) -> Callable[..., Any]:
     tensors, options = op.tensors, len(op.options)
 
     def backward(ctx: Any, *grads: Maybe) -> Any:
-        saved, places, precision = ctx.saved_tensors, ctx.places, ctx.precision
-        if not torch.compiler.is_compiling() and torch.is_grad_enabled() and _has_intermediate(saved, places):
+        saved = ctx.saved_tensors
+        places, given, precision, dtypes = ctx.call
+        compiling = torch.compiler.is_compiling()
+        if not compiling and torch.is_grad_enabled() and _has_intermediate(saved, places):
             known: list[Maybe] = [None] * tensors
             for tensor, place in zip(saved, places, strict=True):
                 if place is not None and place >= 0:
                     known[place] = tensor
-            fresh = _evaluate(op, known, ctx.options, precision)[1]
+            fresh = _evaluate(op, known, given, precision)[1]
             saved = [f if place is None else s for f, s, place in zip(fresh, saved, places, strict=True)]
         if precision is not AS_GIVEN:
             saved = [precision.enter(tensor) for tensor in saved]
         needs = ctx.needs_input_grad[:tensors]
-        if not torch.compiler.is_compiling():
-            _thread.batched = any(g is not None and is_legacy_batchedtensor(g) for g in grads)
+        batched = not compiling and any([g is not None and is_legacy_batchedtensor(g) for g in grads])
+        if not batched:
+            return _differentiate(op, grads, saved, needs, given, precision, dtypes) + (None,) * options
+        _thread.batched = True
         try:
-            gradients = _differentiate(op, grads, saved, needs, ctx.options, precision, ctx.dtypes)
+            return _differentiate(op, grads, saved, needs, given, precision, dtypes) + (None,) * options
         finally:
-            if not torch.compiler.is_compiling():
-                _thread.batched = False
-        return gradients + (None,) * options
+            _thread.batched = False
 
     return backward
 

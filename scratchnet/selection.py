@@ -19,7 +19,7 @@ from torch import Tensor
 
 from scratchnet.function import unobserved
 
-__all__ = ["keep", "mask", "select", "unless"]
+__all__ = ["BITS", "keep", "mask", "select", "unless"]
 
 BITS = {torch.float64: torch.int64, torch.float32: torch.int32}
 

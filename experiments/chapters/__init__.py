@@ -26,20 +26,22 @@ class Chapter(NamedTuple):
 CHAPTERS: dict[str, Chapter] = {
     "history": Chapter(
         "a perceptron fails on XOR, a second layer does not; support vector machines on moons and digits",
-        "quick 15 s, full 5 min",
+        "quick 15 s, full 4 min",
     ),
     "activations": Chapter(
         "the same deep network with each activation: how far gradients reach, which units go flat",
-        "quick 20 s, full 15 min",
+        "quick 20 s, full 4 min",
     ),
-    "losses": Chapter("which loss suits which task, for classes and for numbers", "quick 15 s, full 5 min"),
+    "losses": Chapter("which loss suits which task, for classes and for numbers", "quick 15 s, full 2 min"),
     "backprop": Chapter(
         "a small network step by step, every delta shown, against autograd and differences",
-        "quick 10 s, full 30 s",
+        "quick 10 s, full 1 min",
     ),
-    "sgd": Chapter("batch size, learning rate, momentum, Nesterov and schedules", "quick 20 s, full 10 min"),
+    "sgd": Chapter(
+        "batch size, learning rate, momentum, Nesterov, schedules and weight decay", "quick 25 s, full 10 min"
+    ),
     "regularization": Chapter(
-        "what closes the gap between training and test on few digits", "quick 30 s, full 5 min"
+        "what closes the gap between training and test on few digits", "quick 25 s, full 5 min"
     ),
     "mnist": Chapter(
         "a convolutional or fully connected network learns to read handwritten digits", "quick 1 min, full 15 min"

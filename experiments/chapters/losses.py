@@ -14,6 +14,7 @@ from experiments.backend import BACKENDS, Backend
 from experiments.data.outliers import OFFSET, SLOPE, line_with_outliers
 from experiments.figures.curves import Curve, curves
 from experiments.figures.lines import lines
+from experiments.measures.curve import curve
 from experiments.reading import find_digits, reading_task
 from experiments.run import Run
 from experiments.settings import Settings, expect
@@ -35,6 +36,7 @@ FOR_CLASSES: dict[str, Callable[[Any], Loss]] = {
 }
 FROM_WRONG_START = ("squared_error", "cross_entropy")
 MEASUREMENTS, SPOILED = 100, 0.15
+SMOOTHED = 10  # batches whose accuracy is averaged
 HEAD_START = 10.0  # by which a wrong start prefers the digit 0
 
 LOOK_FOR = """
@@ -43,7 +45,8 @@ A loss says what a network is blamed for. Each part below is the same network, l
 1. **`1_by_margin`, `2_slope_by_margin`**: a loss for classes against how far the right class is ahead. Where it is far
    behind, squared error is flat: the worse the mistake, the smaller the push. Cross entropy pushes ever as hard. The
    hinge stops at a margin of 1.
-2. **`accuracy`** of `wrong_start_…`: networks that begin sure that everything is a 0.
+2. **`accuracy`** of `wrong_start_…`: networks that begin sure that everything is a 0. By squared error they stay so
+   for long.
 3. **`overconfidence`** under `metrics`: by how much the network is surer than it is right; smoothed labels keep it low.
 4. **`3_by_residual`, `4_lines`**: L2 blames by the square, and a few wild measurements pull the line away; L1 and Huber
    let them be.
@@ -197,13 +200,14 @@ def conclude(
     found = {"truth": (SLOPE, OFFSET), **fitted}
     rows = [(name, f"{slope:.2f}", f"{offset:.2f}") for name, (slope, offset) in found.items()]
     album.table("6_lines", "the line that each loss finds", ("loss", "slope", "offset"), rows)
+    turned = {name: half_right(classes[f"wrong_start_{name}"]) for name in FROM_WRONG_START}
     best = max(FOR_CLASSES, key=lambda name: learned[name]["accuracy"])
     album.conclude(
         [
             f"Of the losses for classes, {best} leads to the most right answers: {learned[best]['accuracy']:.1%}.",
-            "Sure at first that everything is a 0, the network comes to "
-            f"{learned['wrong_start_cross_entropy']['accuracy']:.1%} by cross entropy, to "
-            f"{learned['wrong_start_squared_error']['accuracy']:.1%} by squared error.",
+            "Sure at first that everything is a 0, the network is half right "
+            + " and ".join(f"{turned[name]} by {name.replace('_', ' ')}" for name in FROM_WRONG_START)
+            + ".",
             f"By cross entropy it is {learned['cross_entropy']['overconfidence']:+.1%} surer than right, with smoothed "
             f"labels {learned['label_smoothing']['overconfidence']:+.1%}.",
             f"With {SPOILED:.0%} of the measurements spoiled, a slope of {SLOPE:g} is taken for "
@@ -212,3 +216,12 @@ def conclude(
     )
     parts = {name: summary(training) for name, training in {**classes, **numbers}.items()}
     run.finish({**parts, "lines": {name: {"slope": a, "offset": b} for name, (a, b) in fitted.items()}})
+
+
+def half_right(training: Training) -> str:
+    """After how many steps half of the training digits are answered right, going by the last few batches."""
+    steps, right = curve(training.run, "accuracy", "train")
+    for place in range(SMOOTHED, len(steps) + 1):
+        if sum(right[place - SMOOTHED : place]) >= 0.5 * SMOOTHED:
+            return f"after {steps[place - 1]} steps"
+    return f"not within {steps[-1]} steps"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from chapter_runs import assert_same_curves, assert_whole, run_both, summary
+from experiment_runs import rows
 
 from experiments.__main__ import main
 from experiments.backend import BUILTIN, CUSTOM
@@ -29,10 +32,15 @@ def test_a_run_is_whole(both):
         assert_whole(run, FIGURES, ["5_classes", "6_lines"], PARTS)
 
 
-def test_squared_error_does_not_come_back_from_a_wrong_start(both):
+def test_squared_error_does_not_soon_come_back_from_a_wrong_start(both):
     for run in both:
         stuck, back = (summary(run)[name]["test_accuracy"] for name in WRONG)
         assert stuck < 0.2 < 0.7 < back
+        said = (run / "conclusion.md").read_text()
+        steps = int(re.search(r"half right not within 30 steps by squared error and after (\d+) steps", said)[1])
+        accuracy = [row["accuracy"] for row in rows(run / WRONG[1], split="train")]
+        means = [sum(accuracy[place : place + 10]) / 10 for place in range(21)]
+        assert max(means[: steps - 10]) < 0.5 <= means[steps - 10]
 
 
 def test_outliers_pull_l2_away_alone(both):
