@@ -48,10 +48,11 @@ CHAPTERS: dict[str, Chapter] = {
     ),
     "sequences": Chapter(
         "a plain recurrent network, an LSTM and a GRU learn what takes a memory: puzzles, digits, sums, text",
-        "quick 30 s a task, full 5 to 15 min",
+        "quick 30 s, full 5 to 20 min, a task",
     ),
     "gan": Chapter(
-        "two networks against each other: one draws digits, the other judges", "quick 30 s, full 6 min"
+        "two networks against each other: one draws digits, the other tells them from real ones",
+        "quick 40 s, full 7 min",
     ),
     "claims": Chapter("what the tutorial claims, each claim beside a measurement", "quick 30 s, full 3 min"),
 }

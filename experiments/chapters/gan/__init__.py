@@ -33,7 +33,7 @@ JUDGED = 500  # drawings that are judged
 SLOWER = 0.25  # the discriminator's learning rate beside the generator's; as fast as it, it wins
 FRAMES = 8  # evaluations of which the film shows the drawings
 # How the judge learns to read.
-JUDGES: dict[str, Any] = {"max_steps": 600, "batch_size": 64, "lr": 0.05, "momentum": 0.9, "eval_every": 300}
+JUDGES: dict[str, Any] = {"max_steps": 300, "batch_size": 64, "lr": 0.05, "momentum": 0.9, "eval_every": 150}
 
 LOOK_FOR = """
 **duel** is the generator and the discriminator, **judge** a network that learned to read real digits.
@@ -65,8 +65,8 @@ class Config(Settings):
     data: str | None = None
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"max_steps": 400, "lr": 0.2, "eval_every": 50, "data": "sample"},
-        "full": {"max_steps": 4000, "lr": 0.2, "eval_every": 500},
+        "quick": {"max_steps": 300, "lr": 0.05, "eval_every": 50, "data": "sample"},
+        "full": {"max_steps": 4000, "lr": 0.05, "eval_every": 500},
     }
 
     def check(self) -> None:
