@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from experiments.chapters import CHAPTERS
-from experiments.errors import ExperimentError, Interrupted, UsageError
+from experiments.errors import Bystander, ExperimentError, Interrupted, UsageError
 
 __all__ = ["main"]
 
@@ -17,6 +17,8 @@ def main(words: Sequence[str]) -> int:
     """Runs the chapter that is named first, with the flags that follow; the exit status."""
     try:
         run(words)
+    except Bystander as error:
+        return error.status
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return stop.status
@@ -33,32 +35,46 @@ def main(words: Sequence[str]) -> int:
 
 
 def run(words: Sequence[str]) -> None:
-    """Runs a chapter, or lists them all where none is named."""
+    """Runs a chapter, or reports on runs; lists all chapters where none is named."""
     if not words or words[0] in ("-h", "--help"):
         print("usage: python -m experiments CHAPTER [--help] [flags]\n")
-        for name, line in CHAPTERS.items():
-            print(f"  {name:8} {line}")
+        for name, chapter in CHAPTERS.items():
+            print(f"  {name:15} {chapter.line} ({chapter.time})")
+        print("\nTimes are of --preset quick and --preset full on two cores.")
+        print("python -m experiments report RUN … lays runs beside each other, as Markdown and pictures.")
         return
     name, *flags = words
+    if name == "report":
+        from experiments import report
+
+        return report.main(flags)
     if name not in CHAPTERS:
         near = difflib.get_close_matches(name, CHAPTERS, n=1)
         remedy = f"did you mean {near[0]}?" if near else "python -m experiments lists them with a line on each"
         raise UsageError(f"expected a chapter ({', '.join(CHAPTERS)}), got {name!r}; {remedy}")
 
-    from experiments import commandline  # not before a chapter is chosen: the list should come at once
+    from experiments import processes  # not before a chapter is chosen: the list should come at once
 
-    chapter = importlib.import_module(f"experiments.chapters.{name}")
+    with processes.joined():
+        start(name, flags)
+
+
+def start(name: str, flags: Sequence[str]) -> None:
+    """Begins a run of a chapter, or continues the one that ``--resume`` names."""
+    from experiments import commandline
+    from experiments.settings import on_a_device
+
+    module = importlib.import_module(f"experiments.chapters.{name}")
     prog = f"python -m experiments {name}"
-    settings = commandline.parse(chapter.Config, flags, prog)
-    if settings.resume is None:
-        settings.check()
-        chapter.main(settings)
-        return
-    folder, settings = commandline.resume(settings, flags, prog)
-    if folder.finished:
-        print(f"'{folder.folder}' is finished; there is nothing left to do")
-    else:
-        chapter.main(settings, folder)
+    settings = commandline.parse(module.Config, flags, prog)
+    folder = None
+    if settings.resume is not None:
+        folder, settings = commandline.resume(settings, flags, prog)
+        if folder.finished:
+            print(f"'{folder.folder}' is finished; there is nothing left to do")
+            return
+    settings.check()
+    module.main(on_a_device(settings), folder)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,30 @@ import torch
 
 import scratchnet.nn
 import scratchnet.optim
+from experiments import standins
 
-__all__ = ["BUILTIN", "CUSTOM", "Backend"]
+__all__ = ["BACKENDS", "BUILTIN", "CUSTOM", "Backend"]
 
 
 @dataclass(frozen=True)
 class Backend:
-    """A namespace of layers and losses under PyTorch's names, and the optimizer that goes with them."""
+    """Where the parts come from.
+
+    Attributes:
+        name: Of the backend.
+        nn: Layers and losses under PyTorch's names, and the few that PyTorch lacks.
+        SGD: The optimizer.
+        penalties: ``l1_penalty``, ``l2_penalty`` and ``max_norm_``.
+    """
 
     name: str
     nn: Any
     SGD: Any
+    penalties: Any
 
 
-CUSTOM = Backend("custom", scratchnet.nn, scratchnet.optim.SGD)
-BUILTIN = Backend("builtin", torch.nn, torch.optim.SGD)
+CUSTOM = Backend("custom", scratchnet.nn, scratchnet.optim.SGD, scratchnet.optim)
+BUILTIN = Backend("builtin", standins.torch_nn, torch.optim.SGD, standins)
+
+# What ``--backend`` may be, and the networks that then learn side by side.
+BACKENDS: dict[str, list[Backend]] = {"scratch": [CUSTOM], "builtin": [BUILTIN], "twin": [CUSTOM, BUILTIN]}

@@ -15,15 +15,31 @@ import tyro
 
 from experiments.errors import ExperimentError, UsageError
 from experiments.run import Run
-from experiments.settings import NOT_OF_THE_RUN, Settings
+from experiments.settings import NOT_OF_THE_RUN, CommonSettings
 
-__all__ = ["parse", "resume"]
+__all__ = ["parse", "read_flags", "resume"]
 
-SettingsT = TypeVar("SettingsT", bound=Settings)
+T = TypeVar("T")
+SettingsT = TypeVar("SettingsT", bound=CommonSettings)
 
 
-def parse(kind: type[SettingsT], words: Sequence[str], prog: str, default: SettingsT | None = None) -> SettingsT:
-    """Reads flags into settings; what has no flag is as in ``default``.
+def parse(kind: type[SettingsT], words: Sequence[str], prog: str) -> SettingsT:
+    """Reads flags into settings; what has no flag is as the preset says, or else as the class does.
+
+    Raises:
+        UsageError: a flag is unknown, or its value cannot be read.
+        SystemExit: after printing the help that was asked for.
+    """
+    given = read_flags(kind, [word for word in words if word not in ("-h", "--help")], prog)
+    try:
+        default = dataclasses.replace(kind(), **given.of_preset(), preset=given.preset)
+    except TypeError as error:
+        raise TypeError(f"a preset of {kind.__module__} sets what is no field: {error}") from error
+    return read_flags(kind, words, prog, default)
+
+
+def read_flags(kind: type[T], words: Sequence[str], prog: str, default: T | None = None) -> T:
+    """Reads flags into a dataclass; what has no flag is as in ``default``.
 
     Raises:
         UsageError: a flag is unknown, or its value cannot be read.
@@ -44,7 +60,7 @@ def parse(kind: type[SettingsT], words: Sequence[str], prog: str, default: Setti
             raise UsageError(f"{_one_line(complaint.getvalue())}; {prog} --help lists the flags") from None
         raise
     if unknown:
-        flags = [_flag(field.name) for field in dataclasses.fields(kind)]
+        flags = [_flag(field.name) for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
         near = difflib.get_close_matches(unknown[0].partition("=")[0], flags, n=1)
         remedy = f"did you mean {near[0]}?" if near else f"{prog} --help lists the flags"
         raise UsageError(f"expected a flag of this chapter, got {unknown[0]}; {remedy}")
@@ -66,13 +82,13 @@ def resume(settings: SettingsT, words: Sequence[str], prog: str) -> tuple[Run, S
     names = [field.name for field in dataclasses.fields(kind) if field.name not in NOT_OF_THE_RUN]
     try:
         present = {name: run.config[name] for name in names if run.config[name] is not None}
-        stored = parse(kind, [f"{_flag(name)}={value}" for name, value in present.items()], prog)
+        stored = read_flags(kind, [_word(name, value) for name, value in present.items()], prog)
         stored.check()
     except (KeyError, UsageError) as error:
         raise ExperimentError(
             f"'{run.folder / 'config.json'}' is damaged ({error}); start a new run without --resume"
         ) from error
-    asked = parse(kind, words, prog, default=stored)
+    asked = read_flags(kind, words, prog, default=stored)
     for name in names:
         was, now = getattr(stored, name), getattr(asked, name)
         if now != was and not _same_path(now, was):
@@ -85,6 +101,13 @@ def resume(settings: SettingsT, words: Sequence[str], prog: str) -> tuple[Run, S
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def _word(name: str, value: Any) -> str:
+    """A flag with its value, or of a truth value the one of two flags."""
+    if isinstance(value, bool):
+        return _flag(name if value else f"no_{name}")
+    return f"{_flag(name)}={value}"
 
 
 def _same_path(a: Any, b: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ExperimentError", "Interrupted", "UsageError"]
+__all__ = ["Bystander", "ExperimentError", "Interrupted", "UsageError"]
 
 
 class ExperimentError(Exception):
@@ -21,3 +21,11 @@ class Interrupted(ExperimentError):
     """Ctrl-C, after the state was saved."""
 
     status = 130
+
+
+class Bystander(ExperimentError):
+    """Another process of the run ended with an error, and has said so."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("another process of this run ended with an error")
+        self.status = status

@@ -8,7 +8,7 @@ from torch import nn
 
 from experiments.backend import Backend
 
-__all__ = ["MODELS", "cnn", "mlp"]
+__all__ = ["MODELS", "cnn", "deep", "mlp"]
 
 
 def mlp(backend: Backend) -> nn.Module:
@@ -51,4 +51,35 @@ def cnn(backend: Backend) -> nn.Module:
     )
 
 
-MODELS = {"mlp": mlp, "cnn": cnn}
+def deep(backend: Backend) -> nn.Module:
+    """Four convolutions, each with batch norm, and few weights: a third of the work of `cnn` for a better result.
+
+    The sides of the maps are 28, 14, 14, 7 and, after the last pooling, 3 pixels.
+    """
+    layer = backend.nn
+    return layer.Sequential(
+        OrderedDict(
+            conv1=layer.Conv2d(1, 24, 5, padding=2, bias=False),
+            norm1=layer.BatchNorm2d(24),
+            relu1=layer.ReLU(),
+            pool1=layer.MaxPool2d(2),
+            conv2=layer.Conv2d(24, 32, 3, padding=1, bias=False),
+            norm2=layer.BatchNorm2d(32),
+            relu2=layer.ReLU(),
+            conv3=layer.Conv2d(32, 48, 3, padding=1, bias=False),
+            norm3=layer.BatchNorm2d(48),
+            relu3=layer.ReLU(),
+            pool2=layer.MaxPool2d(2),
+            conv4=layer.Conv2d(48, 64, 3, padding=1, bias=False),
+            norm4=layer.BatchNorm2d(64),
+            relu4=layer.ReLU(),
+            pool3=layer.MaxPool2d(2),
+            flatten=layer.Flatten(),
+            dropout=layer.Dropout(0.3),
+            fc=layer.Linear(576, 10),
+            log_softmax=layer.LogSoftmax(dim=1),
+        )
+    )
+
+
+MODELS = {"mlp": mlp, "cnn": cnn, "deep": deep}

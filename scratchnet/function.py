@@ -59,9 +59,13 @@ from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
-__all__ = ["Elementwise", "Function", "batched", "readable", "unobserved"]
+from scratchnet.tiling import recording, tilewise
+
+__all__ = ["Elementwise", "Function", "batched", "elementwise", "readable", "unobserved"]
 
 LOW_PRECISION = (torch.float16, torch.bfloat16)
+_MODE = torch._C._TorchDispatchModeKey
+TRACERS = (_MODE.FAKE, _MODE.FUNCTIONAL, _MODE.PROXY)
 
 Autocast = Literal["low_precision", "low_precision_on_cuda", "float32", "float32_on_cuda", "widest"]
 Maybe = Tensor | None
@@ -86,10 +90,41 @@ def unobserved() -> bool:
     """Whether nothing records the operations, so that in-place and blocked code cannot be seen from outside.
 
     False while autograd builds a graph (a differentiable backward), under `torch.func` transforms, for batched
-    upstreams (``is_grads_batched``), in forward mode and while `torch.compile` traces, which fuses the plain
-    form better than we could.
+    upstreams (``is_grads_batched``), in forward mode, while ``make_fx`` or `torch.jit.trace` takes down a graph,
+    and while `torch.compile` traces, which fuses the plain form better than we could.
     """
-    return not (torch.compiler.is_compiling() or torch.is_grad_enabled() or _transformed() or _thread.batched)
+    return not (
+        torch.compiler.is_compiling()
+        or torch.is_grad_enabled()
+        or _transformed()
+        or _thread.batched
+        or _taken_down()
+    )
+
+
+def _taken_down() -> bool:
+    """Whether a graph is made of the operations, or fake tensors stand in for their results."""
+    if torch._C._get_tracing_state() is not None:
+        return True
+    if not torch._C._len_torch_dispatch_stack():
+        return False
+    return any(torch._C._get_dispatch_mode(tracer) is not None for tracer in TRACERS)
+
+
+def elementwise(
+    mathematics: Callable[..., Tensor], *tensors: Tensor, out: Tensor | None = None, **options: Any
+) -> Tensor:
+    """``mathematics(*tensors, **options)``, which acts on each element, in tiles where nothing records it.
+
+    The mathematics is a function of a module or class, not made anew for each call. It is run once as a rehearsal,
+    and then decides by `unobserved` alone what it does; ``out`` may be given under the same condition.
+    """
+    if unobserved() and not recording():
+        result = tilewise(mathematics, *tensors, out=out, **options)
+        if result is not None:
+            return result
+    result = mathematics(*tensors, **options)
+    return result if out is None else out.copy_(result)
 
 
 def readable(tensor: Tensor) -> bool:
@@ -226,15 +261,17 @@ class Elementwise(Function):
         value, slope, from_output = cls.value, cls.slope, cls.slope_from_output
 
         def forward(x: Tensor, **options: Any) -> tuple[Tensor, tuple[Tensor]]:
-            y = value(x, **options)
+            y = elementwise(value, x, **options)
             return y, (y if from_output else x,)
 
+        def chain(x: Tensor, v: Tensor, **options: Any) -> Tensor:
+            return slope(x, **options) * v
+
         def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], **options: Any) -> Tensor:
-            result = slope(saved[0], **options)
-            return result.mul_(grad) if unobserved() and result is not saved[0] else grad * result
+            return elementwise(chain, saved[0], grad, **options)
 
         def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **options: Any) -> Tensor:
-            return tangents[0] * slope(saved[0], **options)
+            return chain(saved[0], tangents[0], **options)
 
         forward.__signature__ = inspect.signature(value)  # type: ignore[attr-defined]
         for method in (forward, backward, jvp):

@@ -27,8 +27,8 @@ from torch import Tensor
 
 __all__ = [
     "Geometry",
+    "channels_last",
     "columns",
-    "has_channels_last",
     "image",
     "in_layout_of",
     "padded",
@@ -97,18 +97,28 @@ def sizes(op: str, name: str, value: int | Sequence[int], dims: int, least: int)
     return full
 
 
-def in_layout_of(x: Tensor, y: Tensor) -> Tensor:
-    """``y`` in the memory format of the images ``x``, channels last where theirs are, as PyTorch returns it."""
-    # A copy in another order of dimensions, since vmap knows no copy into a memory format.
-    return y.movedim(1, -1).contiguous().movedim(-1, 1) if has_channels_last(x) else y
+def channels_last(x: Tensor) -> bool:
+    """Whether images or volumes lie with their channels last, by strides alone, as PyTorch tells.
 
-
-def has_channels_last(x: Tensor) -> bool:
-    """Whether the channels of images or volumes lie last in memory."""
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    if x.dim() not in formats or x.shape[1] == 1 or x.is_contiguous():
+    Of one channel, or one pixel, the two layouts differ in strides that nothing is read by.
+    """
+    if x.dim() not in (4, 5) or x.stride(1) == 0 or 0 in x.shape:
         return False
-    return x.is_contiguous(memory_format=formats[x.dim()])
+    least = 0
+    for dim in (1, *range(x.dim() - 1, 1, -1), 0):
+        if x.stride(dim) < least or (dim == 0 and least == x.stride(1)):
+            return False
+        least = x.stride(dim) * x.shape[dim]
+    return True
+
+
+def in_layout_of(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+    """``y`` in the memory format that PyTorch returns it in: channels last where images ``x`` or kernels are."""
+    last = channels_last(x) or (weight is not None and channels_last(weight))
+    if not last or y.dim() != x.dim() or channels_last(y):
+        return y
+    # A copy in another order of dimensions, since vmap knows no copy into a memory format.
+    return y.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
 def columns(x: Tensor, geometry: Geometry, outputs: Sequence[int] | None = None) -> Tensor:

@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = {
     "scratchnet.arguments": 0,
+    "scratchnet.tiling": 0,
     "scratchnet.function": 1,
-    "scratchnet.selection": 2,
+    "scratchnet.distance": 2,
     "scratchnet.windows": 1,
     "scratchnet.optim": 1,
     "scratchnet.testing": 1,

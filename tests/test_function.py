@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from scratchnet.function import Elementwise, Function, unobserved
 
@@ -219,6 +220,20 @@ def test_the_inplace_path_is_taken_only_where_nothing_records():
     assert not unobserved()
     with torch.no_grad():
         assert unobserved()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace:DeprecationWarning")
+@pytest.mark.parametrize("tracing_mode", ["real", "fake", "symbolic"])
+def test_a_graph_is_made_of_the_plain_form(tracing_mode):
+    x = leaves((3, 4))[0].detach()
+    PATHS.clear()
+    with torch.no_grad():
+        graph = make_fx(Watched.apply, tracing_mode=tracing_mode)(x)
+        traced = torch.jit.trace(Watched.apply, x)
+    assert PATHS
+    assert not any(PATHS)
+    for function in (graph, traced):
+        torch.testing.assert_close(function(x + 1), Square.apply(x + 1))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

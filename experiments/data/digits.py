@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from experiments import processes
 from experiments.data.sample import read_sample
 from experiments.errors import ExperimentError, UsageError
 
@@ -72,6 +73,8 @@ def normalize(images: Tensor, dtype: torch.dtype) -> Tensor:
 def load_digits(source: str | None) -> tuple[Digits, str | None]:
     """The digits, and a line on why they are not the full set where nobody chose that.
 
+    Of several processes one downloads.
+
     Args:
         source: A folder in torchvision's layout, ``"sample"``, or ``None`` for `DOWNLOADS`, which is filled from
             the network if need be, and failing that for the sample.
@@ -80,6 +83,10 @@ def load_digits(source: str | None) -> tuple[Digits, str | None]:
         UsageError: ``source`` is no folder, or has no MNIST in it.
         ExperimentError: its files are broken.
     """
+    return processes.writer_first(lambda: _load(source))
+
+
+def _load(source: str | None) -> tuple[Digits, str | None]:
     if source == SAMPLE:
         return _sample(), None
     if source is not None:

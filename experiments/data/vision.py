@@ -1,4 +1,4 @@
-"""`torchvision.datasets`, importable beside a CPU-only torch.
+"""`torchvision.datasets` and `torchvision.models`, importable beside a CPU-only torch.
 
 The package index carries a CUDA build of torchvision. Its compiled operators do not load where torch is built
 for the CPU alone, and the import ends with "operator torchvision::nms does not exist", because torchvision
@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["datasets"]
+__all__ = ["datasets", "models"]
 
 try:
-    from torchvision import datasets
+    from torchvision import datasets, models
 except RuntimeError as error:
     if "torchvision::nms" not in str(error):
         raise
@@ -21,4 +21,4 @@ except RuntimeError as error:
     _SCHEMAS = torch.library.Library("torchvision", "FRAGMENT")
     for _name in ("nms", "qnms"):
         _SCHEMAS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    from torchvision import datasets
+    from torchvision import datasets, models

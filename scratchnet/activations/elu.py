@@ -31,7 +31,6 @@ from torch import Tensor, nn
 from scratchnet.activations.piecewise import InPlaceModule, Piecewise, overwrite
 from scratchnet.arguments import floating, number
 from scratchnet.function import unobserved
-from scratchnet.selection import select, unless
 
 __all__ = ["CELU", "ELU", "SELU", "ELUFunction", "celu", "celu_", "elu", "elu_", "negative_part", "selu", "selu_"]
 
@@ -47,18 +46,15 @@ class ELUFunction(Piecewise):
         """λx, or λα (exp(rx) - 1)."""
         height = alpha * scale
         if unobserved():  # of the two parts one is 0
-            return x.clamp(max=0).mul_(rate).expm1_().mul_(height).add_(x.clamp(min=0), alpha=scale)
+            return torch.add(height * torch.expm1(rate * x.clamp(max=0)), x.clamp(min=0), alpha=scale)
         return torch.where(x <= 0, height * torch.expm1(rate * negative_part(x)), _scaled(x, scale))
 
     @staticmethod
-    def chain(v: Tensor, x: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
+    def chain(x: Tensor, v: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
         """λ, or λαr exp(rx), times v."""
-        steepness = alpha * scale * rate
-        if unobserved():
-            bent = x.clamp(max=0).mul_(rate).exp_().mul_(steepness).mul_(v)
-        else:
-            bent = v * (steepness * torch.exp(rate * negative_part(x)))
-        return select(unless(torch.le, x, 0), _scaled(v, scale), bent)
+        negative = x.clamp(max=0) if unobserved() else negative_part(x)
+        bent = v * (alpha * scale * rate * torch.exp(rate * negative))
+        return torch.where(x <= 0, bent, _scaled(v, scale))
 
 
 def negative_part(x: Tensor) -> Tensor:

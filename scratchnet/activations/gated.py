@@ -31,10 +31,9 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.activations.piecewise import InPlaceModule, overwrite
-from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid_and_slope
+from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid_slope
 from scratchnet.arguments import describe, floating, tensor
-from scratchnet.function import Elementwise, Function, unobserved
-from scratchnet.selection import keep, unless
+from scratchnet.function import Elementwise, Function, elementwise, unobserved
 
 __all__ = ["GLU", "GLUFunction", "Mish", "MishFunction", "SiLU", "SiLUFunction", "glu", "mish", "silu"]
 
@@ -48,14 +47,13 @@ class SiLUFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """The input times its sigmoid."""
-        gate = SigmoidFunction.apply(x)
-        return gate.mul_(x) if unobserved() else gate * x
+        return SigmoidFunction.apply(x) * x
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
         """σ + x σ'."""
-        gate, gate_slope = sigmoid_and_slope(x)
-        return gate.addcmul_(x, gate_slope) if unobserved() else gate + x * gate_slope
+        gate = SigmoidFunction.apply(x)
+        return torch.addcmul(gate, x, gate * (1 - gate))
 
 
 class MishFunction(Elementwise):
@@ -65,8 +63,8 @@ class MishFunction(Elementwise):
     def value(x: Tensor) -> Tensor:
         """The input times its gate."""
         e = torch.exp(x.clamp(max=MISH_OPEN))
-        n = (e + 2).mul_(e) if unobserved() else (e + 2) * e
-        return n.div_(n + 2).mul_(x) if unobserved() else n / (n + 2) * x
+        n = (e + 2) * e
+        return n / (n + 2) * x
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
@@ -76,11 +74,10 @@ class MishFunction(Elementwise):
         """
         if unobserved():
             e = torch.exp(x.clamp(max=MISH_OPEN))
-            n = (e + 2).mul_(e)
-            inverse = (n + 2).reciprocal_()
-            gate = n.mul_(inverse)
-            gate_slope = (e + 1).mul_(inverse).mul_(e.mul_(inverse)).mul_(4)
-            return gate.addcmul_(x, keep(unless(torch.gt, x, MISH_OPEN), gate_slope))
+            n = (e + 2) * e
+            inverse = torch.reciprocal(n + 2)
+            gate_slope = 4 * ((e + 1) * inverse * (e * inverse))
+            return torch.addcmul(n * inverse, x, torch.where(x > MISH_OPEN, 0, gate_slope))
         right = x >= 0
         e = torch.exp(torch.where(right, -x, x))
         d = torch.where(right, 1 + 2 * e * (1 + e), 2 + e * (2 + e))
@@ -95,33 +92,37 @@ class GLUFunction(Function):
     @staticmethod
     def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
         """a σ(b)."""
-        a, b = x.chunk(2, dim)
-        gate = SigmoidFunction.apply(b)
-        return (gate.mul_(a) if unobserved() else a * gate), (x,)
+        return elementwise(_gated, *x.chunk(2, dim)), (x,)
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int) -> Tensor:
         """Of a: the gate. Of b: a times the slope of the gate."""
         (x,) = saved
         a, b = x.chunk(2, dim)
-        gate, gate_slope = sigmoid_and_slope(b)
         if unobserved():
             result = torch.empty(x.shape, dtype=x.dtype, device=x.device)
             grad_a, grad_b = result.chunk(2, dim)
-            torch.mul(grad, gate, out=grad_a)
-            torch.mul(grad, gate_slope.mul_(a), out=grad_b)
+            elementwise(_gated, grad, b, out=grad_a)
+            elementwise(_through_gate, grad, a, b, out=grad_b)
             return result
-        grad_a = grad * gate
-        grad_b = grad * (a * gate_slope)
-        return torch.cat([grad_a, grad_b], dim)
+        return torch.cat([_gated(grad, b), _through_gate(grad, a, b)], dim)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dim: int) -> Tensor:
         """Product rule."""
         a, b = saved[0].chunk(2, dim)
         tangent_a, tangent_b = tangents[0].chunk(2, dim)
-        gate, gate_slope = sigmoid_and_slope(b)
-        return tangent_a * gate + tangent_b * (a * gate_slope)
+        return _gated(tangent_a, b) + _through_gate(tangent_b, a, b)
+
+
+def _gated(a: Tensor, b: Tensor) -> Tensor:
+    """a σ(b)."""
+    return a * SigmoidFunction.apply(b)
+
+
+def _through_gate(v: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """v times what a gate that opens makes of a."""
+    return v * (a * sigmoid_slope(b))
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:

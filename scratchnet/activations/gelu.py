@@ -24,9 +24,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid_and_slope
+from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid_slope
 from scratchnet.arguments import describe, floating
-from scratchnet.function import Elementwise, unobserved
+from scratchnet.function import Elementwise
 
 __all__ = ["GELU", "GELUFunction", "TanhGELUFunction", "gelu"]
 
@@ -40,25 +40,17 @@ class GELUFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """The input times the probability that a normal variable is smaller."""
-        probability = _normal_distribution(x)
-        return probability.mul_(x) if unobserved() else probability * x
+        return _normal_distribution(x) * x
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
         """Φ(x) + x φ(x)."""
-        probability = _normal_distribution(x)
-        if unobserved():
-            density = (x * x).mul_(-0.5).exp_().mul_(1 / math.sqrt(2 * math.pi))
-            return probability.addcmul_(density, x)
-        density = torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-        return probability + x * density
+        bell = torch.exp(-0.5 * (x * x))
+        return torch.addcmul(_normal_distribution(x), x, bell, value=1 / math.sqrt(2 * math.pi))
 
 
 def _normal_distribution(x: Tensor) -> Tensor:
-    scaled = x * math.sqrt(0.5)
-    if unobserved():
-        return scaled.erf_().add_(1).mul_(0.5)
-    return 0.5 * (1 + torch.erf(scaled))
+    return 0.5 * (1 + torch.erf(x * math.sqrt(0.5)))
 
 
 class TanhGELUFunction(Elementwise):
@@ -67,20 +59,15 @@ class TanhGELUFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """The input times the approximate probability."""
-        if unobserved():
-            twice_u = (x * x).mul_(CUBIC).add_(LINEAR).mul_(x)
-            return SigmoidFunction.apply(twice_u).mul_(x)
-        return SigmoidFunction.apply((CUBIC * x * x + LINEAR) * x) * x
+        return SigmoidFunction.apply((CUBIC * (x * x) + LINEAR) * x) * x
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
         """σ + x σ' (2u)'."""
         square = x * x
-        if unobserved():
-            probability, density = sigmoid_and_slope((CUBIC * square).add_(LINEAR).mul_(x))
-            return probability.addcmul_(density.mul_(x), square.mul_(3 * CUBIC).add_(LINEAR))
-        probability, density = sigmoid_and_slope((CUBIC * square + LINEAR) * x)
-        return probability + x * density * (3 * CUBIC * square + LINEAR)
+        twice_u = (CUBIC * square + LINEAR) * x
+        probability = SigmoidFunction.apply(twice_u)
+        return probability + x * sigmoid_slope(twice_u) * (3 * CUBIC * square + LINEAR)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:

@@ -20,7 +20,6 @@ from torch import Tensor
 from scratchnet.activations.piecewise import InPlaceModule, Piecewise, overwrite
 from scratchnet.arguments import floating
 from scratchnet.function import unobserved
-from scratchnet.selection import keep, mask, select, unless
 
 __all__ = ["Hardsigmoid", "HardsigmoidFunction", "Hardswish", "HardswishFunction", "hardsigmoid", "hardswish"]
 
@@ -34,9 +33,9 @@ class HardsigmoidFunction(Piecewise):
         return _ramp(x)
 
     @staticmethod
-    def chain(v: Tensor, x: Tensor) -> Tensor:
+    def chain(x: Tensor, v: Tensor) -> Tensor:
         """v / 6 between the bends, 0 at them and beyond."""
-        return keep(_inside(x), v / 6)
+        return torch.where(torch.abs(x) < 3, v / 6, 0)
 
 
 class HardswishFunction(Piecewise):
@@ -45,28 +44,17 @@ class HardswishFunction(Piecewise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """x times the ramp."""
-        ramp = _ramp(x)
-        return ramp.mul_(x) if unobserved() else ramp * x
+        return _ramp(x) * x
 
     @staticmethod
-    def chain(v: Tensor, x: Tensor) -> Tensor:
+    def chain(x: Tensor, v: Tensor) -> Tensor:
         """(x/3 + 1/2) v between the bends, 0 on their left and v on their right."""
-        inside = _inside(x)
-        if unobserved():
-            bent = (x / 3).add_(0.5).mul_(v)
-        else:  # the derivative by v has to be finite outside as well, though it is not selected
-            bent = v * (x.masked_fill(~inside, 0) / 3 + 0.5)
-        return select(inside, bent, keep(unless(torch.le, x, -3), v))
-
-
-def _inside(x: Tensor) -> Tensor:
-    """Between the bends of the ramp."""
-    return mask(torch.gt, x, -3).bitwise_and_(mask(torch.lt, x, 3))
+        # The derivative by v has to be finite outside the bends as well, though it is not selected.
+        within = x if unobserved() else x.masked_fill(~((x > -3) & (x < 3)), 0)
+        return torch.where(x <= -3, 0, torch.where(x < 3, v * (within / 3 + 0.5), v))
 
 
 def _ramp(x: Tensor) -> Tensor:
-    if unobserved():
-        return (x + 3).clamp_(0, 6).div_(6)
     return (x + 3).clamp(0, 6) / 6
 
 

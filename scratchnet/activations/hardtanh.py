@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from scratchnet.activations.piecewise import Piecewise, overwrite
 from scratchnet.arguments import describe, number, tensor
-from scratchnet.selection import keep, unless
 
 __all__ = ["Hardtanh", "HardtanhFunction", "ReLU6", "hardtanh", "hardtanh_", "relu6"]
 
 
 class HardtanhFunction(Piecewise):
-    """The identity, cut off at both ends."""
+    """The identity, cut off at both ends. Keeps its output, which is strictly between them just where x is."""
+
+    slope_from_output = True
 
     @staticmethod
     def value(x: Tensor, *, low: float, high: float) -> Tensor:
@@ -34,9 +35,9 @@ class HardtanhFunction(Piecewise):
         return x.clamp(low, high)
 
     @staticmethod
-    def chain(v: Tensor, x: Tensor, *, low: float, high: float) -> Tensor:
+    def chain(y: Tensor, v: Tensor, *, low: float, high: float) -> Tensor:
         """v between the ends, 0 at them and beyond."""
-        return keep(unless(torch.le, x, low).bitwise_and_(unless(torch.ge, x, high)), v)
+        return torch.where((y <= low) | (y >= high), 0, v)
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from scratchnet.activations.elu import negative_part
 from scratchnet.arguments import floating, per_channel
-from scratchnet.function import Function
+from scratchnet.function import Function, elementwise
 
 __all__ = ["LearnedELU", "LearnedELUFunction", "PReLU", "PReLUFunction", "learned_elu", "prelu"]
 
@@ -42,7 +42,7 @@ class PReLUFunction(Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The two half-lines."""
-        return torch.where(x > 0, x, weight * x), (x, weight)
+        return elementwise(_bent, x, x, weight.expand_as(x)), (x, weight)
 
     @staticmethod
     def backward(
@@ -50,9 +50,8 @@ class PReLUFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None]:
         """Of the input: 1 or the weight. Of the weight: the negative inputs, summed over the channel."""
         x, weight = saved
-        positive = x > 0
-        grad_x = torch.where(positive, grad, weight * grad) if needs[0] else None
-        grad_weight = (x * grad).masked_fill(positive, 0).sum_to_size(weight.shape) if needs[1] else None
+        grad_x = elementwise(_bent, x, grad, weight.expand_as(x)) if needs[0] else None
+        grad_weight = elementwise(_negative_product, x, grad).sum_to_size(weight.shape) if needs[1] else None
         return grad_x, grad_weight
 
     @staticmethod
@@ -63,6 +62,16 @@ class PReLUFunction(Function):
         return torch.where(x > 0, tangent_x, weight * tangent_x + x * tangent_weight)
 
 
+def _bent(x: Tensor, v: Tensor, weight: Tensor) -> Tensor:
+    """v on the right, and weighted on the left."""
+    return torch.where(x > 0, v, weight * v)
+
+
+def _negative_product(x: Tensor, v: Tensor) -> Tensor:
+    """x v on the left, 0 on the right."""
+    return torch.where(x > 0, 0, x * v)
+
+
 class LearnedELUFunction(Function):
     """ELU whose α is a tensor that broadcasts against the input. Keeps both."""
 
@@ -71,7 +80,7 @@ class LearnedELUFunction(Function):
     @staticmethod
     def forward(x: Tensor, alpha: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The half-line and the exponential."""
-        return torch.where(x <= 0, alpha * torch.expm1(negative_part(x)), x), (x, alpha)
+        return elementwise(_elu, x, alpha.expand_as(x)), (x, alpha)
 
     @staticmethod
     def backward(
@@ -79,9 +88,8 @@ class LearnedELUFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None]:
         """Of the input: 1 or α exp(x). Of α: exp(x) - 1, summed over what α was spread on."""
         x, alpha = saved
-        negative = negative_part(x)
-        grad_x = torch.where(x <= 0, grad * (alpha * torch.exp(negative)), grad) if needs[0] else None
-        grad_alpha = (grad * torch.expm1(negative)).sum_to_size(alpha.shape) if needs[1] else None
+        grad_x = elementwise(_elu_chain, x, grad, alpha.expand_as(x)) if needs[0] else None
+        grad_alpha = elementwise(_depth, x, grad).sum_to_size(alpha.shape) if needs[1] else None
         return grad_x, grad_alpha
 
     @staticmethod
@@ -89,9 +97,22 @@ class LearnedELUFunction(Function):
         """Product rule on the negative side."""
         x, alpha = saved
         tangent_x, tangent_alpha = tangents
-        negative = negative_part(x)
-        bent = tangent_x * (alpha * torch.exp(negative)) + tangent_alpha * torch.expm1(negative)
-        return torch.where(x <= 0, bent, tangent_x)
+        return _elu_chain(x, tangent_x, alpha) + _depth(x, tangent_alpha)
+
+
+def _elu(x: Tensor, alpha: Tensor) -> Tensor:
+    """α (exp x - 1) on the left, x on the right."""
+    return torch.where(x <= 0, alpha * torch.expm1(negative_part(x)), x)
+
+
+def _elu_chain(x: Tensor, v: Tensor, alpha: Tensor) -> Tensor:
+    """α exp x on the left, 1 on the right, times v."""
+    return torch.where(x <= 0, v * (alpha * torch.exp(negative_part(x))), v)
+
+
+def _depth(x: Tensor, v: Tensor) -> Tensor:
+    """exp x - 1 on the left, 0 on the right, times v."""
+    return v * torch.expm1(negative_part(x))
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:

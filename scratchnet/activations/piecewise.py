@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from scratchnet.function import Function
+from scratchnet.function import Function, elementwise
 
 __all__ = ["InPlaceModule", "Piecewise", "overwrite"]
 
@@ -21,25 +21,29 @@ __all__ = ["InPlaceModule", "Piecewise", "overwrite"]
 class Piecewise(Function):
     """An op of one tensor that acts on each element by pieces: the author writes its value and its chain rule.
 
-    ``value(x, *, …)`` is the output, and ``chain(v, x, *, …)`` is ``v`` times the slope at ``x``: in backward
-    ``v`` is the gradient, in forward mode the tangent. Keeps its input.
+    ``value(x, *, …)`` is the output, and ``chain(x, v, *, …)`` is ``v`` times the slope at ``x``: in backward
+    ``v`` is the gradient, in forward mode the tangent. Keeps its input or, with ``slope_from_output``, its output,
+    which the chain rule then receives in the place of ``x``.
     """
+
+    slope_from_output: ClassVar[bool] = False
 
     value: ClassVar[Callable[..., Tensor]]
     chain: ClassVar[Callable[..., Tensor]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Derives forward, backward and jvp from the value and the chain rule."""
-        value, chain = cls.value, cls.chain
+        value, chain, from_output = cls.value, cls.chain, cls.slope_from_output
 
         def forward(x: Tensor, **options: Any) -> tuple[Tensor, tuple[Tensor]]:
-            return value(x, **options), (x,)
+            y = elementwise(value, x, **options)
+            return y, (y if from_output else x,)
 
         def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], **options: Any) -> Tensor:
-            return chain(grad, saved[0], **options)
+            return elementwise(chain, saved[0], grad, **options)
 
         def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **options: Any) -> Tensor:
-            return chain(tangents[0], saved[0], **options)
+            return chain(saved[0], tangents[0], **options)
 
         forward.__signature__ = inspect.signature(value)  # type: ignore[attr-defined]
         for method in (forward, backward, jvp):

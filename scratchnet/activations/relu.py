@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from scratchnet.activations.piecewise import InPlaceModule, Piecewise, overwrite
 from scratchnet.arguments import describe, floating, number, tensor
-from scratchnet.function import Function, unobserved
-from scratchnet.selection import keep, mask, select, unless
+from scratchnet.function import Function, elementwise, unobserved
 
 __all__ = ["LeakyReLU", "LeakyReLUFunction", "ReLU", "ReLUFunction", "leaky_relu", "leaky_relu_", "relu", "relu_"]
 
@@ -39,13 +38,18 @@ class ReLUFunction(Function):
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]) -> Tensor:
         """The gradient where the output is positive; selected, not multiplied, so that inf · 0 is 0."""
         (y,) = saved
-        return keep(unless(torch.le, y, 0), grad)
+        return elementwise(_where_positive, y, grad)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
         """The tangent where the output is positive."""
         (y,) = saved
-        return keep(unless(torch.le, y, 0), tangents[0])
+        return _where_positive(y, tangents[0])
+
+
+def _where_positive(y: Tensor, v: Tensor) -> Tensor:
+    """v where y, which is not negative, is not 0."""
+    return torch.where(y != 0, v, 0)
 
 
 class LeakyReLUFunction(Piecewise):
@@ -54,15 +58,16 @@ class LeakyReLUFunction(Piecewise):
     @staticmethod
     def value(x: Tensor, *, negative_slope: float) -> Tensor:
         """The two half-lines."""
-        bent = negative_slope * x
         if unobserved() and 0 < negative_slope <= 1:
-            return torch.maximum(x, bent, out=bent)
-        return select(mask(torch.gt, x, 0), x, bent)
+            return torch.maximum(x, negative_slope * x)
+        return torch.where(x > 0, x, negative_slope * x)
 
     @staticmethod
-    def chain(v: Tensor, x: Tensor, *, negative_slope: float) -> Tensor:
+    def chain(x: Tensor, v: Tensor, *, negative_slope: float) -> Tensor:
         """1 or the negative slope, times v."""
-        return select(mask(torch.gt, x, 0), v, negative_slope * v)
+        if 0 <= negative_slope <= 1:
+            return (x > 0).to(x.dtype).clamp(min=negative_slope) * v
+        return torch.where(x > 0, v, negative_slope * v)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:

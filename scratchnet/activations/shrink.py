@@ -25,8 +25,7 @@ from torch import Tensor, nn
 from scratchnet.activations.piecewise import Piecewise
 from scratchnet.activations.tanh import TanhFunction
 from scratchnet.arguments import floating, number, promoted
-from scratchnet.function import Elementwise, unobserved
-from scratchnet.selection import keep, mask, select, unless
+from scratchnet.function import Elementwise
 
 __all__ = [
     "Hardshrink",
@@ -47,27 +46,28 @@ class HardshrinkFunction(Piecewise):
     @staticmethod
     def value(x: Tensor, *, lambd: float) -> Tensor:
         """Drops what is small."""
-        return keep(_large(x, lambd), x)
+        return torch.where(torch.abs(x) <= lambd, 0, x)
 
     @staticmethod
-    def chain(v: Tensor, x: Tensor, *, lambd: float) -> Tensor:
+    def chain(x: Tensor, v: Tensor, *, lambd: float) -> Tensor:
         """v outside, 0 inside."""
-        return keep(_large(x, lambd), v)
+        return torch.where(torch.abs(x) <= lambd, 0, v)
 
 
 class SoftshrinkFunction(Piecewise):
-    """The input moved by λ towards 0, where it stops."""
+    """The input moved by λ towards 0, where it stops. Keeps its output, which is 0 just where the slope is."""
+
+    slope_from_output = True
 
     @staticmethod
     def value(x: Tensor, *, lambd: float) -> Tensor:
         """The input less what of it lies in [-λ, λ]."""
-        inside = x.clamp(-lambd, lambd)
-        return torch.sub(x, inside, out=inside) if unobserved() else x - inside
+        return x - x.clamp(-lambd, lambd)
 
     @staticmethod
-    def chain(v: Tensor, x: Tensor, *, lambd: float) -> Tensor:
+    def chain(y: Tensor, v: Tensor, *, lambd: float) -> Tensor:
         """v outside, 0 inside."""
-        return keep(_large(x, lambd), v)
+        return torch.where(y != 0, v, 0)
 
 
 class TanhshrinkFunction(Elementwise):
@@ -77,20 +77,15 @@ class TanhshrinkFunction(Elementwise):
     def value(x: Tensor) -> Tensor:
         """x - tanh x; near 0, where these cancel, x C / (1 + C)."""
         fraction = _fraction(x.clamp(-0.5, 0.5))
-        near = fraction.div_(fraction + 1).mul_(x) if unobserved() else fraction / (fraction + 1) * x
-        return select(mask(torch.lt, torch.abs(x), 0.5), near, x - TanhFunction.apply(x))
+        near = fraction / (fraction + 1) * x
+        return torch.where(torch.abs(x) < 0.5, near, x - TanhFunction.apply(x))
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
         """tanh² x near 0, and 1 less its small difference from 1 farther out: each where it has more digits."""
         tanh = TanhFunction.apply(x)
-        near = mask(torch.lt, torch.abs(x), 1)
         e = torch.exp(-2 * torch.abs(x))
-        if unobserved():
-            far = (e + 1).square_()
-            far = torch.div(e.mul_(-4), far, out=far).add_(1)
-            return select(near, tanh.square_(), far)
-        return select(near, tanh * tanh, 1 - 4 * e / ((1 + e) * (1 + e)))
+        return torch.where(torch.abs(x) < 1, tanh * tanh, 1 - 4 * e / ((1 + e) * (1 + e)))
 
 
 def _fraction(x: Tensor) -> Tensor:
@@ -98,14 +93,8 @@ def _fraction(x: Tensor) -> Tensor:
     square = x * x
     fraction = square / 15
     for odd in (13, 11, 9, 7, 5, 3):
-        fraction = (
-            torch.div(square, fraction.add_(odd), out=fraction) if unobserved() else square / (fraction + odd)
-        )
+        fraction = square / (fraction + odd)
     return fraction
-
-
-def _large(x: Tensor, lambd: float) -> Tensor:
-    return unless(torch.le, torch.abs(x), lambd)
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:

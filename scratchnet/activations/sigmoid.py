@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from scratchnet.arguments import promoted
 from scratchnet.function import Elementwise, unobserved
-from scratchnet.selection import mask, select
 
-__all__ = ["Sigmoid", "SigmoidFunction", "sigmoid", "sigmoid_and_slope"]
+__all__ = ["Sigmoid", "SigmoidFunction", "sigmoid", "sigmoid_slope"]
 
 
 class SigmoidFunction(Elementwise):
@@ -30,9 +29,7 @@ class SigmoidFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """1 / (1 + exp(-x))."""
-        if unobserved():
-            return torch.neg(x).exp_().add_(1).reciprocal_()
-        return 1 / (1 + torch.exp(-x))
+        return torch.reciprocal(1 + torch.exp(-x))
 
     @staticmethod
     def slope(y: Tensor) -> Tensor:
@@ -40,19 +37,15 @@ class SigmoidFunction(Elementwise):
         return (1 - y) * y
 
 
-def sigmoid_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:
-    """σ(x) and σ'(x) = σ(x) σ(-x), for the backward passes of what has a sigmoid inside.
+def sigmoid_slope(x: Tensor) -> Tensor:
+    """σ'(x) = σ(x) σ(-x), for the backward passes of what has a sigmoid inside.
 
-    Both have all their digits in both tails, where 1 - σ would have none left to multiply.
+    It has all its digits in both tails, where 1 - σ would have none left to multiply.
     """
     if unobserved():
-        e = torch.abs(x).neg_().exp_()
-        larger = (e + 1).reciprocal_()
-        smaller = e.mul_(larger)
-        slope = smaller * larger
-        return select(mask(torch.ge, x, 0), larger, smaller), slope
-    value = SigmoidFunction.apply(x)
-    return value, value * SigmoidFunction.apply(-x)
+        e = torch.exp(-torch.abs(x))
+        return e / torch.square(1 + e)
+    return SigmoidFunction.apply(x) * SigmoidFunction.apply(-x)
 
 
 def sigmoid(input: Tensor) -> Tensor:

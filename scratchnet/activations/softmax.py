@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from scratchnet.arguments import describe, floating, tensor
 from scratchnet.function import Function, unobserved
+from scratchnet.tiling import slabs
 
 __all__ = [
     "LogSoftmax",
@@ -43,23 +44,27 @@ class SoftmaxFunction(Function):
     @staticmethod
     def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
         """Exponentials of the shifted input over their sum."""
-        if unobserved():
-            y = _shifted(x, dim).exp_()
-            y.div_(y.sum(dim, keepdim=True))
-        else:
+        if not unobserved() or x.numel() == 0:
             e = torch.exp(_shifted(x, dim))
             y = e / e.sum(dim, keepdim=True)
+            return y, (y,)
+        y = torch.empty_like(x)
+        for out, slab in slabs((y, x), dim):
+            torch.sub(slab, slab.amax(dim, keepdim=True), out=out).exp_()
+            out.div_(out.sum(dim, keepdim=True))
         return y, (y,)
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int) -> Tensor:
         """Y times what the gradient exceeds its y-weighted mean by."""
         (y,) = saved
-        if unobserved():
-            weighted = grad * y
-            return weighted.addcmul_(y, weighted.sum(dim, keepdim=True), value=-1)
-        weighted = grad * y
-        return weighted - y * weighted.sum(dim, keepdim=True)
+        if not unobserved():
+            return y * (grad - (grad * y).sum(dim, keepdim=True))
+        result = torch.empty_like(y)
+        for out, g, slab in slabs((result, grad, y), dim):
+            mean = torch.mul(g, slab, out=out).sum(dim, keepdim=True)
+            torch.sub(g, mean, out=out).mul_(slab)
+        return result
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dim: int) -> Tensor:
@@ -75,19 +80,27 @@ class LogSoftmaxFunction(Function):
     @staticmethod
     def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
         """The shifted input less the logarithm of the sum of its exponentials."""
-        z = _shifted(x, dim)
-        norm = torch.log(torch.exp(z).sum(dim, keepdim=True))
-        y = z.sub_(norm) if unobserved() else z - norm
+        if not unobserved() or x.numel() == 0:
+            z = _shifted(x, dim)
+            y = z - torch.log(torch.exp(z).sum(dim, keepdim=True))
+            return y, (y,)
+        y = torch.empty_like(x)
+        for out, slab in slabs((y, x), dim):
+            torch.sub(slab, slab.amax(dim, keepdim=True), out=out)
+            out.sub_(torch.exp(out).sum(dim, keepdim=True).log_())
         return y, (y,)
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int) -> Tensor:
         """The gradient less its sum, spread by the probabilities."""
         (y,) = saved
-        total = grad.sum(dim, keepdim=True)
-        if unobserved():
-            return torch.exp(y).mul_(total).neg_().add_(grad)
-        return grad - torch.exp(y) * total
+        if not unobserved():
+            return grad - torch.exp(y) * grad.sum(dim, keepdim=True)
+        result = torch.empty_like(y)
+        for out, g, slab in slabs((result, grad, y), dim):
+            torch.exp(slab, out=out).mul_(g.sum(dim, keepdim=True))
+            torch.sub(g, out, out=out)
+        return result
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dim: int) -> Tensor:

@@ -19,13 +19,14 @@ Pricing", 2000.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from scratchnet.activations.sigmoid import SigmoidFunction
 from scratchnet.arguments import floating, number
 from scratchnet.function import Elementwise, unobserved
-from scratchnet.selection import mask, select
 
 __all__ = ["LogSigmoid", "LogSigmoidFunction", "Softplus", "SoftplusFunction", "logsigmoid", "softplus"]
 
@@ -39,16 +40,22 @@ class SoftplusFunction(Elementwise):
     def value(x: Tensor, *, beta: float, threshold: float) -> Tensor:
         """(max(βx, 0) + log(1 + exp(-|βx|))) / β."""
         z = beta * x
-        tail = _tail(z)
-        bent = tail.add_(z.clamp(min=0)).div_(beta) if unobserved() else (tail + z.clamp(min=0)) / beta
-        return select(mask(torch.gt, z, threshold), x, bent)
+        bent = (_tail(z) + z.clamp(min=0)) / beta
+        if _threshold_is_beyond_rounding(x.dtype, beta, threshold):
+            return bent
+        return torch.where(z > threshold, x, bent)
 
     @staticmethod
     def slope(x: Tensor, *, beta: float, threshold: float) -> Tensor:
         """σ(βx), and 1 above the threshold, at which the second derivative is 0 as in PyTorch."""
         z = beta * x
-        gate = _sigmoid(z if unobserved() else z.masked_fill(z >= threshold, threshold))
-        return select(mask(torch.gt, z, threshold), torch.ones((), dtype=x.dtype, device=x.device), gate)
+        if not unobserved():
+            gate = _sigmoid(z.masked_fill(z >= threshold, threshold))
+        elif _threshold_is_beyond_rounding(x.dtype, beta, threshold):
+            return _sigmoid(z)
+        else:
+            gate = _sigmoid(z)
+        return torch.where(z > threshold, 1, gate)
 
 
 class LogSigmoidFunction(Elementwise):
@@ -57,8 +64,7 @@ class LogSigmoidFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """min(x, 0) - log(1 + exp(-|x|))."""
-        tail = _tail(x)
-        return tail.neg_().add_(x.clamp(max=0)) if unobserved() else x.clamp(max=0) - tail
+        return x.clamp(max=0) - _tail(x)
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
@@ -66,18 +72,21 @@ class LogSigmoidFunction(Elementwise):
         return _sigmoid(-x)
 
 
+def _threshold_is_beyond_rounding(dtype: torch.dtype, beta: float, threshold: float) -> bool:
+    """Whether from the threshold on the tail vanishes beside x, and the slope is 1, without being told so."""
+    return beta == 1 and threshold > 1 and math.exp(-threshold) < torch.finfo(dtype).eps / 8
+
+
 def _tail(z: Tensor) -> Tensor:
     """log(1 + exp(-|z|)), which is at most log 2."""
-    if unobserved():
-        return torch.abs(z).neg_().exp_().log1p_()
     return torch.log1p(torch.exp(-torch.abs(z)))
 
 
 def _sigmoid(z: Tensor) -> Tensor:
     """σ(z) as e / (1 + e), with its digits in the left tail: there 1 / (1 + 1/e) is 0 while e is not yet."""
     if unobserved():
-        e = z.clamp(max=40).exp_()
-        return e.div_(e + 1)
+        e = torch.exp(z.clamp(max=40))
+        return e / (e + 1)
     return SigmoidFunction.apply(z)
 
 

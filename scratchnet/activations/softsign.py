@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.arguments import promoted
-from scratchnet.function import Elementwise, unobserved
+from scratchnet.function import Elementwise
 
 __all__ = ["Softsign", "SoftsignFunction", "softsign"]
 
@@ -25,17 +25,12 @@ class SoftsignFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """x / (1 + |x|)."""
-        if unobserved():
-            size = torch.abs(x).add_(1)
-            return torch.div(x, size, out=size)
         return x / (1 + torch.abs(x))
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
         """1 / (1 + |x|)²; the reciprocal comes first, so that the square cannot overflow."""
-        if unobserved():
-            return torch.abs(x).add_(1).reciprocal_().square_()
-        inverse = 1 / (1 + torch.abs(x))
+        inverse = torch.reciprocal(1 + torch.abs(x))
         return inverse * inverse
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.arguments import promoted
-from scratchnet.function import Elementwise, unobserved
+from scratchnet.function import Elementwise
 
 __all__ = ["Tanh", "TanhFunction", "tanh"]
 
@@ -29,9 +29,6 @@ class TanhFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """sign(x) · -expm1(-2|x|) / (expm1(-2|x|) + 2)."""
-        if unobserved():
-            t = torch.abs(x).mul_(-2).expm1_()
-            return t.div_(t + 2).abs_().copysign_(x)
         t = torch.expm1(-2 * torch.abs(x))
         return torch.copysign(t / (t + 2), x)
 

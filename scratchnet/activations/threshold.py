@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from scratchnet.activations.piecewise import Piecewise, overwrite
 from scratchnet.arguments import describe, number, tensor
-from scratchnet.selection import keep, select, unless
 
 __all__ = ["Threshold", "ThresholdFunction", "threshold", "threshold_"]
 
@@ -28,12 +27,12 @@ class ThresholdFunction(Piecewise):
     @staticmethod
     def value(x: Tensor, *, threshold: float, value: float) -> Tensor:
         """Fills what is not above."""
-        return select(unless(torch.le, x, threshold), x, torch.full_like(x, value))
+        return torch.where(x <= threshold, value, x)
 
     @staticmethod
-    def chain(v: Tensor, x: Tensor, *, threshold: float, value: float) -> Tensor:
+    def chain(x: Tensor, v: Tensor, *, threshold: float, value: float) -> Tensor:
         """v above the threshold, 0 elsewhere."""
-        return keep(unless(torch.le, x, threshold), v)
+        return torch.where(x <= threshold, 0, v)
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:

@@ -1,21 +1,12 @@
 r"""The products of convolution in place, a few images at a time, without writing the windows out.
 
-Row after row, a padded image is one line of numbers, and what one place of the kernel sees of it from all windows is a
-stretch of that line. With rows of W numbers and a stride of 1,
-
-.. math::
-    x_{p + r,\; q + s} = \text{line}_{(p W + q) + (r W + s)}
-
-so the place (r, s) begins r·W + s later than the first, and convolution is a sum of R·S matrix products on stretches
-of the image as it stands. From one row of outputs to the next there are W numbers as well; those beyond Q belong to no
-window, and are dropped.
+Convolution is a sum of R·S matrix products on stretches of lines, as `scratchnet.convolution.lines` lays images out:
 
 .. math::
     Y = \sum_{r, s} W_{r s} \, X_{[r W + s\,:]} \qquad
     \bar X = \sum_{r, s} W_{r s}^\top \, \bar Y_{[-(r W + s)\,:]} \qquad
     \bar W_{r s} = \sum_\text{images} \bar Y \, X_{[r W + s\,:]}^\top
 
-With a stride of t, the places t apart share a line, so the image is sorted into lines of every t-th row and column.
 Where they fit into the cache, the stretches of a row of the kernel, or of all of it, are put below each other and
 multiplied at once. Lines and outputs of so many images as stay in the cache are under way at a time.
 
@@ -26,130 +17,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
-from itertools import product
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from scratchnet.windows import Geometry
+from scratchnet.convolution.lines import Lines, lines_of, of_each, stretches
+from scratchnet.windows import Geometry, channels_last
 
 __all__ = ["convolve", "correlate", "spread"]
 
 CACHE_BYTES = 1 << 22
 
-Index = tuple[slice, ...]
-
-
-class Lines(NamedTuple):
-    """How images lie on lines: see `lines_of`.
-
-    Attributes:
-        grid: rows and columns of a line.
-        length: of a stretch.
-        starts: for each place of the kernel, the number of its line and where its stretch begins.
-        rows: for each dimension of the kernel, its size and how much later a stretch begins from place to place,
-            where all are on one line.
-        on_line: for each line, which part of it holds which part of the image.
-        whole: whether there is one line, and it is the image.
-        covering: whether the lines hold all of the image.
-        outputs: P and Q.
-    """
-
-    grid: tuple[int, ...]
-    length: int
-    starts: tuple[tuple[int, int], ...]
-    rows: tuple[tuple[int, int], ...]
-    on_line: tuple[tuple[Index, Index], ...]
-    whole: bool
-    covering: bool
-    outputs: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """Numbers on a line."""
-        return math.prod(self.grid)
-
-    @property
-    def last(self) -> int:
-        """Where the last stretch begins."""
-        return max(start for _, start in self.starts)
-
-    def windows_on(self, line: Tensor, start: int = 0) -> Tensor:
-        """The numbers of a line ``(b, O, n)`` that belong to windows, as ``(b, O, P, Q)``."""
-        batch, channels, _ = line.stride()
-        strides = (batch, channels, *_steps(self.grid))
-        return line.as_strided((*line.shape[:2], *self.outputs), strides, line.storage_offset() + start)
-
-
-def _steps(grid: Sequence[int]) -> tuple[int, ...]:
-    """From one element to the next along each dimension of a line."""
-    return tuple(math.prod(grid[i + 1 :]) for i in range(len(grid)))
-
-
-@lru_cache(maxsize=256)
-def lines_of(geometry: Geometry, size: tuple[int, ...], outputs: tuple[int, ...]) -> Lines:
-    """The lines of images of one size, for the places of a kernel."""
-    stride, extent = geometry.stride, geometry.extent(size)
-    grid = tuple(-(-e // s) for e, s in zip(extent, stride, strict=True))
-    steps = _steps(grid)
-    positions = list(
-        product(*(range(0, k * d, d) for k, d in zip(geometry.kernel, geometry.dilation, strict=True)))
-    )
-    phases = sorted({tuple(p % s for p, s in zip(at, stride, strict=True)) for at in positions})
-    starts = tuple(
-        (
-            phases.index(tuple(p % s for p, s in zip(at, stride, strict=True))),
-            sum(p // s * step for p, s, step in zip(at, stride, steps, strict=True)),
-        )
-        for at in positions
-    )
-    on_line = []
-    for phase in phases:
-        line, image = [slice(None)] * 2, [slice(None)] * 2
-        for n, s, first, (before, _) in zip(size, stride, phase, geometry.padding, strict=True):
-            begin = max(0, -(-(before - first) // s))
-            pixel = first + s * begin - before
-            count = max(0, -(-(n - pixel) // s))
-            line.append(slice(begin, begin + count))
-            image.append(slice(pixel, n, s) if count else slice(0, 0))
-        on_line.append((tuple(line), tuple(image)))
-    return Lines(
-        grid,
-        1 + sum((n - 1) * step for n, step in zip(outputs, steps, strict=True)),
-        starts,
-        tuple(
-            (k, d // s * step)
-            for k, d, s, step in zip(geometry.kernel, geometry.dilation, stride, steps, strict=True)
-        ),
-        tuple(on_line),
-        whole=extent == size and set(stride) == {1},
-        covering=len(phases) == math.prod(stride),
-        outputs=outputs,
-    )
-
 
 def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, outputs: Sequence[int]
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    outputs: Sequence[int],
+    last: bool = False,
 ) -> Tensor:
-    """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``."""
-    batch, out = len(x), len(weight)
+    """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``.
+
+    With one group and channels to be ``last``, they are so in memory.
+    """
+    batch, out, last = len(x), len(weight), last and groups == 1
     lines = lines_of(geometry, tuple(x.shape[2:]), tuple(outputs))
-    y = x.new_empty((batch, out, *outputs))
+    y = x.new_empty((batch, *outputs, out)).movedim(-1, 1) if last else x.new_empty((batch, out, *outputs))
     stacked, step = _at_once(lines, x, x.shape[1], out)
     matrices = _side_by_side(_kernels(weight, groups), stacked, step)
     dense = lines.length == math.prod(outputs)
-    buffer = y if dense else x.new_empty((step, out, lines.length))
-    for block, stretches in _stretches(x, lines, step, groups):
+    buffer = y.flatten(2) if dense else _lines_like(y, step, lines.length, groups)
+    for block, seen in stretches(x, lines, step, groups):
         part = y[block]
         count = len(part)
-        line = (part if dense else buffer[:count]).view(count * groups, out // groups, lines.length)
-        _add_products(line, matrices, _below_each_other(stretches, lines, stacked))
+        held = buffer[block] if dense else buffer[:count]
+        line = held if groups == 1 else held.view(count * groups, out // groups, lines.length)
+        _add_products(line, matrices, _below_each_other(seen, lines, stacked))
         if not dense:
-            part.copy_(lines.windows_on(line.view(count, out, lines.length)))
+            part.copy_(lines.windows_on(held))
         if bias is not None:
-            part.add_(_each(bias, part))
+            part.add_(of_each(bias, part))
     return y
 
 
@@ -182,7 +91,7 @@ def spread(
             if not lines.whole:
                 part[held_by] = line.view(count, channels, *lines.grid)[held]
         if bias is not None:
-            part.add_(_each(bias, part))
+            part.add_(of_each(bias, part))
     return total
 
 
@@ -194,15 +103,15 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     stacked, step = _at_once(lines, x, x.shape[1], out)
     products = geometry.places // stacked
     dense = lines.length == math.prod(outputs) and y.is_contiguous()
-    buffer = y if dense else y.new_zeros((step, out, lines.length))
+    buffer = y if dense else _lines_like(y, step, lines.length, groups).zero_()
     total = y.new_zeros((products, step * groups, out // groups, stacked * channels))
-    for block, stretches in _stretches(x, lines, step, groups):
+    for block, seen in stretches(x, lines, step, groups):
         part = y[block]
         if not dense:
             lines.windows_on(buffer[: len(part)]).copy_(part)
             part = buffer[: len(part)]
         line = part.view(-1, out // groups, lines.length)
-        for one, stretch in zip(total, _below_each_other(stretches, lines, stacked), strict=True):
+        for one, stretch in zip(total, _below_each_other(seen, lines, stacked), strict=True):
             one[: len(line)].baddbmm_(line, stretch.mT)
     total = total.view(products, step, groups, out // groups, stacked, channels).sum(1)
     return total.permute(1, 2, 4, 0, 3).reshape(out, channels, *geometry.kernel)
@@ -261,33 +170,20 @@ def _below_each_other(stretches: Sequence[Tensor], lines: Lines, stacked: int) -
         yield buffer.view(count, stacked * channels, length)
 
 
-def _stretches(x: Tensor, lines: Lines, step: int, groups: int) -> Iterator[tuple[slice, list[Tensor]]]:
-    """A few images at a time: which they are, and each place's stretch, ``(images·G, C/G, n)``."""
-    batch, channels = x.shape[:2]
-    whole = lines.whole and x.is_contiguous()
-    buffer = None if whole else x.new_zeros((len(lines.on_line), step, channels, lines.size))
-    for start in range(0, batch, step):
-        part = x[start : start + step]
-        count = len(part)
-        if buffer is None:
-            filled = [part]
-        else:
-            filled = [line[:count] for line in buffer]
-            for line, (held, held_by) in zip(filled, lines.on_line, strict=True):
-                line.view(count, channels, *lines.grid)[held] = part[held_by]
-        each = [line.view(count * groups, channels // groups, lines.size) for line in filled]
-        yield slice(start, start + step), [each[on].narrow(2, at, lines.length) for on, at in lines.starts]
+def _lines_like(y: Tensor, count: int, length: int, groups: int) -> Tensor:
+    """Memory for lines of so many images, ``(count, O, n)``; of one group channels last where those of ``y`` are."""
+    out, last = y.shape[1], groups == 1 and channels_last(y)
+    return y.new_empty((count, length, out)).mT if last else y.new_empty((count, out, length))
 
 
 def _add_products(total: Tensor, matrices: Iterable[Tensor], stretches: Iterable[Tensor]) -> None:
-    """Writes the sum of the matrices' products with their stretches."""
+    """Writes the sum of the matrices' products with their stretches, as rows where they are rows in memory."""
+    rows = total.stride(2) != 1
+    to = total.mT if rows else total
     for i, (matrix, stretch) in enumerate(zip(matrices, stretches, strict=True)):
+        one = matrix[: len(total)]
+        first, second = (stretch.mT, one.mT) if rows else (one, stretch)
         if i:
-            total.baddbmm_(matrix[: len(total)], stretch)
+            to.baddbmm_(first, second)
         else:
-            torch.bmm(matrix[: len(total)], stretch, out=total)
-
-
-def _each(bias: Tensor, y: Tensor) -> Tensor:
-    """The bias, a number for each channel."""
-    return bias.view(-1, *(1,) * (y.dim() - 2))
+            torch.bmm(first, second, out=to)

@@ -49,7 +49,9 @@ class ConvolutionFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The two other products, and the sum over images and pixels."""
         x, weight = saved
-        grad_x = spread(grad, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
+        grad_x = None
+        if needs[0]:
+            grad_x = in_layout_of(x, spread(grad, weight, None, geometry, groups, x.shape[2:]), weight)
         grad_weight = correlate(grad, x, geometry, groups) if needs[1] else None
         grad_bias = grad.sum((0, *range(2, grad.dim()))) if needs[2] else None
         return grad_x, grad_weight, grad_bias
@@ -84,7 +86,7 @@ def _convolution(
             f"{op}: expected an input of at least the kernel's size, got a kernel of {geometry.kernel} with dilation "
             f"{geometry.dilation} on {geometry.extent(size)} elements, padding included"
         )
-    y = in_layout_of(x, ConvolutionFunction.apply(x, weight, bias, geometry, groups))
+    y = in_layout_of(x, ConvolutionFunction.apply(x, weight, bias, geometry, groups), weight)
     return y.squeeze(0) if alone else y
 
 
@@ -142,7 +144,8 @@ def conv2d(
         groups: channels are split into so many groups, which do not mix.
 
     Returns:
-        A tensor of shape ``(B, O, P, Q)`` or ``(O, P, Q)``, in the memory format of the input.
+        A tensor of shape ``(B, O, P, Q)`` or ``(O, P, Q)``, channels last in memory
+        where those of input or weight are.
 
     Raises:
         TypeError: if an argument is no tensor, or an option no integer.
@@ -174,7 +177,8 @@ def conv3d(
         groups: channels are split into so many groups, which do not mix.
 
     Returns:
-        A tensor of shape ``(B, O, N, P, Q)`` or ``(O, N, P, Q)``, in the memory format of the input.
+        A tensor of shape ``(B, O, N, P, Q)`` or ``(O, N, P, Q)``, channels last in memory
+        where those of input or weight are.
 
     Raises:
         TypeError: if an argument is no tensor, or an option no integer.

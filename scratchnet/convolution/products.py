@@ -17,7 +17,7 @@ gradients are the first and the third. With the windows of x written out as colu
 the weight as a matrix W of O × C·R·S, they are W X, the windows' adjoint of Wᵀ Y, and the sum over images of Y Xᵀ.
 
 The columns are R·S times as large as the image. They are what is derived here and what autograd follows; where nothing
-follows, `scratchnet.convolution.blocked` makes the same products without them.
+follows, `scratchnet.convolution.choice` makes the same products without them.
 
 Shapes: B images, C input and O output channels, G groups, H × W pixels, R × S kernel, P × Q outputs.
 
@@ -33,7 +33,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.convolution import blocked
+from scratchnet.convolution import choice
 from scratchnet.function import unobserved
 from scratchnet.windows import Geometry, columns, image
 
@@ -45,7 +45,7 @@ def convolve(
 ) -> Tensor:
     """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``, and a bias added."""
     if unobserved():
-        return blocked.convolve(x, weight, bias, geometry, groups, outputs)
+        return choice.convolve(x, weight, bias, geometry, groups, outputs)
     cols = _grouped(columns(x, geometry, outputs), len(outputs), groups)
     y = torch.matmul(_matrix(weight, groups), cols).reshape(len(x), len(weight), *outputs)
     return _with_bias(y, bias)
@@ -56,7 +56,7 @@ def spread(
 ) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``, and a bias added."""
     if unobserved():
-        return blocked.spread(y, weight, bias, geometry, groups, size)
+        return choice.spread(y, weight, bias, geometry, groups, size)
     outputs = y.shape[2:]
     grads = torch.matmul(_matrix(weight, groups).mT, _grouped(y, len(outputs), groups))
     grads = grads.reshape(len(y), weight.shape[1] * groups, geometry.places, *outputs)
@@ -66,7 +66,7 @@ def spread(
 def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C/G, R, S)``."""
     if unobserved():
-        return blocked.correlate(y, x, geometry, groups)
+        return choice.correlate(y, x, geometry, groups)
     outputs = y.shape[2:]
     cols = _grouped(columns(x, geometry, outputs), len(outputs), groups)
     total = torch.matmul(_grouped(y, len(outputs), groups), cols.mT).sum(0)

@@ -59,7 +59,9 @@ class TransposedConvolutionFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The two other products, and the sum over images and pixels."""
         x, weight = saved
-        grad_x = convolve(grad, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
+        grad_x = None
+        if needs[0]:
+            grad_x = in_layout_of(x, convolve(grad, weight, None, geometry, groups, x.shape[2:]), weight)
         grad_weight = correlate(x, grad, geometry, groups) if needs[1] else None
         grad_bias = grad.sum((0, *range(2, grad.dim()))) if needs[2] else None
         return grad_x, grad_weight, grad_bias
@@ -118,7 +120,7 @@ def _transposed(
             f"{op}: expected padding that leaves an output, got padding {padding} of {describe_windows(geometry)} "
             f"for an input of {tuple(x.shape[2:])} elements; it would be of size {size}"
         )
-    y = in_layout_of(x, TransposedConvolutionFunction.apply(x, weight, bias, geometry, groups, size))
+    y = in_layout_of(x, TransposedConvolutionFunction.apply(x, weight, bias, geometry, groups, size), weight)
     return y.squeeze(0) if alone else y
 
 
@@ -184,7 +186,8 @@ def conv_transpose2d(
         dilation: pixels of output from one element of the kernel to the next.
 
     Returns:
-        A tensor of shape ``(B, O, P, Q)`` or ``(O, P, Q)``, in the memory format of the input.
+        A tensor of shape ``(B, O, P, Q)`` or ``(O, P, Q)``, channels last in memory
+        where those of input or weight are.
 
     Raises:
         TypeError: if an argument is no tensor, or an option no integer.
@@ -218,7 +221,8 @@ def conv_transpose3d(
         dilation: voxels of output from one element of the kernel to the next.
 
     Returns:
-        A tensor of shape ``(B, O, N, P, Q)`` or ``(O, N, P, Q)``, in the memory format of the input.
+        A tensor of shape ``(B, O, N, P, Q)`` or ``(O, N, P, Q)``, channels last in memory
+        where those of input or weight are.
 
     Raises:
         TypeError: if an argument is no tensor, or an option no integer.

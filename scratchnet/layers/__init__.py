@@ -1,11 +1,11 @@
 """Layers: linear, dropout, and rooms of their own for normalization and pooling."""
 
+from scratchnet.distance import PairwiseDistance, pairwise_distance
 from scratchnet.layers.alpha_dropout import AlphaDropout, FeatureAlphaDropout, alpha_dropout, feature_alpha_dropout
 from scratchnet.layers.attention import scaled_dot_product_attention
 from scratchnet.layers.bilinear import Bilinear, bilinear
 from scratchnet.layers.channel_dropout import Dropout1d, Dropout2d, Dropout3d, dropout1d, dropout2d, dropout3d
 from scratchnet.layers.cosine_similarity import CosineSimilarity, cosine_similarity
-from scratchnet.layers.distance import PairwiseDistance, pairwise_distance
 from scratchnet.layers.dropout import Dropout, dropout
 from scratchnet.layers.embedding import Embedding, embedding
 from scratchnet.layers.embedding_bag import EmbeddingBag, embedding_bag

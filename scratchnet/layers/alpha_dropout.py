@@ -23,7 +23,8 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, tensor
 from scratchnet.function import Function
-from scratchnet.layers.dropout import DropoutModule, check_probability, drawn, of_features
+from scratchnet.layers.dropout import DropoutModule, check_probability, of_features
+from scratchnet.layers.random_mask import random_mask
 
 __all__ = ["AlphaDropout", "AlphaDropoutFunction", "FeatureAlphaDropout", "alpha_dropout", "feature_alpha_dropout"]
 
@@ -65,7 +66,7 @@ def _alpha_dropout(op: str, input: Tensor, p: float, training: bool, inplace: bo
             f"{op}: expected input to be floating point, got {describe(x)}; convert it with .float()"
         )
     shape = of_features(op, x) if features else x.shape
-    y = x * x.new_zeros(()) if p == 1 else AlphaDropoutFunction.apply(x, drawn(x, shape, p), p)
+    y = x * x.new_zeros(()) if p == 1 else AlphaDropoutFunction.apply(x, random_mask(x, shape, 1 - p), p)
     return input.copy_(y) if inplace else y
 
 

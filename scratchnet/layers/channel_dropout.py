@@ -18,7 +18,8 @@ import warnings
 from torch import Tensor
 
 from scratchnet.arguments import describe, tensor
-from scratchnet.layers.dropout import DropoutFunction, DropoutModule, check_probability, drawn, of_features
+from scratchnet.layers.dropout import DropoutFunction, DropoutModule, check_probability, of_features
+from scratchnet.layers.random_mask import random_mask
 
 __all__ = ["Dropout1d", "Dropout2d", "Dropout3d", "dropout1d", "dropout2d", "dropout3d"]
 
@@ -32,7 +33,7 @@ def _channel_dropout(op: str, x: Tensor, p: float, training: bool) -> Tensor:
         raise RuntimeError(
             f"{op}: expected input to be floating point, got {describe(x)}; convert it with .float()"
         )
-    return x * x.new_zeros(()) if p == 1 else DropoutFunction.apply(x, drawn(x, shape, p), p)
+    return x * x.new_zeros(()) if p == 1 else DropoutFunction.apply(x, random_mask(x, shape, 1 - p), p)
 
 
 def _finished(input: Tensor, y: Tensor, inplace: bool) -> Tensor:

@@ -9,7 +9,8 @@ expectation is what it was: nothing is left to do at evaluation. The map is line
 apply it to the gradient and the tangent as they are.
 
 The mask is kept as booleans, one byte for each element, and scaled again where it is used. On a CPU it is the
-mask that PyTorch's dropout would draw from the same generator state.
+mask that PyTorch's dropout would draw from the same generator state (see `scratchnet.layers.random_mask`), drawn
+outside of the Function, whose forward may run again.
 
 Source: N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever and R. Salakhutdinov, "Dropout: a simple way to
 prevent neural networks from overfitting", 2014.
@@ -24,13 +25,13 @@ from torch import Tensor, nn
 
 from scratchnet.arguments import describe, floating, number, tensor
 from scratchnet.function import Function, unobserved
+from scratchnet.layers.random_mask import random_mask
 
 __all__ = [
     "Dropout",
     "DropoutFunction",
     "DropoutModule",
     "check_probability",
-    "drawn",
     "dropout",
     "of_features",
 ]
@@ -91,7 +92,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         y = input * input.new_zeros(())
     else:
         x = floating("dropout", input)
-        y = DropoutFunction.apply(x, drawn(x, x.shape, p), p)
+        y = DropoutFunction.apply(x, random_mask(x, x.shape, 1 - p), p)
     return input.copy_(y) if inplace else y
 
 
@@ -99,13 +100,6 @@ def check_probability(op: str, p: float) -> None:
     """Expects a number from 0 to 1."""
     if not 0 <= number(op, p, "p") <= 1:
         raise ValueError(f"{op}: expected a probability p between 0 and 1, got {p}")
-
-
-def drawn(x: Tensor, shape: Sequence[int], p: float) -> Tensor:
-    """A mask of some shape, true with probability 1 - p; drawn outside Functions, whose forward may run again."""
-    if tuple(shape) == tuple(x.shape):
-        return torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - p)
-    return x.new_empty(shape, dtype=torch.bool).bernoulli_(1 - p)
 
 
 def of_features(op: str, x: Tensor) -> tuple[int, ...]:

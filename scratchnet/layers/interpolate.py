@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from scratchnet.arguments import describe, tensor
 from scratchnet.layers.resampling import ResampleFunction, resampling
-from scratchnet.windows import has_channels_last
+from scratchnet.windows import channels_last
 
 __all__ = [
     "Upsample",
@@ -93,7 +93,7 @@ def interpolate(
         for dim, (n, m, factor) in enumerate(zip(input.shape[2:], outputs, factors, strict=True), 2)
         if n != m or factor not in (None, 1.0)
     )
-    if not has_channels_last(input):
+    if not channels_last(input):
         return ResampleFunction.apply(input, maps)
     # The channels, which no map concerns, as the last dimension, so that each map finds memory in its order.
     maps = tuple((dim - 1, taps, adjoint) for dim, taps, adjoint in maps)

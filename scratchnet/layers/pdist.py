@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, number, tensor
+from scratchnet.distance import norm, slope
 from scratchnet.function import Function, unobserved
-from scratchnet.layers.distance import norm, slope
 
 __all__ = ["PDistFunction", "pdist"]
 

@@ -31,6 +31,7 @@ from torch import Tensor
 from scratchnet.arguments import autocasts, describe, floating, tensor
 from scratchnet.function import Function, readable, unobserved
 from scratchnet.losses.reduction import WeightedLoss, constant_weight, reduce, reduction_of, spread
+from scratchnet.tiling import slabs
 
 __all__ = [
     "CrossEntropyLoss",
@@ -56,11 +57,11 @@ class NLLLossFunction(Function):
 
     @staticmethod
     def forward(
-        x: Tensor, target: Tensor, weight: Tensor | None, *, classes: int, ignore_index: int, reduction: str
+        x: Tensor, target: Tensor, weight: Tensor | None, *, classes: int, ignore_index: int | None, reduction: str
     ) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
         """Picks the target's element of each sample."""
         index, scale, kept = index_targets(x, target, weight, ignore_index)
-        losses = -pick(x, index).masked_fill(~kept, 0) * scale
+        losses = _counted(-pick(x, index), scale, kept)
         return average(losses, scale, reduction), (target, weight)
 
     @staticmethod
@@ -70,24 +71,29 @@ class NLLLossFunction(Function):
         needs: Sequence[bool],
         *,
         classes: int,
-        ignore_index: int,
+        ignore_index: int | None,
         reduction: str,
     ) -> tuple[Tensor, None, None]:
         """Minus the weight at the target, zero elsewhere."""
         target, weight = saved
         index, scale, kept = index_targets(grad, target, weight, ignore_index)
         shape = (target.shape[0], classes, *target.shape[1:])
-        each = -scale * _upstream(grad, scale, kept, reduction)
+        each = _counted(-_upstream(grad, target, scale, reduction), scale, kept)
         return grad.new_zeros(shape).scatter(CLASS, index.unsqueeze(CLASS), each.unsqueeze(CLASS)), None, None
 
     @staticmethod
     def jvp(
-        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, classes: int, ignore_index: int, reduction: str
+        tangents: Sequence[Tensor],
+        saved: Sequence[Tensor],
+        *,
+        classes: int,
+        ignore_index: int | None,
+        reduction: str,
     ) -> Tensor:
         """The loss is linear in the log-probabilities."""
         target, weight = saved
         index, scale, kept = index_targets(tangents[0], target, weight, ignore_index)
-        return average(-pick(tangents[0], index) * scale, scale, reduction)
+        return average(_counted(-pick(tangents[0], index), scale, kept), scale, reduction)
 
 
 class IndexCrossEntropyFunction(Function):
@@ -97,14 +103,20 @@ class IndexCrossEntropyFunction(Function):
 
     @staticmethod
     def forward(
-        x: Tensor, target: Tensor, weight: Tensor | None, *, ignore_index: int, smoothing: float, reduction: str
+        x: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        *,
+        ignore_index: int | None,
+        smoothing: float,
+        reduction: str,
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """The log-sum-exp less the target's logit, and less the mean logit where labels are smoothed."""
         lse = _log_sum_exp(x)
         index, scale, kept = index_targets(x, target, weight, ignore_index)
-        losses = (lse - pick(x, index)).masked_fill(~kept, 0) * scale
+        losses = _counted(lse - pick(x, index), scale, kept)
         if smoothing:
-            uniform = _weighted(lse.unsqueeze(CLASS) - x, weight).sum(CLASS).masked_fill(~kept, 0)
+            uniform = _counted(_weighted(lse.unsqueeze(CLASS) - x, weight).sum(CLASS), None, kept)
             losses = (1 - smoothing) * losses + smoothing / x.shape[CLASS] * uniform
         return average(losses, scale, reduction), (x, target, weight, lse)
 
@@ -114,22 +126,25 @@ class IndexCrossEntropyFunction(Function):
         saved: Sequence[Tensor],
         needs: Sequence[bool],
         *,
-        ignore_index: int,
+        ignore_index: int | None,
         smoothing: float,
         reduction: str,
     ) -> tuple[Tensor, None, None]:
         """The probabilities less the target distribution, weighted."""
         x, target, weight, lse = saved
         index, scale, kept = index_targets(x, target, weight, ignore_index)
-        upstream = _upstream(grad, scale, kept, reduction)
-        at_target = -(1 - smoothing) * scale * upstream
-        total = -at_target
+        upstream = _upstream(grad, target, scale, reduction)
+        total = (1 - smoothing) * _counted(upstream, scale, kept)
+        at_target = -total
         if smoothing:
-            share = smoothing / x.shape[CLASS] * upstream
+            share = smoothing / x.shape[CLASS] * _counted(upstream, None, kept)
             total = total + share * (x.shape[CLASS] if weight is None else weight.sum())
         place, at_target, total = (t.unsqueeze(CLASS) for t in (index, at_target, total))
         if unobserved():
-            grad_x = (x - lse.unsqueeze(CLASS)).exp_().mul_(total).scatter_add_(CLASS, place, at_target)
+            grad_x = torch.empty_like(x)
+            columns = (lse.unsqueeze(CLASS), total, place, at_target)
+            for out, logits, norm, factor, where, change in slabs((grad_x, x, *columns), CLASS):
+                torch.sub(logits, norm, out=out).exp_().mul_(factor).scatter_add_(CLASS, where, change)
         else:
             grad_x = (torch.exp(x - lse.unsqueeze(CLASS)) * total).scatter_add(CLASS, place, at_target)
         if smoothing:
@@ -141,7 +156,7 @@ class IndexCrossEntropyFunction(Function):
         tangents: Sequence[Tensor],
         saved: Sequence[Tensor],
         *,
-        ignore_index: int,
+        ignore_index: int | None,
         smoothing: float,
         reduction: str,
     ) -> Tensor:
@@ -150,9 +165,9 @@ class IndexCrossEntropyFunction(Function):
         tangent = tangents[0]
         index, scale, kept = index_targets(x, target, weight, ignore_index)
         mean = (torch.exp(x - lse.unsqueeze(CLASS)) * tangent).sum(CLASS)
-        changes = (mean - pick(tangent, index)) * scale
+        changes = _counted(mean - pick(tangent, index), scale, kept)
         if smoothing:
-            uniform = _weighted(mean.unsqueeze(CLASS) - tangent, weight).sum(CLASS) * kept
+            uniform = _counted(_weighted(mean.unsqueeze(CLASS) - tangent, weight).sum(CLASS), None, kept)
             changes = (1 - smoothing) * changes + smoothing / x.shape[CLASS] * uniform
         return average(changes, scale, reduction)
 
@@ -200,14 +215,25 @@ def _log_sum_exp(x: Tensor) -> Tensor:
     """Log Σ exp(x) over the classes, shifted by the largest logit."""
     if x.numel() == 0:
         return x.sum(CLASS)
-    largest = x.amax(CLASS, keepdim=True).detach()
-    return torch.log(torch.exp(x - largest).sum(CLASS)) + largest.squeeze(CLASS)
+    if not unobserved():
+        largest = x.amax(CLASS, keepdim=True).detach()
+        return torch.log(torch.exp(x - largest).sum(CLASS)) + largest.squeeze(CLASS)
+    parts = []
+    for (slab,) in slabs((x,), CLASS):
+        largest = slab.amax(CLASS, keepdim=True)
+        parts.append((slab - largest).exp_().sum(CLASS).log_().add_(largest.squeeze(CLASS)))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def index_targets(
-    x: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The class of each sample, some valid one where it is ignored; its weight, then 0; and whether it counts."""
+    x: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int | None
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The class of each sample, some valid one where it is ignored; its weight, then 0; and whether it counts.
+
+    None in the place of the weights says that they are all 1, and in the place of the last that all samples count.
+    """
+    if ignore_index is None:
+        return target, None if weight is None else weight[target], None
     kept = target != ignore_index
     index = target.masked_fill(~kept, 0)
     scale = kept.to(x.dtype) if weight is None else weight[index] * kept
@@ -228,14 +254,23 @@ def _smoothed(target: Tensor, smoothing: float) -> Tensor:
     return target if not smoothing else (1 - smoothing) * target + smoothing / target.shape[CLASS]
 
 
-def average(losses: Tensor, scale: Tensor, reduction: str) -> Tensor:
+def average(losses: Tensor, scale: Tensor | None, reduction: str) -> Tensor:
     """Like `reduce`, but the mean is weighted: NaN where nothing counts."""
-    return losses.sum() / scale.sum() if reduction == "mean" else reduce(losses, reduction)
+    weighted = reduction == "mean" and scale is not None
+    return losses.sum() / scale.sum() if weighted else reduce(losses, reduction)  # type: ignore[union-attr]
 
 
-def _upstream(grad: Tensor, scale: Tensor, kept: Tensor, reduction: str) -> Tensor:
-    """The gradient that comes to each sample's loss: 0 to an ignored one, even where the mean is 0 / 0."""
-    return (grad / scale.sum() if reduction == "mean" else grad).expand(scale.shape).masked_fill(~kept, 0)
+def _counted(x: Tensor, scale: Tensor | None, kept: Tensor | None) -> Tensor:
+    """One number for each sample, weighted, and 0 for one that is ignored, whatever its number is."""
+    x = x if kept is None else x.masked_fill(~kept, 0)
+    return x if scale is None else x * scale
+
+
+def _upstream(grad: Tensor, target: Tensor, scale: Tensor | None, reduction: str) -> Tensor:
+    """The gradient that comes to each sample's loss."""
+    if reduction == "mean":
+        grad = grad / (target.numel() if scale is None else scale.sum())
+    return grad.expand(target.shape)
 
 
 def nll_loss(
@@ -270,9 +305,9 @@ def nll_loss(
     """
     op = "nll_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
-    x, labels, alone = checked(op, input, target, weight, ignore_index)
+    x, labels, alone, ignored = checked(op, input, target, weight, ignore_index)
     weight = constant_weight(op, weight)
-    losses = NLLLossFunction.apply(x, labels, weight, x.shape[CLASS], ignore_index, reduction)
+    losses = NLLLossFunction.apply(x, labels, weight, x.shape[CLASS], ignored, reduction)
     return losses.view(target.shape) if alone and reduction == "none" else losses
 
 
@@ -314,9 +349,9 @@ def cross_entropy(
         raise RuntimeError(f"{op}: expected label_smoothing between 0 and 1, got {label_smoothing}")
     if tensor(op, input).shape == tensor(op, target, "target").shape:
         return _of_probabilities(input, target, weight, ignore_index, reduction, label_smoothing)
-    x, labels, alone = checked(op, input, target, weight, ignore_index)
+    x, labels, alone, ignored = checked(op, input, target, weight, ignore_index)
     weight = constant_weight(op, weight)
-    losses = IndexCrossEntropyFunction.apply(x, labels, weight, ignore_index, label_smoothing, reduction)
+    losses = IndexCrossEntropyFunction.apply(x, labels, weight, ignored, label_smoothing, reduction)
     return losses.view(target.shape) if alone and reduction == "none" else losses
 
 
@@ -348,8 +383,11 @@ def _of_probabilities(
 
 def checked(
     op: str, input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int
-) -> tuple[Tensor, Tensor, bool]:
-    """Input and class indices with a batch dimension, and whether they came without."""
+) -> tuple[Tensor, Tensor, bool, int | None]:
+    """Input and class indices with a batch dimension, whether they came without, and the index to be ignored.
+
+    None in the place of the last says that no sample is known to have it.
+    """
     x, target = floating(op, input), tensor(op, target, "target")
     if x.dim() == 0:
         raise ValueError(f"{op}: expected an input of shape (N, C, …) or (C,), got {describe(x)}")
@@ -372,15 +410,23 @@ def checked(
                 f"{op}: expected target indices of shape {expected} for {describe(x)}, got {describe(target)}"
             )
     _check_weight(op, weight, x)
-    classes = x.shape[CLASS]
-    if readable(labels) and labels.numel():
-        outside = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
-        if bool(outside.any()):
-            raise IndexError(
-                f"{op}: expected class indices from 0 to {classes - 1}, got {labels[outside][0].item()}; the input "
-                f"has {classes} classes in dimension 1"
-            )
-    return x, labels.long(), alone
+    return x, labels.long(), alone, _ignored_among(op, labels, x.shape[CLASS], ignore_index)
+
+
+def _ignored_among(op: str, labels: Tensor, classes: int, ignore_index: int) -> int | None:
+    """The index to be ignored, None if all labels are known to be classes that count."""
+    if not readable(labels) or labels.numel() == 0:
+        return ignore_index
+    lowest, highest = labels.amin().item(), labels.amax().item()
+    if 0 <= lowest and highest < classes:
+        return ignore_index if lowest <= ignore_index <= highest else None
+    outside = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
+    if bool(outside.any()):
+        raise IndexError(
+            f"{op}: expected class indices from 0 to {classes - 1}, got {labels[outside][0].item()}; the input "
+            f"has {classes} classes in dimension 1"
+        )
+    return ignore_index
 
 
 def _check_weight(op: str, weight: Tensor | None, x: Tensor) -> None:

@@ -240,7 +240,7 @@ def linear_cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"{op}: expected label_smoothing between 0 and 1, got {label_smoothing}")
     stand_in = x.new_empty(()).expand(shape)  # for the logits, which are not there
-    _, labels, alone = checked(op, stand_in, target, weight, ignored)
+    _, labels, alone, _ = checked(op, stand_in, target, weight, ignored)
     rows = getattr(options, "batch_chunk_size", None) or max(1, CHUNK_ELEMENTS // max(shape[-1], 1))
     index, _, kept = index_targets(x, labels, None, ignored)
     losses = LinearCrossEntropyFunction.apply(

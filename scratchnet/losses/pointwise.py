@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, tensor
-from scratchnet.function import Autocast, Function, unobserved
+from scratchnet.function import Autocast, Function, elementwise
 from scratchnet.losses.reduction import reduce, spread
 
 __all__ = ["PointwiseLoss", "aligned", "pair", "promoted_together"]
@@ -47,16 +47,19 @@ class PointwiseLoss(Function):
         value, slopes = cls.value, cls.slopes
 
         def forward(*tensors: Tensor, reduction: str, **options: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
-            return reduce(value(*tensors, **options), reduction), tensors
+            return reduce(elementwise(value, *tensors, **options), reduction), tensors
+
+        def part(*tensors: Tensor, index: int, needs: Sequence[bool], **options: Any) -> Any:
+            slope = slopes(*tensors[:-1], needs=needs, **options)[index]
+            return None if slope is None else slope * tensors[-1]
 
         def backward(
             grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, reduction: str, **options: Any
         ) -> tuple[Slope, ...]:
-            scale = spread(grad, saved[0], reduction)
-            in_place = unobserved()
+            scale = spread(grad, saved[0], reduction).expand(saved[0].shape)
             return tuple(
-                None if slope is None else slope.mul_(scale) if in_place else slope * scale
-                for slope in slopes(*saved, needs=needs, **options)
+                elementwise(part, *saved, scale, index=i, needs=tuple(needs), **options) if need else None
+                for i, need in enumerate(needs)
             )
 
         def jvp(tangents: Sequence[Slope], saved: Sequence[Tensor], *, reduction: str, **options: Any) -> Tensor:

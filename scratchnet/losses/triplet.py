@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, tensor
-from scratchnet.losses.distance import PairwiseDistance, distance
+from scratchnet.distance import PairwiseDistance, pairwise_distance
 from scratchnet.losses.pointwise import PointwiseLoss, promoted_together
 from scratchnet.losses.reduction import Loss, reduction_of
 
@@ -116,7 +116,7 @@ def triplet_margin_loss(
     given = promoted_together(anchor, positive, negative)
     if autocasts(anchor) and torch.float64 not in (x.dtype for x in given):
         given = [x.float() for x in given]
-    return _compare(given, lambda a, b: distance(a, b, p, eps), margin, swap, reduction)
+    return _compare(given, lambda a, b: pairwise_distance(a, b, p, eps), margin, swap, reduction)
 
 
 def triplet_margin_with_distance_loss(
@@ -152,7 +152,7 @@ def triplet_margin_with_distance_loss(
     op = "triplet_margin_with_distance_loss"
     reduction = reduction_of(op, reduction)
     _check(op, anchor, positive, negative, margin)
-    return _compare((anchor, positive, negative), distance_function or distance, margin, swap, reduction)
+    return _compare((anchor, positive, negative), distance_function or pairwise_distance, margin, swap, reduction)
 
 
 def _check(op: str, anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> None:

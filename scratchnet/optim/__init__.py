@@ -1,7 +1,8 @@
-"""Optimizers, written out as tensor arithmetic."""
+"""Optimizers, and what keeps weights small, written out as tensor arithmetic."""
 
 from __future__ import annotations
 
+from scratchnet.optim.penalties import l1_penalty, l2_penalty, max_norm_
 from scratchnet.optim.sgd import SGD
 
-__all__ = ["SGD"]
+__all__ = ["SGD", "l1_penalty", "l2_penalty", "max_norm_"]

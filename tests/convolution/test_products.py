@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scratchnet.convolution import blocked, products
+from scratchnet.convolution import blocked, depthwise, products
 from scratchnet.windows import Geometry
 
 # batch, groups, channels and outputs of a group, size, kernel, stride, padding, dilation
@@ -56,6 +56,9 @@ def test_the_blocked_products_are_the_plain_ones(monkeypatch, case, cache):
             plain = getattr(products, name)(*arguments)
             with torch.no_grad():
                 torch.testing.assert_close(getattr(blocked, name)(*arguments), plain, rtol=1e-12, atol=1e-12)
+                if name == "convolve":
+                    rows = blocked.convolve(*arguments, last=True)
+                    torch.testing.assert_close(rows, plain, rtol=1e-12, atol=1e-12)
 
 
 @each_case
@@ -77,7 +80,34 @@ def test_layouts_are_read_by_their_strides(case):
     with torch.no_grad():
         for name, make in {
             "convolve": lambda x, w, y: blocked.convolve(x, w, None, geometry, groups, outputs),
+            "convolve, channels last": lambda x, w, y: blocked.convolve(
+                x, w, None, geometry, groups, outputs, True
+            ),
             "spread": lambda x, w, y: blocked.spread(y, w, None, geometry, groups, size),
             "correlate": lambda x, w, y: blocked.correlate(y, x, geometry, groups),
         }.items():
             torch.testing.assert_close(make(*turned), make(x, w, y), msg=lambda text, name=name: f"{name}: {text}")
+
+
+@each_case
+@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
+@pytest.mark.parametrize("block", [1, 1 << 21], ids=["one image", "all"])
+def test_depthwise_products_are_the_plain_ones(monkeypatch, case, last, block):
+    monkeypatch.setattr(depthwise, "BLOCK_BYTES", block)
+    batch, _, _, _, *lie = case
+    geometry, groups, size, outputs, (x, w, y, bias, _) = draw((batch, 4, 1, 1, *lie))
+    assert depthwise.applies(x.shape[1], y.shape[1], groups)
+    turned = [t.movedim(1, -1).contiguous().movedim(-1, 1) if last else t for t in (x, y)]
+    plain = [
+        products.convolve(x, w, bias, geometry, groups, outputs),
+        products.spread(y, w, bias, geometry, groups, size),
+        products.correlate(y, x, geometry, groups),
+    ]
+    with torch.no_grad():
+        made = [
+            depthwise.convolve(turned[0], w, bias, geometry, outputs, last),
+            depthwise.spread(turned[1], w, bias, geometry, size, last),
+            depthwise.correlate(turned[1], turned[0], geometry),
+        ]
+    for fast, slow in zip(made, plain, strict=True):
+        torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-12)

@@ -60,7 +60,7 @@ def state(run):
 
 def assert_same_state(found, expected):
     """Bit for bit, in everything but the time it took."""
-    for key in ("step", "evaluated", "results", "random", "largest_drift"):
+    for key in ("step", "evaluated", "results", "best", "random", "largest_drift"):
         torch.testing.assert_close(found[key], expected[key], rtol=0, atol=0)
     assert found["learners"].keys() == expected["learners"].keys()
     for name, learner in expected["learners"].items():

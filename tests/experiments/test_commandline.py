@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from experiments.__main__ import main
 from experiments.chapters import CHAPTERS
 
 MISUSE = {
-    "nope": "expected a chapter (mnist), got 'nope'",
+    "nope": f"expected a chapter ({', '.join(CHAPTERS)}), got 'nope'",
     "mnits": "did you mean mnist?",
     "mnist --foo 3": "got --foo",
     "mnist --epoch 3": "did you mean --epochs?",
@@ -30,11 +31,19 @@ MISUSE = {
     "mnist --max-steps 0": "--max-steps: expected a whole number from 1 up, got 0",
     "mnist --every 0": "--every: expected a whole number from 1 up, got 0",
     "mnist --save-every 0": "--save-every: expected a whole number from 1 up, got 0",
+    "mnist --eval-every 0": "--eval-every: expected a whole number from 1 up, got 0",
+    "mnist --accumulate 0": "--accumulate: expected a whole number from 1 up, got 0",
+    "mnist --patience 0": "--patience: expected a whole number from 1 up, got 0",
+    "mnist --clip 0": "--clip: expected a number above 0, such as 1.0, got 0.0",
+    "mnist --amp bf16 --dtype float64": "--amp: expected none, or --dtype float32 beside it, got bf16",
+    "mnist --amp fp16": "Expected one of ('none', 'bf16')",
+    "mnist --schedule linear": "'linear'",
+    "mnist --preset best": "'best'",
     "mnist --lr -1": "--lr: expected a number above 0, such as 0.05, got -1.0",
     "mnist --lr nan": "got nan",
     "mnist --momentum 1": "--momentum: expected a number from 0 up to, but not including, 1, got 1.0",
     "mnist --seed -1": "--seed: expected a whole number",
-    "mnist --device toaster": "--device: expected cpu, cuda or cuda:N, got toaster",
+    "mnist --device toaster": "--device: expected auto, cpu, cuda or cuda:N, got toaster",
     "mnist --device cuda:99": "--device: expected one that is here (cpu",
     "mnist --data nowhere": "--data: expected a folder that holds MNIST/raw/train-images-idx3-ubyte, got 'nowhere'",
     "mnist --data .": "name the folder above MNIST/",
@@ -59,16 +68,16 @@ def test_lists_the_chapters_without_loading_torch():
     run = subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=ROOT, capture_output=True, text=True)
     *listing, last = run.stdout.splitlines()
     assert last == "0 False"
-    for name, line in CHAPTERS.items():
-        assert f"  {name:8} {line}" in listing
+    for name, chapter in CHAPTERS.items():
+        assert f"  {name:15} {chapter.line} ({chapter.time})" in listing
 
 
 def test_help_names_every_flag_and_there_are_not_many(capsys):
     with pytest.raises(SystemExit, match="0"):
         mnist("--help")
-    flags = [word for word in capsys.readouterr().out.split() if word.startswith("--")]
-    assert {"--model", "--backend", "--data", "--resume"} <= set(flags)
-    assert len(set(flags)) <= 21  # 20 and --help
+    flags = set(re.findall(r"(?<=[ |│] )--[a-z][a-z-]+", capsys.readouterr().out))
+    assert {"--model", "--backend", "--data", "--resume", "--preset", "--compile"} <= flags
+    assert len(flags) <= 26  # those of the loop, 5 of the chapter and --help
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +126,7 @@ def test_resume_takes_the_same_settings(stopped, tiny, capsys):
         ("config.json", None, 2, "which has no config.json"),
         ("config.json", b"{", 1, "is damaged (JSONDecodeError"),
         ("config.json", b"[]", 1, "is damaged"),
-        ("config.json", json.dumps({"chapter": "mnist", "lr": 1}).encode(), 1, "is damaged ('epochs')"),
+        ("config.json", json.dumps({"chapter": "mnist", "lr": 1}).encode(), 1, "is damaged ('preset')"),
         ("checkpoint.pt", None, 1, "has no checkpoint"),
         ("checkpoint.pt", b"", 1, "is damaged"),
         ("checkpoint.pt", b"half", 1, "is damaged"),

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from reference.catalog.losses.common import REDUCTIONS, bad
 from reference.catalog.record import Make, Record, Sample
+from scratchnet.distance import PairwiseDistanceFunction
 from scratchnet.losses.cosine import CosineEmbeddingLoss, CosineEmbeddingLossFunction, cosine_embedding_loss
-from scratchnet.losses.distance import DistanceFunction
 from scratchnet.losses.signed import (
     HingeEmbeddingLoss,
     HingeEmbeddingLossFunction,
@@ -190,7 +190,7 @@ RECORDS = (
         triplet_margin_loss,
         F.triplet_margin_loss,
         normed_triplets,
-        [TripletFunction, SwappedTripletFunction, DistanceFunction],
+        [TripletFunction, SwappedTripletFunction, PairwiseDistanceFunction],
         errors=[
             bad(ValueError, "expected margin to be more than 0, got int 0", X, X, X, margin=0),
             bad(RuntimeError, "with the same number of dimensions", X, X, X[0]),
@@ -204,7 +204,7 @@ RECORDS = (
         triplet_margin_with_distance_loss,
         F.triplet_margin_with_distance_loss,
         measured_triplets,
-        [TripletFunction, SwappedTripletFunction, DistanceFunction],
+        [TripletFunction, SwappedTripletFunction, PairwiseDistanceFunction],
         errors=[
             bad(ValueError, "expected margin to be more than 0, got int -1", X, X, X, margin=-1),
             bad(RuntimeError, "with the same number of dimensions", X, X, X[0]),

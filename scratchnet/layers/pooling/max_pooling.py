@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from scratchnet.arguments import describe
 from scratchnet.function import Function, readable, unobserved
 from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
-from scratchnet.windows import Geometry, padded
+from scratchnet.tiling import BITS
+from scratchnet.windows import Geometry, channels_last, padded
 
 __all__ = [
     "MaxPool1d",
@@ -64,14 +65,15 @@ class MaxPoolFunction(Function):
     ) -> Tensor:
         """Adds the gradients up at the places that won."""
         (which,) = saved
+        if unobserved() and grad.dtype in BITS and geometry.extent(size) == size and not _overlap(geometry):
+            return _handed_back(grad, which, geometry, size)
         total = grad.new_zeros((*grad.shape[:2], math.prod(size)))
         if not unobserved():
             shape = (*grad.shape[:2], math.prod(grad.shape[2:]))
             indices, each = _indices(which, geometry, size).reshape(shape), grad.reshape(shape)
             return total.scatter_add(2, indices, each).reshape(*grad.shape[:2], *size)
         for out, g, places in _blocks(total, grad, which):
-            indices, each = _indices(places, geometry, size).flatten(2), g.flatten(2)
-            out.scatter_add_(2, indices, each) if _overlap(geometry) else out.scatter_(2, indices, each)
+            out.scatter_add_(2, _indices(places, geometry, size).flatten(2), g.flatten(2))
         return total.view(*grad.shape[:2], *size)
 
     @staticmethod
@@ -115,16 +117,42 @@ def _largest_unpadded(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
     A later place wins only if it is larger than all before it, so the winner is the last place that was better.
     """
     first, *others = geometry.slices(geometry.outputs(x.shape[2:]))
-    y = torch.empty(x[first].shape, dtype=x.dtype, device=x.device)
-    which = torch.zeros(y.shape, dtype=_kind(geometry), device=x.device)
+    y = torch.empty_like(x[first])
+    which = torch.zeros_like(y, dtype=_kind(geometry))
+    together = x.stride(1) == 1  # channels last, so that what a place sees are stretches as it stands
     for image, best, winner in _blocks(x, y, which):
         best.copy_(image[first])
-        seen, better = torch.empty_like(best), torch.empty_like(winner)
+        seen, better = torch.empty_like(best), torch.empty_like(winner, dtype=torch.bool)
         for i, place in enumerate(others, 1):
-            torch.gt(seen.copy_(image[place]), best, out=better)
-            torch.maximum(winner, better.mul_(i), out=winner)
+            seen = image[place] if together else seen.copy_(image[place])
+            torch.gt(seen, best, out=better)
+            if winner.dtype is torch.uint8:
+                torch.maximum(winner, better.view(torch.uint8).mul_(i), out=winner)
+            else:
+                winner.masked_fill_(better, i)
             torch.maximum(best, seen, out=best)
     return y, which
+
+
+def _handed_back(grad: Tensor, which: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
+    """The gradients at the places that won, in blocks, where windows have no padding and share no element.
+
+    Each place gets the gradient of all windows, masked bit by bit (see `scratchnet.tiling.recorder`) by who won.
+    """
+    kind, places = BITS[grad.dtype], geometry.slices(which.shape[2:])
+    make = (
+        grad.new_empty if which.numel() * len(places) == math.prod((*which.shape[:2], *size)) else grad.new_zeros
+    )
+    last = channels_last(which)
+    batch, channels = which.shape[:2]
+    total = make((batch, *size, channels)).movedim(-1, 1) if last else make((batch, channels, *size))
+    for out, g, winner in _blocks(total, grad, which):
+        bits = torch.empty_like(winner, dtype=g.dtype).copy_(g).view(kind)
+        won = torch.empty_like(bits)
+        for i, place in enumerate(places):
+            torch.eq(winner, i, out=won).neg_()
+            torch.bitwise_and(won, bits, out=out.view(kind)[place])
+    return total
 
 
 def _first_inside(x: Tensor, geometry: Geometry) -> Tensor:

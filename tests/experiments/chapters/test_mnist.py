@@ -15,8 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import (
 )
 
 from experiments import models
-from experiments.backend import BUILTIN, CUSTOM
+from experiments.backend import BACKENDS, BUILTIN, CUSTOM
 from experiments.chapters import mnist as chapter
+from experiments.commandline import parse
 from experiments.data.digits import load_digits, normalize
 
 MLP = ["--model", "mlp", "--epochs", 2, "--batch-size", 16, "--every", 5]
@@ -85,6 +86,7 @@ def test_a_twin_lays_two_runs_over_each_other_and_shows_their_drift(twin):
     assert names[0] == names[1]
     assert "loss/train" in names[0]
     both = events(twin)
+    assert "custom_scalars__config__" in both.Tags()["tensors"]
     assert [point.step for point in both.Scalars("twin/loss_difference")] == list(range(1, 13))
     for kind in ("gradient", "weight"):
         points = both.Scalars(f"twin_{kind}_difference/fc1.weight")
@@ -150,7 +152,7 @@ def test_a_wrong_layer_is_found_before_training(tiny, here, monkeypatch, capsys)
 def test_a_wrong_layer_drives_the_twins_apart(tiny, here, monkeypatch):
     monkeypatch.setattr(chapter, "check_gradients", lambda digits, config: None)
     wrong = dataclasses.replace(CUSTOM, nn=SimpleNamespace(**{**vars(CUSTOM.nn), "ReLU": Shifted}))
-    monkeypatch.setitem(chapter.BACKENDS, "twin", [wrong, BUILTIN])
+    monkeypatch.setitem(BACKENDS, "twin", [wrong, BUILTIN])
     assert mnist(*MLP, "--data", tiny, "--backend", "twin") == 0
     assert summary(here / "runs" / "mnist-mlp-twin-001")["largest_drift"]["loss"] > 1e-4
 
@@ -158,6 +160,30 @@ def test_a_wrong_layer_drives_the_twins_apart(tiny, here, monkeypatch):
 def test_the_mlp_learns_the_sample(here):
     assert mnist("--model", "mlp", "--data", "sample", "--epochs", 4) == 0
     assert summary(here / "runs" / "mnist-mlp-scratch-001")["test_accuracy"] > 0.94
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("", (None, None, None, False)),
+        ("--preset quick", ("deep", None, 200, True)),
+        ("--preset quick --epochs 2 --model mlp", ("mlp", 2, None, True)),
+        ("--preset full", ("deep", 12, None, True)),
+        ("--preset full --model mlp --no-augment", ("mlp", 15, None, False)),
+    ],
+)
+def test_a_preset_fits_the_model(words, expected):
+    config = parse(chapter.Config, words.split(), "prog")
+    assert (config.model, config.epochs, config.max_steps, config.augment) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["scratch", "builtin"])
+def test_quick_shows_the_best_network_in_under_90_seconds(backend, here):
+    assert mnist("--preset", "quick", "--data", "sample", "--backend", backend) == 0
+    result = summary(here / "runs" / f"mnist-deep-{backend}-001")
+    assert result["test_accuracy"] > 0.95
+    assert result["seconds"] < 90
 
 
 @pytest.mark.slow

@@ -1,0 +1,268 @@
+"""Back-propagation step by step: every delta shown, held against autograd and differences, and what each costs."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from experiments import processes
+from experiments.album import Album
+from experiments.backend import BACKENDS, Backend
+from experiments.data.plane import logic_gate
+from experiments.figures.curves import curves
+from experiments.measures.stopwatch import seconds_each
+from experiments.methods.by_hand import (
+    Layer,
+    back_propagate,
+    differences,
+    error_of,
+    forward,
+    gradients_of,
+    layers_of,
+)
+from experiments.run import Run
+from experiments.settings import CommonSettings, Settings, expect
+from experiments.training import Learner, Task, Training, summary, train
+
+__all__ = ["Config", "main"]
+
+HIDDEN = 3  # units of the network that learns XOR
+STEP = 1e-5  # of the differences in float64; the figure shows why
+WAYS = ("one pass forward", "by hand", "autograd", "differences")
+INPUTS, BATCH = 16, 32  # of the networks whose gradients are timed
+
+LOOK_FOR = """
+A network learns XOR by the gradients that `experiments/methods/by_hand.py` works out in plain sight.
+
+1. **`1_deltas`** is a single example on its way through the network and back: weighted sum z, activation a, the slope
+   of the sigmoid there, and delta, how much the error changes with z. **`2_gradients`**: the gradient of each weight
+   from three sources: by hand, by autograd, by differences.
+2. **`3_cost`**: by hand and by autograd a gradient costs a few passes forward, whatever the number of weights;
+   differences cost two passes for each weight.
+3. **`4_differences`**: why differences are taken in float64 and neither far apart (the curve bends) nor close
+   together (the digits cancel).
+4. Under `metrics`, while it learns: the norm of each layer's deltas, and `disagreement` between hand and autograd.
+"""
+
+
+@dataclass(frozen=True)
+class Config(CommonSettings):
+    """Takes a small network through back-propagation, then lets it learn XOR that way.
+
+    Args:
+        epochs: Passes over the four examples of XOR.
+        lr: Learning rate.
+        widest: Units in each of the two hidden layers of the largest network whose gradients are timed.
+    """
+
+    epochs: int | None = None
+    lr: float = 2.0
+    widest: int | None = None
+
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"epochs": 400, "widest": 32},
+        "full": {"epochs": 1000, "widest": 128},
+    }
+
+    def check(self) -> None:
+        """Raises UsageError for a value out of range."""
+        super().check()
+        for name in ("epochs", "widest"):
+            value = getattr(self, name)
+            expect(value is None or value >= 2, name, "a whole number from 2 up", value)
+        expect(0 < self.lr < float("inf"), "lr", "a number above 0, such as 2", self.lr)
+
+
+def main(config: Config, run: Run | None = None) -> None:
+    """Goes through one step, then many, then counts the cost."""
+    processes.expect_one("backprop")
+    run = run or Run.create(config, "backprop")
+    with Album(run, LOOK_FOR) as album:
+        one = one_step(album, config)
+        training = learn(run, config)
+        cost = count_cost(album, config)
+        best = try_steps(album, config)
+        worst = training.results[training.learners[0].name]
+        album.conclude(
+            [
+                f"In one step, gradients by hand and by autograd differ by {one['autograd']:.0e} of the largest, "
+                f"by hand and by differences by {one['differences']:.0e}.",
+                f"By the hand-written gradients the network learned XOR to a loss of {worst['loss']:.1e}, "
+                f"{worst['accuracy']:.0%} right.",
+                f"With {cost['weights']:,} weights, a gradient by hand takes as long as {cost['by hand']:.1f} passes "
+                f"forward, by autograd {cost['autograd']:.1f}, by differences {cost['differences']:,.0f}.",
+                f"Differences are best with a step of {best['float64'][0]:.0e} in float64, where they err by "
+                f"{best['float64'][1]:.0e}; in float32 with {best['float32'][0]:.0e}, by {best['float32'][1]:.0e}.",
+            ]
+        )
+    run.finish(
+        {"one_step": one, "learning": summary(training), "cost_in_forward_passes": cost, "differences": best}
+    )
+
+
+def network(backend: Backend, sizes: Sequence[int] = (2, HIDDEN, 1)) -> nn.Module:
+    """Fully connected, sigmoid units throughout."""
+    parts: list[nn.Module] = []
+    for before, here in itertools.pairwise(sizes):
+        parts += [backend.nn.Linear(before, here), backend.nn.Sigmoid()]
+    return backend.nn.Sequential(*parts)
+
+
+def autograd(model: nn.Module, criterion: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
+    """The gradients of a network's parameters as autograd finds them."""
+    return list(torch.autograd.grad(criterion(model(x), y), list(model.parameters())))
+
+
+def largest_difference(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    """Between two lists of gradients, relative to the largest number in the second."""
+    scale = max(float(each.abs().max()) for each in b)
+    return max(float((mine - yours).abs().max()) for mine, yours in zip(a, b, strict=True)) / scale
+
+
+def one_step(album: Album, config: Config) -> dict[str, float]:
+    """A single example on its way there and back; by how much the three gradients differ."""
+    backend = BACKENDS[config.backend][0]
+    torch.manual_seed(config.seed)
+    model = network(backend).to(config.device, torch.float64)
+    layers = layers_of(model)
+    x, y = (torch.tensor([values], dtype=torch.float64, device=config.device) for values in ([1.0, 0.0], [1.0]))
+
+    traces = back_propagate(layers, x, y)
+    rows = [
+        (
+            f"{place}.{unit}",
+            *(f"{float(values[0, unit - 1]):+.5f}" for values in (t.sums, t.activations, t.slopes, t.deltas)),
+        )
+        for place, t in enumerate(traces, 1)
+        for unit in range(1, t.sums.shape[1] + 1)
+    ]
+    title = f"x = (1, 0), target 1, error {float(error_of(layers, x, y)):.5f}: each unit on the way there and back"
+    album.table("1_deltas", title, ("layer.unit", "z", "a", "σ'(z)", "δ"), rows)
+
+    found = [gradients_of(traces), autograd(model, backend.nn.MSELoss(), x, y), differences(layers, x, y, STEP)]
+    names = [
+        f"{name}{list(index)}"
+        for name, parameter in model.named_parameters()
+        for index in np.ndindex(*parameter.shape)
+    ]
+    numbers = [torch.cat([part.flatten() for part in gradients]).tolist() for gradients in found]
+    rows = [(name, *(f"{number:+.10f}" for number in each)) for name, *each in zip(names, *numbers, strict=True)]
+    album.table(
+        "2_gradients",
+        "the slope of the error along each weight",
+        ("weight", "by hand", "autograd", "differences"),
+        rows,
+    )
+    return {
+        "autograd": largest_difference(found[0], found[1]),
+        "differences": largest_difference(found[0], found[2]),
+    }
+
+
+class ByHand(Learner):
+    """Learns by the hand-written gradients, and keeps an eye on autograd's."""
+
+    def step(self, inputs: Tensor, targets: Tensor, weight: float = 1.0) -> dict[str, float]:
+        """Back-propagates both ways, and moves by what the hand found."""
+        started = time.perf_counter()
+        outputs = self.model(inputs)
+        loss = self.criterion(outputs, targets)
+        traces = back_propagate(layers_of(self.model), inputs, targets)
+        parameters, by_hand = list(self.model.parameters()), gradients_of(traces)
+        disagreement = largest_difference(torch.autograd.grad(loss, parameters), by_hand)
+        for parameter, gradient in zip(parameters, by_hand, strict=True):
+            parameter.grad = gradient
+        self.optimizer.step()
+        self.seconds += time.perf_counter() - started
+        self.schedule.step()
+        deltas = {f"delta_of_layer_{place}": float(t.deltas.norm()) for place, t in enumerate(traces, 1)}
+        return {
+            "loss": loss.item(),
+            "accuracy": float(is_near(outputs, targets).double().mean()),
+            "disagreement": disagreement,
+            **deltas,
+        }
+
+
+def is_near(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Whether an output is on the right side of a half."""
+    return (outputs > 0.5) == (targets > 0.5)
+
+
+def learn(run: Run, config: Config) -> Training:
+    """XOR, by hand."""
+    x, y = logic_gate("XOR")
+    examples = x.double(), y.double().unsqueeze(1)
+    task = Task(examples, examples, criterion=lambda nn: nn.MSELoss(), right=is_near)
+    assert config.epochs is not None
+    settings = Settings(
+        backend=config.backend,
+        seed=config.seed,
+        device=config.device,
+        epochs=config.epochs,
+        batch_size=4,
+        lr=config.lr,
+        schedule="constant",
+        dtype="float64",
+        eval_every=max(1, config.epochs // 4),
+    )
+    return train(run.part("xor"), network, task, settings, learner=ByHand)
+
+
+def count_cost(album: Album, config: Config) -> dict[str, float]:
+    """Times each way to a gradient on wider and wider networks; for the widest, in passes forward."""
+    assert config.widest is not None
+    times: dict[str, list[float]] = {way: [] for way in WAYS}
+    weights: list[float] = []
+    for width in (2**power for power in range(1, config.widest.bit_length())):
+        torch.manual_seed(config.seed)
+        backend = BACKENDS[config.backend][0]
+        model = network(backend, (INPUTS, width, width, 1)).to(config.device, torch.float64)
+        weights.append(sum(parameter.numel() for parameter in model.parameters()))
+        for way, seconds in zip(WAYS, time_ways(model, backend.nn.MSELoss()), strict=True):
+            times[way].append(1e3 * seconds)
+    title = "What a gradient costs: a few passes forward, or two for each weight"
+    lines = {way: (weights, each) for way, each in times.items()}
+    album.figure("3_cost", curves(title, lines, x="weights in the network", y="milliseconds", log="xy"))
+    return {"weights": weights[-1], **{way: times[way][-1] / times[WAYS[0]][-1] for way in WAYS[1:]}}
+
+
+def time_ways(model: nn.Module, criterion: nn.Module) -> list[float]:
+    """Seconds for each of `WAYS`."""
+    layers = layers_of(model)
+    x, y = (torch.rand(BATCH, size).to(layers[0].weight) for size in (INPUTS, 1))
+    quick = seconds_each(
+        lambda: forward(layers, x),
+        lambda: back_propagate(layers, x, y),
+        lambda: autograd(model, criterion, x, y),
+    )
+    return quick + seconds_each(lambda: differences(layers, x, y, STEP))
+
+
+def try_steps(album: Album, config: Config) -> dict[str, tuple[float, float]]:
+    """The error of differences for many steps, in two precisions; the best step of each, and its error."""
+    steps = [10 ** (-power / 2) for power in range(1, 28)]
+    torch.manual_seed(config.seed)
+    exact = layers_of(network(BACKENDS[config.backend][0]).double())
+    x, y = logic_gate("XOR")
+    truth = gradients_of(back_propagate(exact, x.double(), y.double().unsqueeze(1)))
+    lines, best = {}, {}
+    for dtype in (torch.float64, torch.float32):
+        layers = [Layer(layer.weight.to(dtype), layer.bias.to(dtype)) for layer in exact]
+        errors = []
+        for step in steps:
+            found = differences(layers, x.to(dtype), y.to(dtype).unsqueeze(1), step)
+            errors.append(largest_difference([each.double() for each in found], truth))
+        name = str(dtype).removeprefix("torch.")
+        lines[name] = (steps, errors)
+        best[name] = min(zip(steps, errors, strict=True), key=lambda pair: pair[1])
+    title = "Differences err where the curve bends (right) and where digits cancel (left)"
+    album.figure("4_differences", curves(title, lines, x="step", y="largest relative error", log="xy"))
+    return best

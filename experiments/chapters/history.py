@@ -1,0 +1,245 @@
+"""How it came about: a perceptron and what it cannot learn, a second layer that can, machines with a wide margin."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from experiments import processes
+from experiments.album import Album
+from experiments.backend import BACKENDS, Backend
+from experiments.data.digits import Digits
+from experiments.data.plane import GATES, logic_gate, two_moons
+from experiments.figures.boundary import Panel, boundary
+from experiments.methods.feature_space import FeatureSpace
+from experiments.reading import find_digits
+from experiments.run import Run
+from experiments.settings import CommonSettings, Settings, expect
+from experiments.training import Learner, Task, Training, summary, train
+
+__all__ = ["Config", "main"]
+
+MOONS, NOISE = 200, 0.15
+# Each with its learning rate: the polynomial kernel's largest values are a hundred times the radial one's.
+MACHINES: dict[str, tuple[Callable[[Tensor, Backend], nn.Module], float]] = {
+    "linear": (lambda x, backend: backend.nn.LinearSVM(2, 2), 0.1),
+    "polynomial": (lambda x, backend: backend.nn.KernelSVM(x, 2, "polynomial", gamma=1.0, degree=3), 0.003),
+    "rbf": (lambda x, backend: backend.nn.KernelSVM(x, 2, "rbf", gamma=2.0), 0.1),
+}
+GAMMA = 0.03  # of the RBF kernel between digits, whose pixels go from 0 to 1
+ROWS = 250  # of the kernel of the digits that are worked out at a time
+
+LOOK_FOR = """
+Three ideas, in the order in which they came.
+
+1. **`1_gates`**: one layer draws one line. The rule finds it where there is one (AND, OR) and goes round in circles
+   where there is none (XOR): see its `accuracy/train`. Two lines, joined by a second layer, do it.
+2. **`2_moons`**: support vector machines look for the line with the widest margin (dashed), which only the ringed
+   points hold up; a kernel bends the line.
+3. **`digits_linear` and `digits_rbf`** under `accuracy/test`: the same bend on handwritten digits.
+
+Who, and when: the neuron is McCulloch and Pitts', 1943; its learning rule Rosenblatt's, 1958; that one layer cannot
+learn XOR, Minsky and Papert's, 1969. Back-propagation, which trains the second layer, is not from 1943: Linnainmaa
+1970, Werbos 1974, Rumelhart, Hinton and Williams 1986. Nor is the support vector machine from 1986: Boser, Guyon and
+Vapnik 1992, Cortes and Vapnik 1995. What came of convolutions is the chapter `mnist`.
+"""
+
+
+@dataclass(frozen=True)
+class Config(CommonSettings):
+    """Trains perceptrons, a network of two layers and support vector machines.
+
+    Args:
+        digits: How many digits the machines learn from; the RBF machine compares each with every other.
+        data: Folder that holds MNIST as torchvision stores it, or "sample" for the bundled digits.
+    """
+
+    digits: int | None = None
+    data: str | None = None
+
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"digits": 1000, "data": "sample"},
+        "full": {"digits": 10_000},
+    }
+
+    def check(self) -> None:
+        """Raises UsageError for a value out of range."""
+        super().check()
+        expect(self.digits is None or self.digits >= 10, "digits", "a whole number from 10 up", self.digits)
+
+
+def main(config: Config, run: Run | None = None) -> None:
+    """Tells the story from the start, or continues ``run``."""
+    processes.expect_one("history")
+    digits = find_digits(config.data)
+    config = replace(config, data=digits.source)
+    run = run or Run.create(config, "history")
+    with Album(run, LOOK_FOR) as album:
+        gates, moons = {**perceptrons(run, config), **two_layers(run, config)}, separate_moons(run, config)
+        one_line = boundary(
+            "One layer draws one line, two layers join two", [panel(*gate) for gate in gates.items()]
+        )
+        album.figure("1_gates", one_line)
+        bent = boundary(
+            "The widest margin, and kernels that bend it", [panel(*m, margin=True) for m in moons.items()]
+        )
+        album.figure("2_moons", bent)
+        conclude(album, run, {**gates, **moons, **read_digits(run, config, digits)})
+
+
+class Perceptron(Learner):
+    """Learns by Rosenblatt's rule, which was there before gradients were."""
+
+    @torch.no_grad()
+    def step(self, inputs: Tensor, targets: Tensor, weight: float = 1.0) -> dict[str, float]:
+        """Where the answer is wrong, turns the line toward the input or away from it."""
+        started = time.perf_counter()
+        line: Any = self.model
+        wrong = targets - (line(inputs) > 0).to(targets)  # 0, or the direction: 1 or -1
+        line.weight.grad, line.bias.grad = -(wrong * inputs).sum(0, keepdim=True), -wrong.sum(0)
+        self.optimizer.step()
+        self.seconds += time.perf_counter() - started
+        self.schedule.step()
+        share = wrong.abs().mean().item()
+        return {"loss": share, "accuracy": 1 - share}
+
+
+def settings_of(config: Config, **chosen: Any) -> Settings:
+    """The settings of one training of the story."""
+    return Settings(backend=config.backend, seed=config.seed, device=config.device, **chosen)
+
+
+def perceptrons(run: Run, config: Config) -> dict[str, Training]:
+    """A single layer on AND, on OR, and on XOR, which it cannot learn."""
+    rule = {"batch_size": 1, "lr": 1.0, "momentum": 0.0, "schedule": "constant"}
+    settings = settings_of(config, epochs=30, dtype="float64", every=40, eval_every=40, **rule)
+    found = {}
+    for gate in GATES:
+        name = f"perceptron_{gate}"
+        x, y = logic_gate(gate)
+        examples = x.double(), y.double().unsqueeze(1)
+        task = Task(examples, examples, criterion=lambda nn: share_wrong, right=is_on_its_side)
+        found[name] = train(
+            run.part(name), lambda backend: backend.nn.Linear(2, 1), task, settings, learner=Perceptron
+        )
+    return found
+
+
+def is_on_its_side(scores: Tensor, targets: Tensor) -> Tensor:
+    """Whether a score is above 0 where the target is 1, and not where it is 0."""
+    return (scores > 0) == (targets > 0)
+
+
+def share_wrong(scores: Tensor, targets: Tensor) -> Tensor:
+    """What a perceptron's rule goes by."""
+    return 1 - is_on_its_side(scores, targets).to(scores).mean()
+
+
+def two_layers(run: Run, config: Config) -> dict[str, Training]:
+    """Two layers on XOR."""
+    x, y = logic_gate("XOR")
+    task = Task((x.double(), y), (x.double(), y), criterion=lambda nn: nn.CrossEntropyLoss())
+
+    def network(backend: Backend) -> nn.Module:
+        return backend.nn.Sequential(backend.nn.Linear(2, 4), backend.nn.Tanh(), backend.nn.Linear(4, 2))
+
+    settings = settings_of(config, epochs=200, batch_size=4, lr=0.3, dtype="float64", eval_every=50)
+    return {"two_layers_XOR": train(run.part("two_layers_XOR"), network, task, settings)}
+
+
+def separate_moons(run: Run, config: Config) -> dict[str, Training]:
+    """Support vector machines on two moons: the hinge loss wants a margin, the penalty wants it wide."""
+    x, y = two_moons(MOONS, NOISE, config.seed)
+    test_x, test_y = two_moons(5 * MOONS, NOISE, config.seed + 1)
+    task = Task((x.double(), y), (test_x.double(), test_y), criterion=lambda nn: nn.MultiMarginLoss())
+    found = {}
+    for kernel, (build, lr) in MACHINES.items():
+        found[f"moons_{kernel}"] = train(
+            run.part(f"moons_{kernel}"),
+            partial(build, x.double()),
+            task,
+            settings_of(config, epochs=60, batch_size=40, lr=lr, dtype="float64", eval_every=100),
+            penalty=partial(narrowness, strength=1e-3),
+        )
+    return found
+
+
+def narrowness(machine: Any, strength: float) -> Tensor:
+    """What keeps the margin wide."""
+    return strength * machine.penalty()
+
+
+def read_digits(run: Run, config: Config, digits: Digits) -> dict[str, Training]:
+    """Support vector machines on digits: on the pixels, and in the space into which the RBF kernel maps them."""
+    images = digits.train_images[: config.digits], digits.test_images
+    pixels = [each.flatten(1).to(config.device, torch.float32) / 255 for each in images]
+    labels = digits.train_labels[: config.digits].to(config.device), digits.test_labels.to(config.device)
+    found = {}
+    for name, inputs, lr in (("linear", pixels, 0.05), ("rbf", features(config, *pixels), 10.0)):
+        found[f"digits_{name}"] = train(
+            run.part(f"digits_{name}"),
+            partial(linear_machine, size=inputs[0].shape[1]),
+            Task((inputs[0], labels[0]), (inputs[1], labels[1]), criterion=lambda nn: nn.MultiMarginLoss()),
+            settings_of(config, epochs=10, lr=lr),
+            penalty=partial(narrowness, strength=1e-5),
+        )
+    return found
+
+
+def linear_machine(backend: Backend, size: int) -> nn.Module:
+    """Ten classes."""
+    return backend.nn.LinearSVM(size, 10)
+
+
+def features(config: Config, train_pixels: Tensor, test_pixels: Tensor) -> list[Tensor]:
+    """Coordinates in the space of the RBF kernel, where its machine is a linear one."""
+    machine = BACKENDS[config.backend][0].nn.KernelSVM(train_pixels, 10, "rbf", gamma=GAMMA).to(config.device)
+    with torch.no_grad():
+        kernels = [
+            torch.cat([machine.similarity(rows) for rows in x.split(ROWS)]) for x in (train_pixels, test_pixels)
+        ]
+    space = FeatureSpace(kernels[0])
+    return [space.anchors, space.coordinates(kernels[1])]
+
+
+def panel(title: str, training: Training, margin: bool = False) -> Panel:
+    """A trained classifier of the plane, to be drawn."""
+    learner = training.learners[0]
+    x, y = learner.task.train[0], (learner.task.train[1] > 0).long().flatten()
+
+    def score(points: Tensor) -> Tensor:
+        scores = learner.model(points)
+        return scores[:, 0] if scores.shape[1] == 1 else scores[:, 1] - scores[:, 0]
+
+    with torch.no_grad():
+        inside = score(x) * (2 * y - 1) <= 1.01
+    return Panel(title, score, x, y, support=inside if margin else None)
+
+
+def conclude(album: Album, run: Run, trained: Mapping[str, Training]) -> None:
+    """Says what came of it, and ends the run."""
+    rows, summaries = [], {}
+    for name, training in trained.items():
+        learner = training.learners[0]
+        before = learner.evaluate(*learner.task.train).figures["accuracy"]
+        after = training.results[learner.name]["accuracy"]
+        rows.append((name, str(len(learner.task.train[1])), f"{before:.1%}", f"{after:.1%}"))
+        summaries[name] = {"train_accuracy": before, **summary(training)}
+    album.table("3_accuracy", "accuracy", ("part", "learned from", "training set", "test set"), rows)
+    right = {name: row[-1] for name, row in zip(trained, rows, strict=True)}
+    album.conclude(
+        [
+            f"A single layer answers {right['perceptron_AND']} of AND and {right['perceptron_OR']} of OR right, but "
+            f"{right['perceptron_XOR']} of XOR; two layers answer {right['two_layers_XOR']} of it.",
+            f"Between two moons a straight line is right {right['moons_linear']} of the time, one bent by a "
+            f"polynomial kernel {right['moons_polynomial']}, by a radial one {right['moons_rbf']}.",
+            f"On digits the radial kernel takes the machine from {right['digits_linear']} to {right['digits_rbf']}.",
+        ]
+    )
+    run.finish(summaries)

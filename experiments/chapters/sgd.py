@@ -1,0 +1,214 @@
+"""Stochastic gradient descent: its paths, the noise of a batch, learning rates, momentum and schedules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from experiments.album import Album
+from experiments.backend import BACKENDS, Backend
+from experiments.data.surfaces import SURFACES, Surface
+from experiments.figures.curves import Curve, curves
+from experiments.figures.paths import paths
+from experiments.measures.curve import curve
+from experiments.reading import find_digits, reading_task
+from experiments.run import Run
+from experiments.settings import Settings, expect
+from experiments.training import Task, Training, summary, train
+
+__all__ = ["Config", "main"]
+
+DESCENTS: dict[str, dict[str, Any]] = {
+    "plain": {"momentum": 0.0},
+    "momentum": {"momentum": 0.9},
+    "nesterov": {"momentum": 0.9, "nesterov": True},
+}
+DOWNHILL = 60  # steps on a surface
+NOISE_SIZES = tuple(2**power for power in range(0, 10))
+NOISE_BATCHES = 20  # of each size
+MOST = 4096  # digits that stand for all
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What one part changes: settings of the training, and options of the optimizer."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+# One thing is changed at a time; all else is as the settings say, and by default without momentum.
+SWEEPS: dict[str, dict[str, Variant]] = {
+    "batch_size": {f"batch_{size}": Variant({"batch_size": size}) for size in (8, 32, 128, 512)},
+    "learning_rate": {f"lr_{rate:g}": Variant({"lr": rate}) for rate in (0.001, 0.01, 0.1, 1.0)},
+    "momentum": {
+        "plain": Variant(),
+        "momentum": Variant({"momentum": 0.9}),
+        "nesterov": Variant({"momentum": 0.9}, {"nesterov": True}),
+    },
+    "schedule": {
+        name: Variant({"momentum": 0.9, "lr": 0.1, "schedule": name}) for name in ("constant", "step", "cosine")
+    },
+    "weight_decay": {
+        f"decay_{decay:g}": Variant({"momentum": 0.9}, {"weight_decay": decay}) for decay in (0.001, 0.01, 0.1)
+    },
+}
+
+LOOK_FOR = """
+One thing is changed at a time; everything else is the same.
+
+1. **`1_path_…`**: three ways down a surface. Plain descent creeps along a ravine, whose sides forbid larger steps;
+   momentum adds up the steps that agree, rolls through a shallow hollow, and overshoots; Nesterov looks ahead and
+   overshoots less.
+2. **`2_noise`**: the gradient of a batch differs from that of all digits by the square root of its size: four times
+   the work for half the noise.
+3. **`3_batch_size`** to **`7_weight_decay`**: the loss on the test set. Small batches make more steps of an epoch; a
+   low rate goes nowhere, a high one jumps about; falling rates settle what a constant one stirs up; too much decay
+   holds the weights back.
+4. The tab HPARAMS sets all parts side by side.
+"""
+
+
+@dataclass(frozen=True)
+class Config(Settings):
+    """Trains the same network by many variants of stochastic gradient descent.
+
+    Args:
+        examples: Digits to learn from.
+        data: Folder that holds MNIST as torchvision stores it, or "sample" for the bundled digits.
+    """
+
+    momentum: float = 0.0
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    examples: int | None = None
+    data: str | None = None
+
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"examples": 2048, "epochs": 3, "lr": 0.03, "data": "sample"},
+        "full": {"examples": 60_000, "epochs": 5, "lr": 0.03, "every": 1000},
+    }
+
+    def check(self) -> None:
+        """Raises UsageError for a value out of range."""
+        super().check()
+        expect(self.examples is None or self.examples >= 1, "examples", "a whole number from 1 up", self.examples)
+
+
+def main(config: Config, run: Run | None = None) -> None:
+    """Paths, noise, and one sweep after another."""
+    digits = find_digits(config.data)
+    config = replace(config, data=digits.source)
+    task = reading_task(digits, config.torch_dtype, config.examples)
+    backend = BACKENDS[config.backend][0]
+    run = run or Run.create(config, "sgd")
+    with Album(run, LOOK_FOR) as album:
+        for name, surface in SURFACES.items():
+            ways = {descent: go_down(surface, backend, options) for descent, options in DESCENTS.items()}
+            album.figure(f"1_path_{name}", paths(f"Three ways down: {name}", surface, ways))
+        noise = measure_noise(album, task, backend, config)
+        trained = {}
+        for place, (sweep, variants) in enumerate(SWEEPS.items(), 3):
+            trained[sweep] = {name: learn(run, name, variant, task, config) for name, variant in variants.items()}
+            lines = {name: by_epoch(each) for name, each in trained[sweep].items()}
+            title = f"Test loss by {sweep.replace('_', ' ')}"
+            album.figure(f"{place}_{sweep}", curves(title, lines, x="epochs", y="loss on the test set", log="y"))
+        conclude(album, run, trained, noise)
+
+
+def go_down(surface: Surface, backend: Backend, options: Mapping[str, Any]) -> Tensor:
+    """The points that a descent goes through, shape (DOWNHILL + 1, 2)."""
+    place = torch.tensor(surface.start, dtype=torch.float64, requires_grad=True)
+    optimizer = backend.SGD([place], lr=surface.lr, **options)
+    way = [place.detach().clone()]
+    for _ in range(DOWNHILL):
+        optimizer.zero_grad()
+        surface.height(place).backward()
+        optimizer.step()
+        way.append(place.detach().clone())
+    return torch.stack(way)
+
+
+def network(backend: Backend) -> nn.Module:
+    """Fully connected, 784-64-10."""
+    layer = backend.nn
+    return layer.Sequential(layer.Flatten(), layer.Linear(784, 64), layer.ReLU(), layer.Linear(64, 10))
+
+
+def measure_noise(album: Album, task: Task, backend: Backend, config: Config) -> dict[int, float]:
+    """How far the gradient of a batch is from that of all digits, relative to it, by size of the batch."""
+    task = task.to(config.device)
+    torch.manual_seed(config.seed)
+    model, criterion = network(backend).to(config.device, config.torch_dtype), task.criterion(backend.nn)
+
+    def gradient(chosen: Tensor) -> Tensor:
+        loss = criterion(model(task.prepare(task.train[0][chosen])), task.train[1][chosen])
+        return torch.cat([each.flatten() for each in torch.autograd.grad(loss, list(model.parameters()))])
+
+    count = len(task.train[1])
+    truth = gradient(torch.arange(min(count, MOST), device=config.device))
+    noise = {}
+    for size in NOISE_SIZES:
+        away = [gradient(torch.randint(min(count, MOST), (size,))) - truth for _ in range(NOISE_BATCHES)]
+        noise[size] = float(torch.stack(away).square().sum(1).mean().sqrt() / truth.norm())
+    expected = [noise[NOISE_SIZES[0]] / math.sqrt(size) for size in NOISE_SIZES]
+    lines: dict[str, Curve] = {
+        "measured": (list(noise), list(noise.values())),
+        "one by the square root of the size": (list(noise), expected),
+    }
+    title = "How far the gradient of a batch is from that of all digits"
+    album.figure("2_noise", curves(title, lines, x="examples in a batch", y="relative distance", log="xy"))
+    return noise
+
+
+def learn(run: Run, name: str, variant: Variant, task: Task, config: Config) -> Training:
+    """Trains the network in one of the ways."""
+    settings = replace(config, **variant.settings)
+    in_epoch = math.ceil(len(task.train[1]) / settings.batch_size)
+    settings = replace(settings, eval_every=max(1, in_epoch // 4))
+
+    def optimizer(backend: Backend, model: nn.Module, settings: Settings) -> Optimizer:
+        return backend.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum, **variant.options)
+
+    return train(run.part(name, **variant.options), network, task, settings, optimizer=optimizer)
+
+
+def by_epoch(training: Training) -> Curve:
+    """The loss on the test set against epochs."""
+    steps, losses = curve(training.run, "loss")
+    return [step / training.length.in_epoch for step in steps], losses
+
+
+def conclude(
+    album: Album, run: Run, trained: Mapping[str, Mapping[str, Training]], noise: Mapping[int, float]
+) -> None:
+    """Says what came of it, and ends the run."""
+    found = {name: summary(training) for sweep in trained.values() for name, training in sweep.items()}
+    rows = [
+        (
+            name,
+            f"{each['steps']}",
+            f"{each['networks'][next(iter(each['networks']))]['seconds_in_steps'] / each['epochs']:.2f}",
+            f"{each['test_loss']:.3f}",
+            f"{each['test_accuracy']:.1%}",
+        )
+        for name, each in found.items()
+    ]
+    head = ("part", "steps", "seconds an epoch", "test loss", "test accuracy")
+    album.table("8_results", "the same network, one thing changed at a time", head, rows)
+    smallest, largest = min(noise), max(noise)
+    sentences = [
+        f"Batches of {largest} have {noise[largest] / noise[smallest]:.1%} of the noise of batches of {smallest}; "
+        f"the square root says {math.sqrt(smallest / largest):.1%}."
+    ]
+    for sweep, variants in trained.items():
+        ranked = sorted(variants, key=lambda name: found[name]["test_loss"])
+        losses = ", ".join(f"{name} {found[name]['test_loss']:.3f}" for name in ranked)
+        sentences.append(f"Test loss by {sweep.replace('_', ' ')}, best first: {losses}.")
+    album.conclude(sentences)
+    run.finish({**found, "noise": {str(size): each for size, each in noise.items()}})

@@ -1,0 +1,1 @@
+"""What chapters find out about networks and functions beside their losses."""

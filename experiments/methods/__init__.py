@@ -1,0 +1,1 @@
+"""What chapters do by other means than a network of layers."""

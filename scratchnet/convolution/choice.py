@@ -1,0 +1,59 @@
+"""Which way the products of convolution are made where nothing records the operations.
+
+Channel by channel where they do not mix, by fewer products where the kernels are 3 × 3 and that is finite, and
+otherwise line by line. What comes out has its channels last in memory where those of images or kernels are, unless that
+would take a copy, which is left to the caller.
+
+Shapes: B images, C input and O output channels, G groups, H × W pixels, R × S kernel, P × Q outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from scratchnet.convolution import blocked, depthwise, winograd
+from scratchnet.windows import Geometry, channels_last
+
+__all__ = ["convolve", "correlate", "spread"]
+
+
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, outputs: Sequence[int]
+) -> Tensor:
+    """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``."""
+    channels, out, last = x.shape[1], len(weight), channels_last(x) or channels_last(weight)
+    if depthwise.applies(channels, out, groups):
+        return depthwise.convolve(x, weight, bias, geometry, outputs, last)
+    if winograd.pays(x, channels, out, geometry, groups):
+        y = winograd.convolve(x, weight, bias, geometry, outputs, last)
+        if y is not None:
+            return y
+    return blocked.convolve(x, weight, bias, geometry, groups, outputs, last)
+
+
+def spread(
+    y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, size: Sequence[int]
+) -> Tensor:
+    """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``."""
+    channels, out, last = weight.shape[1] * groups, y.shape[1], channels_last(y) or channels_last(weight)
+    if depthwise.applies(channels, out, groups):
+        return depthwise.spread(y, weight, bias, geometry, size, last)
+    if winograd.pays(y, channels, out, geometry, groups):
+        x = winograd.spread(y, weight, bias, geometry, size, last)
+        if x is not None:
+            return x
+    return blocked.spread(y, weight, bias, geometry, groups, size)
+
+
+def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
+    """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C/G, R, S)``."""
+    channels, out = x.shape[1], y.shape[1]
+    if depthwise.applies(channels, out, groups):
+        return depthwise.correlate(y, x, geometry)
+    if winograd.pays(y, channels, out, geometry, groups):
+        weight = winograd.correlate(y, x, geometry)
+        if weight is not None:
+            return weight
+    return blocked.correlate(y, x, geometry, groups)

@@ -1,0 +1,161 @@
+r"""Distances between vectors: the p-norm of their difference.
+
+.. math::
+    d = \lVert \delta \rVert_p = \Big( \sum_k |\delta_k|^p \Big)^{1/p}
+    \qquad \frac{\partial d}{\partial \delta_k} = \operatorname{sign}(\delta_k)
+        \Big( \frac{|\delta_k|}{d} \Big)^{p - 1}
+
+`pairwise_distance` takes pairs of vectors, with :math:`\delta = x_1 - x_2 + \varepsilon`; `pdist` takes all pairs
+of the rows of one matrix.
+
+Conventions, PyTorch's: the slope is 0 where the distance is 0. With p = ∞ it is that of the largest difference; of
+several equal ones, `pairwise_distance` gives each its share, and `pdist` gives each the whole. With p = 0 the
+distance counts the elements that differ, and its slope is 0.
+
+Source: H. Minkowski, "Geometrie der Zahlen", 1896.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.arguments import describe, number, tensor
+from scratchnet.function import Function
+
+__all__ = [
+    "PairwiseDistance",
+    "PairwiseDistanceFunction",
+    "norm",
+    "pairwise_distance",
+    "slope",
+]
+
+INFINITY = float("inf")
+
+
+class PairwiseDistanceFunction(Function):
+    """The norm of x₁ - x₂ + ε over the last dimension. Keeps its inputs alone: a rounded norm matches no element."""
+
+    autocast = "float32_on_cuda"
+
+    @staticmethod
+    def forward(
+        x1: Tensor, x2: Tensor, *, p: float, eps: float, keepdim: bool
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The norm."""
+        y = norm(x1 - x2 + eps, p)
+        return (y if keepdim else y.squeeze(-1)), (x1, x2)
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, p: float, eps: float, keepdim: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The slope for the first vector, and its negative for the second."""
+        x1, x2 = saved
+        each = slope(x1 - x2 + eps, p, shared=True)
+        push = each * (grad if keepdim else grad.unsqueeze(-1))
+        return (push.sum_to_size(x1.shape) if needs[0] else None), (
+            -push.sum_to_size(x2.shape) if needs[1] else None
+        )
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, p: float, eps: float, keepdim: bool) -> Tensor:
+        """The slope along the difference of the tangents."""
+        x1, x2 = saved
+        each = slope(x1 - x2 + eps, p, shared=True)
+        return (each * (tangents[0] - tangents[1])).sum(-1, keepdim=keepdim)
+
+
+def norm(difference: Tensor, p: float, dim: int = -1) -> Tensor:
+    """The p-norm over a dimension, which stays; its slope at zero is zero."""
+    if p == 2:
+        return _root((difference * difference).sum(dim, keepdim=True), p)
+    size = difference.abs()
+    if p == 0:
+        return (difference != 0).to(size.dtype).sum(dim, keepdim=True)
+    if abs(p) == INFINITY and size.shape[dim]:
+        return size.amax(dim, keepdim=True) if p > 0 else size.amin(dim, keepdim=True)
+    if p == 1:
+        return size.sum(dim, keepdim=True)
+    return _root(size.pow(p).sum(dim, keepdim=True), p)
+
+
+def _root(total: Tensor, p: float) -> Tensor:
+    """The root of a sum of powers; its slope at zero is zero."""
+    zero = total == 0
+    safe = total.masked_fill(zero, 1)
+    return (torch.sqrt(safe) if p == 2 else safe.pow(1 / p)).masked_fill(zero, 0)
+
+
+def slope(difference: Tensor, p: float, shared: bool, dim: int = -1) -> Tensor:
+    """The derivative of the norm by each element; ``shared`` says what the largest of p = ∞ do where they tie."""
+    if p == 0:
+        return difference * 0
+    if p == 1:
+        return torch.sign(difference)
+    distance = norm(difference, p, dim)
+    if abs(p) == INFINITY:
+        largest = (difference.abs() == distance).to(difference.dtype)
+        return torch.sign(difference) * (largest / largest.sum(dim, keepdim=True) if shared else largest)
+    safe = distance.masked_fill(distance == 0, 1)
+    if p == 2:
+        return difference / safe
+    sign, zero = torch.sign(difference), difference == 0
+    ratio = difference.abs().masked_fill(zero, 1) / safe
+    return (sign * ratio.pow(p - 1)).masked_fill(zero, 0)
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """The p-norm of ``x1 - x2 + eps`` over the last dimension.
+
+    Args:
+        x1: floating-point tensor of shape ``(*, D)``.
+        x2: floating-point tensor that broadcasts against it.
+        p: the norm.
+        eps: added to each difference, so that equal vectors have a slope.
+        keepdim: whether the last dimension stays, with size 1.
+
+    Returns:
+        A tensor of the common leading dimensions.
+
+    Raises:
+        TypeError: if an argument is no tensor, or an option no number.
+        RuntimeError: if the shapes do not broadcast, or the inputs are not floating point.
+    """
+    op = "pairwise_distance"
+    a, b = tensor(op, x1, "x1"), tensor(op, x2, "x2")
+    number(op, eps, "eps")
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    dtype = dtype if dtype.is_floating_point else torch.get_default_dtype()
+    try:
+        torch.broadcast_shapes(a.shape, b.shape)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"{op}: expected vectors that broadcast, got {describe(a)} and {describe(b)}"
+        ) from error
+    return PairwiseDistanceFunction.apply(a.to(dtype), b.to(dtype), float(number(op, p, "p")), eps, keepdim)
+
+
+class PairwiseDistance(nn.Module):
+    """`pairwise_distance` as a module.
+
+    Args:
+        p: the norm.
+        eps: added to each difference.
+        keepdim: whether the last dimension stays.
+    """
+
+    __constants__ = ["eps", "keepdim", "norm"]
+
+    def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
+        super().__init__()
+        self.norm = p
+        self.eps = eps
+        self.keepdim = keepdim
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        """Applies `pairwise_distance`."""
+        return pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)

@@ -1,0 +1,193 @@
+"""Takes down elementwise mathematics as lines, each of which is one tensor operation.
+
+The recorder lets a function run once, on two elements, and looks at what it dispatches. What it changes on the way
+leaves the values alone:
+
+- operations in place become lines like all others, and equal ones are made once;
+- numbers become tensors without dimensions, which save the dispatcher 2 µs a line;
+- a mask holds 0 and 1 as numbers of the data's width, and `torch.where` becomes arithmetic with integers on the bits
+  of what it selects. Like ``where``, and unlike a product with 0 and 1, it keeps NaN and infinity out of what was
+  not selected; unlike ``where`` it has no branch at each element. Where signs are mixed the processor guesses every
+  second branch wrong: 128 thousand elements take 240 µs, and the arithmetic 25.
+
+Only operations in ``PLAIN`` and those that `Recorder` lowers can be taken down; others raise `Unrecordable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ["BITS", "Line", "Mask", "Recorder", "Unrecordable", "Value"]
+
+PLAIN = frozenset(
+    """
+    abs add addcdiv addcmul clamp copysign div erf exp expm1 lerp log log1p maximum minimum mul neg pow reciprocal
+    round sign sqrt square sub
+    """.split()
+)
+COMPARISONS = frozenset("eq ne lt le gt ge".split())
+BITS = {torch.float64: torch.int64, torch.float32: torch.int32}
+
+
+class Unrecordable(Exception):
+    """The function does what no step can."""
+
+
+class Value(NamedTuple):
+    """A tensor of the program, a number, or what a line makes."""
+
+    kind: str
+    number: int
+
+
+class Mask(NamedTuple):
+    """A value of 0 and 1, as integers or not, that holds where it is 1 or, negated, where it is 0."""
+
+    value: Value
+    integers: bool = False
+    negated: bool = False
+
+
+class Line(NamedTuple):
+    """A step whose values have no place yet; those it reads or makes as integers are marked."""
+
+    function: Callable[..., Any]
+    reads: tuple[tuple[Value, bool], ...]
+    bits: bool
+    options: tuple[tuple[str, Any], ...]
+
+
+class Recorder(TorchDispatchMode):
+    """Takes down what is dispatched as lines, each of which writes to memory of its own."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.lines: dict[Line, Value] = {}
+        self.numbers: list[Tensor] = []
+        self.known: dict[int, Value | Mask] = {}
+        self.alive: list[Tensor] = []
+
+    def input(self, index: int) -> Tensor:
+        """A stand-in for a tensor of the call."""
+        return self._known_as(torch.ones(2, dtype=self.dtype, device="cpu"), Value("tensor", index))
+
+    def result(self, tensor: Tensor) -> Value:
+        """The line that makes the result."""
+        if not isinstance(tensor, Tensor):
+            raise Unrecordable
+        value = self._value(tensor)
+        return value if value.kind == "line" else self._line(torch.mul, value, self._number(1.0))
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Runs an operation, and remembers which line makes its result."""
+        options = dict(kwargs or {})
+        result = func(*args, **options)
+        options.pop("out", None)
+        name = func._schema.name.removeprefix("aten::")
+        name = name if name.startswith("_") else name.removesuffix("_")
+        if any(isinstance(a, Tensor) and id(a) in self.known for a in (*args, *options.values())):
+            self._known_as(result, self._lowered(name, args, options))
+        return result
+
+    def _lowered(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Value | Mask:
+        """What an operation makes, by one line or several."""
+        if name in ("clamp", "pow"):  # whose bounds and powers are fastest as they are
+            if any(isinstance(a, Tensor) for a in args[1:]) or not isinstance(args[0], Tensor):
+                raise Unrecordable
+            names = ("min", "max") if name == "clamp" else ("exponent",)
+            return self._line(
+                getattr(torch, name), self._value(args[0]), **dict(zip(names, args[1:], strict=False)), **options
+            )
+        if name == "mul" and not isinstance(args[1], Tensor) and args[1] == 1:
+            return self._value(args[0])
+        if name in PLAIN:
+            return self._line(getattr(torch, name), *map(self._value, args), **options)
+        if name == "rsub" and len(args) == 2:
+            return self._line(torch.sub, self._value(args[1]), self._value(args[0]), **options)
+        if name in COMPARISONS:
+            return Mask(self._line(getattr(torch, name), *map(self._value, args)))
+        if name in ("logical_not", "bitwise_not"):
+            mask = self._mask(args[0])
+            return mask._replace(negated=not mask.negated)
+        if name in ("logical_and", "bitwise_and"):
+            return Mask(self._line(torch.mul, *map(self._plain_mask, args)))
+        if name in ("logical_or", "bitwise_or"):
+            return Mask(self._line(torch.maximum, *map(self._plain_mask, args)))
+        if name == "where":
+            return self._selected(self._mask(args[0]), self._value(args[1]), self._value(args[2]))
+        if name == "masked_fill":
+            return self._selected(self._mask(args[1]), self._value(args[2]), self._value(args[0]))
+        if name == "_to_copy" and options.get("dtype") is self.dtype and isinstance(self.known[id(args[0])], Mask):
+            return self._plain_mask(args[0])
+        if name == "clone":
+            return self._value(args[0])
+        raise Unrecordable
+
+    def _selected(self, mask: Mask, chosen: Value, other: Value) -> Value:
+        """``chosen`` where the mask holds: other + mask · (chosen - other), on the bits."""
+        if mask.negated:
+            chosen, other = other, chosen
+        where = mask.value if mask.integers else self._line(_as_integers, mask.value, bits=True)
+        if self._is_zero(other):
+            return self._on_bits(torch.mul, where, chosen)
+        if self._is_zero(chosen):
+            return self._on_bits(torch.addcmul, other, where, other, value=-1)
+        change = self._on_bits(torch.sub, chosen, other)
+        if other.kind == "number":  # without elements of its own, for which addcmul is not vectorised
+            return self._on_bits(torch.add, self._on_bits(torch.mul, where, change), other)
+        return self._on_bits(torch.addcmul, other, where, change)
+
+    def _line(self, function: Callable[..., Any], *reads: Value, bits: bool = False, **options: Any) -> Value:
+        line = Line(function, tuple((r, False) for r in reads), bits, tuple(options.items()))
+        return self.lines.setdefault(line, Value("line", len(self.lines)))
+
+    def _on_bits(self, function: Callable[..., Any], *reads: Value, **options: Any) -> Value:
+        line = Line(function, tuple((r, True) for r in reads), True, tuple(options.items()))
+        return self.lines.setdefault(line, Value("line", len(self.lines)))
+
+    def _known_as(self, tensor: Tensor, what: Value | Mask) -> Tensor:
+        self.known[id(tensor)] = what
+        self.alive.append(tensor)
+        return tensor
+
+    def _value(self, x: Any) -> Value:
+        """What is known of a tensor; one that no tensor of the call went into is a number."""
+        known = self.known.get(id(x))
+        if known is None and (not isinstance(x, Tensor) or x.numel() == 1):
+            return self._number(x.item() if isinstance(x, Tensor) else x)
+        if not isinstance(known, Value):
+            raise Unrecordable
+        return known
+
+    def _mask(self, tensor: Tensor) -> Mask:
+        known = self.known.get(id(tensor))
+        if not isinstance(known, Mask):
+            raise Unrecordable
+        return known
+
+    def _plain_mask(self, tensor: Tensor) -> Value:
+        mask = self._mask(tensor)
+        return self._line(torch.sub, self._number(1.0), mask.value) if mask.negated else mask.value
+
+    def _number(self, number: float) -> Value:
+        tensor = torch.full((), number, dtype=self.dtype, device="cpu")
+        bits = [t.view(BITS[self.dtype]).item() for t in (tensor, *self.numbers)]
+        if bits[0] not in bits[1:]:
+            self.numbers.append(tensor)
+            bits.append(bits[0])
+        return Value("number", bits.index(bits[0], 1) - 1)
+
+    def _is_zero(self, value: Value) -> bool:
+        return value.kind == "number" and not self.numbers[value.number].view(BITS[self.dtype]).item()
+
+
+def _as_integers(mask: Tensor, *, out: Tensor) -> Tensor:
+    return out.copy_(mask)

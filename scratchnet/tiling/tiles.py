@@ -1,0 +1,105 @@
+"""Cache blocking of elementwise mathematics.
+
+A chain of operations on large tensors goes to memory and back at each of them. `tilewise` runs the chain to its end
+on one tile before it takes up the next: what the operations hand on to each other stays in the cache, and memory is
+read once and written once. A tile is large enough to be shared among all threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scratchnet.tiling.program import Program, record
+from scratchnet.tiling.recorder import BITS
+
+__all__ = ["run", "tiles", "tilewise"]
+
+# Elements of a tile for each thread: in float32 one MiB for each tensor that takes part, which the last-level
+# cache holds; smaller tiles lose more to the threads, which meet after each step, than they gain.
+PER_THREAD = 2**18
+
+
+def tilewise(
+    function: Callable[..., Tensor], *tensors: Tensor, out: Tensor | None = None, **options: Any
+) -> Tensor | None:
+    """``function(*tensors, **options)``, which acts on each element; None where tiles are of no use.
+
+    The result has the memory layout of the first tensor, or lies in ``out``.
+    """
+    first = tensors[0]
+    shape, dtype = first.shape, first.dtype
+    for t in tensors:
+        if type(t) is not Tensor or t.dtype is not dtype or t.shape != shape or not t.is_cpu:
+            return None
+    if dtype not in BITS:
+        return None
+    program = record(function, len(tensors), dtype, tuple(options.items()))
+    if program is None:
+        return None
+    output = torch.empty_like(first) if out is None else out
+    if output.numel():
+        run(program, tensors, output)
+    return output
+
+
+def run(program: Program, tensors: Sequence[Tensor], output: Tensor) -> None:
+    """Runs a program on tensors of the output's shape, and writes what it computes to the output."""
+    size = PER_THREAD * torch.get_num_threads()
+    if output.numel() <= size:
+        _execute(program, [*tensors, output, *[torch.empty_like(output) for _ in range(program.registers - 1)]])
+        return
+    scratch = [output.new_empty(size) for _ in range(program.registers - 1)]
+    for out, *inputs in tiles([output, *tensors], size):
+        _execute(program, [*inputs, out, *(t[: out.numel()].view(out.shape) for t in scratch)])
+
+
+def _execute(program: Program, memory: list[Tensor]) -> None:
+    """Makes the steps of a program with the memory of its tensors and registers."""
+    memory += program.numbers
+    bits = BITS[memory[0].dtype]
+    memory += [memory[place].view(bits) for place in program.views]
+    for function, reads, write, options in program.steps:
+        function(*[memory[place] for place in reads], out=memory[write], **options)
+
+
+def tiles(tensors: Sequence[Tensor], size: int) -> Iterator[Sequence[Tensor]]:
+    """Tensors of one shape, cut alike into pieces of at most ``size`` elements, in the memory order of the first."""
+    return _cut(_collapsed(tensors), size)
+
+
+def _cut(tensors: Sequence[Tensor], size: int) -> Iterator[Sequence[Tensor]]:
+    count = tensors[0].numel()
+    if count <= size:
+        yield tensors
+        return
+    row = count // tensors[0].shape[0]
+    if row <= size:
+        yield from zip(*(t.split(size // row) for t in tensors), strict=True)
+        return
+    for rows in zip(*(t.unbind() for t in tensors), strict=True):
+        yield from _cut(rows, size)
+
+
+def _collapsed(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Views with as few dimensions as the strides of all tensors allow."""
+    if all(t.is_contiguous() for t in tensors):
+        return [t.view(-1) for t in tensors]
+    first = tensors[0]
+    shape: list[int] = []
+    strides: list[list[int]] = [[] for _ in tensors]
+    for d in sorted(range(first.dim()), key=first.stride, reverse=True):
+        if first.shape[d] == 1:
+            continue
+        if shape and all(s[-1] == t.stride(d) * t.shape[d] for s, t in zip(strides, tensors, strict=True)):
+            shape[-1] *= first.shape[d]
+            for s, t in zip(strides, tensors, strict=True):
+                s[-1] = t.stride(d)
+        else:
+            shape.append(first.shape[d])
+            for s, t in zip(strides, tensors, strict=True):
+                s.append(t.stride(d))
+    return [t.as_strided(shape, s) for t, s in zip(tensors, strides, strict=True)]

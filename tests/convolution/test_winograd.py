@@ -1,0 +1,97 @@
+"""Winograd's products: against the plain ones, block by block and in both layouts, and in what they leave to them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from scratchnet.convolution import products, tiles, winograd
+from scratchnet.functional import conv2d
+from scratchnet.testing.tolerances import Case, agreement
+from scratchnet.windows import Geometry, channels_last
+
+# batch, channels, outputs, size, padding
+CASES = [
+    (3, 4, 5, (7, 8), ((1, 1), (1, 1))),
+    (2, 3, 4, (6, 5), ((0, 0), (0, 0))),
+    (2, 3, 4, (6, 6), ((2, 0), (1, 2))),
+    (1, 2, 2, (3, 3), ((0, 0), (0, 0))),
+    (5, 2, 3, (9, 10), ((2, 2), (0, 1))),
+    (0, 2, 3, (4, 4), ((0, 0), (1, 1))),
+]
+
+
+def last(x):
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: "x".join(map(str, c[3])))
+@pytest.mark.parametrize("block", [1, 3000, 1 << 22], ids=["a row", "a few rows", "all"])
+@pytest.mark.parametrize("layout", [torch.Tensor.contiguous, last], ids=["channels first", "channels last"])
+def test_winograd_makes_the_plain_products(monkeypatch, case, block, layout):
+    monkeypatch.setattr(tiles, "BLOCK_BYTES", block)
+    batch, channels, out, size, padding = case
+    geometry = Geometry((3, 3), (1, 1), padding, (1, 1))
+    outputs = geometry.outputs(size)
+    generator = torch.Generator().manual_seed(0)
+    shapes = (batch, channels, *size), (out, channels, 3, 3), (batch, out, *outputs), (out,), (channels,)
+    x, w, y, of_out, of_in = (torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes)
+    x, y, in_layout = layout(x), layout(y), layout is last
+    for bias_out, bias_in in ((of_out, of_in), (None, None)):
+        with torch.no_grad():
+            made = [
+                winograd.convolve(x, w, bias_out, geometry, outputs, in_layout),
+                winograd.spread(y, w, bias_in, geometry, size, in_layout),
+                winograd.correlate(y, x, geometry),
+            ]
+        plain = [
+            products.convolve(x, w, bias_out, geometry, 1, outputs),
+            products.spread(y, w, bias_in, geometry, 1, size),
+            products.correlate(y, x, geometry, 1),
+        ]
+        for fast, slow in zip(made, plain, strict=True):
+            torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-12)
+        assert all(channels_last(t) == in_layout for t in made[:2] if t.numel())
+
+
+def large(dtype=torch.float32):
+    """A call that is large enough, and so many outputs that the products are taken by tiles."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = (4, 32, 15, 14), (48, 32, 3, 3), (48,)
+    x, w, b = (torch.randn(s, generator=generator, dtype=torch.float64).to(dtype) for s in shapes)
+    assert winograd.pays(x, 32, 48, Geometry((3, 3), (1, 1), ((1, 1),) * 2, (1, 1)), 1)
+    return [x.requires_grad_(), w.requires_grad_(), b.requires_grad_()]
+
+
+def results(convolution, inputs):
+    y = convolution(*inputs, padding=1)
+    upstream = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return [y.detach(), *torch.autograd.grad(y, inputs, upstream.to(y.dtype))]
+
+
+def test_errors_are_of_the_size_of_the_plain_ones():
+    truth = results(torch.nn.functional.conv2d, [t.detach().double().requires_grad_() for t in large()])
+    ours, builtin = results(conv2d, large()), results(torch.nn.functional.conv2d, large())
+    for got, expected, right in zip(ours, builtin, truth, strict=True):
+        assert all(one.close for one in agreement([Case(got, expected, right)]))
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), torch.finfo(torch.float32).max])
+def test_what_is_not_finite_stays_where_it_is(value):
+    inputs = large()
+    with torch.no_grad():
+        inputs[0][1, 2, 3, 4] = value
+        inputs[1][0, 2] = 1
+    for got, expected in zip(results(conv2d, inputs), results(torch.nn.functional.conv2d, inputs), strict=True):
+        torch.testing.assert_close(got, expected, equal_nan=True, rtol=1e-4, atol=1e-4)
+
+
+def test_few_channels_strides_and_groups_are_left_alone():
+    x = torch.empty(8, 32, 64, 64)
+    usual = Geometry((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    assert winograd.pays(x, 32, 32, usual, 1)
+    assert not winograd.pays(x, 32, 4, usual, 1)
+    assert not winograd.pays(x, 32, 32, usual, 2)
+    assert not winograd.pays(x[:1, :, :2, :2], 32, 32, usual, 1)
+    for other in ({"kernel": (3, 5)}, {"stride": (2, 1)}, {"dilation": (1, 2)}, {"padding": ((3, 0), (0, 0))}):
+        assert not winograd.pays(x, 32, 32, usual._replace(**other), 1)

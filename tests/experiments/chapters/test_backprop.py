@@ -1,0 +1,57 @@
+"""``python -m experiments backprop`` from end to end."""
+
+from __future__ import annotations
+
+import pytest
+from chapter_runs import assert_same_curves, assert_whole, run_both, summary
+from experiment_runs import rows
+
+from experiments import processes
+from experiments.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    return run_both("backprop", tmp_path_factory.mktemp("runs"), "--widest", 4, "--epochs", 250)
+
+
+def test_a_run_is_whole(both):
+    for run in both:
+        assert_whole(run, ["3_cost", "4_differences"], ["1_deltas", "2_gradients"], ["xor"])
+
+
+def test_the_hand_agrees_with_autograd_and_with_differences(both):
+    for run in both:
+        found = summary(run)
+        assert found["one_step"]["autograd"] < 1e-14
+        assert found["one_step"]["differences"] < 1e-8
+        assert all(row["disagreement"] < 1e-12 for row in rows(run / "xor", split="train"))
+
+
+def test_it_learns_by_hand(both):
+    for run in both:
+        assert summary(run)["learning"]["test_accuracy"] == 1
+        assert summary(run)["learning"]["test_loss"] < 1e-3
+    assert_same_curves(*both, ["xor"], rel=1e-8)
+
+
+def test_differences_cost_two_passes_for_each_weight(both):
+    for run in both:
+        cost = summary(run)["cost_in_forward_passes"]
+        assert cost["differences"] > cost["weights"] > 90 > 50 > cost["autograd"]
+
+
+def test_the_tables_show_every_unit_and_every_weight(both):
+    deltas = (both[0] / "1_deltas.md").read_text()
+    for unit in ("1.1", "1.2", "1.3", "2.1"):
+        assert f"\n| {unit} | " in deltas
+    gradients = (both[0] / "2_gradients.md").read_text()
+    for weight in ("0.weight[2, 1]", "0.bias[2]", "2.weight[0, 2]", "2.bias[0]"):
+        assert f"\n| {weight} | " in gradients
+
+
+def test_it_runs_in_one_process(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(processes, "size", lambda: 2)
+    assert main(["backprop", "--runs", str(tmp_path)]) == 2
+    assert "backprop: expected one process, got 2; start it without torchrun" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

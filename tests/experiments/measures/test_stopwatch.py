@@ -1,0 +1,23 @@
+"""The stopwatch goes by the clock."""
+
+from __future__ import annotations
+
+import time
+
+from experiments.measures.stopwatch import seconds_each
+
+
+def test_calls_take_turns_and_the_least_time_counts(monkeypatch):
+    now, made = 0.0, []
+
+    def call(name, *seconds):
+        def wait():
+            nonlocal now
+            made.append(name)
+            now += seconds[min(made.count(name), len(seconds)) - 1]
+
+        return wait
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    assert seconds_each(call("a", 9.0, 3.0, 1.0, 2.0), call("b", 4.0), budget=0.0, least=3) == [1.0, 4.0]
+    assert made == ["a", "b"] * 4  # once to warm up

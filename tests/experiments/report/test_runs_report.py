@@ -1,0 +1,132 @@
+"""Reports on runs: a table and pictures from what ``metrics.jsonl`` holds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from experiment_runs import rows
+from PIL import Image
+
+from experiments.__main__ import main
+from experiments.report.curves import read_runs
+from experiments.run import Run
+from experiments.settings import Settings
+from experiments.training import Task, train
+
+SETTINGS = Settings(epochs=3, batch_size=8, lr=0.1, every=3, device="cpu", preset=None)
+
+
+def classification():
+    inputs = torch.randn(24, 3, generator=torch.Generator().manual_seed(1))
+    data = inputs, (inputs[:, 0] > 0).long()
+    return Task(data, data, criterion=lambda nn: nn.CrossEntropyLoss())
+
+
+def linear(backend):
+    return backend.nn.Linear(3, 2)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One run of two parts, and one of twins."""
+    settings = replace(SETTINGS, runs=tmp_path_factory.mktemp("runs"))
+    parts = Run.create(settings, "rates")
+    for name, lr in {"slow": 0.01, "fast": 0.5}.items():
+        train(parts.part(name, speed=2), linear, classification(), replace(settings, lr=lr))
+    twins = replace(settings, backend="twin")
+    twin = Run.create(twins, "twins")
+    train(twin, linear, classification(), twins, at_evaluation=lambda moment: {"weight": 3.0})
+    return parts.folder, twin.folder
+
+
+def table(path):
+    """By network, its cells by heading."""
+    lines = [line.strip("| ").split(" | ") for line in path.read_text().splitlines() if line.startswith("|")]
+    return {cells[0]: dict(zip(lines[0], cells, strict=True)) for cells in lines[2:]}
+
+
+def test_parts_stand_beside_each_other_with_what_sets_them_apart(finished, here, capsys):
+    parts, _ = finished
+    assert main(["report", str(parts)]) == 0
+    found = table(here / "report" / "report.md")
+    assert list(found) == ["slow", "fast"]
+    for name, lr in (("slow", "0.01"), ("fast", "0.5")):
+        last = rows(parts / name, split="test")[-1]
+        assert found[name]["lr"] == lr
+        assert found[name]["test loss"] == f"{last['loss']:.4f}"
+        assert found[name]["test accuracy"] == f"{last['accuracy']:.2%}"
+        assert found[name]["steps"] == "9"
+        assert float(found[name]["ms a step"]) > 0
+    text = (here / "report" / "report.md").read_text()
+    assert "![loss over training steps](loss.png)" in text
+    assert "momentum 0.9" in text
+    assert "speed 2" in text
+    assert capsys.readouterr().out.endswith("report: report/report.md\n")
+
+
+def test_pictures_show_something_of_each_network(finished, here):
+    parts, _ = finished
+    assert main(["report", str(parts), "--out", "both"]) == 0
+    for figure in ("loss", "accuracy", "lr"):
+        image = Image.open(here / "both" / f"{figure}.png").convert("RGB")
+        colours = {colour for _, colour in image.getcolors(1 << 20)}
+        assert {(31, 119, 180), (255, 127, 14)} <= colours or figure == "lr"  # the first two of tab10
+        assert image.size == (880, 495)
+
+
+def test_runs_twins_and_figures_of_a_chapters_own(finished, here):
+    parts, twin = finished
+    assert main(["report", str(parts), str(twin)]) == 0
+    found = table(here / "report" / "report.md")
+    assert list(found) == [
+        "rates-scratch-001 slow custom",
+        "rates-scratch-001 fast custom",
+        "twins-twin-001 custom",
+        "twins-twin-001 builtin",
+    ]
+    assert [cells["test weight"] for cells in found.values()] == ["–", "–", "3.0000", "3.0000"]
+    assert (here / "report" / "weight.png").is_file()
+
+
+def test_runs_of_the_same_name_are_told_apart_by_their_place(finished, tmp_path):
+    parts, _ = finished
+    copy = shutil.copytree(parts, tmp_path / "copy" / parts.name)
+    names = [each.name for each in read_runs([parts, copy])]
+    assert names == [f"{parts} slow", f"{parts} fast", f"{copy} slow", f"{copy} fast"]
+
+
+def test_a_run_that_is_going_on_is_shown_as_far_as_it_got(finished, here):
+    parts, _ = finished
+    run = shutil.copytree(parts, here / "run")
+    metrics = run / "fast" / "metrics.jsonl"
+    lines = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text("".join(lines[:5]) + lines[5][:20])
+    (run / "fast" / "summary.json").unlink()
+    assert main(["report", "run"]) == 0
+    fast = table(here / "report" / "report.md")["fast"]
+    assert (fast["steps"], fast["ms a step"]) == ("4, not ended", "–")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        ("report", 2, "runs"),
+        ("report nowhere", 2, "expected the folder of a run, got 'nowhere', which does not exist"),
+        ("report empty", 2, "expected a run that trains networks, got 'empty', which has no metrics.jsonl"),
+        ("report damaged", 1, "metrics.jsonl' is damaged (JSONDecodeError"),
+        ("report empty --uot x", 2, "did you mean --out?"),
+    ],
+)
+def test_what_cannot_be_reported_is_one_line(words, status, message, here, capsys):
+    for name in ("empty", "damaged"):
+        (here / name).mkdir()
+        (here / name / "config.json").write_text(json.dumps({"chapter": "mnist"}))
+    (here / "damaged" / "metrics.jsonl").write_text("{\n")
+    assert main(words.split()) == status
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1

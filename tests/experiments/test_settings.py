@@ -1,0 +1,55 @@
+"""Where a setting's value comes from: its flag, then the preset, then the default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from experiments.commandline import parse
+from experiments.settings import Settings, as_plain_values
+
+
+@dataclass(frozen=True)
+class Config(Settings):
+    """A chapter's.
+
+    Args:
+        width: Of the network.
+    """
+
+    width: int = 3
+
+    PRESETS = {"quick": {"epochs": 1, "lr": 0.5}, "full": {"epochs": 9, "width": 30}}
+
+
+@pytest.mark.parametrize(
+    ("words", "epochs", "lr", "width"),
+    [
+        ("", 1, 0.5, 3),
+        ("--preset quick --lr 0.1", 1, 0.1, 3),
+        ("--preset full", 9, None, 30),
+        ("--epochs 2 --width 3 --preset full", 2, None, 3),
+    ],
+)
+def test_flags_win_over_the_preset_and_that_over_defaults(words, epochs, lr, width):
+    config = parse(Config, words.split(), "prog")
+    assert (config.epochs, config.lr, config.width) == (epochs, lr, width)
+    assert as_plain_values(config)["epochs"] == epochs
+
+
+def test_help_shows_what_the_preset_sets(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        parse(Config, ["--preset", "full", "--help"], "prog")
+    assert "(default: 30)" in capsys.readouterr().out
+
+
+def test_a_preset_of_no_field_is_the_authors_mistake():
+    @dataclass(frozen=True)
+    class Wrong(Config):
+        """Another's."""
+
+        PRESETS = {"quick": {"widht": 3}}
+
+    with pytest.raises(TypeError, match="sets what is no field: .*'widht'"):
+        parse(Wrong, [], "prog")

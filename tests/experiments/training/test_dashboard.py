@@ -1,0 +1,156 @@
+"""What TensorBoard shows of a run: through its HTTP interface, and in a browser."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from dashboards import CHROMIUM, Browser, tensorboard
+
+from experiments.run import Run
+from experiments.settings import Settings
+from experiments.training import Task, train
+from experiments.training.dashboard import LAYOUT, show_answers
+from experiments.training.evaluation import Evaluation
+
+SETTINGS = Settings(epochs=2, batch_size=20, lr=0.1, every=2, device="cpu", preset=None, projector=True)
+
+
+def stripes():
+    """Images with one bright row or column: two classes."""
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(60, 8, 8, generator=generator)
+    targets = torch.arange(60) % 2
+    images[targets == 0, 3], images[targets == 1, :, 3] = 1, 1
+    return Task(
+        (images, targets), (images, targets), prepare=lambda x: x.unsqueeze(1), picture=lambda x: x,
+        classes=("row", "column"),
+    )  # fmt: skip
+
+
+def network(backend):
+    layer = backend.nn
+    return layer.Sequential(
+        layer.Conv2d(1, 4, 3), layer.ReLU(), layer.Flatten(), layer.Linear(144, 2), layer.LogSoftmax(dim=1)
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run with two parts."""
+    settings = replace(SETTINGS, runs=tmp_path_factory.mktemp("runs"))
+    run = Run.create(settings, "stripes")
+    for name, lr in {"slow": 0.01, "fast": 0.5}.items():
+        options = {"story": f"It learns {name}ly.", "at_evaluation": lambda moment: {"weight": 3.0}}
+        train(run.part(name), network, stripes(), replace(settings, lr=lr), **options)
+    return run.folder
+
+
+@pytest.fixture(scope="module")
+def board(run):
+    with tensorboard(run) as board:
+        board.wait_for("slow")
+        board.wait_for("fast")
+        yield board
+
+
+@pytest.mark.slow
+def test_http_shows_each_part_with_its_curves(board):
+    found = board.get("scalars", "tags")
+    assert set(found) == {"slow", "fast"}
+    for tags in found.values():
+        assert {"loss/train", "loss/test", "accuracy/train", "accuracy/test", "metrics/weight/test"} <= set(tags)
+        assert {"per_layer_gradient_norm/0", "per_layer_update_ratio_log10/3", "units_dead/1"} <= set(tags)
+    points = board.get("scalars", "scalars", run="slow", tag="loss/train")
+    assert [step for _, step, _ in points] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.slow
+def test_http_shows_the_layout_and_its_charts_have_curves(board):
+    found = board.get("custom_scalars", "layout")
+    assert {each["title"]: [chart["title"] for chart in each["chart"]] for each in found["category"]} == {
+        title: list(charts) for title, charts in LAYOUT.items()
+    }
+    filled = 0
+    for category in LAYOUT.values():
+        for _, tags in category.values():
+            for tag in tags:
+                answer = board.get("custom_scalars", "scalars", run="fast", tag=tag)
+                assert answer["regex_valid"]
+                filled += bool(answer["tag_to_events"])
+    assert filled == 10  # all but saturated units, of which this network has none
+
+
+@pytest.mark.slow
+def test_http_shows_the_page_pictures_and_answers(board):
+    (page,) = board.get("text", "text", run="fast", tag="about this run/text_summary")
+    assert "<h1>stripes fast</h1>" in page["text"]
+    assert "It learns fastly." in page["text"]
+    assert "<td>lr</td>\n<td>0.5</td>" in page["text"]
+    images = board.get("images", "tags")["slow"]
+    assert {"pictures/confusion/row_true_column_predicted", "pictures/filters/0", "pictures/mistakes"} <= set(
+        images
+    )
+    assert set(board.get("pr_curves", "tags")["fast"]) == {
+        "precision and recall/row",
+        "precision and recall/column",
+    }
+    projected = board.get("projector", "info", run="fast")["embeddings"]
+    assert [(each["tensorName"], each["tensorShape"]) for each in projected] == [
+        ("last hidden layer:00006", [60, 144])
+    ]
+    table = board.post("hparams", "experiment", {"experimentName": ""})
+    assert {"lr", "part", "batch_size"} <= {each["name"] for each in table["hparamInfos"]}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed here")
+def test_a_browser_shows_the_named_cards_without_a_complaint(board, tmp_path):
+    with Browser(tmp_path) as browser:
+        browser.open(f"{board.url}/#timeseries")
+        browser.wait_for("accuracy/train", "loss/train")
+        browser.open(f"{board.url}/#custom_scalars")
+        browser.wait_for("does it learn", "is it in good health", "gradient norm by layer")
+        browser.open(f"{board.url}/#text")
+        browser.wait_for("It learns slowly.", "What to look for")
+        browser.open(f"{board.url}/#images")
+        browser.wait_for("pictures/mistakes")
+        assert browser.complaints == []
+
+
+def test_mistakes_are_shown_surest_first_and_curves_by_class():
+    """Five examples, of which three are taken for the other class."""
+    written = []
+    writer = SimpleNamespace(
+        add_pr_curve=lambda tag, labels, likely, step: written.append((tag, labels.tolist(), likely.tolist())),
+        add_figure=lambda tag, figure, step: written.append((tag, figure)),
+    )
+    task = replace(stripes(), test=(torch.rand(5, 8, 8), torch.tensor([0, 0, 0, 1, 1])))
+    surety = torch.tensor([0.9, 0.4, 0.1, 0.9, 0.2])
+    evaluation = Evaluation()
+    outputs = torch.stack([surety, 1 - surety], dim=1).log()
+    evaluation.add(1.0, outputs.argmax(1) == task.test[1], outputs, task.test[1])
+    show_answers(writer, task, evaluation, step=3)
+    (row, of_row, likely), (column, of_column, _), (tag, figure) = written
+    assert (row, column) == ("precision and recall/row", "precision and recall/column")
+    assert (of_row, of_column) == ([True] * 3 + [False] * 2, [False] * 3 + [True] * 2)
+    assert likely == pytest.approx(surety.tolist(), rel=1e-6)
+    assert tag == "pictures/mistakes"
+    (axes,) = figure.axes
+    assert axes.get_title() == "3 mistakes of 5, the surest first: true → answered, probability"
+    labels = [text.get_text() for text in axes.texts]
+    assert sorted(labels[:2]) == ["column → row  0.90", "row → column  0.90"]
+    assert labels[2] == "row → column  0.60"
+
+
+def test_outputs_that_are_no_classes_are_left_alone(tmp_path):
+    evaluation = Evaluation()
+    evaluation.add(1.0, None, torch.rand(5, 1), torch.rand(5, 1))
+    show_answers(SimpleNamespace(), stripes(), evaluation, step=1)
+
+
+def test_the_folder_says_what_the_page_says(run):
+    assert json.loads((run / "fast" / "part.json").read_text())["lr"] == 0.5
