@@ -192,7 +192,9 @@ def _run_(gates: Tensor, h0: Tensor, c0: Tensor, weight: Tensor, projection: Ten
             h = torch.mm(tanh_(c, tanh_c) * o, projection.t(), out=next_h)
     assert h is not None
     assert c is not None
-    return y, h_carry.final(h).clone(), c_carry.final(c).clone(), gates, cells, squashed
+    # After a single step the cells that are kept are the final ones.
+    c_final = cells if len(steps.sizes) == 1 else c_carry.final(c).clone()
+    return y, h_carry.final(h).clone(), c_final, gates, cells, squashed
 
 
 Back = tuple[Tensor, Tensor, Tensor]
