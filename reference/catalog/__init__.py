@@ -16,6 +16,7 @@ from reference.catalog import (
     optimizers,
     other_pooling,
     padding,
+    penalties,
     pooling,
     rectifiers,
     recurrent,
@@ -51,5 +52,6 @@ PARTS = (
     resampling,
     kernel_machine,
     optimizers,
+    penalties,
 )
 RECORDS: dict[str, Record] = {record.name: record for part in PARTS for record in part.RECORDS}
