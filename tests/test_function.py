@@ -229,7 +229,7 @@ def test_a_graph_is_made_of_the_plain_form(tracing_mode):
     PATHS.clear()
     with torch.no_grad():
         graph = make_fx(Watched.apply, tracing_mode=tracing_mode)(x)
-        traced = torch.jit.trace(Watched.apply, x)
+        traced = torch.jit.trace(Watched.apply, x, check_trace=False)  # whose check runs eagerly
     assert PATHS
     assert not any(PATHS)
     for function in (graph, traced):
