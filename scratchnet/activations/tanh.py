@@ -4,8 +4,9 @@ r"""The hyperbolic tangent.
 
 Large inputs saturate at ±1, not at 0; what goes to zero there is the slope.
 
-Written with :math:`t = e^{-2|x|} - 1` (``expm1``), :math:`|y| = -t / (t + 2)`: nothing overflows, and nothing
-cancels near 0, where the textbook quotient loses all digits of a small x.
+Written with :math:`t = e^{2|x|} - 1` (``expm1``), :math:`|y| = t / (t + 2)`: nothing cancels near 0, where the
+textbook quotient loses all digits of a small x, and near ±1 the rounding of t fades. From 20 on y is ±1 in every
+dtype, so that larger inputs need not overflow.
 
 Source: J. H. Lambert, "Observations trigonométriques", 1768.
 """
@@ -28,8 +29,8 @@ class TanhFunction(Elementwise):
 
     @staticmethod
     def value(x: Tensor) -> Tensor:
-        """sign(x) · -expm1(-2|x|) / (expm1(-2|x|) + 2)."""
-        t = torch.expm1(-2 * torch.abs(x))
+        """sign(x) · expm1(2|x|) / (expm1(2|x|) + 2)."""
+        t = torch.expm1(2 * torch.abs(x).clamp(max=20))
         return torch.copysign(t / (t + 2), x)
 
     @staticmethod
