@@ -28,9 +28,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.piecewise import InPlaceModule, Piecewise, overwrite
+from scratchnet.activations.inplace import InPlaceModule, overwrite
 from scratchnet.arguments import floating, number
-from scratchnet.function import unobserved
+from scratchnet.function import Elementwise, unobserved
 
 __all__ = ["CELU", "ELU", "SELU", "ELUFunction", "celu", "celu_", "elu", "elu_", "negative_part", "selu", "selu_"]
 
@@ -38,7 +38,7 @@ SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 
 
-class ELUFunction(Piecewise):
+class ELUFunction(Elementwise):
     """The half-line and the exponential, with height α, rate r and scale λ."""
 
     @staticmethod

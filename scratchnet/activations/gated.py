@@ -30,7 +30,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.piecewise import InPlaceModule, overwrite
+from scratchnet.activations.inplace import InPlaceModule, overwrite
 from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid_slope
 from scratchnet.arguments import describe, floating, tensor
 from scratchnet.function import Elementwise, Function, elementwise, unobserved

@@ -17,14 +17,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scratchnet.activations.piecewise import InPlaceModule, Piecewise, overwrite
+from scratchnet.activations.inplace import InPlaceModule, overwrite
 from scratchnet.arguments import floating
-from scratchnet.function import unobserved
+from scratchnet.function import Elementwise, unobserved
 
 __all__ = ["Hardsigmoid", "HardsigmoidFunction", "Hardswish", "HardswishFunction", "hardsigmoid", "hardswish"]
 
 
-class HardsigmoidFunction(Piecewise):
+class HardsigmoidFunction(Elementwise):
     """A ramp from 0 at -3 to 1 at 3."""
 
     @staticmethod
@@ -38,7 +38,7 @@ class HardsigmoidFunction(Piecewise):
         return torch.where(torch.abs(x) < 3, v / 6, 0)
 
 
-class HardswishFunction(Piecewise):
+class HardswishFunction(Elementwise):
     """The input times a ramp from 0 at -3 to 1 at 3."""
 
     @staticmethod

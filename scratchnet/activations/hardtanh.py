@@ -18,13 +18,14 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.piecewise import Piecewise, overwrite
+from scratchnet.activations.inplace import overwrite
 from scratchnet.arguments import describe, number, tensor
+from scratchnet.function import Elementwise
 
 __all__ = ["Hardtanh", "HardtanhFunction", "ReLU6", "hardtanh", "hardtanh_", "relu6"]
 
 
-class HardtanhFunction(Piecewise):
+class HardtanhFunction(Elementwise):
     """The identity, cut off at both ends. Keeps its output, which is strictly between them just where x is."""
 
     slope_from_output = True

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.piecewise import InPlaceModule, Piecewise, overwrite
+from scratchnet.activations.inplace import InPlaceModule, overwrite
 from scratchnet.arguments import describe, floating, number, tensor
-from scratchnet.function import Function, elementwise, unobserved
+from scratchnet.function import Elementwise, Function, elementwise, unobserved
 
 __all__ = ["LeakyReLU", "LeakyReLUFunction", "ReLU", "ReLUFunction", "leaky_relu", "leaky_relu_", "relu", "relu_"]
 
@@ -52,7 +52,7 @@ def _where_positive(y: Tensor, v: Tensor) -> Tensor:
     return torch.where(y != 0, v, 0)
 
 
-class LeakyReLUFunction(Piecewise):
+class LeakyReLUFunction(Elementwise):
     """x for positive x, slope · x otherwise."""
 
     @staticmethod

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.piecewise import overwrite
+from scratchnet.activations.inplace import overwrite
 from scratchnet.activations.relu import LeakyReLUFunction
 from scratchnet.arguments import floating, number
 from scratchnet.function import Function, readable

@@ -22,7 +22,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.piecewise import Piecewise
 from scratchnet.activations.tanh import TanhFunction
 from scratchnet.arguments import floating, number, promoted
 from scratchnet.function import Elementwise
@@ -40,7 +39,7 @@ __all__ = [
 ]
 
 
-class HardshrinkFunction(Piecewise):
+class HardshrinkFunction(Elementwise):
     """The input outside [-λ, λ], 0 in it."""
 
     @staticmethod
@@ -54,7 +53,7 @@ class HardshrinkFunction(Piecewise):
         return torch.where(torch.abs(x) <= lambd, 0, v)
 
 
-class SoftshrinkFunction(Piecewise):
+class SoftshrinkFunction(Elementwise):
     """The input moved by λ towards 0, where it stops. Keeps its output, which is 0 just where the slope is."""
 
     slope_from_output = True

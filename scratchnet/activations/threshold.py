@@ -15,13 +15,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.piecewise import Piecewise, overwrite
+from scratchnet.activations.inplace import overwrite
 from scratchnet.arguments import describe, number, tensor
+from scratchnet.function import Elementwise
 
 __all__ = ["Threshold", "ThresholdFunction", "threshold", "threshold_"]
 
 
-class ThresholdFunction(Piecewise):
+class ThresholdFunction(Elementwise):
     """The input above the threshold, a constant elsewhere."""
 
     @staticmethod

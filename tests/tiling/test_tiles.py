@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from scratchnet import function, functional
+from scratchnet import functional
+from scratchnet.function import pointwise
 from scratchnet.tiling import tiles
 
 INF, NAN = math.inf, math.nan
@@ -80,7 +81,7 @@ def outputs_and_gradients(name, x, options, tiled):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "PER_THREAD", 500)
         if not tiled:
-            patch.setattr(function, "tilewise", lambda *tensors, **options: None)
+            patch.setattr(pointwise, "tilewise", lambda *tensors, **options: None)
         leaves = [t.detach().to(x.dtype).requires_grad_() for t in options.values() if isinstance(t, torch.Tensor)]
         others = {k: v for k, v in options.items() if not isinstance(v, torch.Tensor)}
         leaf = x.detach().requires_grad_()

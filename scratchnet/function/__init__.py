@@ -1,0 +1,65 @@
+"""The base of every op, and the only room that knows autograd's plumbing.
+
+The author of an op writes mathematics: three static methods on tensors, with no ``ctx``::
+
+    class Scale(Function):
+        @staticmethod
+        def forward(x, weight, *, power):                   # the output, and what the backward needs
+            scale = weight**power
+            return x * scale, (x, weight, scale)
+
+        @staticmethod
+        def backward(grad, saved, needs, *, power):         # one gradient per tensor, None where not needed
+            x, weight, scale = saved
+            grad_x = grad * scale
+            grad_weight = (grad * x * power * weight ** (power - 1)).sum_to_size(weight.shape)
+            return grad_x, grad_weight
+
+        @staticmethod
+        def jvp(tangents, saved, *, power):                 # one tangent per differentiable output
+            x, weight, scale = saved
+            return tangents[0] * scale + x * power * weight ** (power - 1) * tangents[1]
+
+    y = Scale.apply(x, weight, 2.0)
+
+Positional parameters of ``forward`` are tensors (or ``None``), keyword-only ones are options; ``apply`` takes
+all of them by position, as ``torch.autograd.Function.apply`` does. The contract:
+
+- ``saved`` may hold inputs, outputs and intermediates. Inputs and outputs are told apart by identity, and
+  stored as they came. When the backward is itself differentiated, the intermediates are computed again from
+  the saved inputs with autograd watching, so a saved mean or log-sum-exp never turns into a constant.
+  ``forward`` must then run with ``None`` for each input that it does not save. Indices and masks have no
+  derivative: an op whose intermediates are all integers or booleans is never computed again.
+- ``forward`` is deterministic: random numbers come in as tensors.
+- float16 and bfloat16 are computed in float32 and rounded once at the end, unless the op is a matrix product
+  (``native_low_precision``), whose kernel already accumulates in float32.
+- In-place and ``out=`` writes are allowed only where `unobserved` says so, and never on ``grad`` or ``saved``.
+
+Each op becomes three classes over the same mathematics, because no single one can do all of this:
+
+=============  =======================================  ==============================================
+class          used                                     why
+=============  =======================================  ==============================================
+``op.eager``   eagerly                                  ``forward(ctx, …)`` skips ``inspect.signature``
+``op.traced``  under `torch.func` and in forward mode   ``setup_context``, ``jvp`` and vmap rule
+``op``         under `torch.compile`                    a ``jvp`` would break ``fullgraph=True``
+=============  =======================================  ==============================================
+"""
+
+from __future__ import annotations
+
+from scratchnet.function.base import Function
+from scratchnet.function.pointwise import Elementwise, elementwise
+from scratchnet.function.precision import LOW_PRECISION, Autocast
+from scratchnet.function.watching import batched, readable, unobserved
+
+__all__ = [
+    "LOW_PRECISION",
+    "Autocast",
+    "Elementwise",
+    "Function",
+    "batched",
+    "elementwise",
+    "readable",
+    "unobserved",
+]

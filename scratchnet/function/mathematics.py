@@ -1,0 +1,114 @@
+"""What an author wrote, and how it is run: forward with what is to be stored, and backward from that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scratchnet.function.precision import AS_GIVEN, Autocast, Precision, outside_autocast, precision_of
+
+__all__ = ["Mathematics", "Maybe", "differentiate", "evaluate", "has_intermediate"]
+
+Maybe = Tensor | None
+Place = int | None
+
+
+@dataclass(frozen=True)
+class Mathematics:
+    """What the author wrote, and how its arguments are laid out."""
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    jvp: Callable[..., Any]
+    tensors: int
+    options: tuple[str, ...]
+    auxiliary: int
+    autocast: Autocast | None
+    native_low_precision: bool
+
+    def precision(self, inputs: Sequence[Maybe]) -> Precision:
+        """The dtypes of a call on these tensors."""
+        return precision_of(inputs, self.autocast, self.native_low_precision)
+
+    def split(self, arguments: Sequence[Any]) -> tuple[tuple[Maybe, ...], dict[str, Any]]:
+        """Tensors and options of one flat argument list."""
+        count = self.tensors
+        if len(arguments) != count + len(self.options):
+            raise TypeError(
+                f"expected {count} tensor(s) and the option(s) {', '.join(self.options) or 'none'}, all by "
+                f"position, got {len(arguments)} argument(s)"
+            )
+        return tuple(arguments[:count]), dict(zip(self.options, arguments[count:], strict=True))
+
+
+def evaluate(
+    op: Mathematics, inputs: Sequence[Maybe], options: dict[str, Any], precision: Precision
+) -> tuple[Any, tuple[Maybe, ...], tuple[Place, ...]]:
+    """Runs the author's forward: the rounded output, what to store, and the place each stored tensor has.
+
+    A place is ``i`` for input ``i``, ``-1 - j`` for output ``j``, ``None`` for an intermediate. An auxiliary
+    output counts as an intermediate: autograd takes it for a constant, which it is not.
+    """
+    computed = inputs if precision is AS_GIVEN else [precision.enter(t) for t in inputs]
+    output, saved = outside_autocast(op.forward, inputs)(*computed, **options)
+    raw = output if isinstance(output, tuple) else (output,)
+    differentiable = raw[: len(raw) - op.auxiliary] if op.auxiliary else raw
+    places: list[Place] = []
+    for tensor in saved:
+        places.append(_place(tensor, computed, differentiable, places))
+    if precision is AS_GIVEN:
+        return output, saved, tuple(places)
+    rounded = (*map(precision.leave, differentiable), *raw[len(differentiable) :])
+    stored = [
+        tensor if place is None else inputs[place] if place >= 0 else rounded[-1 - place]
+        for tensor, place in zip(saved, places, strict=True)
+    ]
+    return (rounded if isinstance(output, tuple) else rounded[0]), tuple(stored), tuple(places)
+
+
+def _place(tensor: Tensor, inputs: Sequence[Maybe], outputs: Sequence[Tensor], taken: Sequence[Place]) -> Place:
+    """Where a saved tensor comes from; of a tensor that is passed twice, each copy has a place of its own."""
+    for i, candidate in enumerate(inputs):
+        if tensor is candidate and i not in taken:
+            return i
+    for j, candidate in enumerate(outputs):
+        if tensor is candidate:
+            return -1 - j
+    return None
+
+
+def differentiate(
+    op: Mathematics,
+    grads: Sequence[Maybe],
+    saved: Sequence[Maybe],
+    needs: Sequence[bool],
+    options: dict[str, Any],
+    precision: Precision,
+    dtypes: Sequence[torch.dtype | None],
+) -> tuple[Maybe, ...]:
+    """Runs the author's backward, and gives each gradient the dtype of its input."""
+    differentiable = grads[: len(grads) - op.auxiliary] if op.auxiliary else grads
+    entered = differentiable if precision is AS_GIVEN else [precision.enter(grad) for grad in differentiable]
+    upstream = entered if len(entered) > 1 else entered[0]
+    if upstream is None or all(grad is None for grad in entered):
+        return (None,) * len(needs)
+    result = outside_autocast(op.backward, entered)(upstream, saved, needs, **options)
+    gradients = result if isinstance(result, tuple) else (result,)
+    return tuple(
+        [
+            None if gradient is None or not need else gradient if gradient.dtype is dtype else gradient.to(dtype)
+            for gradient, need, dtype in zip(gradients, needs, dtypes, strict=True)
+        ]
+    )
+
+
+def has_intermediate(saved: Sequence[Maybe], places: Sequence[Place]) -> bool:
+    """Whether a stored tensor is neither input nor output, and has a derivative that autograd cannot see."""
+    return any(
+        place is None and tensor is not None and tensor.is_floating_point()
+        for tensor, place in zip(saved, places, strict=True)
+    )

@@ -1,0 +1,77 @@
+"""Ops that act on each element, of which the author writes a value and a slope or a chain rule."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from scratchnet.function.base import Function
+from scratchnet.function.watching import unobserved
+from scratchnet.tiling import recording, tilewise
+
+__all__ = ["Elementwise", "elementwise"]
+
+
+def elementwise(
+    mathematics: Callable[..., Tensor], *tensors: Tensor, out: Tensor | None = None, **options: Any
+) -> Tensor:
+    """``mathematics(*tensors, **options)``, which acts on each element, in tiles where nothing records it.
+
+    The mathematics is a function of a module or class, not made anew for each call. It is run once as a rehearsal,
+    and then decides by `unobserved` alone what it does; ``out`` may be given under the same condition.
+    """
+    if unobserved() and not recording():
+        result = tilewise(mathematics, *tensors, out=out, **options)
+        if result is not None:
+            return result
+    result = mathematics(*tensors, **options)
+    return result if out is None else out.copy_(result)
+
+
+class Elementwise(Function):
+    """An op of one tensor that acts on each element: the author writes its value, and its slope or its chain rule.
+
+    ``value(x, *, …)`` is the output and ``slope(x, *, …)`` the derivative, which backward multiplies the gradient by
+    and forward mode the tangent. Where a piece is flat its slope is 0, and 0 · inf is NaN: an op of several pieces
+    writes ``chain(x, v, *, …)`` instead, ``v`` times the slope, and selects what each piece makes of ``v``, so that
+    a flat one sends back 0 whatever comes from above.
+
+    Keeps its input or, with ``slope_from_output``, its output, which slope and chain rule then receive as ``x``.
+    """
+
+    slope_from_output: ClassVar[bool] = False
+    value: ClassVar[Callable[..., Tensor]]
+    slope: ClassVar[Callable[..., Tensor]]
+    chain: ClassVar[Callable[..., Tensor]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Derives forward, backward and jvp."""
+        value, from_output = cls.value, cls.slope_from_output
+        chain = cls.chain if hasattr(cls, "chain") else _chain_of(cls.slope)
+
+        def forward(x: Tensor, **options: Any) -> tuple[Tensor, tuple[Tensor]]:
+            y = elementwise(value, x, **options)
+            return y, (y if from_output else x,)
+
+        def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], **options: Any) -> Tensor:
+            return elementwise(chain, saved[0], grad, **options)
+
+        def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **options: Any) -> Tensor:
+            return chain(saved[0], tangents[0], **options)
+
+        forward.__signature__ = inspect.signature(value)  # type: ignore[attr-defined]
+        for method in (forward, backward, jvp):
+            setattr(cls, method.__name__, staticmethod(method))
+        super().__init_subclass__(**kwargs)
+
+
+def _chain_of(slope: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The chain rule: the slope times what comes."""
+
+    def chain(x: Tensor, v: Tensor, **options: Any) -> Tensor:
+        return slope(x, **options) * v
+
+    return chain
