@@ -9,7 +9,7 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
@@ -17,9 +17,12 @@ from experiments.errors import ExperimentError, UsageError
 from experiments.run import Run
 from experiments.settings import NOT_OF_THE_RUN, CommonSettings
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 __all__ = ["parse", "read_flags", "resume"]
 
-T = TypeVar("T")
+T = TypeVar("T", bound="DataclassInstance")
 SettingsT = TypeVar("SettingsT", bound=CommonSettings)
 
 
@@ -60,7 +63,7 @@ def read_flags(kind: type[T], words: Sequence[str], prog: str, default: T | None
             raise UsageError(f"{_one_line(complaint.getvalue())}; {prog} --help lists the flags") from None
         raise
     if unknown:
-        flags = [_flag(field.name) for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+        flags = [_flag(field.name) for field in dataclasses.fields(kind)]
         near = difflib.get_close_matches(unknown[0].partition("=")[0], flags, n=1)
         remedy = f"did you mean {near[0]}?" if near else f"{prog} --help lists the flags"
         raise UsageError(f"expected a flag of this chapter, got {unknown[0]}; {remedy}")

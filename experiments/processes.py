@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -112,9 +112,9 @@ def share(make: Callable[[], T]) -> T:
     """Has the writer make something, and gives it to all."""
     if size() == 1:
         return make()
-    box = [make() if is_writer() else None]
+    box: list[Any] = [make() if is_writer() else None]
     dist.broadcast_object_list(box, device=torch.device("cpu"))
-    return box[0]  # type: ignore[return-value]
+    return box[0]
 
 
 def share_buffers(module: nn.Module) -> None:

@@ -21,7 +21,7 @@ def plot(trained: Sequence[Trained], figure: str) -> bytes:
     drawing = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
     FigureCanvasAgg(drawing)
     axes = drawing.subplots()
-    colours = matplotlib.colormaps["tab10" if len(trained) <= 10 else "tab20"].colors  # type: ignore[attr-defined]
+    colours = matplotlib.color_sequences["tab10" if len(trained) <= 10 else "tab20"]
     for i, each in enumerate(trained):
         colour = colours[i % len(colours)]
         if (curve := each.curves.get(("train", figure))) is not None:

@@ -34,6 +34,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.convolution import choice
+from scratchnet.convolution.lines import of_each
 from scratchnet.function import unobserved
 from scratchnet.windows import Geometry, columns, image
 
@@ -75,7 +76,7 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
 
 def _with_bias(y: Tensor, bias: Tensor | None) -> Tensor:
     """A number for each channel added to it."""
-    return y if bias is None else y + bias.view(-1, *(1,) * (y.dim() - 2))
+    return y if bias is None else y + of_each(bias, y)
 
 
 def _matrix(weight: Tensor, groups: int) -> Tensor:

@@ -62,6 +62,7 @@ class Elementwise(Function):
         def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **options: Any) -> Tensor:
             return chain(saved[0], tangents[0], **options)
 
+        # What `inspect.signature` reads; functions have no such attribute in their type.
         forward.__signature__ = inspect.signature(value)  # type: ignore[attr-defined]
         for method in (forward, backward, jvp):
             setattr(cls, method.__name__, staticmethod(method))

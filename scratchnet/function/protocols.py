@@ -37,6 +37,7 @@ def recording_forward(op: Mathematics) -> Callable[..., Any]:
     # Where no gradient is recorded, torch.compile counts the parameters to tell whether there is a ctx among them.
     names = ("ctx", *(f"argument_{i}" for i in range(op.tensors + len(op.options))))
     parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in names]
+    # What `inspect.signature` reads; functions have no such attribute in their type.
     forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return forward
 

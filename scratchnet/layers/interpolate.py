@@ -168,9 +168,11 @@ class Upsample(nn.Module):
         super().__init__()
         self.name = type(self).__name__
         self.size = size
-        several = isinstance(scale_factor, tuple)
-        self.scale_factor: Any = tuple(map(float, scale_factor)) if several else None  # type: ignore[arg-type]
-        if scale_factor and not several:
+        self.scale_factor: float | tuple[float, ...] | None = None
+        if isinstance(scale_factor, tuple):
+            self.scale_factor = tuple(map(float, scale_factor))
+        elif scale_factor:
+            # A list is refused here, as PyTorch's module refuses it.
             self.scale_factor = float(scale_factor)  # type: ignore[arg-type]
         self.mode = mode
         self.align_corners = align_corners

@@ -20,7 +20,7 @@ Source: R. G. Keys, "Cubic convolution interpolation for digital image processin
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -141,7 +141,7 @@ def resampling(
         offset = 0.5 if mode == "nearest-exact" else 0.0
         taps = tuple((((min(int(_single((o + offset) * step)), size - 1)), 1.0),) for o in range(outputs))
     else:
-        rounded = float if precise else _single
+        rounded: Callable[[float], float] = float if precise else _single
         if align_corners:
             step = rounded((size - 1) / (outputs - 1)) if outputs > 1 else 0.0
         else:
@@ -162,13 +162,13 @@ def _window(start: int, end: int) -> tuple[tuple[int, float], ...]:
     return tuple((i, 1 / (end - start)) for i in range(start, end))
 
 
-def _place(o: int, step: float, aligned: bool, rounded: type | object) -> float:
+def _place(o: int, step: float, aligned: bool, rounded: Callable[[float], float]) -> float:
     """Where an output lies in the input."""
-    return rounded(o * step) if aligned else rounded(rounded((o + 0.5) * step) - 0.5)  # type: ignore[operator]
+    return rounded(o * step) if aligned else rounded(rounded((o + 0.5) * step) - 0.5)
 
 
 def _linear(
-    o: int, step: float, size: int, aligned: bool, mode: str, rounded: type | object
+    o: int, step: float, size: int, aligned: bool, mode: str, rounded: Callable[[float], float]
 ) -> tuple[tuple[int, float], ...]:
     """The two neighbours, weighed by how near they are."""
     place = max(_place(o, step, aligned, rounded), 0.0)
@@ -178,7 +178,7 @@ def _linear(
 
 
 def _cubic(
-    o: int, step: float, size: int, aligned: bool, mode: str, rounded: type | object
+    o: int, step: float, size: int, aligned: bool, mode: str, rounded: Callable[[float], float]
 ) -> tuple[tuple[int, float], ...]:
     """Four neighbours, those beyond the edge read at the edge."""
     place = _place(o, step, aligned, rounded)
@@ -195,7 +195,7 @@ def _keys(distance: float, a: float) -> float:
 
 
 def _smooth(
-    o: int, step: float, size: int, aligned: bool, mode: str, rounded: type | object
+    o: int, step: float, size: int, aligned: bool, mode: str, rounded: Callable[[float], float]
 ) -> tuple[tuple[int, float], ...]:
     """The kernel stretched over all inputs that one output stands for, with weights that sum to one."""
     stretch = max(step, 1.0)

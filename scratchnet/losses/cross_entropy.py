@@ -256,8 +256,9 @@ def _smoothed(target: Tensor, smoothing: float) -> Tensor:
 
 def average(losses: Tensor, scale: Tensor | None, reduction: str) -> Tensor:
     """Like `reduce`, but the mean is weighted: NaN where nothing counts."""
-    weighted = reduction == "mean" and scale is not None
-    return losses.sum() / scale.sum() if weighted else reduce(losses, reduction)  # type: ignore[union-attr]
+    if reduction == "mean" and scale is not None:
+        return losses.sum() / scale.sum()
+    return reduce(losses, reduction)
 
 
 def _counted(x: Tensor, scale: Tensor | None, kept: Tensor | None) -> Tensor:

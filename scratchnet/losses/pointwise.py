@@ -70,6 +70,7 @@ class PointwiseLoss(Function):
 
         parameters = list(inspect.signature(value).parameters.values())
         last = inspect.Parameter("reduction", inspect.Parameter.KEYWORD_ONLY)
+        # What `inspect.signature` reads; functions have no such attribute in their type.
         forward.__signature__ = inspect.Signature([*parameters, last])  # type: ignore[attr-defined]
         for method in (forward, backward, jvp):
             if method.__name__ not in cls.__dict__:

@@ -95,6 +95,7 @@ def _judged(name: str, noted: list[tuple[Noted, Examination]], roundings: int) -
     chained = any(word in name for word in CHAINS)
     units = UNITS_OF_CHAINS if chained else UNITS_OF_FEW if noted[0][0].check in FEW else UNITS
     units = max(units, roundings)
+    # `take` lets in nothing that has no tensor on both sides.
     cases = [Case(n.got.detach(), n.expected.detach(), n.truth) for n, _ in noted]  # type: ignore[union-attr]
     side = noted[0][1].theirs
     numerical = not side.exact or "third derivative" in name or (noted[0][1].numerical and chained)

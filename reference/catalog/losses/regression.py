@@ -67,13 +67,13 @@ def weighted_corners(make: Make) -> Iterator[Sample]:
         yield Sample((make.normal(3, 4), make.normal(3, 4)), weight)
 
 
-def bad_numbers() -> list[BadInput]:
-    """What losses of numbers refuse."""
+def bad_numbers(of_integers: type[Exception] = NotImplementedError) -> list[BadInput]:
+    """What losses of numbers refuse, and the type of the error that integers meet."""
     x, long = torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.int64)
     return [
         bad(ValueError, "expected reduction to be one of", x, x, reduction="average"),
         bad(ValueError, "expected weight of the input's shape", x, x, weight=torch.ones(3)),
-        bad((NotImplementedError, RuntimeError), "expected floating-point numbers", long, long),  # type: ignore[arg-type]
+        bad(of_integers, "expected floating-point numbers", long, long),
     ]
 
 
@@ -96,7 +96,7 @@ RECORDS = (
         F.l1_loss,
         errors_of_numbers,
         [L1LossFunction],
-        errors=bad_numbers(),
+        errors=bad_numbers(RuntimeError),
         modules=[(partial(L1Loss, reduction="sum"), partial(nn.L1Loss, reduction="sum"))],
     ),
     Record(

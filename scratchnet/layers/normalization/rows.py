@@ -14,7 +14,9 @@ __all__ = ["check_rows", "whole"]
 
 def whole(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     """The sizes of the normalized dimensions, of which a single one may come as a number."""
-    return (int(normalized_shape),) if isinstance(normalized_shape, Integral) else tuple(normalized_shape)  # type: ignore[arg-type]
+    if isinstance(normalized_shape, int | Integral):
+        return (int(normalized_shape),)
+    return tuple(normalized_shape)
 
 
 def check_rows(
