@@ -218,11 +218,11 @@ def _log_sum_exp(x: Tensor) -> Tensor:
     if not unobserved():
         largest = x.amax(CLASS, keepdim=True).detach()
         return torch.log(torch.exp(x - largest).sum(CLASS)) + largest.squeeze(CLASS)
-    parts = []
-    for (slab,) in slabs((x,), CLASS):
+    lse = x.new_empty((x.shape[0], 1, *x.shape[2:]))
+    for slab, out in slabs((x, lse), CLASS):
         largest = slab.amax(CLASS, keepdim=True)
-        parts.append((slab - largest).exp_().sum(CLASS).log_().add_(largest.squeeze(CLASS)))
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+        torch.sum((slab - largest).exp_(), CLASS, keepdim=True, out=out).log_().add_(largest)
+    return lse.squeeze(CLASS)
 
 
 def index_targets(
