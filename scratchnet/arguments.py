@@ -33,12 +33,10 @@ def tensor(op: str, value: Any, name: str = "input") -> Tensor:
     return value
 
 
-def floating(op: str, value: Any, name: str = "input") -> Tensor:
-    """The argument, known to be a floating-point tensor; otherwise TypeError or NotImplementedError."""
+def floating(op: str, value: Any, name: str = "input", error: type[Exception] = NotImplementedError) -> Tensor:
+    """The argument, known to be a floating-point tensor; otherwise TypeError, or the error of the other kind."""
     if not tensor(op, value, name).is_floating_point():
-        raise NotImplementedError(
-            f"{op}: expected {name} to be floating point, got {describe(value)}; convert it with .float()"
-        )
+        raise error(f"{op}: expected {name} to be floating point, got {describe(value)}; convert it with .float()")
     return value
 
 

@@ -20,7 +20,7 @@ FLOORS = {
     "scratchnet.testing": 1,
     "scratchnet.monitor": 1,
     "scratchnet.activations": 3,
-    "scratchnet.losses": 3,
+    "scratchnet.losses": 4,
     "scratchnet.convolution": 3,
     "scratchnet.recurrent": 3,
     "scratchnet.layers": 3,

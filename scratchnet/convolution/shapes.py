@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating
+from scratchnet.arguments import autocasts, describe, floating
 from scratchnet.windows import Geometry, sizes
 
 __all__ = ["Size", "batched", "check_channels", "windows"]
@@ -71,7 +70,7 @@ def check_channels(
     if bias is not None and floating(op, bias, "bias").shape != (out,):
         raise RuntimeError(f"{op}: expected a bias of shape ({out},), got {describe(bias)}")
     given = [x, weight] if bias is None else [x, weight, bias]
-    if len({t.dtype for t in given}) > 1 and not torch.is_autocast_enabled(x.device.type):
+    if len({t.dtype for t in given}) > 1 and not autocasts(x):
         raise RuntimeError(
             f"{op}: expected input, weight and bias of one dtype, got {', '.join(map(describe, given))}"
         )

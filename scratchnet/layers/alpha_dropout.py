@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from scratchnet.arguments import describe, tensor
+from scratchnet.arguments import floating, tensor
 from scratchnet.function import Function
 from scratchnet.layers.dropout import DropoutModule, check_probability, of_features
 from scratchnet.layers.random_mask import random_mask
@@ -61,10 +61,7 @@ def _alpha_dropout(op: str, input: Tensor, p: float, training: bool, inplace: bo
     check_probability(op, p)
     if p == 0 or not training or x.numel() == 0:
         return x
-    if not x.is_floating_point():
-        raise RuntimeError(
-            f"{op}: expected input to be floating point, got {describe(x)}; convert it with .float()"
-        )
+    floating(op, x, error=RuntimeError)
     shape = of_features(op, x) if features else x.shape
     y = x * x.new_zeros(()) if p == 1 else AlphaDropoutFunction.apply(x, random_mask(x, shape, 1 - p), p)
     return input.copy_(y) if inplace else y

@@ -38,7 +38,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, number
+from scratchnet.arguments import autocasts, describe, floating, number
 from scratchnet.function import Function, unobserved
 
 __all__ = [
@@ -324,13 +324,9 @@ def scaled_dot_product_attention(
 def _check(op: str, query: Tensor, key: Tensor, value: Tensor, mask: Maybe, is_causal: bool) -> None:
     given = ", ".join(map(describe, (query, key, value)))
     for name, x in (("query", query), ("key", key), ("value", value)):
-        if not isinstance(x, Tensor):
-            raise TypeError(f"{op}: expected {name} to be a tensor, got {describe(x)}")
-        if not x.is_floating_point():
-            raise RuntimeError(f"{op}: expected {name} to be floating point, got {describe(x)}; use .float()")
-        if x.dim() < 2:
+        if floating(op, x, name, error=RuntimeError).dim() < 2:
             raise RuntimeError(f"{op}: expected {name} of shape (*, length, features), got {describe(x)}")
-    if len({query.dtype, key.dtype, value.dtype}) > 1 and not torch.is_autocast_enabled(query.device.type):
+    if len({query.dtype, key.dtype, value.dtype}) > 1 and not autocasts(query):
         raise RuntimeError(f"{op}: expected query, key and value of one dtype, got {given}")
     if query.shape[-1] != key.shape[-1]:
         raise RuntimeError(f"{op}: expected query and key of as many features, got {given}")

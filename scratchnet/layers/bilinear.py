@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, floating
+from scratchnet.arguments import autocasts, describe, floating
 from scratchnet.function import Function
 
 __all__ = ["Bilinear", "BilinearFunction", "bilinear"]
@@ -108,7 +108,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         )
     if bias is not None and tuple(bias.shape) != (outputs,):
         raise RuntimeError(f"{op}: expected bias of shape ({outputs},), got {describe(bias)}")
-    if len({t.dtype for t in tensors}) > 1 and not torch.is_autocast_enabled(input1.device.type):
+    if len({t.dtype for t in tensors}) > 1 and not autocasts(input1):
         given = ", ".join(map(describe, tensors))
         raise RuntimeError(f"{op}: expected inputs, weight and bias of one dtype, got {given}")
     leading = input1.shape[:-1]

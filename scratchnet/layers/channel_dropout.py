@@ -17,7 +17,7 @@ import warnings
 
 from torch import Tensor
 
-from scratchnet.arguments import describe, tensor
+from scratchnet.arguments import describe, floating, tensor
 from scratchnet.layers.dropout import DropoutFunction, DropoutModule, check_probability, of_features
 from scratchnet.layers.random_mask import random_mask
 
@@ -29,10 +29,7 @@ def _channel_dropout(op: str, x: Tensor, p: float, training: bool) -> Tensor:
     if p == 0 or not training or x.numel() == 0:
         return x
     shape = of_features(op, x)
-    if not x.is_floating_point():
-        raise RuntimeError(
-            f"{op}: expected input to be floating point, got {describe(x)}; convert it with .float()"
-        )
+    floating(op, x, error=RuntimeError)
     return x * x.new_zeros(()) if p == 1 else DropoutFunction.apply(x, random_mask(x, shape, 1 - p), p)
 
 

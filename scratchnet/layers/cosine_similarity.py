@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.arguments import describe, number, tensor
+from scratchnet.distance import norm
 from scratchnet.function import Function
 
 __all__ = ["CosineSimilarity", "CosineSimilarityFunction", "cosine_similarity"]
@@ -32,7 +33,7 @@ class CosineSimilarityFunction(Function):
     @staticmethod
     def forward(x1: Tensor, x2: Tensor, *, dim: int, eps: float) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """The product of the vectors over that of their lengths, each divided first so that nothing overflows."""
-        y = (x1 / _length(x1, dim).clamp(min=eps) * (x2 / _length(x2, dim).clamp(min=eps))).sum(dim)
+        y = (x1 / norm(x1, 2, dim).clamp(min=eps) * (x2 / norm(x2, 2, dim).clamp(min=eps))).sum(dim)
         return y, (x1, x2, y)
 
     @staticmethod
@@ -41,31 +42,25 @@ class CosineSimilarityFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None]:
         """What the other direction has beyond one's own, over one's length."""
         x1, x2, y = saved
-        grad_x1 = (_slope(x1, x2, y, dim, eps) * grad.unsqueeze(dim)).sum_to_size(x1.shape) if needs[0] else None
-        grad_x2 = (_slope(x2, x1, y, dim, eps) * grad.unsqueeze(dim)).sum_to_size(x2.shape) if needs[1] else None
+        n1, n2 = norm(x1, 2, dim), norm(x2, 2, dim)
+        y, grad = y.unsqueeze(dim), grad.unsqueeze(dim)
+        grad_x1 = (_slope(x1, n1, x2, n2, y, eps) * grad).sum_to_size(x1.shape) if needs[0] else None
+        grad_x2 = (_slope(x2, n2, x1, n1, y, eps) * grad).sum_to_size(x2.shape) if needs[1] else None
         return grad_x1, grad_x2
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dim: int, eps: float) -> Tensor:
         """The tangents along the two slopes."""
         x1, x2, y = saved
-        along_x1 = (_slope(x1, x2, y, dim, eps) * tangents[0]).sum(dim)
-        return along_x1 + (_slope(x2, x1, y, dim, eps) * tangents[1]).sum(dim)
+        n1, n2, y = norm(x1, 2, dim), norm(x2, 2, dim), y.unsqueeze(dim)
+        along_x1 = (_slope(x1, n1, x2, n2, y, eps) * tangents[0]).sum(dim)
+        return along_x1 + (_slope(x2, n2, x1, n1, y, eps) * tangents[1]).sum(dim)
 
 
-def _length(x: Tensor, dim: int) -> Tensor:
-    """The norm along a dimension, which stays; its slope at 0 is 0."""
-    squares = (x * x).sum(dim, keepdim=True)
-    zero = squares == 0
-    return torch.sqrt(squares.masked_fill(zero, 1)).masked_fill(zero, 0)
-
-
-def _slope(x: Tensor, other: Tensor, y: Tensor, dim: int, eps: float) -> Tensor:
+def _slope(x: Tensor, length: Tensor, other: Tensor, other_length: Tensor, y: Tensor, eps: float) -> Tensor:
     """The derivative of the cosine by x."""
-    length = _length(x, dim)
-    clamped = length.clamp(min=eps)
     own = x / length.masked_fill(length == 0, 1)
-    return (other / _length(other, dim).clamp(min=eps) - own * y.unsqueeze(dim)) / clamped
+    return (other / other_length.clamp(min=eps) - own * y) / length.clamp(min=eps)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:

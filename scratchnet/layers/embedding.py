@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.arguments import describe, tensor
+from scratchnet.distance import norm
 from scratchnet.function import LOW_PRECISION, Function, readable, unobserved
 
 __all__ = [
@@ -119,13 +120,7 @@ def renormalize(weight: Tensor, indices: Tensor, max_norm: float, norm_type: flo
         first[1:] = order[1:] != order[:-1]
         used = order[first]
         rows = weight.detach().index_select(0, used)
-        sizes = rows.abs()
-        if norm_type == float("inf"):
-            norms = sizes.amax(1) if sizes.numel() else sizes.sum(1)
-        elif norm_type == 0:
-            norms = (sizes != 0).sum(1).to(sizes.dtype)
-        else:
-            norms = sizes.pow(norm_type).sum(1).pow(1 / norm_type)
+        norms = norm(rows, norm_type, 1).squeeze(1)
         scale = (max_norm / (norms + 1e-7)).where(norms > max_norm, torch.ones_like(norms))
         weight.detach().index_copy_(0, used, rows * scale.unsqueeze(1))
 

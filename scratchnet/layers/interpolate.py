@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, tensor
+from scratchnet.arguments import describe, floating, tensor
 from scratchnet.layers.resampling import ResampleFunction, resampling
 from scratchnet.windows import channels_last
 
@@ -80,23 +80,22 @@ def interpolate(
             f"'bicubic' for images (B, C, H, W), 'trilinear' for volumes (B, C, D, H, W), got {mode!r} for "
             f"{describe(input)}"
         )
-    if not input.is_floating_point():
-        raise RuntimeError(f"{op}: expected input to be floating point, got {describe(input)}; use .float()")
+    floating(op, input, error=RuntimeError)
     if min(outputs) < 1 or 0 in input.shape[1:]:
         raise RuntimeError(
             f"{op}: expected sizes of at least 1 of all but the batch, got {describe(input)} and outputs {outputs}"
         )
     precise = input.dtype is torch.float64
     make = resampling if torch.compiler.is_compiling() else _remembered
+    last = channels_last(input)
     maps = tuple(
-        make(dim, n, m, kernel, bool(align_corners), factor, antialias, precise)
-        for dim, (n, m, factor) in enumerate(zip(input.shape[2:], outputs, factors, strict=True), 2)
+        (dim, *make(n, m, kernel, bool(align_corners), factor, antialias, precise))
+        for dim, (n, m, factor) in enumerate(zip(input.shape[2:], outputs, factors, strict=True), 1 if last else 2)
         if n != m or factor not in (None, 1.0)
     )
-    if not channels_last(input):
+    if not last:
         return ResampleFunction.apply(input, maps)
     # The channels, which no map concerns, as the last dimension, so that each map finds memory in its order.
-    maps = tuple((dim - 1, taps, adjoint) for dim, taps, adjoint in maps)
     return ResampleFunction.apply(input.movedim(1, -1), maps).movedim(-1, 1)
 
 

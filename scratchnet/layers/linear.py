@@ -26,7 +26,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, floating
+from scratchnet.arguments import autocasts, describe, floating
 from scratchnet.function import Function
 
 __all__ = ["Linear", "LinearFunction", "linear"]
@@ -119,7 +119,7 @@ def _check(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
                 f"linear: expected bias of shape ({outputs},) for weight of shape {tuple(weight.shape)}, "
                 f"got {describe(bias)}"
             )
-    if len(dtypes) > 1 and (torch.float64 in dtypes or not torch.is_autocast_enabled(input.device.type)):
+    if len(dtypes) > 1 and (torch.float64 in dtypes or not autocasts(input)):
         given = ", ".join(describe(t) for t in (input, weight, bias) if t is not None)
         raise RuntimeError(
             f"linear: expected input, weight and bias of one dtype, got {given}; convert the input with "

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, number, tensor
+from scratchnet.arguments import describe, floating, number
 from scratchnet.distance import norm, slope
 from scratchnet.function import Function, unobserved
 
@@ -123,10 +123,8 @@ def pdist(input: Tensor, p: float = 2) -> Tensor:
         RuntimeError: if the input is not floating point or has not two dimensions, or ``p`` is negative.
     """
     op = "pdist"
-    if tensor(op, input).dim() != 2:
+    if floating(op, input, error=RuntimeError).dim() != 2:
         raise RuntimeError(f"{op}: expected an input of shape (N, D), got {describe(input)}")
-    if not input.is_floating_point():
-        raise RuntimeError(f"{op}: expected input to be floating point, got {describe(input)}")
     if not number(op, p, "p") >= 0:
         raise RuntimeError(f"{op}: expected a norm p of at least 0, got {p}")
     return PDistFunction.apply(input, float(p))

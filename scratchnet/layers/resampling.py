@@ -112,7 +112,6 @@ def _adjoint(taps: Taps, size: int) -> Taps:
 
 
 def resampling(
-    dim: int,
     size: int,
     outputs: int,
     mode: str,
@@ -120,12 +119,11 @@ def resampling(
     factor: float | None = None,
     antialias: bool = False,
     precise: bool = False,
-) -> tuple[int, Taps, Taps]:
+) -> tuple[Taps, Taps]:
     """The map along one dimension and its adjoint.
 
     Args:
-        dim: the dimension.
-        size: its size before.
+        size: of the dimension before.
         outputs: its size after.
         mode: ``"nearest"``, ``"nearest-exact"``, ``"linear"``, ``"cubic"`` or ``"area"``.
         align_corners: whether the first and last pixels' centres, not their edges, lie upon each other.
@@ -148,7 +146,7 @@ def resampling(
             step = rounded(1 / factor) if factor else rounded(size / outputs)
         kernel = _smooth if antialias else _cubic if mode == "cubic" else _linear
         taps = tuple(kernel(o, step, size, align_corners, mode, rounded) for o in range(outputs))
-    return dim, taps, _adjoint(taps, size)
+    return taps, _adjoint(taps, size)
 
 
 def _single(x: float) -> float:

@@ -37,12 +37,8 @@ class HuberLossFunction(PointwiseLoss):
     @staticmethod
     def value(x: Tensor, target: Tensor, *, delta: float, factor: float) -> Tensor:
         """c (|z| - c / 2), which needs no choice between two formulas."""
-        z = x - target
-        size = z.abs_() if unobserved() else z.abs()
+        size = (x - target).abs()
         c = size.clamp(max=delta)
-        if unobserved():
-            losses = size.sub_(c, alpha=0.5).mul_(c)
-            return losses if factor == 1 else losses.mul_(factor)
         return factor * (c * (size - 0.5 * c))
 
     @staticmethod
@@ -51,11 +47,8 @@ class HuberLossFunction(PointwiseLoss):
     ) -> tuple[Tensor, Tensor | None]:
         """The difference, bounded, and its negative."""
         z = x - target
-        if unobserved():
-            slope = z.clamp_(-delta, delta)
-            slope = slope if factor == 1 else slope.mul_(factor)
-        else:
-            slope = factor * torch.where(z.abs() >= delta, delta * z.sign(), z)
+        bounded = z.clamp(-delta, delta) if unobserved() else torch.where(z.abs() >= delta, delta * z.sign(), z)
+        slope = factor * bounded
         return slope, -slope if needs[1] else None
 
 

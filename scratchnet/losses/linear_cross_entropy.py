@@ -32,10 +32,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, floating, tensor
 from scratchnet.function import LOW_PRECISION, Function, unobserved
+from scratchnet.layers.linear import Linear
 from scratchnet.losses.cross_entropy import average, checked, cross_entropy, index_targets, pick
 from scratchnet.losses.reduction import WeightedLoss, constant_weight, reduction_of
 
@@ -299,36 +300,6 @@ def _check(
         )
     if target.shape == (*x.shape[:-1], *outputs) and ignore_index is not None:
         raise RuntimeError(f"{op}: expected no ignore_index with probabilities as target, got {ignore_index}")
-
-
-class Linear(nn.Module):
-    """The weight and the bias of the map to the logits, which a linear layer's checkpoint fits."""
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        bias: bool,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-    ) -> None:
-        super().__init__()
-        self.in_features = in_features
-        self.out_features = out_features
-        self.weight = nn.Parameter(torch.empty(out_features, in_features, device=device, dtype=dtype))
-        self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws new parameters, as a linear layer does."""
-        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
-        if self.bias is not None:
-            bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
-            nn.init.uniform_(self.bias, -bound, bound)
-
-    def extra_repr(self) -> str:
-        """The sizes."""
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
 class LinearCrossEntropyLoss(WeightedLoss):

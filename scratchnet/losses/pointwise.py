@@ -33,9 +33,9 @@ class PointwiseLoss(Function):
     """A loss of each element of its tensors, reduced. Keeps its tensors.
 
     ``value(*tensors, **options)`` is the loss of each element, ``slopes(*tensors, needs, **options)`` its
-    derivative by each tensor, None where it is not needed or the tensor is a constant. Both return tensors of
-    their own, which the base may write to, and may work in place only where `unobserved` says so. The Function
-    has one option more than they do, ``reduction``, the last one. A method that a subclass writes itself stays.
+    derivative by each tensor, None where it is not needed or the tensor is a constant; `elementwise` plans their
+    memory. The Function has one option more than they do, ``reduction``, the last one. A method that a subclass
+    writes itself stays.
     """
 
     autocast: ClassVar[Autocast | None] = "float32"
@@ -49,7 +49,8 @@ class PointwiseLoss(Function):
         def forward(*tensors: Tensor, reduction: str, **options: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
             return reduce(elementwise(value, *tensors, **options), reduction), tensors
 
-        def part(*tensors: Tensor, index: int, needs: Sequence[bool], **options: Any) -> Any:
+        def part(*tensors: Tensor, index: int, **options: Any) -> Any:
+            needs = [i == index for i in range(len(tensors) - 1)]
             slope = slopes(*tensors[:-1], needs=needs, **options)[index]
             return None if slope is None else slope * tensors[-1]
 
@@ -58,7 +59,7 @@ class PointwiseLoss(Function):
         ) -> tuple[Slope, ...]:
             scale = spread(grad, saved[0], reduction).expand(saved[0].shape)
             return tuple(
-                elementwise(part, *saved, scale, index=i, needs=tuple(needs), **options) if need else None
+                elementwise(part, *saved, scale, index=i, **options) if need else None
                 for i, need in enumerate(needs)
             )
 

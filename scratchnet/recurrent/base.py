@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from scratchnet.arguments import describe, tensor
+from scratchnet.arguments import autocasts, describe, tensor
 from scratchnet.recurrent.steps import Steps
 
 __all__ = ["RNNBase"]
@@ -218,7 +218,7 @@ class RNNBase(nn.Module):
                     f"{type(self).__name__}: expected a state of shape {expected} for an input of shape "
                     f"{tuple(input.shape)}, got {describe(state)}"
                 )
-            if state.dtype is not input.dtype and not torch.is_autocast_enabled(input.device.type):
+            if state.dtype is not input.dtype and not autocasts(input):
                 raise RuntimeError(
                     f"{type(self).__name__}: expected input and states of one dtype, got {describe(input)} and "
                     f"{describe(state)}"
@@ -231,7 +231,7 @@ class RNNBase(nn.Module):
     def _check_input(self, x: Tensor, leading: int) -> None:
         """Dtype, dimensions, features and length of an input."""
         name, weight = type(self).__name__, self.all_weights[0][0]
-        if x.dtype is not weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        if x.dtype is not weight.dtype and not autocasts(x):
             raise ValueError(
                 f"{name}: expected an input in the parameters' dtype, {weight.dtype}, got {describe(x)}; convert "
                 f"the input with .to({weight.dtype}), or the network with .to({x.dtype})"

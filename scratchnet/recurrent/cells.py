@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, tensor
+from scratchnet.arguments import autocasts, describe, tensor
 from scratchnet.recurrent.elman import ElmanFunction
 from scratchnet.recurrent.gru import GRUFunction
 from scratchnet.recurrent.lstm import LSTMFunction
@@ -103,7 +103,7 @@ class RNNCellBase(nn.Module):
                     f"{describe(given)}"
                 )
         dtypes = {x.dtype, self.weight_ih.dtype, *(state.dtype for state in states)}
-        if len(dtypes) > 1 and not torch.is_autocast_enabled(x.device.type):
+        if len(dtypes) > 1 and not autocasts(x):
             raise RuntimeError(
                 f"{name}: expected input, hx and parameters of one dtype, got {describe(input)} for parameters in "
                 f"{self.weight_ih.dtype}; convert the input with .to({self.weight_ih.dtype})"

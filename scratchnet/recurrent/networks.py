@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from scratchnet.arguments import autocasts
 from scratchnet.recurrent.base import RNNBase, States
 from scratchnet.recurrent.elman import ElmanFunction
 from scratchnet.recurrent.gru import GRUFunction
@@ -157,9 +158,9 @@ class LSTM(RNNBase):
         return output, (hidden, cell)
 
     def _layer(self, x: Tensor, states: States, parameters: Sequence[Tensor], steps: Steps) -> States:
-        device = x.device.type
-        if device != "meta" and x.dtype is not torch.float64 and torch.is_autocast_enabled(device):
-            x = x.to(torch.get_autocast_dtype(device))  # whose dtype the outputs take, other than those of a cell
+        if autocasts(x) and x.dtype is not torch.float64:
+            # Whose dtype the outputs take, other than those of a cell.
+            x = x.to(torch.get_autocast_dtype(x.device.type))
         *weights, projection = parameters if self.proj_size else (*parameters, None)
         biases = () if self.bias else (None, None)
         return LSTMFunction.apply(x, *states, *weights, *biases, projection, steps)

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, number, tensor
+from scratchnet.arguments import describe, floating, number
 from scratchnet.function import Function
 
 __all__ = ["NormalizeFunction", "normalize"]
@@ -112,9 +112,7 @@ def normalize(
         RuntimeError: if ``input`` is not floating point, empty vectors have no norm, or ``out`` is given for an
             input that requires grad.
     """
-    x = tensor("normalize", input)
-    if not x.is_floating_point():
-        raise RuntimeError(f"normalize: expected floating point, got {describe(x)}; convert it with .float()")
+    x = floating("normalize", input, error=RuntimeError)
     number("normalize", eps, "eps")
     dims = _dims(x, dim)
     if (
