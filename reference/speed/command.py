@@ -96,7 +96,8 @@ def run(
         kept: dict[Key, Measurement] = {}
         if any(target.memory for target in targets):
             for workload in progress.track(WORKLOADS, description="counting bytes"):
-                kept[workload.op, workload.size] = measure_memory(workload)
+                key = workload.op, workload.size
+                kept[key] = found[key] if key in found else measure_memory(workload)
     verdicts = [judge(target, kept if target.memory else found, refused, compiled) for target in targets]
     return Results(machine, tuple(found.values()), tuple(dict.fromkeys(refused.values())), verdicts)
 

@@ -61,4 +61,4 @@ def check(
     call = call_of(function, function, inputs, options, seed).to(torch.float64)
     e = Examination(Subject(function), NumericalSubject(function), call, Board(), backend, numerical=True)
     rows = examine(e, [key for key in chosen(asked, thorough) if key not in NEEDS_A_BUILTIN])
-    return Comparison(name or name_of(function), rows, None, e)
+    return Comparison(name or name_of(function), rows)

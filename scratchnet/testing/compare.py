@@ -108,7 +108,7 @@ def compare(
     backend = compile if isinstance(compile, str) else "aot_eager" if compile is None else "inductor"
     e = Examination(Subject(custom), Subject(builtin), call, Board(roundings), backend)
     rows = examine(e, chosen(asked, thorough))
-    return Comparison(name or name_of(custom), rows, e.board.saved, e)
+    return Comparison(name or name_of(custom), rows, e.board.saved)
 
 
 def chosen(asked: dict[str, Any], thorough: bool) -> list[str]:

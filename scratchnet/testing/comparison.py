@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from scratchnet.testing.board import Evidence
-    from scratchnet.testing.examination import Examination
 
 __all__ = ["SEVERITY", "Comparison", "Row", "Verdict"]
 
@@ -69,13 +68,11 @@ class Comparison:
         name: heads the table.
         rows: the worst of each quantity.
         saved: bytes kept for the backward pass by the custom function and by the built-in, where asked for.
-        examination: both sides and the call, from which `explain` shrinks and reproduces a finding.
     """
 
     name: str
     rows: tuple[Row, ...]
     saved: tuple[int, int] | None = None
-    examination: Examination | None = field(default=None, repr=False, compare=False)
 
     @property
     def failures(self) -> tuple[Row, ...]:
@@ -91,7 +88,7 @@ class Comparison:
     def without_evidence(self) -> Comparison:
         """The findings alone, which can be pickled whatever was compared."""
         rows = tuple(replace(row, evidence=None) for row in self.rows)
-        return replace(self, rows=rows, examination=None)
+        return replace(self, rows=rows)
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain Python values, for JSON."""

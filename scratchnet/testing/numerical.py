@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scratchnet.testing import differences
 from scratchnet.testing.quantities import own_constants
-from scratchnet.testing.subject import Call, Subject
+from scratchnet.testing.subject import Call, Subject, mapped
 
 __all__ = ["NumericalSubject"]
 
@@ -24,15 +24,17 @@ class NumericalSubject(Subject):
     differences of the first, as the function itself gives them. It is called on dense copies of its inputs.
     """
 
-    exact = False
-
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        self.known: dict[tuple[bytes, ...], list[Tensor]] = {}
+        self.known: dict[tuple[bytes, ...], tuple[list[Tensor], bool]] = {}
+
+    @property
+    def exact(self) -> bool:
+        """Whether all derivatives so far are those of complex steps."""
+        return bool(self.known) and all(sharp for _, sharp in self.known.values())
 
     def _call(self, call: Call) -> Any:
-        everything = [*call.inputs, *call.options.values(), *call.parameters.values()]
-        at = [x for x in everything if isinstance(x, Tensor) and x.is_floating_point()]
+        at = [x for x in call.tensors() if x.is_floating_point()]
         frozen = own_constants(call)
         plain = Subject(self.function)
 
@@ -64,9 +66,8 @@ class NumericalSubject(Subject):
             dense = [x.detach().contiguous().clone() for x in at]
             found = differences.jacobian(_flat(run), dense)
             sharp = differences.complex_step(_flat(run), dense, found)
-            self.exact = sharp is not None
-            self.known[key] = sharp or found
-        return self.known[key]
+            self.known[key] = sharp or found, sharp is not None
+        return self.known[key][0]
 
 
 class _Derived(torch.autograd.Function):
@@ -130,8 +131,8 @@ def _replaced(call: Call, tensors: Sequence[Tensor]) -> Call:
     def swap(x: Any) -> Any:
         return next(rest) if isinstance(x, Tensor) and x.is_floating_point() else x
 
-    inputs = tuple(map(swap, call.inputs))
-    options = {name: swap(x) for name, x in call.options.items()}
+    inputs = mapped(swap, call.inputs)
+    options = {name: mapped(swap, x) for name, x in call.options.items()}
     return Call(inputs, options, {name: swap(x) for name, x in call.parameters.items()}, call.buffers, call.seed)
 
 

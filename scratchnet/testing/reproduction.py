@@ -10,13 +10,16 @@ from torch import Tensor, nn
 
 from scratchnet.testing.comparison import Row
 from scratchnet.testing.subject import Call, Subject
+from scratchnet.testing.tolerances import UNITS
 
 __all__ = ["reproduction"]
 
 MANY = 64
 
 
-def reproduction(row: Row, ours: Subject, theirs: Subject, call: Call, numerical: bool) -> str:
+def reproduction(
+    row: Row, ours: Subject, theirs: Subject, call: Call, numerical: bool, roundings: int = UNITS
+) -> str:
     """The script: imports, both functions, the inputs, and the check that fails."""
     imports, custom = _source(ours.function, "custom", "your function")
     lines = ["import torch", "from torch import inf, nan", *imports, custom]
@@ -24,22 +27,17 @@ def reproduction(row: Row, ours: Subject, theirs: Subject, call: Call, numerical
         imports, builtin = _source(theirs.function, "builtin", "what it should equal")
         lines[2:2] = imports
         lines.append(builtin)
-    names = []
-    for i, x in enumerate(call.inputs):
-        names.append(f"input{i}" if isinstance(x, Tensor) else repr(x))
-        if isinstance(x, Tensor):
-            lines.append(f"input{i} = {_tensor(x)}")
-    for name, x in call.options.items():
-        names.append(f"{name}={name if isinstance(x, Tensor) else repr(x)}")
-        if isinstance(x, Tensor):
-            lines.append(f"{name} = {_tensor(x)}")
-    arguments = ", ".join(names)
+    positional = [_argument(f"input{i}", x, lines) for i, x in enumerate(call.inputs)]
+    by_name = [f"{name}={_argument(name, x, lines)}" for name, x in call.options.items()]
+    arguments = ", ".join([*positional, *by_name])
     direct = _direct(row, arguments, call) if not numerical and not call.parameters else []
     if direct:
         return "\n".join([*filter(None, lines), *direct])
     sides = "custom" if numerical else "custom, builtin"
     function = "check" if numerical else "compare"
     asked = "" if row.check in ("", "output", "gradients") else f", {row.check}=True"
+    asked += f", {roundings=}" if roundings != UNITS else ""
+    asked += f", seed={call.seed}" if call.seed else ""
     lines.insert(2, f"from scratchnet.testing import {function}")
     return "\n".join([*filter(None, lines), f"print({function}({sides}, {arguments}{asked}))  # {row.quantity}"])
 
@@ -83,6 +81,17 @@ def _source(function: Any, name: str, what: str) -> tuple[list[str], str]:
         return [f"from {module} import {path} as {name}"], ""
     method = "" if owner is None else f".{function.__name__}"
     return [f"from {module} import {path.partition('.')[0]}"], f"{name} = {path}{method}"
+
+
+def _argument(name: str, x: Any, lines: list[str]) -> str:
+    """An expression for an argument; each tensor in it gets a line of its own, and a name."""
+    if isinstance(x, Tensor):
+        lines.append(f"{name} = {_tensor(x)}")
+        return name
+    if not isinstance(x, tuple | list):
+        return repr(x)
+    parts = [_argument(f"{name}_{i}", part, lines) for i, part in enumerate(x)]
+    return f"[{', '.join(parts)}]" if isinstance(x, list) else f"({''.join(f'{part}, ' for part in parts)})"
 
 
 def _tensor(x: Tensor) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from scratchnet.testing.subject import Call
+from scratchnet.testing.subject import Call, mapped
 
 __all__ = ["shrunk"]
 
@@ -33,7 +33,7 @@ def shrunk(call: Call, shows: Callable[[Call], bool]) -> Call:
 
 def _smaller(call: Call) -> Iterator[Call]:
     """Calls in which one size is less: wherever it occurs among the arguments, then in one argument alone."""
-    tensors = [x for x in (*call.inputs, *call.options.values()) if isinstance(x, Tensor)]
+    tensors = Call(call.inputs, call.options).tensors()
     sizes = sorted({n for x in tensors for n in x.shape if n > 1}, reverse=True)
     for less in (_half, _one_less):
         for size in sizes:
@@ -74,6 +74,6 @@ def _mapped(call: Call, change: Callable[[Tensor, int], Tensor]) -> Call:
         small = change(x.detach(), count)
         return (small.contiguous() if x.is_contiguous() else small).requires_grad_(x.requires_grad)
 
-    inputs = tuple(map(apply, call.inputs))
-    options = {name: apply(x) for name, x in call.options.items()}
+    inputs = mapped(apply, call.inputs)
+    options = {name: mapped(apply, x) for name, x in call.options.items()}
     return Call(inputs, options, call.parameters, call.buffers, call.seed)

@@ -98,16 +98,15 @@ class Call:
 
 
 class Subject:
-    """A function or module under comparison; `run` gives its outputs as a tuple.
-
-    Attributes:
-        exact: whether its gradients are good to the last digits, and not to those that finite differences leave.
-    """
-
-    exact = True
+    """A function or module under comparison; `run` gives its outputs as a tuple."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
+
+    @property
+    def exact(self) -> bool:
+        """Whether its gradients are good to the last digits, and not to those that finite differences leave."""
+        return True
 
     def run(self, call: Call) -> tuple[Tensor, ...]:
         """Calls it with the call's seed, parameters and buffers; a module's own state stays as it is."""

@@ -7,8 +7,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
 from scratchnet.testing.board import Board
 from scratchnet.testing.check import check
 from scratchnet.testing.checks import CHECKS
@@ -101,10 +99,10 @@ def _finding(number: int, row: Row) -> str:
         lines.append(f"likely cause: {cause}")
     if row.evidence is not None:
         call, found = _smallest(row, row.evidence.examination)
-        shapes = [str(tuple(x.shape)) for x in (*call.inputs, *call.options.values()) if isinstance(x, Tensor)]
+        shapes = [str(tuple(x.shape)) for x in Call(call.inputs, call.options).tensors()]
         lines.append(f"smallest input that shows it: {', '.join(shapes)}")
         e = row.evidence.examination
-        script = reproduction(found, e.ours, e.theirs, call, e.numerical)
+        script = reproduction(found, e.ours, e.theirs, call, e.numerical, e.board.roundings)
         lines += ["to see it again:", *(f"    {line}" for line in script.splitlines())]
     return "\n".join([f"  {number}. {lines[0]}", *(f"     {line}" for line in lines[1:])])
 
@@ -117,7 +115,7 @@ def _smallest(row: Row, e: Examination) -> tuple[Call, Row]:
 
     def shows(call: Call) -> bool:
         nonlocal last
-        again = Examination(start.ours, start.theirs, call, Board(), e.backend, e.numerical)
+        again = Examination(start.ours, start.theirs, call, Board(e.board.roundings), e.backend, e.numerical)
         needed = [row.check] if row.check == "output" else ["output", row.check]
         for found in examine(again, needed if row.check in CHECKS else ()):
             if found.quantity == row.quantity and found.verdict == row.verdict:

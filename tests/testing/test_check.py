@@ -7,7 +7,7 @@ import torch
 from test_checks import Changing, Cube, Grows, OverwritesSaved, RemembersOnTheClass, Slope
 from torch import nn
 
-from scratchnet.testing import check
+from scratchnet.testing import check, explain
 from scratchnet.testing.differences import NotSmooth, complex_step, jacobian
 
 QUICK = {"compile": False}
@@ -111,3 +111,38 @@ def test_a_kink_a_little_way_off_spoils_nothing():
     torch.testing.assert_close(jacobian(lambda at: at[0].abs().sin(), [x])[0], x.cos()[None])
     with pytest.raises(NotSmooth, match=r"input 0\[0\]"):
         jacobian(lambda at: at[0].abs(), [0 * x])
+
+
+class Product(torch.autograd.Function):
+    factor = 1.0
+
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return a * b
+
+    @classmethod
+    def backward(cls, ctx, grad):
+        a, b = ctx.saved_tensors
+        return grad * b * cls.factor, grad * a
+
+
+class WrongProduct(Product):
+    factor = 1.5
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_tensors_in_a_sequence_are_derived_shrunk_and_written_out(kind, x):
+    def of_pair(function):
+        return lambda pair: function.apply(*pair)
+
+    pair = kind([x, 2 * x])
+    assert check(of_pair(Product), pair, thorough=False).ok
+    found = check(of_pair(WrongProduct), pair, thorough=False)
+    assert "gradient of input 0.0" in {row.quantity for row in found.failures}
+    said = explain(found)
+    assert "smallest input that shows it: (1, 1), (1, 1)" in said
+    assert "input0_0 = torch.tensor(" in said
+    assert (
+        "check(custom, (input0_0, input0_1, ))" if kind is tuple else "check(custom, [input0_0, input0_1])"
+    ) in said

@@ -28,8 +28,6 @@ def _once(on: Examination) -> None:
 
 def dtypes(e: Examination) -> None:
     """Output, gradients and tangents in every other floating-point dtype, against float64."""
-    if e.numerical:
-        return
     given = {x.dtype for x in e.call.leaves()}
     for dtype in DTYPES:
         if dtype not in given:
@@ -44,8 +42,6 @@ def special_values(e: Examination) -> None:
 
     Which of NaN and infinity an infinite weight or a scale makes of a sum is an accident of its order.
     """
-    if e.numerical:
-        return
     leaves = e.call.leaves()
     for i, (name, leaf) in enumerate(zip(e.call.names(), leaves, strict=True)):
         if not leaf.numel():
