@@ -62,8 +62,8 @@ class TrainingStep:
 
     @property
     def inputs_and_outputs(self) -> Sequence[Tensor]:
-        """The images and the parameters."""
-        return self.parameters
+        """The images, the parameters and the loss."""
+        return [*self.parameters, self.loss]
 
     def moved(self, saved: int) -> tuple[int, int]:
         """What is kept for the backward is written and read."""
