@@ -17,9 +17,10 @@ from experiments.models import MODELS
 from reference.speed.workload import Candidate, Workload, channels_last, hold
 from scratchnet.testing import Comparison
 
-__all__ = ["WORKLOADS"]
+__all__ = ["ONE_BATCH", "SMALL_AND_LARGE", "WORKLOADS"]
 
 BATCH = 128
+ONE_BATCH, SMALL_AND_LARGE = f"batch {BATCH}", "100 small and one of 10 million"
 RATE, MOMENTUM = 0.01, 0.9
 
 
@@ -132,7 +133,7 @@ def training(model: str, *relies_on: str) -> Workload:
     """A training step of a network of `experiments`."""
     return Workload(
         f"{model} step",
-        f"batch {BATCH}",
+        ONE_BATCH,
         partial(TrainingStep, model),
         partial(compare_models, model),
         relies_on=(*relies_on, "linear", "relu", "log_softmax", "nll_loss", "SGD"),
@@ -152,5 +153,5 @@ WORKLOADS = (
     training("mlp"),
     optimizing("100 small", *SMALL),
     optimizing("one of 10 million", (10_000_000,)),
-    optimizing("100 small and one of 10 million", *SMALL, (10_000_000,)),
+    optimizing(SMALL_AND_LARGE, *SMALL, (10_000_000,)),
 )
