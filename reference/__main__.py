@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         closing = ""
     else:
         records = [_find(name) for name in options.names] or list(RECORDS.values())
-        jobs = [(record, dtype) for record in records for dtype in dtypes if dtype in record.dtypes]
+        jobs = [(record, dtype) for record in records for dtype in dtypes]
         results = []
         with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
             results += progress.track(check_all(jobs), total=len(jobs), description="comparing")
