@@ -120,13 +120,13 @@ def compare_models(model: str) -> Comparison:
     torch.manual_seed(0)
     custom, builtin = MODELS[model](CUSTOM), MODELS[model](BUILTIN)
     images = torch.randn(BATCH, 1, 28, 28)
-    return hold(custom, builtin, images, roundings=8, name=f"{model} step")
+    return hold(custom, builtin, images, name=f"{model} step")
 
 
 def compare_steps(shapes: tuple[tuple[int, ...], ...]) -> Comparison:
     """The parameters after the same steps."""
     sides = (_AfterSteps(shapes, Candidate("custom")), _AfterSteps(shapes, Candidate("builtin")))
-    return hold(*sides, torch.zeros(()), roundings=1, name="SGD")
+    return hold(*sides, torch.zeros(()), name="SGD")
 
 
 def training(model: str, *relies_on: str) -> Workload:
