@@ -20,10 +20,23 @@ from reference.catalog.elementwise import (
     wrong_type,
 )
 from reference.catalog.record import BadInput, Make, Record, Sample, rounded_once
-from scratchnet.activations.elu import CELU, ELU, SELU, ELUFunction, celu, celu_, elu, elu_, selu, selu_
+from scratchnet.activations.elu import (
+    CELU,
+    ELU,
+    SELU,
+    ELUFromOutputFunction,
+    ELUFunction,
+    celu,
+    celu_,
+    elu,
+    elu_,
+    selu,
+    selu_,
+)
 from scratchnet.activations.learned import LearnedELUFunction, PReLU, PReLUFunction, learned_elu, prelu
 from scratchnet.activations.relu import (
     LeakyReLU,
+    LeakyReLUFromOutputFunction,
     LeakyReLUFunction,
     ReLU,
     ReLUFunction,
@@ -93,7 +106,7 @@ RECORDS = (
         on_a_copy(leaky_relu_),
         on_a_copy(F.leaky_relu_),
         few({}, {"negative_slope": 0.2}),
-        [LeakyReLUFunction],
+        [LeakyReLUFunction, LeakyReLUFromOutputFunction],
         errors=[wrong_type(), no_integers()],
     ),
     Record(
@@ -149,7 +162,7 @@ RECORDS = (
         on_a_copy(elu_),
         on_a_copy(F.elu_),
         few({}, {"alpha": 0.5}),
-        [ELUFunction],
+        [ELUFunction, ELUFromOutputFunction],
         errors=[wrong_type(), no_integers()],
     ),
     Record(
@@ -170,7 +183,7 @@ RECORDS = (
         on_a_copy(celu_),
         on_a_copy(F.celu_),
         few({}, {"alpha": 0.5}),
-        [ELUFunction],
+        [ELUFunction, ELUFromOutputFunction],
         errors=[wrong_type(), no_integers()],
     ),
     Record(
@@ -187,7 +200,7 @@ RECORDS = (
         on_a_copy(selu_),
         on_a_copy(F.selu_),
         few({}),
-        [ELUFunction],
+        [ELUFunction, ELUFromOutputFunction],
         errors=[wrong_type(), no_integers()],
     ),
     Record("learned_elu", learned_elu, learned_elu_composed, channelwise, [LearnedELUFunction]),

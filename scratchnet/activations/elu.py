@@ -28,11 +28,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.inplace import InPlaceModule, overwrite
+from scratchnet.activations.inplace import InPlaceModule
 from scratchnet.arguments import floating, number
-from scratchnet.function import Elementwise, unobserved
+from scratchnet.function import Elementwise, overwrite, unobserved
 
-__all__ = ["CELU", "ELU", "SELU", "ELUFunction", "celu", "celu_", "elu", "elu_", "negative_part", "selu", "selu_"]
+__all__ = [
+    "CELU",
+    "ELU",
+    "SELU",
+    "ELUFromOutputFunction",
+    "ELUFunction",
+    "celu",
+    "celu_",
+    "elu",
+    "elu_",
+    "negative_part",
+    "selu",
+    "selu_",
+]
 
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
@@ -55,6 +68,23 @@ class ELUFunction(Elementwise):
         negative = x.clamp(max=0) if unobserved() else negative_part(x)
         bent = v * (alpha * scale * rate * torch.exp(rate * negative))
         return torch.where(x <= 0, bent, _scaled(v, scale))
+
+
+class ELUFromOutputFunction(ELUFunction):
+    """The same, for an α that is not negative: then the output y tells the slope, λ or r (y + λα)."""
+
+    slope_from_output = True
+
+    @staticmethod
+    def chain(x: Tensor, v: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
+        """The slope, from the output in the place of x, times v."""
+        negative = x if unobserved() else negative_part(x)
+        return torch.where(x <= 0, v * (rate * (negative + alpha * scale)), _scaled(v, scale))
+
+
+def _overwritten(x: Tensor, alpha: float, rate: float, scale: float) -> Tensor:
+    """The output in the memory of the input."""
+    return overwrite(ELUFromOutputFunction if alpha >= 0 else ELUFunction, x, alpha, rate, scale)
 
 
 def negative_part(x: Tensor) -> Tensor:
@@ -83,7 +113,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
     x = floating("elu", input)
     options = (number("elu", alpha, "alpha"), 1.0, 1.0)
-    return overwrite(ELUFunction, x, *options) if inplace else ELUFunction.apply(x, *options)
+    return _overwritten(x, *options) if inplace else ELUFunction.apply(x, *options)
 
 
 def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
@@ -111,7 +141,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     if number("celu", alpha, "alpha") == 0:
         raise RuntimeError("celu: expected alpha other than 0, got 0; its limit for small alpha is relu")
     options = (alpha, 1 / alpha, 1.0)
-    return overwrite(ELUFunction, x, *options) if inplace else ELUFunction.apply(x, *options)
+    return _overwritten(x, *options) if inplace else ELUFunction.apply(x, *options)
 
 
 def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
@@ -135,7 +165,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """
     x = floating("selu", input)
     options = (SELU_ALPHA, 1.0, SELU_SCALE)
-    return overwrite(ELUFunction, x, *options) if inplace else ELUFunction.apply(x, *options)
+    return _overwritten(x, *options) if inplace else ELUFunction.apply(x, *options)
 
 
 def selu_(input: Tensor) -> Tensor:

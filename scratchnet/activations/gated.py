@@ -30,10 +30,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.inplace import InPlaceModule, overwrite
+from scratchnet.activations.inplace import InPlaceModule
 from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid_slope
 from scratchnet.arguments import describe, floating, tensor
-from scratchnet.function import Elementwise, Function, elementwise, unobserved
+from scratchnet.function import Elementwise, Function, elementwise, overwrite, unobserved
 
 __all__ = ["GLU", "GLUFunction", "Mish", "MishFunction", "SiLU", "SiLUFunction", "glu", "mish", "silu"]
 

@@ -17,9 +17,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scratchnet.activations.inplace import InPlaceModule, overwrite
+from scratchnet.activations.inplace import InPlaceModule
 from scratchnet.arguments import floating
-from scratchnet.function import Elementwise, unobserved
+from scratchnet.function import Elementwise, overwrite, unobserved
 
 __all__ = ["Hardsigmoid", "HardsigmoidFunction", "Hardswish", "HardswishFunction", "hardsigmoid", "hardswish"]
 

@@ -18,9 +18,8 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.inplace import overwrite
 from scratchnet.arguments import describe, number, tensor
-from scratchnet.function import Elementwise
+from scratchnet.function import Elementwise, overwrite
 
 __all__ = ["Hardtanh", "HardtanhFunction", "ReLU6", "hardtanh", "hardtanh_", "relu6"]
 

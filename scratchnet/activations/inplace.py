@@ -1,25 +1,10 @@
-"""Activations that overwrite their input."""
+"""Modules of activations that may overwrite their input."""
 
 from __future__ import annotations
 
-from typing import Any
+from torch import nn
 
-import torch
-from torch import Tensor, nn
-
-from scratchnet.function import Function
-
-__all__ = ["InPlaceModule", "overwrite"]
-
-
-def overwrite(op: type[Function], input: Tensor, *others: Any) -> Tensor:
-    """Overwrites a tensor with an op of itself and of other arguments, and returns it.
-
-    The op's backward needs the input as it was, so where a gradient may be asked for it gets a copy: working in
-    place saves memory at inference, not in training.
-    """
-    x = input.clone() if torch.is_grad_enabled() else input
-    return input.copy_(op.apply(x, *others))
+__all__ = ["InPlaceModule"]
 
 
 class InPlaceModule(nn.Module):

@@ -18,15 +18,28 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.inplace import InPlaceModule, overwrite
+from scratchnet.activations.inplace import InPlaceModule
 from scratchnet.arguments import describe, floating, number, tensor
-from scratchnet.function import Elementwise, Function, elementwise, unobserved
+from scratchnet.function import Elementwise, Function, elementwise, overwrite, unobserved
 
-__all__ = ["LeakyReLU", "LeakyReLUFunction", "ReLU", "ReLUFunction", "leaky_relu", "leaky_relu_", "relu", "relu_"]
+__all__ = [
+    "LeakyReLU",
+    "LeakyReLUFromOutputFunction",
+    "LeakyReLUFunction",
+    "ReLU",
+    "ReLUFunction",
+    "leaky_relu",
+    "leaky_relu_",
+    "overwritten_leaky_relu",
+    "relu",
+    "relu_",
+]
 
 
 class ReLUFunction(Function):
     """max(x, 0). Keeps its output, which the next layer keeps anyway."""
+
+    keeps_output = True
 
     @staticmethod
     def forward(x: Tensor) -> tuple[Tensor, tuple[Tensor]]:
@@ -68,6 +81,17 @@ class LeakyReLUFunction(Elementwise):
         if 0 <= negative_slope <= 1:
             return (x > 0).to(x.dtype).clamp(min=negative_slope) * v
         return torch.where(x > 0, v, negative_slope * v)
+
+
+class LeakyReLUFromOutputFunction(LeakyReLUFunction):
+    """The same, for a slope that is not negative: then the output has the sign of the input."""
+
+    slope_from_output = True
+
+
+def overwritten_leaky_relu(x: Tensor, slope: float) -> Tensor:
+    """The leaky ReLU in the memory of its input."""
+    return overwrite(LeakyReLUFromOutputFunction if slope >= 0 else LeakyReLUFunction, x, slope)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -114,7 +138,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     """
     x = floating("leaky_relu", input)
     slope = number("leaky_relu", negative_slope, "negative_slope")
-    return overwrite(LeakyReLUFunction, x, slope) if inplace else LeakyReLUFunction.apply(x, slope)
+    return overwritten_leaky_relu(x, slope) if inplace else LeakyReLUFunction.apply(x, slope)
 
 
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:

@@ -25,10 +25,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.inplace import overwrite
-from scratchnet.activations.relu import LeakyReLUFunction
+from scratchnet.activations.relu import LeakyReLUFunction, overwritten_leaky_relu
 from scratchnet.arguments import floating, number
-from scratchnet.function import Function, readable
+from scratchnet.function import Function, overwrite, readable
 
 __all__ = ["RReLU", "RReLUFunction", "rrelu", "rrelu_"]
 
@@ -79,7 +78,7 @@ def rrelu(
         raise RuntimeError(f"rrelu: expected lower of at most upper={upper}, got {lower}")
     if not training:
         slope = (lower + upper) / 2
-        return overwrite(LeakyReLUFunction, x, slope) if inplace else LeakyReLUFunction.apply(x, slope)
+        return overwritten_leaky_relu(x, slope) if inplace else LeakyReLUFunction.apply(x, slope)
     # Drawn here, not in the Function, whose forward may run a second time.
     slopes = _slopes(x, lower, upper)
     return overwrite(RReLUFunction, x, slopes) if inplace else RReLUFunction.apply(x, slopes)

@@ -15,9 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.inplace import overwrite
 from scratchnet.arguments import describe, number, tensor
-from scratchnet.function import Elementwise
+from scratchnet.function import Elementwise, overwrite
 
 __all__ = ["Threshold", "ThresholdFunction", "threshold", "threshold_"]
 

@@ -48,7 +48,7 @@ class          used                                     why
 
 from __future__ import annotations
 
-from scratchnet.function.base import Function
+from scratchnet.function.base import Function, overwrite
 from scratchnet.function.pointwise import Elementwise, elementwise
 from scratchnet.function.precision import LOW_PRECISION, Autocast
 from scratchnet.function.watching import batched, readable, transformed, unobserved
@@ -60,6 +60,7 @@ __all__ = [
     "Function",
     "batched",
     "elementwise",
+    "overwrite",
     "readable",
     "transformed",
     "unobserved",

@@ -50,6 +50,7 @@ class Elementwise(Function):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Derives forward, backward and jvp."""
         value, from_output = cls.value, cls.slope_from_output
+        cls.keeps_output = from_output
         chain = cls.chain if hasattr(cls, "chain") else _chain_of(cls.slope)
 
         def forward(x: Tensor, **options: Any) -> tuple[Tensor, tuple[Tensor]]:

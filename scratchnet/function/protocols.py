@@ -18,13 +18,20 @@ from scratchnet.function.watching import thread
 __all__ = ["recording_backward", "recording_forward", "tracing"]
 
 
-def recording_forward(op: Mathematics) -> Callable[..., Any]:
-    """The forward of the older protocol, whose ``ctx`` comes first and which costs least."""
+def recording_forward(op: Mathematics, overwriting: bool = False) -> Callable[..., Any]:
+    """The forward of the older protocol, whose ``ctx`` comes first and which costs least.
+
+    Overwriting, an op that keeps its output alone has it in the memory of its first input.
+    """
 
     def forward(ctx: Any, *arguments: Any) -> Any:
         inputs, options = op.split(arguments)
         precision = op.precision(inputs)
         output, stored, places = evaluate(op, inputs, options, precision)
+        if overwriting:
+            output = arguments[0].copy_(output)
+            ctx.mark_dirty(output)
+            stored = (output,)
         ctx.save_for_backward(*stored)
         if not isinstance(output, tuple) or len(output) - op.auxiliary == 1:
             ctx.set_materialize_grads(False)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from scratchnet import functional
+from scratchnet.testing.kept import keeping
 
 OPS = {
     "relu": {},
@@ -83,6 +84,27 @@ def test_a_tensor_that_another_op_still_needs_is_noticed(name, options):
     getattr(functional, name)(x, **options)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         square.sum().backward()
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "elu", "celu", "selu", "rrelu"])
+def test_what_the_output_tells_needs_no_copy_of_the_input(name):
+    x = torch.randn(6, requires_grad=True) * 1
+    with keeping() as kept:
+        y = getattr(functional, name)(x, inplace=True)
+    assert sum(kept.pieces.values()) == y.numel() * 4
+    assert kept.beyond([y]) == 0
+
+
+@every_form
+def test_part_of_a_tensor_is_overwritten_and_the_rest_keeps_its_gradient(name, options):
+    results = []
+    for module in (functional, F):
+        leaf = torch.linspace(-2, 2, 6, dtype=torch.float64, requires_grad=True)
+        x = leaf * 3
+        torch.manual_seed(0)
+        getattr(module, name)(x[2:], **options)
+        results.append((x.detach(), *torch.autograd.grad(x, leaf, torch.arange(6.0, dtype=torch.float64))))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-7, atol=0)
 
 
 @pytest.mark.parametrize("name", ["relu", "relu6", "hardtanh", "threshold"])
