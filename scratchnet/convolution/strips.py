@@ -8,6 +8,7 @@ Shapes: B images, C channels, H × W pixels, P × Q outputs; in a block, n image
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -55,19 +56,29 @@ def blocks_of(batch: int, outputs: int, height: int, bytes_of_strip: int) -> Ite
             yield Block(slice(start, stop), first, (stop - start, min(most, strips - first)), height)
 
 
+class _Held(threading.local):
+    """What a thread keeps from one op to the next: with new memory each time, a convolution takes a fifth longer."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
+
+
+_held = _Held()
+
+
 class Scratch:
-    """Memory by name for the length of one op: what a name held before is there again, to be overwritten."""
+    """Memory by name: what a name held before is there again, to be overwritten."""
 
     def __init__(self, like: Tensor) -> None:
-        self._like = like
-        self._held: dict[str, Tensor] = {}
+        self._dtype, self._device = like.dtype, like.device
 
     def __call__(self, name: str, *shape: int) -> Tensor:
         """A tensor in the memory of that name; what it holds is left over."""
-        count = math.prod(shape)
-        held = self._held.get(name)
+        count, key = math.prod(shape), (name, self._dtype, self._device)
+        held = _held.tensors.get(key)
         if held is None or len(held) < count:
-            held = self._held[name] = torch.empty(count, dtype=self._like.dtype, device=self._like.device)
+            with torch.inference_mode(False):  # or later ops could not write to it
+                held = _held.tensors[key] = torch.empty(count, dtype=self._dtype, device=self._device)
         return held[:count].view(shape)
 
 

@@ -115,6 +115,14 @@ def test_few_channels_strides_and_groups_are_left_alone():
         assert not winograd.pays(x, 32, 32, usual._replace(**other), 1)
 
 
+def test_what_a_thread_keeps_serves_inference_and_training(monkeypatch):
+    monkeypatch.setattr(strips, "_held", strips._Held())
+    x, *rest = large(torch.float64)
+    with torch.inference_mode():
+        first = conv2d(x, *rest, padding=1)
+    torch.testing.assert_close(first, results(conv2d, [x, *rest])[0])
+
+
 def test_images_without_data_keep_their_shape():
     x, w, b = (t.detach().to("meta") for t in large())
     assert conv2d(x, w, b, padding=1).shape == (4, 64, 22, 21)
