@@ -75,8 +75,6 @@ def _negative_product(x: Tensor, v: Tensor) -> Tensor:
 class LearnedELUFunction(Function):
     """ELU whose α is a tensor that broadcasts against the input. Keeps both."""
 
-    autocast = "low_precision"
-
     @staticmethod
     def forward(x: Tensor, alpha: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The half-line and the exponential."""
