@@ -2,8 +2,9 @@ r"""Scaled dot-product attention.
 
 .. math::
     S = s\, Q K^\top + M, \qquad
-    \ell_i = \log \sum_j e^{S_{ij}}, \qquad
-    P_{ij} = e^{S_{ij} - \ell_i}, \qquad
+    m_i = \max_j S_{ij}, \qquad
+    t_i = \sum_j e^{S_{ij} - m_i}, \qquad
+    P_{ij} = e^{S_{ij} - m_i} / t_i, \qquad
     O = (P \odot Z)\, V
 
 Each query takes the mean of the values, weighed by how well it matches their keys. M is 0 or a bias where a query may
@@ -18,10 +19,12 @@ look and -∞ where it may not; Z is the dropout mask, 0 or 1 / (1 - p), and 1 w
     \bar K = s\, \bar S^\top Q, \qquad
     \bar M = \bar S
 
-The L × S matrix of probabilities is not kept: one number a query, ℓ, is enough to compute it again, a few heads at a
-time, while it is in the cache. (Flash attention reads the sum over k off the output, as :math:`\langle G_i, O_i
-\rangle`; with an output that was rounded to 8 bits that costs digits, and a sum over what is in the cache costs
-little.) A query that may look nowhere has ℓ = ∞, P = 0 and output 0.
+The L × S matrix of probabilities is not kept: two numbers a query, m and t, are enough to compute it again, a few
+heads at a time, while it is in the cache. Flash attention keeps one, :math:`\ell = m + \log t`, and reads the sum over
+k off the output, as :math:`\langle G_i, O_i \rangle`. Both cost digits: a rounding of ℓ is larger the larger the
+scores are, and the probabilities then sum to anything but 1, whose part of :math:`\bar P` the difference does not
+take away; and the output may have been rounded to 8 bits. A query that may look nowhere has m = 0, t = 1, P = 0 and
+output 0.
 
 Shapes: L queries, S keys and values, E features of queries and keys, F of values, any leading batch dimensions.
 
@@ -54,7 +57,7 @@ Maybe = Tensor | None
 
 
 class AttentionFunction(Function):
-    """Attention of B heads at a time. Keeps its inputs and the log-sum-exp of each query."""
+    """Attention of B heads at a time. Keeps its inputs, and the largest and the sum of each query."""
 
     autocast = "low_precision"
 
@@ -62,17 +65,16 @@ class AttentionFunction(Function):
     def forward(
         q: Tensor, k: Tensor, v: Tensor, mask: Maybe, kept: Maybe, *, scale: float, causal: bool, p: float
     ) -> tuple[Tensor, tuple[Maybe, ...]]:
-        """Scores, their log-sum-exp, probabilities and their mean of the values."""
+        """Scores, their exponentials and sum, and the mean of the values."""
         if unobserved():
-            y, norm = _blocked_forward(q, k, v, mask, kept, scale, causal, p)
+            y, largest, total = _blocked_forward(q, k, v, mask, kept, scale, causal, p)
         else:
             scores = _scores(q, k, mask, scale, causal)
             largest, nowhere = _largest(scores)
             weights = torch.exp(scores - largest)
             total = weights.sum(-1, keepdim=True).masked_fill(nowhere, 1)
-            norm = (largest + torch.log(total)).masked_fill(nowhere, float("inf"))
             y = _dropped(weights, kept, p) @ v / total
-        return y, (q, k, v, mask, kept, norm)
+        return y, (q, k, v, mask, kept, largest, total)
 
     @staticmethod
     def backward(
@@ -85,10 +87,10 @@ class AttentionFunction(Function):
         p: float,
     ) -> tuple[Maybe, ...]:
         """The probabilities once more, and three products with them."""
-        q, k, v, mask, kept, norm = saved
+        q, k, v, mask, kept, largest, total = saved
         if unobserved():
-            return _blocked_backward(grad, q, k, v, mask, kept, norm, needs, scale, causal, p)
-        probabilities = torch.exp(_scores(q, k, mask, scale, causal) - norm)
+            return _blocked_backward(grad, q, k, v, mask, kept, largest, total, needs, scale, causal, p)
+        probabilities = torch.exp(_scores(q, k, mask, scale, causal) - largest) / total
         weighed = probabilities * _dropped(grad @ v.mT, kept, p)
         grad_scores = weighed - probabilities * weighed.sum(-1, keepdim=True)
         grad_q = scale * (grad_scores @ k) if needs[0] else None
@@ -100,8 +102,8 @@ class AttentionFunction(Function):
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Any], *, scale: float, causal: bool, p: float) -> Tensor:
         """Product rule: of the scores, of the probabilities, of their mean of the values."""
-        q, k, v, mask, kept, norm = saved
-        probabilities = torch.exp(_scores(q, k, mask, scale, causal) - norm)
+        q, k, v, mask, kept, largest, total = saved
+        probabilities = torch.exp(_scores(q, k, mask, scale, causal) - largest) / total
         change = scale * (tangents[0] @ k.mT + q @ tangents[1].mT)
         if mask is not None and mask.is_floating_point():
             change = change + tangents[3]
@@ -127,8 +129,7 @@ class AttentionWeightsFunction(Function):
     def backward(grad: Tensor, saved: Sequence[Any], needs: Sequence[bool], *, scale: float) -> tuple[Maybe, ...]:
         """Through softmax, and through the product."""
         q, k, mask, y = saved
-        weighed = grad * y
-        grad_scores = weighed - y * weighed.sum(-1, keepdim=True)
+        grad_scores = y * (grad - (y * grad).sum(-1, keepdim=True))
         grad_q = scale * (grad_scores @ k) if needs[0] else None
         grad_k = scale * (grad_scores.mT @ q) if needs[1] else None
         grad_mask = grad_scores.sum_to_size(mask.shape) if mask is not None and needs[2] else None
@@ -139,8 +140,8 @@ class AttentionWeightsFunction(Function):
         """Product rule, then softmax."""
         q, k, mask, y = saved
         change = scale * (tangents[0] @ k.mT + q @ tangents[1].mT)
-        weighed = y * (change if mask is None else change + tangents[2])
-        return weighed - y * weighed.sum(-1, keepdim=True)
+        change = change if mask is None else change + tangents[2]
+        return y * (change - (y * change).sum(-1, keepdim=True))
 
 
 def _scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, causal: bool) -> Tensor:
@@ -196,20 +197,21 @@ def _block_scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, later: Maybe)
 
 def _blocked_forward(
     q: Tensor, k: Tensor, v: Tensor, mask: Maybe, kept: Maybe, scale: float, causal: bool, p: float
-) -> tuple[Tensor, Tensor]:
-    """The output and the log-sum-exp, a block of heads at a time."""
-    y, norm = q.new_empty(*q.shape[:2], v.shape[2]), q.new_empty(*q.shape[:2], 1)
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The output, the largest scores and the sums, a block of heads at a time."""
+    y = q.new_empty(*q.shape[:2], v.shape[2])
+    largest, total = (q.new_empty(*q.shape[:2], 1) for _ in range(2))
     later = _later(q.new_empty(0, q.shape[1], k.shape[1])) if causal else None
     for block in _blocks(q, k):
         weights = _block_scores(q[block], k[block], _at(block, mask), scale, later)
-        largest, nowhere = _largest(weights)
-        total = weights.sub_(largest).exp_().sum(-1, keepdim=True).masked_fill_(nowhere, 1)
-        norm[block] = largest.add_(torch.log(total)).masked_fill_(nowhere, float("inf"))
+        largest[block], nowhere = _largest(weights)
+        weights.sub_(largest[block]).exp_()
+        torch.sum(weights, -1, keepdim=True, out=total[block]).masked_fill_(nowhere, 1)
         if kept is not None:
             weights.mul_(kept[block]).mul_(1 / (1 - p))
         torch.bmm(weights, v[block], out=y[block])
-        y[block].div_(total)
-    return y, norm
+        y[block].div_(total[block])
+    return y, largest, total
 
 
 def _blocked_backward(
@@ -219,7 +221,8 @@ def _blocked_backward(
     v: Tensor,
     mask: Maybe,
     kept: Maybe,
-    norm: Tensor,
+    largest: Tensor,
+    total: Tensor,
     needs: Sequence[bool],
     scale: float,
     causal: bool,
@@ -233,7 +236,7 @@ def _blocked_backward(
     later = _later(q.new_empty(0, q.shape[1], k.shape[1])) if causal else None
     for block in _blocks(q, k):
         weights = _block_scores(q[block], k[block], _at(block, mask), scale, later)
-        weights.sub_(norm[block]).exp_()
+        weights.sub_(largest[block]).exp_().div_(total[block])
         push = torch.bmm(grad[block], v[block].mT)
         if kept is not None:
             factor = kept[block].to(push.dtype).mul_(1 / (1 - p))
