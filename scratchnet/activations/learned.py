@@ -75,7 +75,7 @@ def _negative_product(x: Tensor, v: Tensor) -> Tensor:
 class LearnedELUFunction(Function):
     """ELU whose α is a tensor that broadcasts against the input. Keeps both."""
 
-    autocast = "low_precision"
+    autocast = "widest"
 
     @staticmethod
     def forward(x: Tensor, alpha: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:

@@ -32,7 +32,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, floating, number
+from scratchnet.arguments import autocasts, describe, floating, number
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.linear import linear
 
@@ -54,6 +54,8 @@ Gamma = float | Tensor
 
 class LinearKernelFunction(Function):
     """All inner products. Keeps both sets of points."""
+
+    autocast = "low_precision"
 
     @staticmethod
     def forward(x: Tensor, y: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -79,6 +81,8 @@ class LinearKernelFunction(Function):
 
 class PolynomialKernelFunction(Function):
     """Powers of inner products. Keeps both sets of points and γ."""
+
+    autocast = "low_precision"
 
     @staticmethod
     def forward(
@@ -111,6 +115,8 @@ class PolynomialKernelFunction(Function):
 
 class RBFKernelFunction(Function):
     """Exponentials of squared distances. Keeps both sets of points, γ and its output."""
+
+    autocast = "widest"
 
     @staticmethod
     def forward(x: Tensor, y: Tensor, gamma: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -246,7 +252,7 @@ def _points(op: str, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         raise RuntimeError(
             f"{op}: expected points of shape (N, D) and (M, D), got {describe(x)} and {describe(y)}"
         )
-    if x.dtype is not y.dtype:
+    if x.dtype is not y.dtype and not autocasts(x):
         raise RuntimeError(f"{op}: expected points of one dtype, got {describe(x)} and {describe(y)}")
     return x, y
 
@@ -254,7 +260,7 @@ def _points(op: str, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def _gamma(op: str, gamma: Gamma, like: Tensor) -> Tensor:
     if not isinstance(gamma, Tensor):
         return torch.full((), number(op, gamma, "gamma"), dtype=like.dtype, device=like.device)
-    if gamma.numel() != 1 or gamma.dtype is not like.dtype:
+    if gamma.numel() != 1 or (gamma.dtype is not like.dtype and not autocasts(like)):
         raise RuntimeError(f"{op}: expected gamma of one element in the points' dtype, got {describe(gamma)}")
     return gamma.reshape(())
 
