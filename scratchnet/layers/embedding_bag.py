@@ -17,6 +17,7 @@ Source: A. Joulin, E. Grave, P. Bojanowski and T. Mikolov, "Bag of tricks for ef
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -215,6 +216,9 @@ def embedding_bag(
     """
     op = "embedding_bag"
     tensor(op, input), tensor(op, weight, "weight")
+    if weight.dtype is torch.int64 and input.is_floating_point():
+        warnings.warn(f"{op}: expected (input, weight), got (weight, input), which is deprecated", stacklevel=2)
+        input, weight = weight, input
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"{op}: expected mode to be 'sum', 'mean' or 'max', got {describe(mode)}")
     if weight.dim() != 2:
