@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.record import BadInput, Make, Record, Sample
-from scratchnet.layers.attention import AttentionFunction, AttentionWeightsFunction, scaled_dot_product_attention
+from scratchnet.layers.attention import AttentionFunction, scaled_dot_product_attention
+from scratchnet.layers.attention_weights import AttentionWeightsFunction
 from scratchnet.layers.multi_head_attention import multi_head_attention_forward
 from scratchnet.layers.multihead_attention import MultiheadAttention
 

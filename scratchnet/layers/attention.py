@@ -43,13 +43,10 @@ from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, floating, number
 from scratchnet.function import Function, unobserved
+from scratchnet.layers.attention_weights import default_scale, later_keys, masked_scores
+from scratchnet.layers.random_mask import random_mask
 
-__all__ = [
-    "AttentionFunction",
-    "AttentionWeightsFunction",
-    "attention_weights",
-    "scaled_dot_product_attention",
-]
+__all__ = ["AttentionFunction", "scaled_dot_product_attention"]
 
 CACHED = 2**18  # elements of scores that are at work at a time: 1 MiB in float32
 
@@ -69,7 +66,7 @@ class AttentionFunction(Function):
         if unobserved():
             y, largest, total = _blocked_forward(q, k, v, mask, kept, scale, causal, p)
         else:
-            scores = _scores(q, k, mask, scale, causal)
+            scores = masked_scores(q, k, mask, scale, causal)
             largest, nowhere = _largest(scores)
             weights = torch.exp(scores - largest)
             total = weights.sum(-1, keepdim=True).masked_fill(nowhere, 1)
@@ -90,7 +87,7 @@ class AttentionFunction(Function):
         q, k, v, mask, kept, largest, total = saved
         if unobserved():
             return _blocked_backward(grad, q, k, v, mask, kept, largest, total, needs, scale, causal, p)
-        probabilities = torch.exp(_scores(q, k, mask, scale, causal) - largest) / total
+        probabilities = torch.exp(masked_scores(q, k, mask, scale, causal) - largest) / total
         weighed = probabilities * _dropped(grad @ v.mT, kept, p)
         grad_scores = weighed - probabilities * weighed.sum(-1, keepdim=True)
         grad_q = scale * (grad_scores @ k) if needs[0] else None
@@ -103,61 +100,13 @@ class AttentionFunction(Function):
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Any], *, scale: float, causal: bool, p: float) -> Tensor:
         """Product rule: of the scores, of the probabilities, of their mean of the values."""
         q, k, v, mask, kept, largest, total = saved
-        probabilities = torch.exp(_scores(q, k, mask, scale, causal) - largest) / total
+        probabilities = torch.exp(masked_scores(q, k, mask, scale, causal) - largest) / total
         change = scale * (tangents[0] @ k.mT + q @ tangents[1].mT)
         if mask is not None and mask.is_floating_point():
             change = change + tangents[3]
         weighed = probabilities * change
         moved = weighed - probabilities * weighed.sum(-1, keepdim=True)
         return _dropped(moved, kept, p) @ v + _dropped(probabilities, kept, p) @ tangents[2]
-
-
-class AttentionWeightsFunction(Function):
-    """The probabilities themselves, where someone wants to see them. Keeps its inputs and them."""
-
-    autocast = "low_precision"
-
-    @staticmethod
-    def forward(q: Tensor, k: Tensor, mask: Maybe, *, scale: float) -> tuple[Tensor, tuple[Maybe, ...]]:
-        """Softmax of the scores; NaN for a query that may look nowhere, as PyTorch's softmax has it."""
-        scores = _scores(q, k, mask, scale, False)
-        e = torch.exp(scores - scores.amax(-1, keepdim=True) if scores.shape[-1] else scores)
-        y = e / e.sum(-1, keepdim=True)
-        return y, (q, k, mask, y)
-
-    @staticmethod
-    def backward(grad: Tensor, saved: Sequence[Any], needs: Sequence[bool], *, scale: float) -> tuple[Maybe, ...]:
-        """Through softmax, and through the product."""
-        q, k, mask, y = saved
-        grad_scores = y * (grad - (y * grad).sum(-1, keepdim=True))
-        grad_q = scale * (grad_scores @ k) if needs[0] else None
-        grad_k = scale * (grad_scores.mT @ q) if needs[1] else None
-        grad_mask = grad_scores.sum_to_size(mask.shape) if mask is not None and needs[2] else None
-        return grad_q, grad_k, grad_mask
-
-    @staticmethod
-    def jvp(tangents: Sequence[Tensor], saved: Sequence[Any], *, scale: float) -> Tensor:
-        """Product rule, then softmax."""
-        q, k, mask, y = saved
-        change = scale * (tangents[0] @ k.mT + q @ tangents[1].mT)
-        change = change if mask is None else change + tangents[2]
-        return y * (change - (y * change).sum(-1, keepdim=True))
-
-
-def _scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, causal: bool) -> Tensor:
-    """How well each query matches each key it may look at, -∞ where it may not."""
-    scores = (q * scale) @ k.mT
-    if causal:
-        scores = scores.masked_fill(_later(scores), float("-inf"))
-    if mask is None:
-        return scores
-    return scores + mask if mask.is_floating_point() else scores.masked_fill(~mask, float("-inf"))
-
-
-def _later(scores: Tensor) -> Tensor:
-    """Which keys come after each query."""
-    queries = torch.arange(scores.shape[-2], device=scores.device)
-    return torch.arange(scores.shape[-1], device=scores.device) > queries.unsqueeze(1)
 
 
 def _largest(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,7 +135,7 @@ def _at(block: slice, x: Maybe) -> Maybe:
 
 
 def _block_scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, later: Maybe) -> Tensor:
-    """`_scores` of a block, in place."""
+    """`masked_scores` of a block, in place."""
     scores = torch.bmm(q, k.mT).mul_(scale)
     if later is not None:
         scores.masked_fill_(later, float("-inf"))
@@ -201,7 +150,7 @@ def _blocked_forward(
     """The output, the largest scores and the sums, a block of heads at a time."""
     y = q.new_empty(*q.shape[:2], v.shape[2])
     largest, total = (q.new_empty(*q.shape[:2], 1) for _ in range(2))
-    later = _later(q.new_empty(0, q.shape[1], k.shape[1])) if causal else None
+    later = later_keys(q.new_empty(0, q.shape[1], k.shape[1])) if causal else None
     for block in _blocks(q, k):
         weights = _block_scores(q[block], k[block], _at(block, mask), scale, later)
         largest[block], nowhere = _largest(weights)
@@ -233,7 +182,7 @@ def _blocked_backward(
     grad_k = k.new_empty(k.shape) if needs[1] else None
     grad_v = v.new_empty(v.shape) if needs[2] else None
     grad_mask = mask.new_zeros(mask.shape) if mask is not None and needs[3] else None
-    later = _later(q.new_empty(0, q.shape[1], k.shape[1])) if causal else None
+    later = later_keys(q.new_empty(0, q.shape[1], k.shape[1])) if causal else None
     for block in _blocks(q, k):
         weights = _block_scores(q[block], k[block], _at(block, mask), scale, later)
         weights.sub_(largest[block]).exp_().div_(total[block])
@@ -255,24 +204,6 @@ def _blocked_backward(
         if result is not None:
             result.mul_(scale)
     return grad_q, grad_k, grad_v, grad_mask, None
-
-
-def attention_weights(q: Tensor, k: Tensor, mask: Maybe = None) -> Tensor:
-    """How much each query looks at each key: the softmax of their scaled products.
-
-    Args:
-        q: queries of shape ``(B, L, E)``.
-        k: keys of shape ``(B, S, E)``.
-        mask: added to the scores, of a shape that broadcasts to ``(B, L, S)``.
-
-    Returns:
-        A tensor of shape ``(B, L, S)`` whose rows sum to one.
-    """
-    return AttentionWeightsFunction.apply(q, k, mask, _scale(q, None))
-
-
-def _scale(q: Tensor, scale: float | None) -> float:
-    return (1 / math.sqrt(q.shape[-1]) if q.shape[-1] else 1.0) if scale is None else scale
 
 
 def scaled_dot_product_attention(
@@ -318,9 +249,10 @@ def scaled_dot_product_attention(
     mask = None if attn_mask is None else _flat_mask(op, attn_mask, shape)
     kept = None
     if p > 0:
-        # Drawn here, not in the Function, whose forward may run a second time.
-        kept = q.new_empty(q.shape[0], *shape[-2:], dtype=torch.bool).bernoulli_(1 - p)
-    y = AttentionFunction.apply(q, k, v, mask, kept, _scale(q, scale), is_causal, p if p < 1 else 0.0)
+        # Drawn here, not in the Function, whose forward may run a second time; in the order of the scores, not of q.
+        kept = random_mask(q.new_empty(0), (q.shape[0], *shape[-2:]), 1 - p)
+    scale = default_scale(q) if scale is None else scale
+    y = AttentionFunction.apply(q, k, v, mask, kept, scale, is_causal, p if p < 1 else 0.0)
     return y.reshape(*lead, *y.shape[-2:])
 
 

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from reference.catalog import kernel_machine
+from reference.catalog import kernels
 from scratchnet import functional
 from scratchnet.functional import multi_margin_loss, rbf_kernel
 from scratchnet.nn import KernelSVM, LinearSVM
@@ -71,7 +71,7 @@ def test_distances_are_the_same_in_blocks():
 @pytest.mark.parametrize("dtypes", [(torch.float32,) * 2, (torch.bfloat16, torch.float32), (torch.bfloat16,) * 2])
 @pytest.mark.parametrize("name", ["linear", "polynomial", "rbf"])
 def test_autocast_gives_the_dtype_of_the_composition(name, dtypes):
-    op, composition = getattr(functional, f"{name}_kernel"), getattr(kernel_machine, f"{name}_composed")
+    op, composition = getattr(functional, f"{name}_kernel"), getattr(kernels, f"{name}_composed")
     x, y = (torch.randn(3, 2, dtype=dtype) for dtype in dtypes)
     with torch.autocast("cpu", torch.bfloat16):
         ours, composed = op(x, y), composition(x, y)
