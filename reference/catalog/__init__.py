@@ -9,7 +9,7 @@ from reference.catalog import (
     convolution,
     dropout,
     embedding,
-    kernel_machine,
+    kernels,
     linear,
     losses,
     normalization,
@@ -50,7 +50,7 @@ PARTS = (
     transformer,
     similarity,
     resampling,
-    kernel_machine,
+    kernels,
     optimizers,
     penalties,
 )

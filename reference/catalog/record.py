@@ -125,7 +125,7 @@ class Record:
             ``"float16"``); ours is then held against finite differences, or against a loop.
         double_backward: whether the built-in's second derivative is exact; finite differences alone judge ours
             where it is not.
-        empty: whether the built-in can be given no elements; one ends the process there.
+        empty: whether the built-in can be given no elements; one ends the process there, one forgets its shape.
         roundings: units in the last place that a chain of several ops may add in the short dtypes.
         modules: pairs of our Module and PyTorch's, made by calls without arguments.
     """

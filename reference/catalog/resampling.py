@@ -53,13 +53,18 @@ def images(make: Make) -> Iterator[Sample]:
     ):
         yield Sample((x,), {"scale_factor": 2, "mode": mode})
     yield Sample((image,), {"scale_factor": 1.3, "mode": "bilinear", "recompute_scale_factor": True})
-    for mode in ("bilinear", "bicubic"):
+    for mode in ("bilinear", "bicubic", "lanczos"):
         yield Sample((image, (2, 7)), {"mode": mode, "antialias": True})
     yield Sample((image, (1, 1)), {"mode": "bilinear", "align_corners": True})
     yield Sample((leaf(image.detach().to(memory_format=torch.channels_last)), 6), {"mode": "bilinear"})
     yield Sample((leaf(make.normal(1, 2, 5, 4).mT), 6), {"mode": "bilinear"})
     yield Sample((leaf(make.normal(1, 1, 4, 5).expand(1, 2, 4, 5)), 6))
     yield Sample((make.normal(0, 2, 4, 5), 3))
+    pixels = make.labels(1, 3, 6, 5, classes=256).to(torch.uint8)
+    for mode in ("nearest", "nearest-exact", "bilinear", "bicubic"):
+        yield Sample((pixels,), {"scale_factor": (1.7, 0.6), "mode": mode})
+    for mode in ("bilinear", "bicubic", "lanczos"):
+        yield Sample((pixels, (4, 9)), {"mode": mode, "antialias": True})
 
 
 def few(make: Make, **options: Any) -> Iterator[Sample]:
@@ -99,6 +104,10 @@ RECORDS = (
             bad(ValueError, "with antialias, got 'nearest'", IMAGE, 2, antialias=True),
             bad(NotImplementedError, "got 'trilinear'", IMAGE, 2, mode="trilinear"),
             bad(NotImplementedError, "got 'best'", IMAGE, 2, mode="best"),
+            bad(NotImplementedError, "got 'lanczos'", torch.zeros(1, 2, 4), 2, mode="lanczos"),
+            bad(ValueError, "'lanczos' with antialias=True", IMAGE, 2, mode="lanczos"),
+            bad(NotImplementedError, "to be floating point", IMAGE.to(torch.uint8), 2, mode="area"),
+            bad(NotImplementedError, "to be floating point", IMAGE.long(), 2),
             bad(TypeError, "expected size to be integers", IMAGE, (2.5, 2)),
             bad(RuntimeError, "sizes of at least 1", IMAGE, 0, mode="bilinear"),
         ],

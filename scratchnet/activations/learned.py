@@ -75,6 +75,8 @@ def _negative_product(x: Tensor, v: Tensor) -> Tensor:
 class LearnedELUFunction(Function):
     """ELU whose α is a tensor that broadcasts against the input. Keeps both."""
 
+    autocast = "widest"
+
     @staticmethod
     def forward(x: Tensor, alpha: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The half-line and the exponential."""

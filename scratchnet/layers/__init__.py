@@ -18,7 +18,8 @@ from scratchnet.layers.interpolate import (
     upsample_bilinear,
     upsample_nearest,
 )
-from scratchnet.layers.kernel_machine import KernelSVM, LinearSVM, linear_kernel, polynomial_kernel, rbf_kernel
+from scratchnet.layers.kernel_machine import KernelSVM, LinearSVM
+from scratchnet.layers.kernels import linear_kernel, polynomial_kernel, rbf_kernel
 from scratchnet.layers.linear import Linear, linear
 from scratchnet.layers.multi_head_attention import multi_head_attention_forward
 from scratchnet.layers.multihead_attention import MultiheadAttention

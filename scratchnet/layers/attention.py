@@ -2,8 +2,9 @@ r"""Scaled dot-product attention.
 
 .. math::
     S = s\, Q K^\top + M, \qquad
-    \ell_i = \log \sum_j e^{S_{ij}}, \qquad
-    P_{ij} = e^{S_{ij} - \ell_i}, \qquad
+    m_i = \max_j S_{ij}, \qquad
+    t_i = \sum_j e^{S_{ij} - m_i}, \qquad
+    P_{ij} = e^{S_{ij} - m_i} / t_i, \qquad
     O = (P \odot Z)\, V
 
 Each query takes the mean of the values, weighed by how well it matches their keys. M is 0 or a bias where a query may
@@ -18,10 +19,12 @@ look and -∞ where it may not; Z is the dropout mask, 0 or 1 / (1 - p), and 1 w
     \bar K = s\, \bar S^\top Q, \qquad
     \bar M = \bar S
 
-The L × S matrix of probabilities is not kept: one number a query, ℓ, is enough to compute it again, a few heads at a
-time, while it is in the cache. (Flash attention reads the sum over k off the output, as :math:`\langle G_i, O_i
-\rangle`; with an output that was rounded to 8 bits that costs digits, and a sum over what is in the cache costs
-little.) A query that may look nowhere has ℓ = ∞, P = 0 and output 0.
+The L × S matrix of probabilities is not kept: two numbers a query, m and t, are enough to compute it again, a few
+heads at a time, while it is in the cache. Flash attention keeps one, :math:`\ell = m + \log t`, and reads the sum over
+k off the output, as :math:`\langle G_i, O_i \rangle`. Both cost digits: a rounding of ℓ is larger the larger the
+scores are, and the probabilities then sum to anything but 1, whose part of :math:`\bar P` the difference does not
+take away; and the output may have been rounded to 8 bits. A query that may look nowhere has m = 0, t = 1, P = 0 and
+output 0.
 
 Shapes: L queries, S keys and values, E features of queries and keys, F of values, any leading batch dimensions.
 
@@ -40,13 +43,10 @@ from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, floating, number
 from scratchnet.function import Function, unobserved
+from scratchnet.layers.attention_weights import default_scale, later_keys, masked_scores
+from scratchnet.layers.random_mask import random_mask
 
-__all__ = [
-    "AttentionFunction",
-    "AttentionWeightsFunction",
-    "attention_weights",
-    "scaled_dot_product_attention",
-]
+__all__ = ["AttentionFunction", "scaled_dot_product_attention"]
 
 CACHED = 2**18  # elements of scores that are at work at a time: 1 MiB in float32
 
@@ -54,7 +54,7 @@ Maybe = Tensor | None
 
 
 class AttentionFunction(Function):
-    """Attention of B heads at a time. Keeps its inputs and the log-sum-exp of each query."""
+    """Attention of B heads at a time. Keeps its inputs, and the largest and the sum of each query."""
 
     autocast = "low_precision"
 
@@ -62,17 +62,16 @@ class AttentionFunction(Function):
     def forward(
         q: Tensor, k: Tensor, v: Tensor, mask: Maybe, kept: Maybe, *, scale: float, causal: bool, p: float
     ) -> tuple[Tensor, tuple[Maybe, ...]]:
-        """Scores, their log-sum-exp, probabilities and their mean of the values."""
+        """Scores, their exponentials and sum, and the mean of the values."""
         if unobserved():
-            y, norm = _blocked_forward(q, k, v, mask, kept, scale, causal, p)
+            y, largest, total = _blocked_forward(q, k, v, mask, kept, scale, causal, p)
         else:
-            scores = _scores(q, k, mask, scale, causal)
+            scores = masked_scores(q, k, mask, scale, causal)
             largest, nowhere = _largest(scores)
             weights = torch.exp(scores - largest)
             total = weights.sum(-1, keepdim=True).masked_fill(nowhere, 1)
-            norm = (largest + torch.log(total)).masked_fill(nowhere, float("inf"))
             y = _dropped(weights, kept, p) @ v / total
-        return y, (q, k, v, mask, kept, norm)
+        return y, (q, k, v, mask, kept, largest, total)
 
     @staticmethod
     def backward(
@@ -85,10 +84,10 @@ class AttentionFunction(Function):
         p: float,
     ) -> tuple[Maybe, ...]:
         """The probabilities once more, and three products with them."""
-        q, k, v, mask, kept, norm = saved
+        q, k, v, mask, kept, largest, total = saved
         if unobserved():
-            return _blocked_backward(grad, q, k, v, mask, kept, norm, needs, scale, causal, p)
-        probabilities = torch.exp(_scores(q, k, mask, scale, causal) - norm)
+            return _blocked_backward(grad, q, k, v, mask, kept, largest, total, needs, scale, causal, p)
+        probabilities = torch.exp(masked_scores(q, k, mask, scale, causal) - largest) / total
         weighed = probabilities * _dropped(grad @ v.mT, kept, p)
         grad_scores = weighed - probabilities * weighed.sum(-1, keepdim=True)
         grad_q = scale * (grad_scores @ k) if needs[0] else None
@@ -100,63 +99,14 @@ class AttentionFunction(Function):
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Any], *, scale: float, causal: bool, p: float) -> Tensor:
         """Product rule: of the scores, of the probabilities, of their mean of the values."""
-        q, k, v, mask, kept, norm = saved
-        probabilities = torch.exp(_scores(q, k, mask, scale, causal) - norm)
+        q, k, v, mask, kept, largest, total = saved
+        probabilities = torch.exp(masked_scores(q, k, mask, scale, causal) - largest) / total
         change = scale * (tangents[0] @ k.mT + q @ tangents[1].mT)
         if mask is not None and mask.is_floating_point():
             change = change + tangents[3]
         weighed = probabilities * change
         moved = weighed - probabilities * weighed.sum(-1, keepdim=True)
         return _dropped(moved, kept, p) @ v + _dropped(probabilities, kept, p) @ tangents[2]
-
-
-class AttentionWeightsFunction(Function):
-    """The probabilities themselves, where someone wants to see them. Keeps its inputs and them."""
-
-    autocast = "low_precision"
-
-    @staticmethod
-    def forward(q: Tensor, k: Tensor, mask: Maybe, *, scale: float) -> tuple[Tensor, tuple[Maybe, ...]]:
-        """Softmax of the scores; NaN for a query that may look nowhere, as PyTorch's softmax has it."""
-        scores = _scores(q, k, mask, scale, False)
-        e = torch.exp(scores - scores.amax(-1, keepdim=True) if scores.shape[-1] else scores)
-        y = e / e.sum(-1, keepdim=True)
-        return y, (q, k, mask, y)
-
-    @staticmethod
-    def backward(grad: Tensor, saved: Sequence[Any], needs: Sequence[bool], *, scale: float) -> tuple[Maybe, ...]:
-        """Through softmax, and through the product."""
-        q, k, mask, y = saved
-        weighed = grad * y
-        grad_scores = weighed - y * weighed.sum(-1, keepdim=True)
-        grad_q = scale * (grad_scores @ k) if needs[0] else None
-        grad_k = scale * (grad_scores.mT @ q) if needs[1] else None
-        grad_mask = grad_scores.sum_to_size(mask.shape) if mask is not None and needs[2] else None
-        return grad_q, grad_k, grad_mask
-
-    @staticmethod
-    def jvp(tangents: Sequence[Tensor], saved: Sequence[Any], *, scale: float) -> Tensor:
-        """Product rule, then softmax."""
-        q, k, mask, y = saved
-        change = scale * (tangents[0] @ k.mT + q @ tangents[1].mT)
-        weighed = y * (change if mask is None else change + tangents[2])
-        return weighed - y * weighed.sum(-1, keepdim=True)
-
-
-def _scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, causal: bool) -> Tensor:
-    """How well each query matches each key it may look at, -∞ where it may not."""
-    scores = (q * scale) @ k.mT
-    if causal:
-        scores = scores.masked_fill(_later(scores), float("-inf"))
-    if mask is None:
-        return scores
-    return scores + mask if mask.is_floating_point() else scores.masked_fill(~mask, float("-inf"))
-
-
-def _later(scores: Tensor) -> Tensor:
-    """Which keys come after each query."""
-    queries = torch.arange(scores.shape[-2], device=scores.device)
-    return torch.arange(scores.shape[-1], device=scores.device) > queries.unsqueeze(1)
 
 
 def _largest(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -185,7 +135,7 @@ def _at(block: slice, x: Maybe) -> Maybe:
 
 
 def _block_scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, later: Maybe) -> Tensor:
-    """`_scores` of a block, in place."""
+    """`masked_scores` of a block, in place."""
     scores = torch.bmm(q, k.mT).mul_(scale)
     if later is not None:
         scores.masked_fill_(later, float("-inf"))
@@ -196,20 +146,21 @@ def _block_scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, later: Maybe)
 
 def _blocked_forward(
     q: Tensor, k: Tensor, v: Tensor, mask: Maybe, kept: Maybe, scale: float, causal: bool, p: float
-) -> tuple[Tensor, Tensor]:
-    """The output and the log-sum-exp, a block of heads at a time."""
-    y, norm = q.new_empty(*q.shape[:2], v.shape[2]), q.new_empty(*q.shape[:2], 1)
-    later = _later(q.new_empty(0, q.shape[1], k.shape[1])) if causal else None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The output, the largest scores and the sums, a block of heads at a time."""
+    y = q.new_empty(*q.shape[:2], v.shape[2])
+    largest, total = (q.new_empty(*q.shape[:2], 1) for _ in range(2))
+    later = later_keys(q.new_empty(0, q.shape[1], k.shape[1])) if causal else None
     for block in _blocks(q, k):
         weights = _block_scores(q[block], k[block], _at(block, mask), scale, later)
-        largest, nowhere = _largest(weights)
-        total = weights.sub_(largest).exp_().sum(-1, keepdim=True).masked_fill_(nowhere, 1)
-        norm[block] = largest.add_(torch.log(total)).masked_fill_(nowhere, float("inf"))
+        largest[block], nowhere = _largest(weights)
+        weights.sub_(largest[block]).exp_()
+        torch.sum(weights, -1, keepdim=True, out=total[block]).masked_fill_(nowhere, 1)
         if kept is not None:
             weights.mul_(kept[block]).mul_(1 / (1 - p))
         torch.bmm(weights, v[block], out=y[block])
-        y[block].div_(total)
-    return y, norm
+        y[block].div_(total[block])
+    return y, largest, total
 
 
 def _blocked_backward(
@@ -219,7 +170,8 @@ def _blocked_backward(
     v: Tensor,
     mask: Maybe,
     kept: Maybe,
-    norm: Tensor,
+    largest: Tensor,
+    total: Tensor,
     needs: Sequence[bool],
     scale: float,
     causal: bool,
@@ -230,10 +182,10 @@ def _blocked_backward(
     grad_k = k.new_empty(k.shape) if needs[1] else None
     grad_v = v.new_empty(v.shape) if needs[2] else None
     grad_mask = mask.new_zeros(mask.shape) if mask is not None and needs[3] else None
-    later = _later(q.new_empty(0, q.shape[1], k.shape[1])) if causal else None
+    later = later_keys(q.new_empty(0, q.shape[1], k.shape[1])) if causal else None
     for block in _blocks(q, k):
         weights = _block_scores(q[block], k[block], _at(block, mask), scale, later)
-        weights.sub_(norm[block]).exp_()
+        weights.sub_(largest[block]).exp_().div_(total[block])
         push = torch.bmm(grad[block], v[block].mT)
         if kept is not None:
             factor = kept[block].to(push.dtype).mul_(1 / (1 - p))
@@ -252,24 +204,6 @@ def _blocked_backward(
         if result is not None:
             result.mul_(scale)
     return grad_q, grad_k, grad_v, grad_mask, None
-
-
-def attention_weights(q: Tensor, k: Tensor, mask: Maybe = None) -> Tensor:
-    """How much each query looks at each key: the softmax of their scaled products.
-
-    Args:
-        q: queries of shape ``(B, L, E)``.
-        k: keys of shape ``(B, S, E)``.
-        mask: added to the scores, of a shape that broadcasts to ``(B, L, S)``.
-
-    Returns:
-        A tensor of shape ``(B, L, S)`` whose rows sum to one.
-    """
-    return AttentionWeightsFunction.apply(q, k, mask, _scale(q, None))
-
-
-def _scale(q: Tensor, scale: float | None) -> float:
-    return (1 / math.sqrt(q.shape[-1]) if q.shape[-1] else 1.0) if scale is None else scale
 
 
 def scaled_dot_product_attention(
@@ -315,9 +249,10 @@ def scaled_dot_product_attention(
     mask = None if attn_mask is None else _flat_mask(op, attn_mask, shape)
     kept = None
     if p > 0:
-        # Drawn here, not in the Function, whose forward may run a second time.
-        kept = q.new_empty(q.shape[0], *shape[-2:], dtype=torch.bool).bernoulli_(1 - p)
-    y = AttentionFunction.apply(q, k, v, mask, kept, _scale(q, scale), is_causal, p if p < 1 else 0.0)
+        # Drawn here, not in the Function, whose forward may run a second time; in the order of the scores, not of q.
+        kept = random_mask(q.new_empty(0), (q.shape[0], *shape[-2:]), 1 - p)
+    scale = default_scale(q) if scale is None else scale
+    y = AttentionFunction.apply(q, k, v, mask, kept, scale, is_causal, p if p < 1 else 0.0)
     return y.reshape(*lead, *y.shape[-2:])
 
 

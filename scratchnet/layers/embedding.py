@@ -21,21 +21,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, tensor
-from scratchnet.distance import norm
-from scratchnet.function import LOW_PRECISION, Function, readable, unobserved
+from scratchnet.function import Function
+from scratchnet.layers.embedding_table import (
+    Table,
+    check_indices,
+    check_table,
+    renormalize,
+    row_gradient,
+    table_row,
+)
 
-__all__ = [
-    "Embedding",
-    "EmbeddingFunction",
-    "check_indices",
-    "embedding",
-    "renormalize",
-    "row_gradient",
-    "table_row",
-]
+__all__ = ["Embedding", "EmbeddingFunction", "embedding"]
 
 
 class EmbeddingFunction(Function):
@@ -84,67 +83,6 @@ class EmbeddingFunction(Function):
         return tangent.view(*indices.shape, tangent.shape[1])
 
 
-def row_gradient(
-    grads: Tensor, indices: Tensor, rows: int, padding_idx: int | None, by_frequency: bool, sparse: bool = False
-) -> Tensor:
-    """The gradient of a table of V rows, from gradients ``(N, D)`` of the rows that N indices picked.
-
-    Args:
-        grads: what flows back to each use of a row.
-        indices: which row each of them used, ``(N,)``.
-        rows: how many rows the table has.
-        padding_idx: the row that gets no gradient.
-        by_frequency: divide by how often a row was used.
-        sparse: return the gradients of the used rows alone, as a sparse tensor.
-    """
-    if by_frequency:
-        uses = indices.new_zeros(rows).index_add(0, indices, torch.ones_like(indices))
-        grads = grads / uses.index_select(0, indices).to(grads.dtype).unsqueeze(1)
-    if sparse:
-        if padding_idx is not None:
-            kept = (indices != padding_idx).nonzero().squeeze(1)
-            indices, grads = indices.index_select(0, kept), grads.index_select(0, kept)
-        return torch.sparse_coo_tensor(indices.unsqueeze(0), grads, (rows, grads.shape[1]), check_invariants=False)
-    if padding_idx is not None:
-        grads = grads.masked_fill((indices == padding_idx).unsqueeze(1), 0)
-    wide = grads.float() if grads.dtype in LOW_PRECISION else grads
-    table = wide.new_zeros(rows, grads.shape[1])
-    return table.index_add_(0, indices, wide) if unobserved() else table.index_add(0, indices, wide)
-
-
-def renormalize(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> None:
-    """Scales the rows that are about to be used down to a norm of at most ``max_norm``, in place."""
-    with torch.no_grad():
-        order = indices.reshape(-1).sort().values
-        first = torch.ones_like(order, dtype=torch.bool)
-        first[1:] = order[1:] != order[:-1]
-        used = order[first]
-        rows = weight.detach().index_select(0, used)
-        norms = norm(rows, norm_type, 1).squeeze(1)
-        scale = (max_norm / (norms + 1e-7)).where(norms > max_norm, torch.ones_like(norms))
-        weight.detach().index_copy_(0, used, rows * scale.unsqueeze(1))
-
-
-def table_row(op: str, padding_idx: int | None, rows: int) -> int | None:
-    """A row of the table counted from its start; AssertionError where there is no such row, as in PyTorch."""
-    if padding_idx is None:
-        return None
-    if not -rows <= padding_idx < rows and padding_idx != 0:
-        raise AssertionError(f"{op}: expected padding_idx between {-rows} and {rows - 1}, got {padding_idx}")
-    return padding_idx % rows if rows else None
-
-
-def check_indices(op: str, indices: Tensor, rows: int, error: type[Exception] = IndexError) -> None:
-    """Raises if indices are no integers, or one of them is no row of the table."""
-    if tensor(op, indices).dtype not in (torch.int64, torch.int32):
-        raise RuntimeError(f"{op}: expected int64 or int32 indices, got {describe(indices)}; use .long()")
-    if readable(indices) and indices.numel() and not (0 <= int(indices.min()) and int(indices.max()) < rows):
-        raise error(
-            f"{op}: expected indices from 0 to {rows - 1}, the rows of the table, got indices from "
-            f"{int(indices.min())} to {int(indices.max())}"
-        )
-
-
 def embedding(
     input: Tensor,
     weight: Tensor,
@@ -186,7 +124,7 @@ def embedding(
     return EmbeddingFunction.apply(input, weight, rows, row, scale_grad_by_freq, sparse)
 
 
-class Embedding(nn.Module):
+class Embedding(Table):
     """`embedding` with its table as a parameter, ``weight``, which starts from a standard normal distribution.
 
     Args:
@@ -225,32 +163,8 @@ class Embedding(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
-        self.padding_idx = table_row("Embedding", padding_idx, num_embeddings)
-        self.max_norm = max_norm
-        self.norm_type = norm_type
-        self.scale_grad_by_freq = scale_grad_by_freq
-        self.sparse = sparse
-        if _weight is None:
-            table = torch.empty(num_embeddings, embedding_dim, device=device, dtype=dtype)
-        elif tuple(_weight.shape) == (num_embeddings, embedding_dim):
-            table = _weight
-        else:
-            raise AssertionError(
-                f"Embedding: expected a table of shape {(num_embeddings, embedding_dim)}, got {describe(_weight)}"
-            )
-        self.weight = nn.Parameter(table, requires_grad=not _freeze)
-        if _weight is None:
-            self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws a new table, whose padding row is zero."""
-        nn.init.normal_(self.weight)
-        if self.padding_idx is not None:
-            with torch.no_grad():
-                self.weight[self.padding_idx].fill_(0)
+        options = padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
+        super().__init__(num_embeddings, embedding_dim, *options, _weight, _freeze, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         """Applies `embedding`."""
@@ -290,11 +204,8 @@ class Embedding(nn.Module):
         Raises:
             AssertionError: if the table is not of shape ``(V, D)``.
         """
-        if embeddings.dim() != 2:
-            raise AssertionError(f"Embedding: expected a table of shape (V, D), got {describe(embeddings)}")
         return cls(
-            embeddings.shape[0],
-            embeddings.shape[1],
+            *check_table("Embedding", embeddings),
             padding_idx=padding_idx,
             max_norm=max_norm,
             norm_type=norm_type,

@@ -17,14 +17,22 @@ Source: A. Joulin, E. Grave, P. Bojanowski and T. Mikolov, "Bag of tricks for ef
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, tensor
 from scratchnet.function import LOW_PRECISION, Function, readable, unobserved
-from scratchnet.layers.embedding import check_indices, renormalize, row_gradient, table_row
+from scratchnet.layers.embedding_table import (
+    Table,
+    check_indices,
+    check_table,
+    renormalize,
+    row_gradient,
+    table_row,
+)
 
 __all__ = ["EmbeddingBag", "EmbeddingBagFunction", "EmbeddingMaxFunction", "embedding_bag"]
 
@@ -215,6 +223,9 @@ def embedding_bag(
     """
     op = "embedding_bag"
     tensor(op, input), tensor(op, weight, "weight")
+    if weight.dtype is torch.int64 and input.is_floating_point():
+        warnings.warn(f"{op}: expected (input, weight), got (weight, input), which is deprecated", stacklevel=2)
+        input, weight = weight, input
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"{op}: expected mode to be 'sum', 'mean' or 'max', got {describe(mode)}")
     if weight.dim() != 2:
@@ -291,7 +302,7 @@ def _bags(op: str, input: Tensor, offsets: Tensor | None, include_last: bool) ->
     return input, offsets, offsets.shape[0] - include_last
 
 
-class EmbeddingBag(nn.Module):
+class EmbeddingBag(Table):
     """`embedding_bag` with its table as a parameter, ``weight``, which starts from a standard normal distribution.
 
     Args:
@@ -335,33 +346,10 @@ class EmbeddingBag(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
-        self.max_norm = max_norm
-        self.norm_type = norm_type
-        self.scale_grad_by_freq = scale_grad_by_freq
-        self.padding_idx = table_row("EmbeddingBag", padding_idx, num_embeddings)
+        options = padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
+        super().__init__(num_embeddings, embedding_dim, *options, _weight, False, device, dtype)
         self.mode = mode
-        self.sparse = sparse
         self.include_last_offset = include_last_offset
-        if _weight is None:
-            self.weight = nn.Parameter(torch.empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
-            self.reset_parameters()
-        elif tuple(_weight.shape) == (num_embeddings, embedding_dim):
-            self.weight = nn.Parameter(_weight)
-        else:
-            raise AssertionError(
-                f"EmbeddingBag: expected a table of shape {(num_embeddings, embedding_dim)}, got "
-                f"{describe(_weight)}"
-            )
-
-    def reset_parameters(self) -> None:
-        """Draws a new table, whose padding row is zero."""
-        nn.init.normal_(self.weight)
-        if self.padding_idx is not None:
-            with torch.no_grad():
-                self.weight[self.padding_idx].fill_(0)
 
     def forward(
         self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None
@@ -409,11 +397,8 @@ class EmbeddingBag(nn.Module):
         Raises:
             AssertionError: if the table is not of shape ``(V, D)``.
         """
-        if embeddings.dim() != 2:
-            raise AssertionError(f"EmbeddingBag: expected a table of shape (V, D), got {describe(embeddings)}")
         layer = cls(
-            embeddings.shape[0],
-            embeddings.shape[1],
+            *check_table("EmbeddingBag", embeddings),
             max_norm=max_norm,
             norm_type=norm_type,
             scale_grad_by_freq=scale_grad_by_freq,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.arguments import describe, floating, tensor
+from scratchnet.layers.byte_images import resampled_bytes
 from scratchnet.layers.resampling import ResampleFunction, resampling
 from scratchnet.windows import channels_last
 
@@ -30,7 +31,13 @@ __all__ = [
 
 Size = int | Sequence[int]
 Factor = float | Sequence[float]
-KERNELS = {"linear": ("linear", 1), "bilinear": ("linear", 2), "trilinear": ("linear", 3), "bicubic": ("cubic", 2)}
+KERNELS = {
+    "linear": ("linear", 1),
+    "bilinear": ("linear", 2),
+    "trilinear": ("linear", 3),
+    "bicubic": ("cubic", 2),
+    "lanczos": ("lanczos", 2),
+}
 PLAIN = ("nearest", "nearest-exact", "area")
 _remembered = lru_cache(maxsize=64)(resampling)
 
@@ -47,15 +54,17 @@ def interpolate(
     """Resamples the spatial dimensions.
 
     Args:
-        input: tensor of shape ``(B, C, W)``, ``(B, C, H, W)`` or ``(B, C, D, H, W)``.
+        input: tensor of shape ``(B, C, W)``, ``(B, C, H, W)`` or ``(B, C, D, H, W)``; of floating point, or of bytes
+            (``uint8``) where the mode is nearest or the input an image whose mode is not area.
         size: the sizes of the output.
         scale_factor: outputs for each input, instead of ``size``.
-        mode: ``"nearest"``, ``"nearest-exact"``, ``"area"``; ``"linear"`` for lines, ``"bilinear"`` and
-            ``"bicubic"`` for images, ``"trilinear"`` for volumes.
+        mode: ``"nearest"``, ``"nearest-exact"``, ``"area"``; ``"linear"`` for lines, ``"bilinear"``,
+            ``"bicubic"`` and ``"lanczos"`` for images, ``"trilinear"`` for volumes.
         align_corners: whether the centres of the corner pixels, not their outer edges, keep their place; not for the
-            first three modes.
+            first three modes and lanczos.
         recompute_scale_factor: whether the places follow from the output's sizes, not from ``scale_factor``.
-        antialias: whether bilinear and bicubic average over all of the input where the output is smaller.
+        antialias: whether bilinear and bicubic average over all of the input where the output is smaller, which
+            lanczos must.
 
     Returns:
         A tensor with other spatial sizes.
@@ -63,29 +72,36 @@ def interpolate(
     Raises:
         TypeError: if the input is no tensor, or a size no integer.
         ValueError: if options exclude each other, or have the wrong length.
-        NotImplementedError: if the mode is unknown, or not for this number of dimensions.
-        RuntimeError: if a size is not positive, or the input is not floating point.
+        NotImplementedError: if the mode is unknown, or not for this dtype or number of dimensions.
+        RuntimeError: if a size is not positive.
     """
     op = "interpolate"
     dims = tensor(op, input).dim() - 2
     if mode in PLAIN and align_corners is not None:
         raise ValueError(f"{op}: expected no align_corners with mode {mode!r}, got {align_corners}")
     outputs, factors = _sizes(op, input, dims, size, scale_factor, mode, bool(recompute_scale_factor))
-    if antialias and not (mode in ("bilinear", "bicubic") and dims == 2):
-        raise ValueError(f"{op}: expected mode 'bilinear' or 'bicubic' of images with antialias, got {mode!r}")
+    if antialias and not (mode in ("bilinear", "bicubic", "lanczos") and dims == 2):
+        raise ValueError(
+            f"{op}: expected mode 'bilinear', 'bicubic' or 'lanczos' of images with antialias, got {mode!r}"
+        )
+    if mode == "lanczos" and dims == 2 and (align_corners or not antialias):
+        raise ValueError(f"{op}: expected mode 'lanczos' with antialias=True and without align_corners")
     kernel, wanted = KERNELS.get(mode, (mode, dims))
     if mode not in KERNELS and mode not in PLAIN or not 1 <= dims <= 3 or wanted != dims:
         raise NotImplementedError(
             f"{op}: expected 'nearest', 'nearest-exact' or 'area', or 'linear' for lines (B, C, W), 'bilinear' or "
-            f"'bicubic' for images (B, C, H, W), 'trilinear' for volumes (B, C, D, H, W), got {mode!r} for "
-            f"{describe(input)}"
+            f"'bicubic' or 'lanczos' for images (B, C, H, W), 'trilinear' for volumes (B, C, D, H, W), got {mode!r} "
+            f"for {describe(input)}"
         )
-    floating(op, input, error=RuntimeError)
+    of_bytes = input.dtype is torch.uint8
+    weighs_bytes = of_bytes and dims == 2 and mode in KERNELS
+    if not weighs_bytes and not (of_bytes and mode.startswith("nearest")):
+        floating(op, input)
     if min(outputs) < 1 or 0 in input.shape[1:]:
         raise RuntimeError(
             f"{op}: expected sizes of at least 1 of all but the batch, got {describe(input)} and outputs {outputs}"
         )
-    precise = input.dtype is torch.float64
+    precise = input.dtype is torch.float64 or weighs_bytes
     make = resampling if torch.compiler.is_compiling() else _remembered
     last = channels_last(input)
     maps = tuple(
@@ -93,10 +109,10 @@ def interpolate(
         for dim, (n, m, factor) in enumerate(zip(input.shape[2:], outputs, factors, strict=True), 1 if last else 2)
         if n != m or factor not in (None, 1.0)
     )
-    if not last:
-        return ResampleFunction.apply(input, maps)
     # The channels, which no map concerns, as the last dimension, so that each map finds memory in its order.
-    return ResampleFunction.apply(input.movedim(1, -1), maps).movedim(-1, 1)
+    x = input.movedim(1, -1) if last else input
+    y = resampled_bytes(x, maps) if weighs_bytes else ResampleFunction.apply(x, maps)
+    return y.movedim(-1, 1) if last else y
 
 
 def _sizes(

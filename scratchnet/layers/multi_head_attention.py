@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, tensor
-from scratchnet.layers.attention import attention_weights, scaled_dot_product_attention
+from scratchnet.layers.attention import scaled_dot_product_attention
+from scratchnet.layers.attention_weights import attention_weights
 from scratchnet.layers.dropout import dropout
 from scratchnet.layers.linear import linear
 

@@ -14,7 +14,8 @@ computes them, since rounding decides which pixel is nearest.
 
 Shapes: H × W pixels in, P × Q pixels out.
 
-Source: R. G. Keys, "Cubic convolution interpolation for digital image processing", 1981.
+Sources: R. G. Keys, "Cubic convolution interpolation for digital image processing", 1981; C. E. Duchon, "Lanczos
+filtering in one and two dimensions", 1979.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from scratchnet.function import Function, unobserved
 
-__all__ = ["ResampleFunction", "Taps", "resampling"]
+__all__ = ["ResampleFunction", "Taps", "applied", "resampling"]
 
 Taps = tuple[tuple[tuple[int, float], ...], ...]
 """For each output the inputs that it reads, each with its weight."""
@@ -42,7 +43,7 @@ class ResampleFunction(Function):
     def forward(x: Tensor, *, maps: tuple[tuple[int, Taps, Taps], ...]) -> tuple[Tensor, tuple[()]]:
         """Each map in turn."""
         for dim, taps, _ in maps:
-            x = _applied(x, dim, taps)
+            x = applied(x, dim, taps)
         return x, ()
 
     @staticmethod
@@ -51,7 +52,7 @@ class ResampleFunction(Function):
     ) -> Tensor:
         """The adjoints, in reverse order."""
         for dim, _, adjoint in reversed(maps):
-            grad = _applied(grad, dim, adjoint)
+            grad = applied(grad, dim, adjoint)
         return grad
 
     @staticmethod
@@ -62,7 +63,7 @@ class ResampleFunction(Function):
         return ResampleFunction.mathematics.forward(tangents[0], maps=maps)[0]
 
 
-def _applied(x: Tensor, dim: int, taps: Taps) -> Tensor:
+def applied(x: Tensor, dim: int, taps: Taps) -> Tensor:
     """Gathers each tap and adds them up with their weights, or multiplies with the matrix of all weights."""
     most = max([0, *[len(each) for each in taps]])
     if most > 1 and x.shape[dim] <= LARGEST_MATRIX and unobserved() and x.device.type == "cpu" and _finite(x):
@@ -125,7 +126,7 @@ def resampling(
     Args:
         size: of the dimension before.
         outputs: its size after.
-        mode: ``"nearest"``, ``"nearest-exact"``, ``"linear"``, ``"cubic"`` or ``"area"``.
+        mode: ``"nearest"``, ``"nearest-exact"``, ``"linear"``, ``"cubic"``, ``"lanczos"`` or ``"area"``.
         align_corners: whether the first and last pixels' centres, not their edges, lie upon each other.
         factor: outputs for each input, where it is not the ratio of the sizes.
         antialias: whether a smaller output averages over all of the input.
@@ -192,17 +193,34 @@ def _keys(distance: float, a: float) -> float:
     return a * (((distance - 5) * distance + 8) * distance - 4) if distance < 2 else 0.0
 
 
+def _lanczos(distance: float) -> float:
+    """The sine over its argument, windowed by the middle of one three times as wide."""
+    if not 0 < distance < 3:
+        return float(distance == 0)
+    angle = math.pi * distance
+    return math.sin(angle) / angle * math.sin(angle / 3) / (angle / 3)
+
+
+# Kernels of antialiasing, and how far they reach.
+SMOOTH: dict[str, tuple[Callable[[float], float], float]] = {
+    "linear": (lambda distance: max(1 - distance, 0.0), 1.0),
+    "cubic": (lambda distance: _keys(distance, -0.5), 2.0),
+    "lanczos": (_lanczos, 3.0),
+}
+
+
 def _smooth(
     o: int, step: float, size: int, aligned: bool, mode: str, rounded: Callable[[float], float]
 ) -> tuple[tuple[int, float], ...]:
     """The kernel stretched over all inputs that one output stands for, with weights that sum to one."""
     stretch = max(step, 1.0)
-    reach = (2.0 if mode == "cubic" else 1.0) * stretch
+    kernel, reach = SMOOTH[mode]
+    reach *= stretch
     centre = step * (o + 0.5)
     start, end = max(int(centre - reach + 0.5), 0), min(int(centre + reach + 0.5), size)
     weights = []
     for i in range(start, end):
         distance = abs((i - centre + 0.5) / stretch)
-        weights.append(_keys(distance, -0.5) if mode == "cubic" else max(1 - distance, 0.0))
+        weights.append(kernel(distance))
     total = sum(weights)
     return tuple((i, w / total if total else w) for i, w in zip(range(start, end), weights, strict=True))

@@ -162,15 +162,9 @@ class RNNBase(nn.Module):
     def _run(self, input: Tensor | PackedSequence, hx: States | None) -> tuple[Tensor | PackedSequence, States]:
         """The network on a plain or a packed batch: outputs, and final states."""
         if isinstance(input, PackedSequence):
-            self._check_input(input.data, 1)
-            sizes = tuple(input.batch_sizes.tolist())
-            states = self._initial(input.data, hx, sizes[0], batched=True)
-            if input.sorted_indices is not None and hx is not None:
-                states = tuple(state.index_select(1, input.sorted_indices) for state in states)
-            rows, states = self._stack(input.data, states, sizes)
-            if input.unsorted_indices is not None:
-                states = tuple(state.index_select(1, input.unsorted_indices) for state in states)
-            return input._replace(data=rows), states
+            # How many sequences have each time is data, which the compiler does not know.
+            packed = torch.compiler.disable(self._packed) if torch.compiler.is_compiling() else self._packed
+            return packed(input, hx)
         if tensor(type(self).__name__, input).dim() not in (2, 3):
             raise ValueError(
                 f"{type(self).__name__}: expected an input of shape {self._wanted()} or, for one sequence, "
@@ -187,6 +181,17 @@ class RNNBase(nn.Module):
             return rows, tuple(state.squeeze(1) for state in states)
         output = rows.view(length, batch, rows.shape[1])
         return output.transpose(0, 1) if turned else output, states
+
+    def _packed(self, input: PackedSequence, hx: States | None) -> tuple[PackedSequence, States]:
+        self._check_input(input.data, 1)
+        sizes = tuple(input.batch_sizes.tolist())
+        states = self._initial(input.data, hx, sizes[0], batched=True)
+        if input.sorted_indices is not None and hx is not None:
+            states = tuple(state.index_select(1, input.sorted_indices) for state in states)
+        rows, states = self._stack(input.data, states, sizes)
+        if input.unsorted_indices is not None:
+            states = tuple(state.index_select(1, input.unsorted_indices) for state in states)
+        return input._replace(data=rows), states
 
     def _stack(self, x: Tensor, states: States, sizes: tuple[int, ...]) -> tuple[Tensor, States]:
         """All layers on rows: what the last one puts out, and the final states of all."""

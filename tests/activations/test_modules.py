@@ -71,6 +71,15 @@ def test_hardtanh_without_room_between_its_ends_is_refused(kind):
         kind(1.0, 1.0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_of_a_learned_elu_widens_to_its_parameter(dtype):
+    module, x = nn.LearnedELU(3), torch.randn(2, 3).to(dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, composed = module(x), rectifiers.learned_elu_composed(x, module.alpha)
+    assert ours.dtype is composed.dtype is torch.float32
+    torch.testing.assert_close(ours, composed, rtol=0.01, atol=0.01)
+
+
 def test_relu6_is_a_hardtanh():
     assert isinstance(nn.ReLU6(), nn.Hardtanh)
 

@@ -31,6 +31,15 @@ def test_a_sparse_gradient_holds_the_used_rows_of_the_dense_one(function, option
     torch.testing.assert_close(sparse.to_dense(), dense)
 
 
+@pytest.mark.parametrize("function", [embedding_bag, F.embedding_bag])
+def test_a_table_before_the_indices_warns_and_is_taken(function):
+    weight = table()
+    with pytest.warns(UserWarning, match="deprecated") as caught:
+        y = function(weight, INDICES)
+    assert caught[0].filename == __file__
+    torch.testing.assert_close(y, embedding_bag(INDICES, weight))
+
+
 def test_a_sparse_gradient_trains():
     layer = Embedding(5, 3, sparse=True)
     before = layer.weight.detach().clone()

@@ -7,6 +7,8 @@ import copy
 import pytest
 import torch
 
+from reference.catalog import kernels
+from scratchnet import functional
 from scratchnet.functional import multi_margin_loss, rbf_kernel
 from scratchnet.nn import KernelSVM, LinearSVM
 
@@ -64,6 +66,17 @@ def test_distances_are_the_same_in_blocks():
     x, y = torch.randn(600, 5), torch.randn(900, 5)
     whole = torch.exp(-0.1 * (x[:, None] - y).square().sum(2))
     torch.testing.assert_close(rbf_kernel(x, y, 0.1), whole)
+
+
+@pytest.mark.parametrize("dtypes", [(torch.float32,) * 2, (torch.bfloat16, torch.float32), (torch.bfloat16,) * 2])
+@pytest.mark.parametrize("name", ["linear", "polynomial", "rbf"])
+def test_autocast_gives_the_dtype_of_the_composition(name, dtypes):
+    op, composition = getattr(functional, f"{name}_kernel"), getattr(kernels, f"{name}_composed")
+    x, y = (torch.randn(3, 2, dtype=dtype) for dtype in dtypes)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, composed = op(x, y), composition(x, y)
+    assert ours.dtype is composed.dtype
+    torch.testing.assert_close(ours, composed, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize(

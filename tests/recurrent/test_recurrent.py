@@ -41,6 +41,27 @@ def test_vmap_over_packed_sequences_equals_a_loop(name):
     assert checked >= 3
 
 
+# Of what crosses a break of the graph, the compiler looks at the gradient.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_packed_sequences_pass_where_the_rest_is_compiled():
+    torch.manual_seed(0)
+    network = nn.LSTM(3, 2, num_layers=2, bidirectional=True, dtype=torch.float64)
+
+    def run(sequences: Tensor, lengths: Tensor) -> list[Tensor]:
+        output, final = network(pack_padded_sequence(2 * sequences, lengths, enforce_sorted=False))
+        return flat((pad_packed_sequence(output)[0], final))
+
+    compiled = torch.compile(run, backend="aot_eager")
+    for lengths in ((3, 1, 2), (2, 3)):
+        x = torch.randn(3, len(lengths), 3, dtype=torch.float64, requires_grad=True)
+        found = []
+        for function in (compiled, run):
+            outputs = function(x, torch.tensor(lengths))
+            total = sum(y.pow(2).sum() for y in outputs)
+            found.append([*outputs, *torch.autograd.grad(total, [x, *network.parameters()])])
+        torch.testing.assert_close(*found)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("lengths", [(3, 1, 2), (2, 2), (1,), (4, 4, 1)])
 def test_a_packed_batch_is_each_sequence_alone(name, lengths):

@@ -1,0 +1,98 @@
+r"""Attention weights: how much each query looks at each key.
+
+.. math::
+    S = s\, Q K^\top + M, \qquad
+    P_{ij} = \frac{e^{S_{ij}}}{\sum_k e^{S_{ik}}}, \qquad
+    \bar S_{ij} = P_{ij} \Big( \bar P_{ij} - \sum_k P_{ik} \bar P_{ik} \Big), \qquad
+    \bar Q = s\, \bar S K, \qquad
+    \bar K = s\, \bar S^\top Q, \qquad
+    \bar M = \bar S
+
+`scaled_dot_product_attention`, which does not keep the weights, has its scores from here.
+
+Shapes: L queries, S keys, E features, B heads.
+
+Source: A. Vaswani et al., "Attention is all you need", 2017.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scratchnet.function import Function
+
+__all__ = ["AttentionWeightsFunction", "attention_weights", "default_scale", "later_keys", "masked_scores"]
+
+Maybe = Tensor | None
+
+
+class AttentionWeightsFunction(Function):
+    """The probabilities themselves, where someone wants to see them. Keeps its inputs and them."""
+
+    autocast = "low_precision"
+
+    @staticmethod
+    def forward(q: Tensor, k: Tensor, mask: Maybe, *, scale: float) -> tuple[Tensor, tuple[Maybe, ...]]:
+        """Softmax of the scores; NaN for a query that may look nowhere, as PyTorch's softmax has it."""
+        scores = masked_scores(q, k, mask, scale, False)
+        e = torch.exp(scores - scores.amax(-1, keepdim=True) if scores.shape[-1] else scores)
+        y = e / e.sum(-1, keepdim=True)
+        return y, (q, k, mask, y)
+
+    @staticmethod
+    def backward(grad: Tensor, saved: Sequence[Any], needs: Sequence[bool], *, scale: float) -> tuple[Maybe, ...]:
+        """Through softmax, and through the product."""
+        q, k, mask, y = saved
+        grad_scores = y * (grad - (y * grad).sum(-1, keepdim=True))
+        grad_q = scale * (grad_scores @ k) if needs[0] else None
+        grad_k = scale * (grad_scores.mT @ q) if needs[1] else None
+        grad_mask = grad_scores.sum_to_size(mask.shape) if mask is not None and needs[2] else None
+        return grad_q, grad_k, grad_mask
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Any], *, scale: float) -> Tensor:
+        """Product rule, then softmax."""
+        q, k, mask, y = saved
+        change = scale * (tangents[0] @ k.mT + q @ tangents[1].mT)
+        change = change if mask is None else change + tangents[2]
+        return y * (change - (y * change).sum(-1, keepdim=True))
+
+
+def masked_scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, causal: bool) -> Tensor:
+    """How well each query matches each key it may look at, -∞ where it may not."""
+    scores = (q * scale) @ k.mT
+    if causal:
+        scores = scores.masked_fill(later_keys(scores), float("-inf"))
+    if mask is None:
+        return scores
+    return scores + mask if mask.is_floating_point() else scores.masked_fill(~mask, float("-inf"))
+
+
+def later_keys(scores: Tensor) -> Tensor:
+    """Which keys come after each query."""
+    queries = torch.arange(scores.shape[-2], device=scores.device)
+    return torch.arange(scores.shape[-1], device=scores.device) > queries.unsqueeze(1)
+
+
+def default_scale(q: Tensor) -> float:
+    """One over the root of how many features there are, which keeps the scores' variance."""
+    return 1 / math.sqrt(q.shape[-1]) if q.shape[-1] else 1.0
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Maybe = None) -> Tensor:
+    """How much each query looks at each key: the softmax of their scaled products.
+
+    Args:
+        q: queries of shape ``(B, L, E)``.
+        k: keys of shape ``(B, S, E)``.
+        mask: added to the scores, of a shape that broadcasts to ``(B, L, S)``.
+
+    Returns:
+        A tensor of shape ``(B, L, S)`` whose rows sum to one.
+    """
+    return AttentionWeightsFunction.apply(q, k, mask, default_scale(q))
