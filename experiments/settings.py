@@ -15,7 +15,15 @@ import torch
 
 from experiments.errors import UsageError
 
-__all__ = ["NOT_OF_THE_RUN", "CommonSettings", "Settings", "as_plain_values", "expect", "on_a_device"]
+__all__ = [
+    "NOT_OF_THE_RUN",
+    "CommonSettings",
+    "Settings",
+    "as_plain_values",
+    "expect",
+    "on_a_device",
+    "settings_of",
+]
 
 
 @dataclass(frozen=True)
@@ -42,9 +50,13 @@ class CommonSettings:
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
+    def presets(self) -> Mapping[str, Mapping[str, Any]]:
+        """What each preset sets, by name of field; ``self`` holds the flags that were given."""
+        return self.PRESETS
+
     def of_preset(self) -> Mapping[str, Any]:
-        """What the preset sets, by name of field; ``self`` holds the flags that were given."""
-        return self.PRESETS.get(self.preset, {}) if self.preset else {}
+        """What the preset sets of what no flag did."""
+        return self.presets().get(self.preset, {}) if self.preset else {}
 
     def check(self) -> None:
         """Raises UsageError for a value out of range."""
@@ -130,6 +142,11 @@ def expect(satisfied: bool, name: str, expected: str, got: object) -> None:
     """Raises UsageError for the flag of a setting that is not what it should be."""
     if not satisfied:
         raise UsageError(f"--{name.replace('_', '-')}: expected {expected}, got {got}")
+
+
+def settings_of(config: CommonSettings, **chosen: Any) -> Settings:
+    """The settings of one training of a chapter's own making."""
+    return Settings(preset=config.preset, backend=config.backend, seed=config.seed, device=config.device, **chosen)
 
 
 NOT_OF_THE_RUN = ("runs", "resume")

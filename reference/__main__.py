@@ -11,11 +11,9 @@ Exit status 0 when everything agrees, 1 when something differs, 2 for misuse.
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import Progress
@@ -25,6 +23,7 @@ from reference.capabilities import table as matrix
 from reference.capabilities import write as write_matrix
 from reference.catalog import DTYPES, RECORDS, Record
 from reference.check import OpCheck, check_all, check_errors, on_all_cores
+from reference.commandline import expect_name, fail, write_files
 from reference.custom import Misuse, examine
 from reference.report import (
     accuracy_of_all,
@@ -41,6 +40,7 @@ from scratchnet.testing import explain
 
 __all__ = ["main"]
 
+PROGRAM = "python -m reference"
 WRITERS: dict[str, Callable[[Path, Sequence[OpCheck], Sequence[str]], None]] = {
     "json": write_json,
     "markdown": write_markdown,
@@ -48,7 +48,6 @@ WRITERS: dict[str, Callable[[Path, Sequence[OpCheck], Sequence[str]], None]] = {
     "tensorboard": write_tensorboard,
 }
 MATRIX = Path("docs/capabilities.md")
-WRITABLE = {"tensorboard": "folder"}
 DTYPE_NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 
 
@@ -70,13 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             results = examine(options.custom, options.builtin, options.shape, options.arg, dtypes)
         except Misuse as error:
-            _fail(str(error))
+            fail(PROGRAM, str(error))
         complaints: list[str] = []
         said = [explain(c) for result in results for c in result.comparisons if not c.ok]
         closing = ""
     else:
         records = [_find(name) for name in options.names] or list(RECORDS.values())
-        jobs = [(record, dtype) for record in records for dtype in dtypes if dtype in record.dtypes]
+        jobs = [(record, dtype) for record in records for dtype in dtypes]
         results = []
         with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
             results += progress.track(check_all(jobs), total=len(jobs), description="comparing")
@@ -93,14 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     screen.print(f"{agreeing} of {len(results)} comparisons agree{closing}", highlight=False)
     if accurate := accuracy_of_all(results):  # of float64 alone there is nothing to say
         screen.print(accurate, highlight=False)
-    for name, write in WRITERS.items():
-        if (path := getattr(options, name)) is not None:
-            try:
-                write(path, results, complaints)
-            except OSError as error:
-                _fail(
-                    f"expected a writable {WRITABLE.get(name, 'file')} for --{name}, got {path}: {error.strerror}"
-                )
+    write_files(PROGRAM, options, WRITERS, results, complaints)
     return 0 if agreeing == len(results) and not complaints else 1
 
 
@@ -118,21 +110,21 @@ def _show_capabilities(names: Sequence[str], screen: Console) -> int:
         try:
             write_matrix(MATRIX, found)
         except OSError as error:
-            _fail(f"expected to write {MATRIX}, got {error.strerror}")
+            fail(PROGRAM, f"expected to write {MATRIX}, got {error.strerror}")
         screen.print(f"written to {MATRIX}", highlight=False)
     return 1 if hindrances else 0
 
 
 def _check_usage(options: argparse.Namespace) -> None:
     if options.custom and options.names:
-        _fail(f"expected names of the catalog or --custom, got both: {' '.join(options.names)}")
+        fail(PROGRAM, f"expected names of the catalog or --custom, got both: {' '.join(options.names)}")
     if not options.custom and (options.builtin or options.shape or options.arg):
-        _fail("expected --custom PKG.MOD:NAME with --builtin, --shape and --arg, got none")
+        fail(PROGRAM, "expected --custom PKG.MOD:NAME with --builtin, --shape and --arg, got none")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m reference",
+        prog=PROGRAM,
         description="Compare the ops of the catalog with PyTorch's built-ins.",
         epilog="python -m reference speed --help: time them.",
     )
@@ -162,16 +154,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _find(name: str) -> Record:
-    if name in RECORDS:
-        return RECORDS[name]
-    near = difflib.get_close_matches(name, RECORDS, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else "see python -m reference --list"
-    _fail(f"expected the name of an op in the catalog, got {name!r}; {hint}")
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"python -m reference: {message}", file=sys.stderr)
-    raise SystemExit(2)
+    expect_name(PROGRAM, "an op in the catalog", name, RECORDS)
+    return RECORDS[name]
 
 
 if __name__ == "__main__":

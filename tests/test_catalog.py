@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from reference.catalog import RECORDS, Make
+from reference.catalog import DTYPES, RECORDS, Make
 from reference.check import check, check_errors
 from scratchnet import functional, nn, optim
 from scratchnet.testing.subject import Call, Subject
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
     [
         pytest.param(record, dtype, id=f"{name}-{str(dtype).removeprefix('torch.')}", marks=GROUPS[name])
         for name, record in RECORDS.items()
-        for dtype in record.dtypes
+        for dtype in DTYPES
     ],
 )
 def test_agrees_with_the_built_in(record, dtype):

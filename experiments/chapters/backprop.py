@@ -28,7 +28,7 @@ from experiments.methods.by_hand import (
     layers_of,
 )
 from experiments.run import Run
-from experiments.settings import CommonSettings, Settings, expect
+from experiments.settings import CommonSettings, expect, settings_of
 from experiments.training import Learner, Task, Training, summary, train
 
 __all__ = ["Config", "main"]
@@ -202,10 +202,8 @@ def learn(run: Run, config: Config) -> Training:
     examples = x.double(), y.double().unsqueeze(1)
     task = Task(examples, examples, criterion=lambda nn: nn.MSELoss(), right=is_near)
     assert config.epochs is not None
-    settings = Settings(
-        backend=config.backend,
-        seed=config.seed,
-        device=config.device,
+    settings = settings_of(
+        config,
         epochs=config.epochs,
         batch_size=4,
         lr=config.lr,

@@ -20,7 +20,7 @@ from experiments.figures.boundary import Panel, boundary
 from experiments.methods.feature_space import FeatureSpace
 from experiments.reading import find_digits
 from experiments.run import Run
-from experiments.settings import CommonSettings, Settings, expect
+from experiments.settings import CommonSettings, expect, settings_of
 from experiments.training import Learner, Task, Training, summary, train
 
 __all__ = ["Config", "main"]
@@ -108,11 +108,6 @@ class Perceptron(Learner):
         self.schedule.step()
         share = wrong.abs().mean().item()
         return {"loss": share, "accuracy": 1 - share}
-
-
-def settings_of(config: Config, **chosen: Any) -> Settings:
-    """The settings of one training of the story."""
-    return Settings(backend=config.backend, seed=config.seed, device=config.device, **chosen)
 
 
 def perceptrons(run: Run, config: Config) -> dict[str, Training]:

@@ -17,7 +17,7 @@ from experiments.figures.lines import lines
 from experiments.measures.curve import curve
 from experiments.reading import find_digits, reading_task
 from experiments.run import Run
-from experiments.settings import Settings, expect
+from experiments.settings import Settings, expect, settings_of
 from experiments.training import Moment, Task, Training, summary, train
 
 __all__ = ["Config", "main"]
@@ -134,10 +134,8 @@ def fit_line(part: Run, criterion: Callable[[Any], Loss], config: Config) -> Tra
     x, y, _ = line_with_outliers(MEASUREMENTS, SPOILED, config.seed)
     test_x = torch.linspace(-1, 1, 50, dtype=torch.float64).unsqueeze(1)
     task = Task((x.double(), y.double()), (test_x, SLOPE * test_x + OFFSET), criterion=criterion, right=None)
-    settings = Settings(
-        backend=config.backend,
-        seed=config.seed,
-        device=config.device,
+    settings = settings_of(
+        config,
         epochs=300,
         batch_size=MEASUREMENTS,
         lr=0.1,

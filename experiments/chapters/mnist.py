@@ -68,10 +68,9 @@ class Config(Settings):
         "cnn": {"augment": True, "epochs": 8},
     }
 
-    def of_preset(self) -> Mapping[str, Any]:
-        """What the preset sets, for the model that is asked for."""
-        full = self.FULL.get(self.model or "deep") if self.preset == "full" else None
-        return super().of_preset() if full is None else full
+    def presets(self) -> Mapping[str, Mapping[str, Any]]:
+        """What each preset sets, for the model that is asked for."""
+        return {**self.PRESETS, "full": self.FULL.get(self.model or "deep", self.PRESETS["full"])}
 
 
 def main(config: Config, run: Run | None = None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-__all__ = ["Curve", "curves"]
+__all__ = ["STYLES", "Curve", "curves"]
 
 Curve = tuple[Sequence[float], Sequence[float]]  # x and y
 

@@ -8,6 +8,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from experiments.figures.curves import STYLES
+
 __all__ = ["lines"]
 
 
@@ -34,7 +36,7 @@ def lines(
                 across,
                 function(across),
                 label=name,
-                linestyle=("solid", "dashed", "dashdot", "dotted")[number % 4],
+                linestyle=STYLES[number % len(STYLES)],
             )
     axes.set(title=title, xlabel="x", ylabel="y")
     axes.legend(fontsize="small")

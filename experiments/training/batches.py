@@ -51,12 +51,12 @@ class Batches:
         """A batch of an epoch, prepared and augmented."""
         inputs, targets = self.task.train
         if self._order is None or self._order[0] != epoch:
-            self._order = epoch, order_of_epoch(self.settings.seed, epoch, len(targets))
+            self._order = epoch, order_of_epoch(self.settings.seed, epoch, len(targets)).to(targets.device)
         start = index * self.settings.batch_size
         batch = self._order[1][start : start + self.settings.batch_size]
         mine = processes.my_part(batch)
         # Who is left without an example takes one that does not count: all must take part in the exchange.
-        chosen = (mine if len(mine) else batch[:1]).to(targets.device)
+        chosen = mine if len(mine) else batch[:1]
         weight = len(mine) * processes.size() / len(batch)
         return Batch(self.task.augment(self.task.prepare(inputs[chosen])), targets[chosen], weight)
 

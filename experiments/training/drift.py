@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from experiments.training.learner import Learner
-from scratchnet.testing.watch import Departure, Watch, Writer
+from scratchnet.testing.watch import Watch, Writer
 
 __all__ = ["Drift", "relative_difference"]
 
@@ -31,10 +31,10 @@ class Drift:
         self.largest = {"loss": 0.0, "gradients": 0.0, "weights": 0.0}
         self.watch = Watch(custom.model, builtin.model)
 
-    def departure(self, step: int, writer: Writer) -> Departure:
-        """Where the layers of the two part after a step, which goes to TensorBoard."""
+    def departure(self, step: int, writer: Writer) -> None:
+        """Writes where the layers of the two part after a step."""
         self.watch.writer = writer
-        return self.watch.measure(step)
+        self.watch.measure(step)
 
     def look(self, whether: bool) -> None:
         """Looks at the coming forward passes, or not: keeping all outputs of a layer takes time."""

@@ -119,7 +119,7 @@ class Learner:
         self.schedule.step()
         right = self.task.right
         if right is not None:
-            figures["accuracy"] = sum(share * right(*pair).double().mean().item() for *pair, share in answers)
+            figures["accuracy"] = float(sum(share * right(*pair).double().mean() for *pair, share in answers))
         if norm is not None:
             figures["gradient_norm"] = norm.item()
         return figures

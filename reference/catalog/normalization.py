@@ -12,7 +12,7 @@ from torch import nn
 
 from reference.catalog.record import BadInput, Make, Record, Sample, leaf, rounded_once
 from scratchnet.layers.normalization.group_norm import GroupNorm, GroupNormFunction, group_norm
-from scratchnet.layers.normalization.layer_norm import LayerNorm, layer_norm
+from scratchnet.layers.normalization.layer_norm import LayerNorm, LayerNormFunction, layer_norm
 from scratchnet.layers.normalization.lp_normalize import NormalizeFunction, normalize
 from scratchnet.layers.normalization.response_norm import (
     LocalResponseNorm,
@@ -186,7 +186,7 @@ RECORDS = (
         layer_norm,
         F.layer_norm,
         of_layers,
-        [GroupNormFunction],
+        [LayerNormFunction],
         errors=LAYER_NORM_ERRORS,
         builtin_lacks=frozenset({"double backward"}),  # with a bias but no weight
         modules=pairs(

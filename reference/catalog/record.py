@@ -121,7 +121,6 @@ class Record:
         samples: makes the sample inputs in the dtype of the given `Make`.
         functions: the `Function` classes behind the op.
         errors: calls that must fail, on both sides with the same type of error.
-        dtypes: the dtypes it claims.
         builtin_lacks: what the built-in cannot do (``"double backward"``, ``"forward mode"``, ``"vmap"``,
             ``"float16"``); ours is then held against finite differences, or against a loop.
         double_backward: whether the built-in's second derivative is exact; finite differences alone judge ours
@@ -137,7 +136,6 @@ class Record:
     samples: Callable[[Make], Iterator[Sample]]
     functions: Sequence[type[torch.autograd.Function]]
     errors: Sequence[BadInput] = ()
-    dtypes: Sequence[torch.dtype] = DTYPES
     builtin_lacks: frozenset[str] = frozenset()
     double_backward: bool = True
     empty: bool = True

@@ -7,17 +7,15 @@ that its op was not timed, or a row falls short or is not measured; 2 for misuse
 from __future__ import annotations
 
 import argparse
-import difflib
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from reference.commandline import expect_name, fail, write_files
 from reference.report import console
 from reference.speed.machine import measure_machine
 from reference.speed.measure import Measurement, Refused, measure, measure_memory
@@ -29,6 +27,7 @@ from reference.speed.workloads import WORKLOADS
 
 __all__ = ["main"]
 
+PROGRAM = "python -m reference speed"
 WRITERS: dict[str, Callable[[Path, Results], None]] = {
     "json": write_json,
     "markdown": write_markdown,
@@ -45,19 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         screen.print("\n".join(names), highlight=False)
         return 0
     for name in options.names:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=3)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see --list"
-            _fail(f"expected the name of an op or a step, got {name!r}; {hint}")
+        expect_name(PROGRAM, "an op or a step", name, names)
     if not options.seconds > 0:
-        _fail(f"--seconds: expected a positive number, got {options.seconds:g}")
+        fail(PROGRAM, f"--seconds: expected a positive number, got {options.seconds:g}")
     if options.threads is not None:
         if options.threads < 1:
-            _fail(f"--threads: expected at least 1, got {options.threads}")
+            fail(PROGRAM, f"--threads: expected at least 1, got {options.threads}")
         torch.set_num_threads(options.threads)
     targets = _chosen_targets(options.names) if options.targets else []
     if options.targets and not targets:
-        _fail(f"--targets: no row of the targets measures {' or '.join(options.names)}")
+        fail(PROGRAM, f"--targets: no row of the targets measures {' or '.join(options.names)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the ops say of their arguments, they would say a thousand times
         results = run(_chosen(options, targets), targets, options.compile, options.seconds, screen)
@@ -68,12 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         screen.print(target_table(results.verdicts))
     for text in results.refusals:
         screen.print(text, style="red", markup=False, highlight=False)
-    for name, write in WRITERS.items():
-        if (path := getattr(options, name)) is not None:
-            try:
-                write(path, results)
-            except OSError as error:
-                _fail(f"expected a writable file for --{name}, got {path}: {error.strerror}")
+    write_files(PROGRAM, options, WRITERS, results)
     return 0 if not results.refusals and all(v.met for v in results.verdicts) else 1
 
 
@@ -117,7 +108,7 @@ def _chosen_targets(names: Sequence[str]) -> list[Target]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m reference speed",
+        prog=PROGRAM,
         description="Time the ops and whole training steps against PyTorch's, forward and backward, in turns.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="ops and steps to time; all of them by default")
@@ -139,8 +130,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     written.add_argument("--html", type=Path, metavar="FILE", help="one page with tables and plots")
     return parser
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"python -m reference speed: {message}", file=sys.stderr)
-    raise SystemExit(2)

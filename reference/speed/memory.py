@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from reference.speed.workload import Pass
+from scratchnet.testing.kept import keeping
 
 __all__ = ["Saved", "peak_bytes", "saved_bytes"]
 
@@ -28,22 +27,13 @@ def saved_bytes(run: Pass) -> Saved:
 
     Parameters are not in it: they stay whether the graph keeps them or not.
     """
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with keeping() as kept:
         run.forward()
-    for parameter in run.parameters:
-        kept.pop(parameter.untyped_storage().data_ptr(), None)
-    everything = sum(kept.values())
-    for tensor in run.inputs_and_outputs:
-        kept.pop(tensor.untyped_storage().data_ptr(), None)
+    known = run.inputs_and_outputs
+    kept.add_attributes(known)
+    saved = Saved(kept.beyond(run.parameters), kept.beyond((*run.parameters, *known)))
     run.backward()
-    return Saved(everything, sum(kept.values()))
+    return saved
 
 
 def peak_bytes(run: Pass) -> int:

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from reference.speed.measure import Measurement
 from reference.speed.statistics import differences, geometric_mean, spread
 from reference.speed.workload import DEFAULT, Candidate
-from reference.speed.workloads.activations import BY_ELEMENT
+from reference.speed.workloads.activations import ALONG_A_DIMENSION, BY_ELEMENT
+from reference.speed.workloads.convolution import LARGE, convolution_in_words
+from reference.speed.workloads.losses import SCORES, TOKENS, unfused_in_words
+from reference.speed.workloads.recurrent import GATES, LONG, sequence_in_words
+from reference.speed.workloads.sized import ELEMENTS, TINY, in_words
+from reference.speed.workloads.steps import ONE_BATCH, SMALL_AND_LARGE
 
 __all__ = ["TARGETS", "Target", "Verdict", "judge", "needed"]
 
@@ -107,17 +112,12 @@ def _each(ops: Iterable[str], *sizes: str) -> tuple[Key, ...]:
     return tuple((op, size) for op in ops for size in sizes)
 
 
-def _activations(shape: str) -> tuple[Key, ...]:
-    worded = {
-        op: "".join(f" {name}={value}" for name, value in options.items()) for op, options in BY_ELEMENT.items()
-    }
-    return tuple((op, shape + words) for op, words in worded.items())
+def _activations(shape: tuple[int, ...]) -> tuple[Key, ...]:
+    return tuple((op, in_words(shape, **options)) for op, options in BY_ELEMENT.items())
 
 
-CNN = (("cnn step", "batch 128"),)
-TOKENS = "4096 tokens, 512 wide, 32000 classes, against linear then cross entropy"
-LARGE_CONVOLUTIONS = ("(32,64,56,56)·64·3×3", "(32,128,28,28)·128·3×3", "(128,32,26,26)·64·3×3")
-PLAIN = "batch norm, layer norm, max pooling at MNIST-CNN sizes"
+CNN = (("cnn step", ONE_BATCH),)
+LANGUAGE_MODEL = _each(["linear_cross_entropy"], unfused_in_words(*TOKENS[-1]))
 
 TARGETS = (
     Target("MNIST CNN, whole step, batch 128, against the default layout", 0.60, CNN, time_ratio),
@@ -125,21 +125,21 @@ TARGETS = (
     Target(
         "conv2d of three sizes, against the default layout",
         0.85,
-        _each(["conv2d"], *LARGE_CONVOLUTIONS),
+        _each(["conv2d"], *(convolution_in_words(*sizes) for sizes in LARGE)),
         time_ratio,
     ),
-    Target("MLP 784-512-256-10, whole step, batch 128", 1.05, (("mlp step", "batch 128"),), time_ratio),
+    Target("MLP 784-512-256-10, whole step, batch 128", 1.05, (("mlp step", ONE_BATCH),), time_ratio),
     Target(
         "LSTM, GRU, RNN over two sizes of sequences",
         1.20,
-        _each(("LSTM", "GRU", "RNN"), "T28 B128 I28 H128", "T100 B32 I64 H256"),
+        _each(GATES, *(sequence_in_words(*sizes) for sizes in LONG)),
         time_ratio,
     ),
-    Target("elementwise activations of 4 million elements", 1.40, _activations("(4000000,)"), time_ratio),
+    Target("elementwise activations of 4 million elements", 1.40, _activations(ELEMENTS[-1]), time_ratio),
     Target(
         "the same, both under torch.compile",
         1.00,
-        _activations("(4000000,)"),
+        _activations(ELEMENTS[-1]),
         compiled_ratio,
         compiled=True,
     ),
@@ -147,42 +147,40 @@ TARGETS = (
         "softmax, log-softmax, cross entropy at (8192, 1000) and (128, 10)",
         1.30,
         (
-            *_each(("softmax", "log_softmax"), "(8192,1000) dim=-1", "(128,10) dim=-1"),
-            *_each(["cross_entropy"], "(8192,1000)", "(128,10)"),
+            *_each(("softmax", "log_softmax"), *(in_words(shape, dim=-1) for shape in ALONG_A_DIMENSION[1:])),
+            *_each(["cross_entropy"], *map(in_words, SCORES)),
         ),
         time_ratio,
     ),
     Target(
         "linear cross entropy, 4096 × 512 × 32,000: time",
         1.00,
-        _each(["linear_cross_entropy"], TOKENS),
+        LANGUAGE_MODEL,
         time_ratio,
     ),
-    Target("the same: peak memory", 0.25, _each(["linear_cross_entropy"], TOKENS), peak_ratio),
+    Target("the same: peak memory", 0.25, LANGUAGE_MODEL, peak_ratio),
     Target(
-        PLAIN,
+        "batch norm, layer norm, max pooling at MNIST-CNN sizes",
         1.20,
         (
-            ("batch_norm", "(128,32,26,26) training=True"),
-            ("batch_norm", "(128,64,24,24) training=True"),
-            ("layer_norm", "(128,128)"),
-            ("max_pool2d", "(128,64,24,24)"),
+            ("batch_norm", in_words((128, 32, 26, 26), training=True)),
+            ("batch_norm", in_words((128, 64, 24, 24), training=True)),
+            ("layer_norm", in_words((128, 128))),
+            ("max_pool2d", in_words((128, 64, 24, 24))),
         ),
         time_ratio,
     ),
     Target(
         "SGD with momentum, 100 small and one of 10 million",
         0.90,
-        _each(["SGD"], "100 small and one of 10 million"),
+        _each(["SGD"], SMALL_AND_LARGE),
         time_ratio,
     ),
     Target(
         "bytes kept beyond inputs and outputs, of the op that keeps most", 1.00, (), saved_ratio, max, memory=True
     ),
-    Target(
-        "a call on 4 elements, median of activations", 20.0, _activations("(4,)"), overhead, median, unit=" µs"
-    ),
-    Target("the same, with its backward", 20.0, _activations("(4,)"), overhead_both, median, unit=" µs"),
+    Target("a call on 4 elements, median of activations", 20.0, _activations(TINY), overhead, median, unit=" µs"),
+    Target("the same, with its backward", 20.0, _activations(TINY), overhead_both, median, unit=" µs"),
 )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from reference.catalog import RECORDS, Make, Record, Sample
 from scratchnet.testing import Comparison, compare
 from scratchnet.testing.subject import differentiable, mapped
+from scratchnet.testing.tolerances import UNITS
 
 __all__ = ["DEFAULT", "Candidate", "OpPass", "Pass", "Workload", "channels_last", "hold", "op_workload"]
 
@@ -220,8 +221,8 @@ def hold(
     custom: Callable[..., Any],
     builtin: Callable[..., Any],
     *inputs: Any,
-    roundings: int,
     name: str,
+    roundings: int = UNITS,
     **options: Any,
 ) -> Comparison:
     """Compares what is timed: values and gradients, and nothing beyond them."""

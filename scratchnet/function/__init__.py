@@ -51,7 +51,7 @@ from __future__ import annotations
 from scratchnet.function.base import Function
 from scratchnet.function.pointwise import Elementwise, elementwise
 from scratchnet.function.precision import LOW_PRECISION, Autocast
-from scratchnet.function.watching import batched, readable, unobserved
+from scratchnet.function.watching import batched, readable, transformed, unobserved
 
 __all__ = [
     "LOW_PRECISION",
@@ -61,5 +61,6 @@ __all__ = [
     "batched",
     "elementwise",
     "readable",
+    "transformed",
     "unobserved",
 ]

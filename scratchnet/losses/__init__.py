@@ -7,7 +7,7 @@ from scratchnet.losses.binary import (
     binary_cross_entropy_with_logits,
 )
 from scratchnet.losses.cosine import CosineEmbeddingLoss, cosine_embedding_loss
-from scratchnet.losses.cross_entropy import CrossEntropyLoss, NLLLoss, cross_entropy, nll_loss
+from scratchnet.losses.cross_entropy import CrossEntropyLoss, cross_entropy
 from scratchnet.losses.ctc import CTCLoss, ctc_loss
 from scratchnet.losses.divergence import KLDivLoss, kl_div
 from scratchnet.losses.huber import HuberLoss, SmoothL1Loss, huber_loss, smooth_l1_loss
@@ -20,6 +20,7 @@ from scratchnet.losses.multilabel import (
     multilabel_margin_loss,
     multilabel_soft_margin_loss,
 )
+from scratchnet.losses.nll import NLLLoss, nll_loss
 from scratchnet.losses.regression import L1Loss, MSELoss, l1_loss, mse_loss
 from scratchnet.losses.signed import (
     HingeEmbeddingLoss,

@@ -1,4 +1,4 @@
-r"""Cross entropy over classes, from log-probabilities and from logits.
+r"""Cross entropy between logits and target classes or distributions.
 
 From logits x of C classes, with class weights w and a target distribution q:
 
@@ -28,72 +28,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import autocasts, describe, floating, tensor
-from scratchnet.function import Function, readable, unobserved
+from scratchnet.arguments import describe, floating, tensor
+from scratchnet.function import Function, unobserved
+from scratchnet.losses.class_targets import CLASS, ClassTargets, check_weight, checked
 from scratchnet.losses.reduction import WeightedLoss, constant_weight, reduce, reduction_of, spread
 from scratchnet.tiling import slabs
 
 __all__ = [
     "CrossEntropyLoss",
     "IndexCrossEntropyFunction",
-    "NLLLoss",
-    "NLLLossFunction",
     "ProbabilityCrossEntropyFunction",
-    "average",
-    "checked",
     "cross_entropy",
-    "index_targets",
-    "nll_loss",
-    "pick",
 ]
-
-CLASS = 1
-
-
-class NLLLossFunction(Function):
-    """The negative log-probability of the target class. Keeps the targets and the weights."""
-
-    autocast = "float32"
-
-    @staticmethod
-    def forward(
-        x: Tensor, target: Tensor, weight: Tensor | None, *, classes: int, ignore_index: int | None, reduction: str
-    ) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
-        """Picks the target's element of each sample."""
-        index, scale, kept = index_targets(x, target, weight, ignore_index)
-        losses = _counted(-pick(x, index), scale, kept)
-        return average(losses, scale, reduction), (target, weight)
-
-    @staticmethod
-    def backward(
-        grad: Tensor,
-        saved: Sequence[Tensor],
-        needs: Sequence[bool],
-        *,
-        classes: int,
-        ignore_index: int | None,
-        reduction: str,
-    ) -> tuple[Tensor, None, None]:
-        """Minus the weight at the target, zero elsewhere."""
-        target, weight = saved
-        index, scale, kept = index_targets(grad, target, weight, ignore_index)
-        shape = (target.shape[0], classes, *target.shape[1:])
-        each = _counted(-_upstream(grad, target, scale, reduction), scale, kept)
-        return grad.new_zeros(shape).scatter(CLASS, index.unsqueeze(CLASS), each.unsqueeze(CLASS)), None, None
-
-    @staticmethod
-    def jvp(
-        tangents: Sequence[Tensor],
-        saved: Sequence[Tensor],
-        *,
-        classes: int,
-        ignore_index: int | None,
-        reduction: str,
-    ) -> Tensor:
-        """The loss is linear in the log-probabilities."""
-        target, weight = saved
-        index, scale, kept = index_targets(tangents[0], target, weight, ignore_index)
-        return average(_counted(-pick(tangents[0], index), scale, kept), scale, reduction)
 
 
 class IndexCrossEntropyFunction(Function):
@@ -113,12 +59,12 @@ class IndexCrossEntropyFunction(Function):
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """The log-sum-exp less the target's logit, and less the mean logit where labels are smoothed."""
         lse = _log_sum_exp(x)
-        index, scale, kept = index_targets(x, target, weight, ignore_index)
-        losses = _counted(lse - pick(x, index), scale, kept)
+        targets = ClassTargets.of(target, weight, ignore_index, x.dtype)
+        losses = targets.weighted(lse - targets.pick(x))
         if smoothing:
-            uniform = _counted(_weighted(lse.unsqueeze(CLASS) - x, weight).sum(CLASS), None, kept)
+            uniform = targets.counted(_weighted(lse.unsqueeze(CLASS) - x, weight).sum(CLASS))
             losses = (1 - smoothing) * losses + smoothing / x.shape[CLASS] * uniform
-        return average(losses, scale, reduction), (x, target, weight, lse)
+        return targets.average(losses, reduction), (x, target, weight, lse)
 
     @staticmethod
     def backward(
@@ -132,14 +78,14 @@ class IndexCrossEntropyFunction(Function):
     ) -> tuple[Tensor, None, None]:
         """The probabilities less the target distribution, weighted."""
         x, target, weight, lse = saved
-        index, scale, kept = index_targets(x, target, weight, ignore_index)
-        upstream = _upstream(grad, target, scale, reduction)
-        total = (1 - smoothing) * _counted(upstream, scale, kept)
+        targets = ClassTargets.of(target, weight, ignore_index, x.dtype)
+        upstream = targets.upstream(grad, reduction)
+        total = (1 - smoothing) * targets.weighted(upstream)
         at_target = -total
         if smoothing:
-            share = smoothing / x.shape[CLASS] * _counted(upstream, None, kept)
+            share = smoothing / x.shape[CLASS] * targets.counted(upstream)
             total = total + share * (x.shape[CLASS] if weight is None else weight.sum())
-        place, at_target, total = (t.unsqueeze(CLASS) for t in (index, at_target, total))
+        place, at_target, total = (t.unsqueeze(CLASS) for t in (targets.labels, at_target, total))
         if unobserved():
             grad_x = torch.empty_like(x)
             columns = (lse.unsqueeze(CLASS), total, place, at_target)
@@ -163,13 +109,13 @@ class IndexCrossEntropyFunction(Function):
         """The loss's linear form, with the tangent's mean under the softmax in place of the log-sum-exp."""
         x, target, weight, lse = saved
         tangent = tangents[0]
-        index, scale, kept = index_targets(x, target, weight, ignore_index)
+        targets = ClassTargets.of(target, weight, ignore_index, x.dtype)
         mean = (torch.exp(x - lse.unsqueeze(CLASS)) * tangent).sum(CLASS)
-        changes = _counted(mean - pick(tangent, index), scale, kept)
+        changes = targets.weighted(mean - targets.pick(tangent))
         if smoothing:
-            uniform = _counted(_weighted(mean.unsqueeze(CLASS) - tangent, weight).sum(CLASS), None, kept)
+            uniform = targets.counted(_weighted(mean.unsqueeze(CLASS) - tangent, weight).sum(CLASS))
             changes = (1 - smoothing) * changes + smoothing / x.shape[CLASS] * uniform
-        return average(changes, scale, reduction)
+        return targets.average(changes, reduction)
 
 
 class ProbabilityCrossEntropyFunction(Function):
@@ -225,26 +171,6 @@ def _log_sum_exp(x: Tensor) -> Tensor:
     return lse.squeeze(CLASS)
 
 
-def index_targets(
-    x: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int | None
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """The class of each sample, some valid one where it is ignored; its weight, then 0; and whether it counts.
-
-    None in the place of the weights says that they are all 1, and in the place of the last that all samples count.
-    """
-    if ignore_index is None:
-        return target, None if weight is None else weight[target], None
-    kept = target != ignore_index
-    index = target.masked_fill(~kept, 0)
-    scale = kept.to(x.dtype) if weight is None else weight[index] * kept
-    return index, scale, kept
-
-
-def pick(x: Tensor, index: Tensor) -> Tensor:
-    """The element of each sample's class."""
-    return x.gather(CLASS, index.unsqueeze(CLASS)).squeeze(CLASS)
-
-
 def _weighted(x: Tensor, weight: Tensor | None) -> Tensor:
     """Each class times its weight."""
     return x if weight is None else x * weight.view(-1, *(1,) * (x.dim() - 2))
@@ -252,64 +178,6 @@ def _weighted(x: Tensor, weight: Tensor | None) -> Tensor:
 
 def _smoothed(target: Tensor, smoothing: float) -> Tensor:
     return target if not smoothing else (1 - smoothing) * target + smoothing / target.shape[CLASS]
-
-
-def average(losses: Tensor, scale: Tensor | None, reduction: str) -> Tensor:
-    """Like `reduce`, but the mean is weighted: NaN where nothing counts."""
-    if reduction == "mean" and scale is not None:
-        return losses.sum() / scale.sum()
-    return reduce(losses, reduction)
-
-
-def _counted(x: Tensor, scale: Tensor | None, kept: Tensor | None) -> Tensor:
-    """One number for each sample, weighted, and 0 for one that is ignored, whatever its number is."""
-    x = x if kept is None else x.masked_fill(~kept, 0)
-    return x if scale is None else x * scale
-
-
-def _upstream(grad: Tensor, target: Tensor, scale: Tensor | None, reduction: str) -> Tensor:
-    """The gradient that comes to each sample's loss."""
-    if reduction == "mean":
-        grad = grad / (target.numel() if scale is None else scale.sum())
-    return grad.expand(target.shape)
-
-
-def nll_loss(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    size_average: bool | None = None,
-    ignore_index: int = -100,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """The negative log-likelihood of the target classes.
-
-    Args:
-        input: log-probabilities of shape ``(N, C, d…)`` or ``(C,)``.
-        target: class indices of shape ``(N, d…)`` or ``()``.
-        weight: a constant of shape ``(C,)``: the weight of each class.
-        size_average: deprecated.
-        ignore_index: samples with this target count for nothing.
-        reduce: deprecated.
-        reduction: ``"none"``, ``"mean"`` (divided by the target classes' weights) or ``"sum"``.
-
-    Returns:
-        A scalar, or a tensor of the target's shape for ``reduction="none"``.
-
-    Raises:
-        TypeError: if an argument is no tensor.
-        NotImplementedError: if the input is not floating point.
-        ValueError: if the batch sizes differ, or ``reduction`` is unknown.
-        RuntimeError: if the target's shape or dtype, or the weight's shape, does not fit.
-        IndexError: if a target is no class.
-    """
-    op = "nll_loss"
-    reduction = reduction_of(op, reduction, size_average, reduce)
-    x, labels, alone, ignored = checked(op, input, target, weight, ignore_index)
-    weight = constant_weight(op, weight)
-    losses = NLLLossFunction.apply(x, labels, weight, x.shape[CLASS], ignored, reduction)
-    return losses.view(target.shape) if alone and reduction == "none" else losses
 
 
 def cross_entropy(
@@ -376,92 +244,10 @@ def _of_probabilities(
     x = floating(op, input.unsqueeze(0) if alone else input)
     dtype = torch.promote_types(x.dtype, target.dtype)
     q = target.unsqueeze(0) if alone else target
-    _check_weight(op, weight, x)
+    check_weight(op, weight, x)
     weight = constant_weight(op, weight)
     losses = ProbabilityCrossEntropyFunction.apply(x.to(dtype), q.to(dtype), weight, smoothing, reduction)
     return losses.squeeze(0) if alone and reduction == "none" else losses
-
-
-def checked(
-    op: str, input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int
-) -> tuple[Tensor, Tensor, bool, int | None]:
-    """Input and class indices with a batch dimension, whether they came without, and the index to be ignored.
-
-    None in the place of the last says that no sample is known to have it.
-    """
-    x, target = floating(op, input), tensor(op, target, "target")
-    if x.dim() == 0:
-        raise ValueError(f"{op}: expected an input of shape (N, C, …) or (C,), got {describe(x)}")
-    if target.dtype not in (torch.int64, torch.uint8):
-        raise RuntimeError(f"{op}: expected int64 class indices as target, got {describe(target)}; use .long()")
-    alone = x.dim() == 1
-    if alone:
-        if target.numel() != 1 or target.dim() > 1:
-            raise ValueError(f"{op}: expected one target for an input of shape (C,), got {describe(target)}")
-        x, labels = x.unsqueeze(0), target.reshape(1)
-    else:
-        labels = target
-        if target.dim() and target.shape[0] != x.shape[0]:
-            raise ValueError(
-                f"{op}: expected as many targets as samples, got {describe(target)} for {describe(x)}"
-            )
-        expected = (x.shape[0], *x.shape[2:])
-        if target.shape != expected:
-            raise RuntimeError(
-                f"{op}: expected target indices of shape {expected} for {describe(x)}, got {describe(target)}"
-            )
-    _check_weight(op, weight, x)
-    return x, labels.long(), alone, _ignored_among(op, labels, x.shape[CLASS], ignore_index)
-
-
-def _ignored_among(op: str, labels: Tensor, classes: int, ignore_index: int) -> int | None:
-    """The index to be ignored, None if all labels are known to be classes that count."""
-    if not readable(labels) or labels.numel() == 0:
-        return ignore_index
-    lowest, highest = labels.amin().item(), labels.amax().item()
-    if 0 <= lowest and highest < classes:
-        return ignore_index if lowest <= ignore_index <= highest else None
-    outside = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
-    if bool(outside.any()):
-        raise IndexError(
-            f"{op}: expected class indices from 0 to {classes - 1}, got {labels[outside][0].item()}; the input "
-            f"has {classes} classes in dimension 1"
-        )
-    return ignore_index
-
-
-def _check_weight(op: str, weight: Tensor | None, x: Tensor) -> None:
-    if weight is None:
-        return
-    if weight.shape != (x.shape[CLASS],):
-        raise RuntimeError(
-            f"{op}: expected weight of shape ({x.shape[CLASS]},), one for each class, got {describe(weight)}"
-        )
-    if weight.dtype is not x.dtype and not autocasts(x):
-        raise RuntimeError(f"{op}: expected weight in the input's dtype {x.dtype}, got {describe(weight)}")
-
-
-class NLLLoss(WeightedLoss):
-    """`nll_loss` as a module."""
-
-    __constants__ = ["ignore_index", "reduction"]
-
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        size_average: bool | None = None,
-        ignore_index: int = -100,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(weight, size_average, reduce, reduction)
-        self.ignore_index = ignore_index
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `nll_loss`."""
-        return nll_loss(
-            input, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction
-        )
 
 
 class CrossEntropyLoss(WeightedLoss):

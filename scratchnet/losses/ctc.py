@@ -48,38 +48,63 @@ Lengths = Tensor | Sequence[int]
 
 
 class CTCLossFunction(Function):
-    """The loss of log-probabilities (T, N, C) for the classes (N, L) at the positions. Keeps its inputs, α and L."""
+    """The loss of log-probabilities (T, N, C) for labels (N, S), padded at the end. Keeps its inputs, α and L."""
 
     autocast = "float32"
 
     @staticmethod
     def forward(
-        x: Tensor, classes: Tensor, skips: Tensor, frames: Tensor, labels: Tensor, *, reduction: str, zero: bool
+        x: Tensor,
+        targets: Tensor,
+        frames: Tensor,
+        labels: Tensor,
+        *,
+        blank: int,
+        reduction: str,
+        zero: bool,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The paths that end at one of the last two positions."""
+        classes, skips = _positions(targets, labels, blank)
         alpha = _alpha(_scores(x, classes), skips)
         last = alpha.gather(FRAME, frames.view(1, -1, 1).expand(1, *alpha.shape[1:])).squeeze(FRAME)
         ends = (2 * labels).unsqueeze(1) + torch.arange(FRONT - 1, FRONT + 1, device=labels.device)
         loss = -_log_sum(last.gather(1, ends).T)
         losses = loss.masked_fill(loss == math.inf, 0) if zero else loss
-        return _reduced(losses, labels, reduction), (x, classes, skips, frames, labels, alpha, loss)
+        reached = alpha[1:, :, FRONT:].contiguous()
+        return _reduced(losses, labels, reduction), (x, targets, frames, labels, reached, loss)
 
     @staticmethod
     def backward(
-        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, reduction: str, zero: bool
-    ) -> tuple[Tensor, None, None, None, None]:
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, blank: int, reduction: str, zero: bool
+    ) -> tuple[Tensor, None, None, None]:
         """The probabilities less the shares of the paths, frame by frame."""
-        labels = saved[4]
+        labels = saved[3]
         upstream = spread(grad, labels, reduction)
         upstream = upstream / labels.clamp(min=1) if reduction == "mean" else upstream.expand(labels.shape)
-        slope = _slope(*saved, zero=zero)
+        slope = _slope(*saved, blank=blank, zero=zero)
         scale = upstream.view(1, -1, 1)
-        return slope.mul_(scale) if unobserved() else slope * scale, None, None, None, None
+        return slope.mul_(scale) if unobserved() else slope * scale, None, None, None
 
     @staticmethod
-    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, reduction: str, zero: bool) -> Tensor:
+    def jvp(
+        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, blank: int, reduction: str, zero: bool
+    ) -> Tensor:
         """The slope times the tangent, summed over frames and classes."""
-        return _reduced((_slope(*saved, zero=zero) * tangents[0]).sum((FRAME, CLASS)), saved[4], reduction)
+        slope = _slope(*saved, blank=blank, zero=zero)
+        return _reduced((slope * tangents[0]).sum((FRAME, CLASS)), saved[3], reduction)
+
+
+def _positions(targets: Tensor, labels: Tensor, blank: int) -> tuple[Tensor, Tensor]:
+    """The class at each position, (N, L), and which positions may be reached by a skip."""
+    behind = torch.arange(targets.shape[1], device=targets.device) >= labels.unsqueeze(1)
+    targets = targets.masked_fill(behind, blank)
+    woven = torch.stack([torch.full_like(targets, blank), targets], 2).flatten(1)
+    no = torch.zeros_like(targets, dtype=torch.bool)
+    # The first label is reached by a skip from where all paths start.
+    differs = torch.cat([~no[:, :1], targets[:, 1:] != targets[:, :-1]], 1)
+    may_skip = torch.stack([no, differs], 2).flatten(1)
+    end = targets.new_full((targets.shape[0], 1), blank)
+    return torch.cat([woven, end], 1), torch.cat([may_skip, torch.zeros_like(end, dtype=torch.bool)], 1)
 
 
 def _scores(x: Tensor, classes: Tensor) -> Tensor:
@@ -167,19 +192,19 @@ def _betas(scores: Tensor, skips: Tensor, frames: Tensor, labels: Tensor) -> Ite
 
 def _slope(
     x: Tensor,
-    classes: Tensor,
-    skips: Tensor,
+    targets: Tensor,
     frames: Tensor,
     labels: Tensor,
-    alpha: Tensor,
+    reached: Tensor,
     loss: Tensor,
     *,
+    blank: int,
     zero: bool,
 ) -> Tensor:
     """The derivative of each sample's loss by its log-probabilities: 0 behind its last frame, NaN if infinite."""
     impossible = loss == math.inf
     finite = loss.masked_fill(impossible, 0).unsqueeze(1)
-    reached = alpha[1:, :, FRONT:]
+    classes, skips = _positions(targets, labels, blank)
     betas = _betas(_scores(x, classes), skips, frames, labels)
     index = classes.expand(x.shape[FRAME], *classes.shape)
     if unobserved():
@@ -247,8 +272,8 @@ def ctc_loss(
             f"{describe(targets)}"
         )
     labels = _lengths(op, target_lengths, "target_lengths", x, targets.shape[-1])
-    classes, skips = _positions(op, targets.to(x.device).long(), labels, blank, x.shape[CLASS])
-    losses = CTCLossFunction.apply(x, classes, skips, frames, labels, reduction, zero_infinity)
+    spelled = _padded(op, targets.to(x.device).long(), labels, blank, x.shape[CLASS])
+    losses = CTCLossFunction.apply(x, spelled, frames, labels, blank, reduction, zero_infinity)
     return losses.squeeze(0) if alone and reduction == "none" else losses
 
 
@@ -265,8 +290,8 @@ def _lengths(op: str, lengths: Lengths, name: str, x: Tensor, most: int) -> Tens
     return lengths.reshape(-1).to(x.device, torch.int64)
 
 
-def _positions(op: str, targets: Tensor, labels: Tensor, blank: int, classes: int) -> tuple[Tensor, Tensor]:
-    """The class at each position, (N, L), and which positions may be reached by a skip."""
+def _padded(op: str, targets: Tensor, labels: Tensor, blank: int, classes: int) -> Tensor:
+    """The labels of each sequence, and anything behind them: (N, S)."""
     known = readable(labels)
     if targets.dim() == 1:
         if known and int(labels.sum()) != targets.numel():
@@ -279,20 +304,14 @@ def _positions(op: str, targets: Tensor, labels: Tensor, blank: int, classes: in
         padded = targets[place] if targets.numel() else targets.new_zeros(place.shape)
     else:
         padded = targets[:, : int(labels.max())] if known else targets
-    outside = torch.arange(padded.shape[1], device=labels.device) >= labels.unsqueeze(1)
-    padded = padded.masked_fill(outside, blank)
-    if known and bool(((padded < 0) | (padded >= classes)).any()):
-        raise RuntimeError(
-            f"{op}: expected labels from 0 to {classes - 1}, got targets from {padded.min()} to {padded.max()}"
-        )
-    blanks = torch.full_like(padded, blank)
-    woven = torch.stack([blanks, padded], 2).flatten(1)
-    no = torch.zeros_like(padded, dtype=torch.bool)
-    # The first label is reached by a skip from where all paths start.
-    differs = torch.cat([~no[:, :1], padded[:, 1:] != padded[:, :-1]], 1)
-    ends = padded.new_full((padded.shape[0], 1), blank)
-    may_skip = torch.stack([no, differs], 2).flatten(1)
-    return torch.cat([woven, ends], 1), torch.cat([may_skip, torch.zeros_like(ends, dtype=torch.bool)], 1)
+    if known:
+        behind = torch.arange(padded.shape[1], device=labels.device) >= labels.unsqueeze(1)
+        spelled = padded.masked_fill(behind, blank)
+        if bool(((spelled < 0) | (spelled >= classes)).any()):
+            raise RuntimeError(
+                f"{op}: expected labels from 0 to {classes - 1}, got targets from {spelled.min()} to {spelled.max()}"
+            )
+    return padded
 
 
 class CTCLoss(Loss):

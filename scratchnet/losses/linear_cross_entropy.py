@@ -13,40 +13,49 @@ log-sum-exp :math:`\ell = m + \log s` with :math:`m = \max z` and :math:`s = \su
     \qquad \frac{\partial L}{\partial b} = \delta
 
 A vocabulary has many more classes than a hidden state has features, so logits and their gradient take most of the
-memory of a language model's step. Here a chunk of rows at a time goes through the product and the exponential, and
-only the two halves of the log-sum-exp are kept for each row, m and s; the backward makes the chunk's logits again,
-turns them into δ where they lie, and adds up its two products. The last chunk's exponentials, which are still there
-when the forward ends, are kept too, and spare it one product.
+memory of a language model's step. Here a chunk of rows at a time goes through the product and the exponential, and is
+turned into δ where it lies. Of a sum or a mean of the losses each row's share is known at once, but for a factor that
+they all have in common: the chunk's two products are added up on the way forward, before its logits make room for
+those of the next one, and only the sums are kept. Where each row's loss may get a gradient of its own, the two halves
+of the log-sum-exp are kept for each row, m and s, and the backward makes the chunk's logits again.
 
 Shapes: N rows of D features, C classes, any further dimensions d; input (N, D) or (D,), weight (C, d…, D), bias
 (C, d…), target indices (N, d…) or (), or distributions (N, C, d…) or (C,).
 
-Source: Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", ICLR 2025; Milakov and Gimelshein,
+Source: Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", ICLR 2025; Hsu et al., "Liger Kernel:
+Efficient Triton Kernels for LLM Training", 2024, for the gradients on the way forward; Milakov and Gimelshein,
 "Online Normalizer Calculation for Softmax", 2018.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, floating, tensor
-from scratchnet.function import LOW_PRECISION, Function, unobserved
+from scratchnet.function import Function, transformed
 from scratchnet.layers.linear import Linear
-from scratchnet.losses.cross_entropy import average, checked, cross_entropy, index_targets, pick
+from scratchnet.losses.class_targets import ClassTargets, checked
+from scratchnet.losses.cross_entropy import cross_entropy
+from scratchnet.losses.logit_chunks import Gradients, chunks, delta, logits, powers_of, room_for, with_losses
 from scratchnet.losses.reduction import WeightedLoss, constant_weight, reduction_of
 
-__all__ = ["LinearCrossEntropyFunction", "LinearCrossEntropyLoss", "linear_cross_entropy"]
+__all__ = [
+    "LinearCrossEntropyFunction",
+    "LinearCrossEntropyLoss",
+    "ReducedLinearCrossEntropyFunction",
+    "linear_cross_entropy",
+]
 
 CHUNK_ELEMENTS = 1 << 25
 
 
-class LinearCrossEntropyFunction(Function):
-    """The loss of each row, 0 where ``kept`` is false. Keeps its inputs, m, s, and e^{z - m} of the last chunk.
+class ReducedLinearCrossEntropyFunction(Function):
+    """The sum of the rows' losses, each times its weight, or their mean. Keeps its inputs, and the sum's gradients.
 
     In float16 and bfloat16 the products take and give that dtype, as a linear layer's would, and everything else,
     the losses too, is float32.
@@ -60,129 +69,91 @@ class LinearCrossEntropyFunction(Function):
         weight: Tensor,
         bias: Tensor | None,
         target: Tensor,
-        kept: Tensor,
+        scale: Tensor | None,
+        kept: Tensor | None,
         *,
         smoothing: float,
         rows: int,
+        reduction: str,
+        asked: tuple[bool, bool, bool],
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-        """log s less the target's logit above m, and less the mean logit above m where labels are smoothed."""
-        losses, tops, sums = [], [], []
-        room = _room(x, weight, rows)
-        for part in _chunks(x.shape[0], rows):
-            z = _logits(x[part], weight, bias, room)
-            top = _largest(z)
-            above = _minus(z, top)
-            rest = (1 - smoothing) * pick(above, target[part])
-            rest = rest + smoothing * above.mean(1) if smoothing else rest
-            powers = above.exp_() if unobserved() else torch.exp(above)
-            total = powers.sum(1)
-            losses.append(torch.log(total) - rest)
-            tops.append(top)
-            sums.append(total)
-        last = powers if len(losses) > 1 else None
-        saved = (x, weight, bias, target, kept, torch.cat(tops), torch.cat(sums), last)
-        return torch.cat(losses).masked_fill(~kept, 0), saved
+        """Chunk by chunk, the losses, then δ and its products with the weight and with the rows."""
+        losses = []
+        gradients = Gradients(weight, asked, smoothing)
+        room = room_for(x, weight, rows)
+        for part in chunks(x.shape[0], rows):
+            found = with_losses(logits(x[part], weight, bias, room), target[part], smoothing)
+            losses.append(found.losses)
+            if any(asked):
+                share = torch.ones_like(found.total) if scale is None else scale[part]
+                gradients.add(x[part], target[part], found.powers, found.total, share)
+        targets = ClassTargets(target, scale, kept)
+        loss = targets.average(targets.weighted(torch.cat(losses)), reduction)
+        return loss, (x, weight, bias, target, scale, kept, *gradients.summed())
+
+    @staticmethod
+    def backward(
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, reduction: str, **_: Any
+    ) -> tuple[Tensor | None, ...]:
+        """What comes to each loss, times the gradients that the forward found."""
+        factor = ClassTargets(*saved[3:6]).factor(grad, reduction)
+        pairs = zip(saved[-3:], needs[:3], strict=True)
+        of_x, of_weight, of_bias = (factor * found if needed else None for found, needed in pairs)
+        return of_x, of_weight, of_bias, None, None, None
+
+    @staticmethod
+    def jvp(
+        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, smoothing: float, reduction: str, **_: Any
+    ) -> Tensor:
+        """The reduction is linear."""
+        targets = ClassTargets(*saved[3:6])
+        return targets.average(targets.weighted(_changes(tangents, saved, smoothing)), reduction)
+
+
+class LinearCrossEntropyFunction(Function):
+    """The loss of each row. Keeps its inputs, m and s; computes in the dtypes of the sum."""
+
+    native_low_precision = True
+
+    @staticmethod
+    def forward(
+        x: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, *, smoothing: float, rows: int
+    ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        """Chunk by chunk, the losses."""
+        room = room_for(x, weight, rows)
+        found = [
+            with_losses(logits(x[part], weight, bias, room), target[part], smoothing)[:3]
+            for part in chunks(x.shape[0], rows)
+        ]
+        losses, top, total = map(torch.cat, zip(*found, strict=True))
+        return losses, (x, weight, bias, target, top, total)
 
     @staticmethod
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, smoothing: float, rows: int
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
-        """Chunk by chunk, δ and its products with the weight and with the rows.
-
-        What scales a row of δ scales the row of x, or of the product, instead: they are shorter.
-        """
-        x, weight, bias, target, kept, top, total, last = saved
-        divided = x.dtype in LOW_PRECISION  # s may be too large for them
-        scale = grad.masked_fill(~kept, 0).unsqueeze(1)
-        scale = scale if divided else scale / total.unsqueeze(1)
-        parts_x: list[Tensor] = []
-        grad_weight = grad_bias = None
-        room = _room(x, weight, rows)
-        for part in _chunks(x.shape[0], rows):
-            if last is not None and unobserved() and part.stop >= x.shape[0]:
-                powers = _copied(last, room)
-            else:
-                powers = _powers(_logits(x[part], weight, bias, room), top[part])
-            delta = _delta(powers, target[part], total[part], smoothing=smoothing, divided=divided)
-            delta = delta.to(x.dtype)
-            if needs[0]:
-                parts_x.append(scale[part] * (delta @ weight))
-            if needs[1]:
-                grad_weight = _plus_product(grad_weight, delta, (scale[part] * x[part]).to(x.dtype))
-            if needs[2]:
-                grad_bias = _plus_product(grad_bias, delta, scale[part].to(x.dtype))
-        grad_bias = None if grad_bias is None else grad_bias.squeeze(1)
-        return torch.cat(parts_x) if parts_x else None, grad_weight, grad_bias, None, None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        """Chunk by chunk, the logits again, δ, and its products with the weight and with the rows."""
+        x, weight, bias, target, top, total = saved
+        gradients = Gradients(weight, needs, smoothing)
+        room = room_for(x, weight, rows)
+        for part in chunks(x.shape[0], rows):
+            powers = powers_of(logits(x[part], weight, bias, room), top[part])
+            gradients.add(x[part], target[part], powers, total[part], grad[part])
+        return *gradients.summed(), None
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, smoothing: float, rows: int) -> Tensor:
-        """δ times the change of the logits."""
-        x, weight, bias, target, kept, top, total, _ = saved
-        delta = _delta(_powers(_logits(x, weight, bias), top), target, total, smoothing=smoothing)
-        change = tangents[0] @ weight.T + x @ tangents[1].T
-        change = change if bias is None else change + tangents[2]
-        return (delta * change).sum(1).masked_fill(~kept, 0)
+        """The change of each row's loss."""
+        return _changes(tangents, saved, smoothing)
 
 
-def _chunks(samples: int, rows: int) -> Iterator[slice]:
-    """Slices of so many rows, or one of all where autograd is to see the mathematics."""
-    if not unobserved() or samples <= rows:
-        return iter([slice(0, samples)])
-    return (slice(start, start + rows) for start in range(0, samples, rows))
-
-
-def _room(x: Tensor, weight: Tensor, rows: int) -> Tensor | None:
-    """Memory for one chunk's logits, used again by each: fresh memory costs more than the exponential."""
-    return x.new_empty(min(rows, x.shape[0]), weight.shape[0]) if unobserved() else None
-
-
-def _logits(x: Tensor, weight: Tensor, bias: Tensor | None, room: Tensor | None = None) -> Tensor:
-    """The product in the dtype of its factors, in at least float32 from then on."""
-    out = None if room is None else room[: x.shape[0]]
-    z = torch.mm(x, weight.T, out=out) if bias is None else torch.addmm(bias, x, weight.T, out=out)
-    return z if z.dtype is torch.float64 else z.float()
-
-
-def _largest(z: Tensor) -> Tensor:
-    """m, the largest logit of each row, a constant: it cancels."""
-    return (z.amax(1) if z.numel() else z.sum(1)).detach()
-
-
-def _minus(z: Tensor, top: Tensor) -> Tensor:
-    """The logits less the largest of their row, in their place where nobody watches."""
-    return z.sub_(top.unsqueeze(1)) if unobserved() else z - top.unsqueeze(1)
-
-
-def _powers(z: Tensor, top: Tensor) -> Tensor:
-    """e^{z - m}, in the place of the logits where nobody watches."""
-    above = _minus(z, top)
-    return above.exp_() if unobserved() else torch.exp(above)
-
-
-def _copied(powers: Tensor, room: Tensor | None) -> Tensor:
-    """The powers that were kept, where they may be written to."""
-    if room is None or room.dtype is not powers.dtype:
-        return powers.clone()
-    return room[: powers.shape[0]].copy_(powers)
-
-
-def _delta(powers: Tensor, target: Tensor, total: Tensor, *, smoothing: float, divided: bool = True) -> Tensor:
-    """δ, or δ times s, in the place of the powers where nobody watches."""
-    delta, s = powers, total.unsqueeze(1)
-    if divided:
-        delta, s = delta / s, torch.ones_like(s)
-    delta = delta - smoothing / max(powers.shape[1], 1) * s if smoothing else delta
-    place, at_target = target.unsqueeze(1), (smoothing - 1) * s
-    return delta.scatter_add_(1, place, at_target) if unobserved() else delta.scatter_add(1, place, at_target)
-
-
-def _plus_product(total: Tensor | None, delta: Tensor, x: Tensor) -> Tensor:
-    """The weight's gradient so far and that of one chunk, summed in float32 at least."""
-    if total is None:
-        return delta.T @ x
-    if delta.dtype in (torch.float32, torch.float64):
-        return total.addmm_(delta.T, x)
-    return total.float().add_(delta.T @ x)
+def _changes(tangents: Sequence[Tensor], saved: Sequence[Tensor], smoothing: float) -> Tensor:
+    """Of each row's loss along tangents: δ times the change of the logits."""
+    x, weight, bias, target = saved[:4]
+    found = with_losses(logits(x, weight, bias), target, smoothing)
+    change = tangents[0] @ weight.T + x @ tangents[1].T
+    change = change if bias is None else change + tangents[2]
+    return (delta(found.powers, target, found.total, smoothing) * change).sum(1)
 
 
 def linear_cross_entropy(
@@ -241,23 +212,35 @@ def linear_cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"{op}: expected label_smoothing between 0 and 1, got {label_smoothing}")
     stand_in = x.new_empty(()).expand(shape)  # for the logits, which are not there
-    _, labels, alone, _ = checked(op, stand_in, target, weight, ignored)
+    _, labels, alone, known = checked(op, stand_in, target, weight, ignored)
     rows = getattr(options, "batch_chunk_size", None) or max(1, CHUNK_ELEMENTS // max(shape[-1], 1))
-    index, _, kept = index_targets(x, labels, None, ignored)
-    losses = LinearCrossEntropyFunction.apply(
-        x.unsqueeze(0) if alone else x,
-        linear_weight,
-        biases[0] if biases else None,
-        index,
-        kept,
-        label_smoothing,
-        rows,
-    )
-    class_weight = constant_weight(op, weight)
-    class_weight = None if class_weight is None else class_weight.to(losses.dtype)
-    _, scale, _ = index_targets(losses, labels, class_weight, ignored)
-    losses = average(losses if class_weight is None else losses * scale, scale, reduction).to(dtype)
+    factors = x.unsqueeze(0) if alone else x, linear_weight, biases[0] if biases else None
+    class_weight, wide = constant_weight(op, weight), _wide(x.dtype)
+    class_weight = None if class_weight is None else class_weight.to(wide)
+    targets = ClassTargets.of(labels, class_weight, known, wide)
+    # The gradient of a sum may lie beyond float16, though that of its mean does not.
+    if reduction == "none" or x.dtype is torch.float16:
+        each = LinearCrossEntropyFunction.apply(*factors, targets.labels, label_smoothing, rows)
+        losses = targets.average(targets.weighted(each), reduction)
+    else:
+        asked = tuple(map(_may_be_asked, factors))
+        losses = ReducedLinearCrossEntropyFunction.apply(
+            *factors, *targets, label_smoothing, rows, reduction, asked
+        )
+    losses = losses.to(dtype)
     return losses.view(target.shape) if alone and reduction == "none" else losses
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of the losses: at least float32."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _may_be_asked(factor: Tensor | None) -> bool:
+    """Whether someone may want the gradient of a factor, which under a transform it cannot tell."""
+    if factor is None or torch.compiler.is_compiling() or transformed():
+        return factor is not None
+    return factor.requires_grad and torch.is_grad_enabled()
 
 
 def _for_product(op: str, given: Sequence[Tensor]) -> tuple[list[Tensor], torch.dtype]:

@@ -14,22 +14,25 @@ from scratchnet.testing.tolerances import UNITS, UNITS_OF_CHAINS, UNITS_OF_FEW, 
 if TYPE_CHECKING:
     from scratchnet.testing.examination import Examination
 
-__all__ = ["Board", "Evidence", "Noted"]
+__all__ = ["Board", "Evidence", "Noted", "under"]
 
-AUTOCAST = "autocast: "
 FEW = ("autocast", "dtypes")
 CHAINS = ("double backward", "third derivative", "forward mode", "forward over reverse")
 
 
 class Noted(NamedTuple):
-    """One tensor of both sides, and under which upstream it came up."""
+    """One tensor of both sides, and under which kind of upstream it came up."""
 
-    note: str
     kind: str
     got: Tensor | None
     expected: Tensor | None
     truth: Tensor | None
     check: str = ""
+
+
+def under(kind: str) -> str:
+    """The upstream in words, if there is one."""
+    return f"upstream: {kind}" if kind else ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Board:
 
     def take(self, name: str, noted: Noted, examination: Examination) -> None:
         """Takes down a tensor of both sides, to be judged with all others of its name."""
-        got, expected, note = noted.got, noted.expected, noted.note
+        got, expected, note = noted.got, noted.expected, under(noted.kind)
         if got is None or expected is None:
             present = got if expected is None else expected
             if present is None or not bool(present.any()):
@@ -100,7 +103,7 @@ def _judged(name: str, noted: list[tuple[Noted, Examination]], roundings: int) -
     side = noted[0][1].theirs
     numerical = not side.exact or "third derivative" in name or (noted[0][1].numerical and chained)
     rows = []
-    for i, found in enumerate(agreement(cases, units, numerical, AUTOCAST in name)):
+    for i, found in enumerate(agreement(cases, units, numerical, noted[0][0].check == "autocast")):
         evidence = None if found.close else Evidence([n for n, _ in noted], i, noted[i][1])
         rows.append(_row(name, found, noted[i][0], evidence))
     return rows
@@ -115,7 +118,7 @@ def _row(quantity: str, found: Agreement, noted: Noted, evidence: Evidence | Non
         got=found.got,
         expected=found.expected,
         tolerance=found.tolerance,
-        note="" if found.exact else noted.note,
+        note="" if found.exact else under(noted.kind),
         relative=found.relative,
         ulps=found.ulps,
         error=found.error,

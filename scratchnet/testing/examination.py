@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from scratchnet.testing.board import Board, Noted
+from scratchnet.testing.board import Board, Noted, under
 from scratchnet.testing.quantities import Quantities, Recording, choose_upstreams
 from scratchnet.testing.subject import Call, Subject
 from scratchnet.testing.tolerances import same_bits
@@ -100,7 +100,7 @@ class Examination:
         self, make: Callable[[Subject, Call], Quantities], what: str, upstream: Upstream | None = None
     ) -> bool:
         """Computes a quantity on both sides, and takes down every tensor in it; false if one side failed."""
-        note = f"upstream: {upstream.kind}" if upstream else ""
+        kind = upstream.kind if upstream else ""
         what = self.prefix + what
         expected = _attempt(lambda: make(self.theirs, self.call))
         if isinstance(expected, Exception):
@@ -112,17 +112,23 @@ class Examination:
             if self.numerical and self.board.check in OFFERED:
                 self.board.add(what, "not compared", f"not offered: {_summary(got)}")
                 return False
-            self.board.add(what, "raises", _summary(got), note, examination=self)
+            self.board.add(what, "raises", _summary(got), under(kind), examination=self)
             return False
         truth = self.truth
         true = _attempt(lambda: make(self.theirs, truth)) if truth is not None else {}
         wide = {} if isinstance(true, Exception) else true
         for name in expected | got:
-            found = Noted(
-                note, upstream.kind if upstream else "", got.get(name), expected.get(name), wide.get(name)
-            )
+            found = Noted(kind, got.get(name), expected.get(name), wide.get(name))
             self.board.take(self.prefix + name, found, self)
         return True
+
+    def weigh_gradients(self, upstream: Upstream) -> bool:
+        """Weighs the gradients of the recorded forward passes under an upstream."""
+
+        def make(subject: Subject, at: Call, given: Sequence[Tensor | None]) -> Quantities:
+            return self.recording(subject, at).gradients(given)
+
+        return self.weigh(self.under(make, upstream), "gradient", upstream)
 
     def under(self, make: Callable[..., Quantities], upstream: Upstream) -> Callable[[Subject, Call], Quantities]:
         """A quantity that needs upstreams, with those that belong to the call."""
@@ -130,7 +136,7 @@ class Examination:
 
     @contextmanager
     def unchanged(
-        self, what: str, tensors: Sequence[Tensor | None], names: Sequence[str], under: str
+        self, what: str, tensors: Sequence[Tensor | None], names: Sequence[str], kind: str
     ) -> Iterator[None]:
         """Takes down whether tensors keep their values meanwhile; those that did not get them back."""
         present = [(name, t) for name, t in zip(names, tensors, strict=True) if t is not None]
@@ -142,9 +148,7 @@ class Examination:
             tensor[own].copy_(old[own])
         if changed:
             said = "overwrites " + ", ".join(name for name, _, _ in changed)
-            self.board.add(
-                self.prefix + what, "differs", said, f"upstream: {under}" if under else "", examination=self
-            )
+            self.board.add(self.prefix + what, "differs", said, under(kind), examination=self)
         else:
             self.board.add(self.prefix + what, "exact")
 

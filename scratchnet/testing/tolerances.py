@@ -10,14 +10,15 @@ float32, bfloat16, float16
     flash-attention's tests; it asks for the built-in's accuracy, whatever that is, and no more. Both are taken
     over all upstreams of one quantity, since the built-in may be exact by luck on one of them. Second
     derivatives chain some ten roundings, and forward mode sums terms that cancel: `UNITS_OF_CHAINS`. Where a
-    check looks at one or few upstreams, in which the built-in may be lucky: `UNITS_OF_FEW`. Recurrences and
-    networks of several ops round between them; their records say how many units that may add.
+    check looks at few upstreams, in which the built-in may be lucky: `UNITS_OF_FEW`; a gradient of group_norm was
+    1.8 units beyond twice the built-in's. Layers of several ops round between them: the records of attention and
+    of transformers say how many units that may add.
     Where the built-in itself is off by more than the root of its epsilon, float64 took another path (other
     random numbers, a comparison that fell the other way); then the two are held against each other directly.
 
 Autocast
     The same rule; a built-in that is off by more than `NOTICEABLE` units has computed in bfloat16, whose units
-    then count.
+    then count. Over the catalog, built-ins that compute in float32 are off by less than 6, the others by over 1000.
 
 Finite differences
     Extrapolated central differences of a smooth function keep some ten digits in float64; 1e-7 · max(1, largest

@@ -53,3 +53,16 @@ def test_a_preset_of_no_field_is_the_authors_mistake():
 
     with pytest.raises(TypeError, match="sets what is no field: .*'widht'"):
         parse(Wrong, [], "prog")
+
+
+def test_epochs_that_are_asked_for_replace_the_steps_of_the_preset():
+    @dataclass(frozen=True)
+    class ByWidth(Config):
+        """A preset that depends on a flag."""
+
+        def presets(self):
+            return {"quick": {"max_steps": 100 * self.width, "lr": 0.5}}
+
+    assert parse(ByWidth, ["--preset", "quick", "--width", "2"], "prog").max_steps == 200
+    asked = parse(ByWidth, ["--preset", "quick", "--epochs", "2"], "prog")
+    assert (asked.epochs, asked.max_steps, asked.lr) == (2, None, 0.5)

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy, linear
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from scratchnet.functional import linear_cross_entropy
+from scratchnet.testing.kept import keeping
 
 ROWS, FEATURES, CLASSES = 64, 8, 4096
 
@@ -59,15 +60,39 @@ def test_chunks_of_any_size_agree_with_all_logits_at_once(rows):
     torch.testing.assert_close(gradients, expected_gradients)
 
 
-def test_the_last_chunk_is_not_multiplied_again_and_left_as_it_was():
+@pytest.mark.parametrize(
+    ("reduction", "frozen", "forward", "backward"),
+    [("mean", False, 3, 0), ("mean", True, 2, 0), ("none", False, 1, 3), ("none", True, 1, 2)],
+)
+def test_each_chunk_is_multiplied_as_often_as_it_must_and_nothing_is_used_up(reduction, frozen, forward, backward):
     options = SimpleNamespace(batch_chunk_size=ROWS // 4)
-    x, weight = torch.randn(ROWS, FEATURES).requires_grad_(), torch.randn(CLASSES, FEATURES).requires_grad_()
-    loss = linear_cross_entropy(x, weight, torch.arange(ROWS), options=options)
+    x, weight = torch.randn(ROWS, FEATURES).requires_grad_(), torch.randn(CLASSES, FEATURES)
+    leaves = [x] if frozen else [x, weight.requires_grad_()]
     with Products() as seen:
-        first = torch.autograd.grad(loss, (x, weight), retain_graph=True)
-    # Three chunks of logits again, and two products for each chunk.
-    assert seen.count == 3 + 2 * 4
-    torch.testing.assert_close(torch.autograd.grad(loss, (x, weight)), first, rtol=0, atol=0)
+        loss = linear_cross_entropy(x, weight, torch.arange(ROWS), reduction=reduction, options=options)
+    assert seen.count == 4 * forward
+    upstream = torch.randn_like(loss)
+    with Products() as seen:
+        first = torch.autograd.grad(loss, leaves, upstream, retain_graph=True)
+    assert seen.count == 4 * backward
+    torch.testing.assert_close(torch.autograd.grad(loss, leaves, upstream), first, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+def test_no_more_is_kept_than_the_gradients(reduction):
+    x, weight = torch.randn(ROWS, FEATURES, requires_grad=True), torch.randn(CLASSES, FEATURES, requires_grad=True)
+    target = torch.arange(ROWS)
+    with keeping() as kept:
+        linear_cross_entropy(x, weight, target, reduction=reduction)
+    gradients, two_of_each_row = x.numel() + weight.numel(), 2 * ROWS
+    assert kept.beyond([x, weight, target]) == 4 * (two_of_each_row if reduction == "none" else gradients)
+
+
+def test_without_a_gradient_to_be_asked_for_the_forward_makes_none():
+    x, weight = torch.randn(ROWS, FEATURES, requires_grad=True), torch.randn(CLASSES, FEATURES)
+    with torch.no_grad(), Products() as seen:
+        linear_cross_entropy(x, weight, torch.arange(ROWS))
+    assert seen.count == 1
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
@@ -77,6 +102,17 @@ def test_no_tensor_is_as_large_as_the_logits(monkeypatch, reduction):
     assert elements == FEATURES * CLASSES == ROWS * CLASSES // 8
     _, _, elements = step(lambda x, w, y: cross_entropy(linear(x, w), y, reduction=reduction).sum())
     assert elements == ROWS * CLASSES
+
+
+def test_a_sum_of_gradients_beyond_float16_has_a_mean():
+    x, target = torch.full((4096, 1), 64.0), torch.zeros(4096, dtype=torch.int64)
+
+    def gradient(dtype):
+        weight = torch.zeros(3, 1, dtype=dtype, requires_grad=True)
+        linear_cross_entropy(x.to(dtype), weight, target).backward()
+        return weight.grad.float()
+
+    torch.testing.assert_close(gradient(torch.float16), gradient(torch.float32), rtol=2e-3, atol=0)
 
 
 def test_a_sum_of_exponentials_beyond_float16_is_no_matter():

@@ -53,13 +53,13 @@ def test_writes_every_row_as_json(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["sigmoit"], "did you mean sigmoid"),
+        (["sigmoit"], "did you mean 'sigmoid'"),
         (["--dtype", "int8"], "invalid choice: 'int8'"),
         (["--what"], "unrecognized arguments: --what"),
         (["relu", "--dtype", "float64", "--json", "/nowhere/at/all.json"], "expected a writable file"),
     ],
 )
-def test_misuse_gives_status_2_and_one_line(arguments, says, capsys):
+def test_misuse_gives_status_2_and_says_what_is_wrong(arguments, says, capsys):
     with pytest.raises(SystemExit) as stop:
         command.main(arguments)
     assert stop.value.code == 2

@@ -17,7 +17,7 @@ ACTIVATIONS = ("ReLU", "LeakyReLU", "ELU", "Sigmoid", "Tanh")
 
 
 def cost_of_activations(bench: Bench) -> Finding:
-    """Median times, taken in turns."""
+    """Least times, taken in turns."""
     modules = {name: getattr(bench.backend.nn, name)() for name in ACTIVATIONS}
     x = torch.randn(ELEMENTS, device=bench.device, requires_grad=True)
     upstream = torch.randn(ELEMENTS, device=bench.device)

@@ -12,7 +12,7 @@ from experiments.chapters.claims.finding import Bench, Finding
 from experiments.figures.curves import curves
 from experiments.measures.flatness import slope
 
-__all__ = ["logistic_against_tanh", "ulps"]
+__all__ = ["logistic_against_tanh", "textbook_tanh", "ulps"]
 
 POINTS, EXTENT = 200_001, 15.0
 BINS = 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from experiments.chapters.claims.finding import Bench, Finding
+from experiments.chapters.claims.rounding import textbook_tanh
 from experiments.figures.curves import curves
 from experiments.measures.flatness import slope as slope_at
 
@@ -71,7 +72,7 @@ def formula_of_tanh(bench: Bench) -> Finding:
     """tanh beside two formulas for it."""
     h = torch.linspace(-1.5, 1.5, 301, dtype=torch.float64, device=bench.device)
     tanh = bench.backend.nn.Tanh()(h)
-    right = (h.exp() - (-h).exp()) / (h.exp() + (-h).exp())
+    right = textbook_tanh(h)
     wrong = h.tan() / (1 + h.tan())
     at_one = 250
     numbers = {

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from experiments import processes
 from experiments.album import STORY, Album
 from experiments.backend import Backend
-from experiments.chapters.gan.rivals import Duel, Rivals
+from experiments.chapters.gan.rivals import FILMED, Duel, Rivals
 from experiments.figures.pictures import pictures
 from experiments.measures.curve import curve
 from experiments.models import mlp
@@ -28,7 +28,6 @@ from experiments.training import Moment, Task, Training, summary, train
 
 __all__ = ["Config", "main"]
 
-SHOWN = 12  # drawings in a row
 JUDGED = 500  # drawings that are judged
 SLOWER = 0.25  # the discriminator's learning rate beside the generator's; as fast as it, it wins
 FRAMES = 8  # evaluations of which the film shows the drawings
@@ -120,7 +119,7 @@ def appoint(run: Run, task: Task, config: Config) -> nn.Module:
     """A network that learned which digit is which, to judge drawings by; it takes no part in their training."""
     reading = replace(task, criterion=lambda nn: nn.NLLLoss())
     settings = replace(config, epochs=None, clip=None, patience=None, **JUDGES)
-    return train(run.part("judge", **JUDGES), mlp, reading, settings).learners[0].model
+    return train(run.part("judge"), mlp, reading, settings).learners[0].model
 
 
 @torch.no_grad()
@@ -152,10 +151,10 @@ def watching(judge: nn.Module, real: Tensor) -> Callable[[Moment], dict[str, flo
         duel = moment.learner
         assert isinstance(duel, Duel)
         drawn = duel.draw(JUDGED, duel.settings.seed)
-        shown = as_bytes(drawn[: SHOWN * SHOWN])
-        duel.film = torch.cat((duel.film, shown[None, :SHOWN]))
+        shown = as_bytes(drawn[: FILMED * FILMED])
+        duel.film = torch.cat((duel.film, shown[None, :FILMED]))
         title = f"Drawn by the generator after {moment.step} steps"
-        rows = {str(row): images for row, images in enumerate(shown.split(SHOWN), 1)}
+        rows = {str(row): images for row, images in enumerate(shown.split(FILMED), 1)}
         moment.writer.add_figure(f"{STORY}/drawn", pictures(title, rows, x="column", y="row"), moment.step)
         return {"distance": distance(judge, drawn, real)}
 

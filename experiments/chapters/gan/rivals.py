@@ -29,11 +29,11 @@ from experiments.backend import Backend
 from experiments.settings import Settings
 from experiments.training import Evaluation, Learner, Task
 
-__all__ = ["NOISE", "Duel", "Rivals"]
+__all__ = ["FILMED", "NOISE", "Duel", "Rivals"]
 
 NOISE = 64
 REAL = 0.9  # what a real image counts as
-FILMED = 12  # samples that are kept from each evaluation
+FILMED = 12  # samples that are kept from each evaluation; as many are in a row of drawings
 BATCH = 250  # in an evaluation
 
 

@@ -12,8 +12,8 @@ from functools import partial
 
 from experiments.album import Album
 from experiments.chapters.sequences import puzzles
-from experiments.chapters.sequences.looks import show_gradients, watching
-from experiments.chapters.sequences.networks import CELLS, Reader
+from experiments.chapters.sequences.looks import DECAY, show_gradients, watching
+from experiments.chapters.sequences.networks import CELLS, Cell, Reader
 from experiments.chapters.sequences.puzzles import Puzzle
 from experiments.chapters.sequences.settings import Config
 from experiments.reading import find_digits
@@ -21,8 +21,6 @@ from experiments.run import Run
 from experiments.training import Training, summary, train
 
 __all__ = ["Config", "main"]
-
-DECAY = "gradient_first_to_last_log10"
 
 LOOK_FOR = """
 Networks learn {about}: **rnn**, **lstm** and **gru**, a run each.
@@ -42,13 +40,13 @@ def main(config: Config, run: Run | None = None) -> None:
     run = run or Run.create(config, "sequences", f"{config.task}-{config.backend}")
     about = LOOK_FOR.format(about=puzzle.about, baseline=puzzle.comparison)
     with Album(run, about) as album:
-        trained: dict[str, Training] = {}
+        trained: dict[Cell, Training] = {}
         for cell in CELLS if config.cell == "all" else (config.cell,):
             trained[cell] = train(
-                run.part(cell, cell=cell),
+                run.part(cell),
                 partial(Reader, cell=cell, hidden=config.hidden, **puzzle.network),
                 puzzle.task,
-                config,
+                replace(config, cell=cell),
                 at_evaluation=watching(puzzle, config),
             )
         show_gradients(album, trained, puzzle, config)
@@ -69,7 +67,7 @@ def make(config: Config) -> tuple[Puzzle, Config]:
     return puzzles.rows(digits, config.torch_dtype), replace(config, data=digits.source)
 
 
-def conclude(album: Album, run: Run, trained: Mapping[str, Training], puzzle: Puzzle) -> None:
+def conclude(album: Album, run: Run, trained: Mapping[Cell, Training], puzzle: Puzzle) -> None:
     """Says which network learned it and which did not, and ends the run."""
     results = {cell: training.results[training.learners[0].name] for cell, training in trained.items()}
     values = {cell: result[puzzle.figure] for cell, result in results.items()}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from experiments.album import STORY, Album
-from experiments.chapters.sequences.networks import Reader
+from experiments.chapters.sequences.networks import Cell, Reader
 from experiments.chapters.sequences.puzzles import Puzzle
 from experiments.chapters.sequences.samples import calculate, write
 from experiments.chapters.sequences.settings import Config
@@ -17,8 +17,9 @@ from experiments.data import source
 from experiments.figures.curves import Curve, curves
 from experiments.training import Learner, Moment, Training
 
-__all__ = ["show_gradients", "watching"]
+__all__ = ["DECAY", "show_gradients", "watching"]
 
+DECAY = "gradient_first_to_last_log10"
 PROBES = 32  # sequences of the test set for which the gradient is followed back
 OPENING, WRITTEN, TEMPERATURE = "    def __init__(self", 400, 0.7
 CALCULATED = 8  # sums that are shown
@@ -41,7 +42,7 @@ def watching(puzzle: Puzzle, config: Config) -> Callable[[Moment], dict[str, flo
             moment.writer.add_text(f"{STORY}/written", "    " + sample.replace("\n", "\n    "), moment.step)
             moment.run.write_text("written.txt", sample + "\n")
         left = max(norms["h"][0], LEAST) / max(norms["h"][-1], LEAST)
-        found = {"gradient_first_to_last_log10": math.log10(left)}
+        found = {DECAY: math.log10(left)}
         if puzzle.figure == "bits_per_character":
             found["bits_per_character"] = moment.evaluation.figures["loss"] / math.log(2)
         return found
@@ -49,7 +50,7 @@ def watching(puzzle: Puzzle, config: Config) -> Callable[[Moment], dict[str, flo
     return look
 
 
-def show_gradients(album: Album, trained: Mapping[str, Training], puzzle: Puzzle, config: Config) -> None:
+def show_gradients(album: Album, trained: Mapping[Cell, Training], puzzle: Puzzle, config: Config) -> None:
     """The gradient through time of all kinds of network, before they learned and after."""
     before: dict[str, Curve] = {}
     after: dict[str, Curve] = {}

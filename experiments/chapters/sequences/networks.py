@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from experiments.backend import Backend
 
-__all__ = ["CELLS", "Reader"]
+__all__ = ["CELLS", "Cell", "Reader"]
 
-CELLS = ("rnn", "lstm", "gru")
+Cell = Literal["rnn", "lstm", "gru"]
+CELLS: tuple[Cell, ...] = ("rnn", "lstm", "gru")
 
 
 class Reader(nn.Module):
@@ -38,7 +39,7 @@ class Reader(nn.Module):
     def __init__(
         self,
         backend: Backend,
-        cell: str,
+        cell: Cell,
         *,
         read: int,
         hidden: int,

@@ -58,13 +58,14 @@ class Config(Settings):
     hidden: int = 64
     data: str | None = None
 
-    def of_preset(self) -> Mapping[str, Any]:
-        """What the preset sets for the task."""
-        if self.preset is None:
-            return {}
-        chosen = {"lr": 1.0, **{"quick": QUICK, "full": FULL}[self.preset][self.task]}
-        steps = self.max_steps or chosen["max_steps"]
-        return {**chosen, "eval_every": math.ceil(steps / EVALUATIONS)}
+    def presets(self) -> Mapping[str, Mapping[str, Any]]:
+        """What each preset sets for the task."""
+        found = {}
+        for name, by_task in (("quick", QUICK), ("full", FULL)):
+            chosen = by_task[self.task]
+            steps = self.max_steps or chosen["max_steps"]
+            found[name] = {"lr": 1.0, **chosen, "eval_every": math.ceil(steps / EVALUATIONS)}
+        return found
 
     def check(self) -> None:
         """Raises UsageError for a value out of range."""

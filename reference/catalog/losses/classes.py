@@ -15,17 +15,16 @@ from reference.catalog.record import BadInput, Make, Record, Sample
 from scratchnet.losses.cross_entropy import (
     CrossEntropyLoss,
     IndexCrossEntropyFunction,
-    NLLLoss,
-    NLLLossFunction,
     ProbabilityCrossEntropyFunction,
     cross_entropy,
-    nll_loss,
 )
 from scratchnet.losses.linear_cross_entropy import (
     LinearCrossEntropyFunction,
     LinearCrossEntropyLoss,
+    ReducedLinearCrossEntropyFunction,
     linear_cross_entropy,
 )
+from scratchnet.losses.nll import NLLLoss, NLLLossFunction, nll_loss
 
 __all__ = ["RECORDS"]
 
@@ -168,7 +167,7 @@ RECORDS = (
         linear_cross_entropy,
         all_rows_at_once,
         hidden_states,
-        [LinearCrossEntropyFunction],
+        [LinearCrossEntropyFunction, ReducedLinearCrossEntropyFunction],
         errors=[
             bad(RuntimeError, "expected input of shape (N, D) or (D,)", X[None], W, Y),
             bad(RuntimeError, "expected linear_weight of shape (C, …, 3)", X, W.T, Y),

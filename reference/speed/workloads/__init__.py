@@ -14,7 +14,7 @@ from reference.speed.workloads import (
     transformers,
 )
 
-__all__ = ["WORKLOADS", "of"]
+__all__ = ["WORKLOADS"]
 
 PARTS = (
     steps,
@@ -29,8 +29,3 @@ PARTS = (
     transformers,
 )
 WORKLOADS: tuple[Workload, ...] = tuple(workload for part in PARTS for workload in part.WORKLOADS)
-
-
-def of(op: str) -> tuple[Workload, ...]:
-    """The workloads of an op or a step."""
-    return tuple(workload for workload in WORKLOADS if workload.op == op)

@@ -7,7 +7,7 @@ from typing import Any
 from reference.catalog import Make
 from reference.speed.workloads.sized import ELEMENTS, TINY, sized
 
-__all__ = ["BY_ELEMENT", "WORKLOADS"]
+__all__ = ["ALONG_A_DIMENSION", "BY_ELEMENT", "WORKLOADS"]
 
 BY_ELEMENT: dict[str, dict[str, Any]] = {
     "sigmoid": {},

@@ -7,9 +7,9 @@ from typing import Any
 
 from reference.catalog import Make, Sample
 from reference.speed.workload import Workload, op_workload
-from reference.speed.workloads.sized import sized
+from reference.speed.workloads.sized import in_words, sized
 
-__all__ = ["WORKLOADS"]
+__all__ = ["LARGE", "WORKLOADS", "convolution_in_words"]
 
 Shape = tuple[int, ...]
 
@@ -26,9 +26,13 @@ def convolution(op: str, image: Shape, out: int, *window: int) -> Workload:
     """A convolution with a bias, without padding."""
     channels = image[1]
     kernel = (channels, out, *window) if "transpose" in op else (out, channels, *window)
-    shape, taps = str(image).replace(" ", ""), "×".join(map(str, window))
     sample = partial(convolved, image, kernel, {"out": out})
-    return op_workload(op, f"{shape}·{out}·{taps}", sample, layouts=len(window) == 2)
+    return op_workload(op, convolution_in_words(image, out, *window), sample, layouts=len(window) == 2)
+
+
+def convolution_in_words(image: Shape, out: int, *window: int) -> str:
+    """The size of a workload: the image, the channels that come out, the window."""
+    return f"{in_words(image)}·{out}·{'×'.join(map(str, window))}"
 
 
 def windows(make: Make, *shape: int) -> tuple[Any, ...]:
@@ -47,14 +51,13 @@ def padded(make: Make, *shape: int) -> tuple[Any, ...]:
     return make.normal(*shape), (2, 2, 2, 2)
 
 
+LARGE = (((128, 32, 26, 26), 64, 3, 3), ((32, 64, 56, 56), 64, 3, 3), ((32, 128, 28, 28), 128, 3, 3))
 IMAGES: tuple[Shape, ...] = ((1, 1, 8, 8), (32, 16, 28, 28), (32, 64, 56, 56))
 
 WORKLOADS = (
     convolution("conv2d", (1, 1, 4, 4), 2, 3, 3),
     convolution("conv2d", (128, 1, 28, 28), 32, 3, 3),
-    convolution("conv2d", (128, 32, 26, 26), 64, 3, 3),
-    convolution("conv2d", (32, 64, 56, 56), 64, 3, 3),
-    convolution("conv2d", (32, 128, 28, 28), 128, 3, 3),
+    *(convolution("conv2d", *sizes) for sizes in LARGE),
     convolution("conv1d", (32, 64, 256), 64, 3),
     convolution("conv3d", (4, 16, 16, 16, 16), 32, 3, 3, 3),
     convolution("conv_transpose1d", (32, 64, 256), 64, 3),

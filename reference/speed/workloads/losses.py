@@ -15,10 +15,11 @@ from reference.speed.workload import op_workload
 from reference.speed.workloads.sized import ELEMENTS, TINY, sized
 from scratchnet.losses.linear_cross_entropy import linear_cross_entropy
 
-__all__ = ["WORKLOADS"]
+__all__ = ["SCORES", "TOKENS", "WORKLOADS", "unfused_in_words"]
 
 SCORES = ((128, 10), (8192, 1000))
 VECTORS = ((128, 64), (8192, 512))
+TOKENS = ((512, 128, 1000), (4096, 512, 32_000))
 
 
 def targets(make: Make, *shape: int) -> tuple[Any, ...]:
@@ -101,6 +102,16 @@ def tokens(count: int, width: int, vocabulary: int, make: Make) -> Sample:
     return Sample((make.normal(count, width), weight, make.labels(count, classes=vocabulary)))
 
 
+def tokens_in_words(count: int, width: int, vocabulary: int) -> str:
+    """The size of a workload."""
+    return f"{count} tokens, {width} wide, {vocabulary} classes"
+
+
+def unfused_in_words(count: int, width: int, vocabulary: int) -> str:
+    """The size of a workload against what one writes without the fused loss."""
+    return f"{tokens_in_words(count, width, vocabulary)}, against linear then cross entropy"
+
+
 def linear_then_cross_entropy(x: Tensor, weight: Tensor, target: Tensor) -> Tensor:
     """What one writes without the fused loss."""
     return F.cross_entropy(F.linear(x, weight), target)
@@ -139,9 +150,8 @@ WORKLOADS = (
         for t, b, c, n in ((20, 4, 10, 5), (100, 32, 40, 20))
     ),
     *(
-        op_workload("linear_cross_entropy", f"{n} tokens, {d} wide, {c} classes{words}", sample, sides=sides)
-        for n, d, c in ((512, 128, 1000), (4096, 512, 32_000))
-        for sample in (partial(tokens, n, d, c),)
-        for words, sides in ((", against linear then cross entropy", against_two_steps), ("", fused))
+        op_workload("linear_cross_entropy", words(*sizes), partial(tokens, *sizes), sides=sides)
+        for sizes in TOKENS
+        for words, sides in ((unfused_in_words, against_two_steps), (tokens_in_words, fused))
     ),
 )

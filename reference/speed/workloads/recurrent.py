@@ -7,10 +7,10 @@ from functools import partial
 from reference.catalog import Make, Sample
 from reference.speed.workload import Workload, op_workload
 
-__all__ = ["SEQUENCES", "WORKLOADS"]
+__all__ = ["GATES", "LONG", "WORKLOADS", "sequence_in_words"]
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
-SEQUENCES = ((3, 2, 3, 2), (28, 128, 28, 128), (100, 32, 64, 256))
+SHORT, *LONG = (3, 2, 3, 2), (28, 128, 28, 128), (100, 32, 64, 256)
 CELLS = ((2, 3, 2), (128, 128, 128))
 
 
@@ -32,13 +32,18 @@ def network(op: str, times: int, batch: int, features: int, hidden: int) -> Work
     states, and in the backward twice as many.
     """
     products = 2.0 * times * batch * GATES[op] * hidden * (features + hidden)
-    name = f"T{times} B{batch} I{features} H{hidden}"
-    sample = partial(sequence, times, batch, features, hidden)
-    return op_workload(op, name, sample, flops=(products, 2 * products), compiles=False)
+    sizes = times, batch, features, hidden
+    sample = partial(sequence, *sizes)
+    return op_workload(op, sequence_in_words(*sizes), sample, flops=(products, 2 * products), compiles=False)
+
+
+def sequence_in_words(times: int, batch: int, features: int, hidden: int) -> str:
+    """The size of a workload."""
+    return f"T{times} B{batch} I{features} H{hidden}"
 
 
 WORKLOADS = (
-    *(network(op, *sizes) for op in GATES for sizes in SEQUENCES),
+    *(network(op, *sizes) for op in GATES for sizes in (SHORT, *LONG)),
     *(
         op_workload(op, f"B{sizes[0]} I{sizes[1]} H{sizes[2]}", partial(step, *sizes))
         for op in ("LSTMCell", "GRUCell", "RNNCell")

@@ -9,7 +9,7 @@ from typing import Any
 from reference.catalog import Make, Sample
 from reference.speed.workload import Workload, op_workload
 
-__all__ = ["ELEMENTS", "TINY", "sized"]
+__all__ = ["ELEMENTS", "TINY", "in_words", "sized"]
 
 Shape = tuple[int, ...]
 TINY: Shape = (4,)
@@ -34,14 +34,19 @@ def sized(
         layouts: whether it is also run in channels_last.
         **options: keyword arguments of the call.
     """
-    words = "".join(f" {name}={value}" for name, value in options.items())
     for shape in shapes:
         sample = partial(_sample, given, shape, options)
-        yield op_workload(op, f"{_shown(shape)}{words}", sample, layouts=layouts)
+        yield op_workload(op, in_words(shape, **options), sample, layouts=layouts)
 
 
-def _shown(shape: Shape) -> str:
-    return str(shape).replace(" ", "")
+def in_words(shape: Shape, **options: Any) -> str:
+    """The size of a workload: the shape, then the options.
+
+    Example:
+        >>> in_words((8192, 1000), dim=-1)
+        '(8192,1000) dim=-1'
+    """
+    return " ".join([str(shape).replace(" ", ""), *(f"{name}={value}" for name, value in options.items())])
 
 
 def _sample(given: Given, shape: Shape, options: dict[str, Any], make: Make) -> Sample:

@@ -17,9 +17,10 @@ from experiments.models import MODELS
 from reference.speed.workload import Candidate, Workload, channels_last, hold
 from scratchnet.testing import Comparison
 
-__all__ = ["WORKLOADS"]
+__all__ = ["ONE_BATCH", "SMALL_AND_LARGE", "WORKLOADS"]
 
 BATCH = 128
+ONE_BATCH, SMALL_AND_LARGE = f"batch {BATCH}", "100 small and one of 10 million"
 RATE, MOMENTUM = 0.01, 0.9
 
 
@@ -62,8 +63,8 @@ class TrainingStep:
 
     @property
     def inputs_and_outputs(self) -> Sequence[Tensor]:
-        """The images and the parameters."""
-        return self.parameters
+        """The images, the parameters and the loss."""
+        return [*self.parameters, self.loss]
 
     def moved(self, saved: int) -> tuple[int, int]:
         """What is kept for the backward is written and read."""
@@ -119,20 +120,20 @@ def compare_models(model: str) -> Comparison:
     torch.manual_seed(0)
     custom, builtin = MODELS[model](CUSTOM), MODELS[model](BUILTIN)
     images = torch.randn(BATCH, 1, 28, 28)
-    return hold(custom, builtin, images, roundings=8, name=f"{model} step")
+    return hold(custom, builtin, images, name=f"{model} step")
 
 
 def compare_steps(shapes: tuple[tuple[int, ...], ...]) -> Comparison:
     """The parameters after the same steps."""
     sides = (_AfterSteps(shapes, Candidate("custom")), _AfterSteps(shapes, Candidate("builtin")))
-    return hold(*sides, torch.zeros(()), roundings=1, name="SGD")
+    return hold(*sides, torch.zeros(()), name="SGD")
 
 
 def training(model: str, *relies_on: str) -> Workload:
     """A training step of a network of `experiments`."""
     return Workload(
         f"{model} step",
-        f"batch {BATCH}",
+        ONE_BATCH,
         partial(TrainingStep, model),
         partial(compare_models, model),
         relies_on=(*relies_on, "linear", "relu", "log_softmax", "nll_loss", "SGD"),
@@ -152,5 +153,5 @@ WORKLOADS = (
     training("mlp"),
     optimizing("100 small", *SMALL),
     optimizing("one of 10 million", (10_000_000,)),
-    optimizing("100 small and one of 10 million", *SMALL, (10_000_000,)),
+    optimizing(SMALL_AND_LARGE, *SMALL, (10_000_000,)),
 )

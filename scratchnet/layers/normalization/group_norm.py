@@ -22,8 +22,7 @@ where the last two sum over all samples and positions of a channel. One pass ove
 
 The Jacobian of :math:`\hat x` is symmetric: forward mode projects the tangent as backward projects h.
 
-One group is layer normalization without its spatial weights, a group for each channel is instance normalization,
-and layer normalization itself is one group whose channels are the elements, with one position each.
+One group is layer normalization without its spatial weights, a group for each channel is instance normalization.
 
 Shapes: B samples, C = G · D channels in G groups, L positions.
 

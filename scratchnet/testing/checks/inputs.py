@@ -22,8 +22,7 @@ def _once(on: Examination) -> None:
     """Output and gradients under one random upstream, where the built-in takes the call."""
     if output(on):
         for upstream in on.upstreams[:1]:
-            make = on.under(lambda subject, at, given: on.recording(subject, at).gradients(given), upstream)
-            on.weigh(make, "gradient", upstream)
+            on.weigh_gradients(upstream)
 
 
 def dtypes(e: Examination) -> None:

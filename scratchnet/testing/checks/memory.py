@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import weakref
 
-import torch
 from torch import Tensor
 
 from scratchnet.testing.examination import Examination
+from scratchnet.testing.kept import keeping
 from scratchnet.testing.quantities import Recording
 from scratchnet.testing.subject import Call, Subject
 
@@ -23,34 +23,10 @@ def memory(e: Examination) -> None:
 
 
 def _saved_bytes(subject: Subject, call: Call) -> int:
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with keeping() as kept:
         recording = Recording(subject, call)
-    for tensor in _on_nodes(recording.differentiable):
-        keep(tensor)
-    for tensor in (*recording.call.leaves(), *recording.outputs):
-        kept.pop(tensor.untyped_storage().data_ptr(), None)
-    return sum(kept.values())
-
-
-def _on_nodes(outputs: list[Tensor]) -> list[Tensor]:
-    """The tensors that Functions in the graph keep as attributes of their ``ctx``."""
-    found, seen = [], set()
-    waiting = [y.grad_fn for y in outputs]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        found += [value for value in getattr(node, "__dict__", {}).values() if isinstance(value, Tensor)]
-        waiting += [below for below, _ in node.next_functions]
-    return found
+    kept.add_attributes(recording.differentiable)
+    return kept.beyond((*recording.call.leaves(), *recording.outputs))
 
 
 def leaks(e: Examination) -> None:

@@ -37,8 +37,7 @@ def gradients(e: Examination) -> None:
         names = [*e.call.names(), *(f"upstream {i}" for i in range(len(upstream.given)))]
         tensors = [*e.watched(), *upstream.given]
         with e.unchanged("inputs and upstreams unchanged", tensors, names, upstream.kind):
-            make = e.under(lambda subject, at, given: e.recording(subject, at).gradients(given), upstream)
-            e.weigh(make, "gradient", upstream)
+            e.weigh_gradients(upstream)
 
 
 def no_grad(e: Examination) -> None:
@@ -62,8 +61,7 @@ def each_alone(e: Examination) -> None:
         alone = [x if i == j else x.detach() for j, x in enumerate(leaves)]
         on = e.on(e.call.with_leaves(alone), f"{name} alone needs a gradient")
         for upstream in on.upstreams[:1]:
-            make = on.under(lambda subject, at, given, on=on: on.recording(subject, at).gradients(given), upstream)
-            on.weigh(make, "gradient", upstream)
+            on.weigh_gradients(upstream)
 
 
 def double_backward(e: Examination) -> None:

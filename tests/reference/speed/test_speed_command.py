@@ -151,8 +151,8 @@ def test_markdown_leaves_what_is_written_by_hand(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["relo"], "did you mean 'relu'"),
-        (["zzz"], "see --list"),
+        (["relo"], "did you mean 'relu'?"),
+        (["zzz"], "see python -m reference speed --list"),
         (["--seconds", "0"], "--seconds: expected a positive number, got 0"),
         (["--seconds", "soon"], "invalid float value"),
         (["--threads", "0"], "--threads: expected at least 1"),
@@ -160,7 +160,7 @@ def test_markdown_leaves_what_is_written_by_hand(tmp_path):
         (["relu", "--json", "/nowhere/at/all.json"], "expected a writable file for --json"),
     ],
 )
-def test_misuse_gives_status_2_and_one_line(arguments, says, capsys):
+def test_misuse_gives_status_2_and_says_what_is_wrong(arguments, says, capsys):
     with pytest.raises(SystemExit) as stop:
         command.main(["speed", *arguments])
     assert stop.value.code == 2
