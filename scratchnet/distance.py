@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 INFINITY = float("inf")
+Dims = int | tuple[int, ...]
 
 
 class PairwiseDistanceFunction(Function):
@@ -69,14 +70,14 @@ class PairwiseDistanceFunction(Function):
         return (each * (tangents[0] - tangents[1])).sum(-1, keepdim=keepdim)
 
 
-def norm(difference: Tensor, p: float, dim: int = -1) -> Tensor:
-    """The p-norm over a dimension, which stays; its slope at zero is zero."""
+def norm(difference: Tensor, p: float, dim: Dims = -1) -> Tensor:
+    """The p-norm over a dimension or several, which stay; its slope at zero is zero."""
     if p == 2:
         return _root((difference * difference).sum(dim, keepdim=True), p)
     size = difference.abs()
     if p == 0:
         return (difference != 0).to(size.dtype).sum(dim, keepdim=True)
-    if abs(p) == INFINITY and size.shape[dim]:
+    if abs(p) == INFINITY and _has_elements(size, dim):
         return size.amax(dim, keepdim=True) if p > 0 else size.amin(dim, keepdim=True)
     if p == 1:
         return size.sum(dim, keepdim=True)
@@ -87,23 +88,35 @@ def _root(total: Tensor, p: float) -> Tensor:
     """The root of a sum of powers; its slope at zero is zero."""
     zero = total == 0
     safe = total.masked_fill(zero, 1)
-    return (torch.sqrt(safe) if p == 2 else safe.pow(1 / p)).masked_fill(zero, 0)
+    return (torch.sqrt(safe) if p == 2 else safe.pow(1 / p)).masked_fill(zero, 0 if p > 0 else INFINITY)
 
 
-def slope(difference: Tensor, p: float, shared: bool, dim: int = -1) -> Tensor:
-    """The derivative of the norm by each element; ``shared`` says what the largest of p = ∞ do where they tie."""
+def _has_elements(x: Tensor, dim: Dims) -> bool:
+    return not x.dim() or all(x.shape[d] for d in ((dim,) if isinstance(dim, int) else dim))
+
+
+def slope(difference: Tensor, p: float, shared: bool, dim: Dims = -1, distance: Tensor | None = None) -> Tensor:
+    """The derivative of the norm by each element.
+
+    Args:
+        difference: the vectors.
+        p: the norm.
+        shared: whether the largest elements of p = ∞ share the slope where they tie, or each has the whole.
+        dim: along which they lie.
+        distance: their norm, if it is known.
+    """
     if p == 0:
         return difference * 0
     if p == 1:
         return torch.sign(difference)
-    distance = norm(difference, p, dim)
+    distance = norm(difference, p, dim) if distance is None else distance
     if abs(p) == INFINITY:
         largest = (difference.abs() == distance).to(difference.dtype)
         return torch.sign(difference) * (largest / largest.sum(dim, keepdim=True) if shared else largest)
     safe = distance.masked_fill(distance == 0, 1)
     if p == 2:
         return difference / safe
-    sign, zero = torch.sign(difference), difference == 0
+    sign, zero = torch.sign(difference), (difference == 0) | (distance == 0)
     ratio = difference.abs().masked_fill(zero, 1) / safe
     return (sign * ratio.pow(p - 1)).masked_fill(zero, 0)
 

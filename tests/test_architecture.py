@@ -22,7 +22,7 @@ FLOORS = {
     "scratchnet.activations": 3,
     "scratchnet.losses": 4,
     "scratchnet.convolution": 3,
-    "scratchnet.recurrent": 3,
+    "scratchnet.recurrent": 4,
     "scratchnet.layers": 3,
     "scratchnet.transformer": 4,
     "scratchnet.functional": 5,

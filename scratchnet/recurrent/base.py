@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from scratchnet.arguments import autocasts, describe, tensor
+from scratchnet.layers.dropout import dropout
 from scratchnet.recurrent.steps import Steps
 
 __all__ = ["RNNBase"]
@@ -206,8 +207,8 @@ class RNNBase(nn.Module):
                 outputs.append(y)
                 finals.append(final)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
-            if self.training and self.dropout > 0 and layer < self.num_layers - 1:
-                x = _dropped(x, self.dropout)
+            if layer < self.num_layers - 1:
+                x = dropout(x, self.dropout, self.training)
         return x, tuple(torch.stack(state) for state in zip(*finals, strict=True))
 
     def _initial(self, input: Tensor, hx: States | None, batch: int, batched: bool) -> States:
@@ -261,10 +262,3 @@ def _check_dropout(dropout: float, num_layers: int) -> None:
             "least 2, or dropout=0",
             stacklevel=4,
         )
-
-
-def _dropped(x: Tensor, p: float) -> Tensor:
-    """Dropout with the mask that PyTorch draws from the same generator state on a CPU."""
-    if p == 1:
-        return x * x.new_zeros(())
-    return x * torch.empty_like(x).bernoulli_(1 - p).div_(1 - p)

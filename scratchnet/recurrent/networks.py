@@ -25,7 +25,33 @@ __all__ = ["GRU", "LSTM", "RNN"]
 Device = torch.device | str | None
 
 
-class RNN(RNNBase):
+class _OfOneState(RNNBase):
+    """What networks with one state share: how it comes and goes."""
+
+    def forward(
+        self, input: Tensor | PackedSequence, hx: Tensor | None = None
+    ) -> tuple[Tensor | PackedSequence, Tensor]:
+        """Runs the sequences through the network.
+
+        Args:
+            input: tensor of shape ``(T, B, I)``, ``(B, T, I)`` with ``batch_first``, or ``(T, I)``; or a packed
+                sequence.
+            hx: the initial states, of shape ``(D · L, B, H)``, or ``(D · L, H)`` for one sequence; zero by
+                default.
+
+        Returns:
+            The states of the last layer at all times, D · H features in the layout of the input, and the final
+            states of all layers, in the shape of ``hx``.
+
+        Raises:
+            ValueError: if the input has neither two dimensions nor three, or another dtype than the parameters.
+            RuntimeError: if sizes do not fit, or there is no time at all.
+        """
+        output, (final,) = self._run(input, None if hx is None else (hx,))
+        return output, final
+
+
+class RNN(_OfOneState):
     """An Elman network of one or more layers; see `elman` for the mathematics.
 
     Args:
@@ -67,28 +93,6 @@ class RNN(RNNBase):
         sizes = input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
         super().__init__(f"RNN_{nonlinearity.upper()}", *sizes, device=device, dtype=dtype)
         self.nonlinearity = nonlinearity
-
-    def forward(
-        self, input: Tensor | PackedSequence, hx: Tensor | None = None
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
-        """Runs the sequences through the network.
-
-        Args:
-            input: tensor of shape ``(T, B, I)``, ``(B, T, I)`` with ``batch_first``, or ``(T, I)``; or a packed
-                sequence.
-            hx: the initial states, of shape ``(D · L, B, H)``, or ``(D · L, H)`` for one sequence; zero by
-                default.
-
-        Returns:
-            The states of the last layer at all times, D · H features in the layout of the input, and the final
-            states of all layers, in the shape of ``hx``.
-
-        Raises:
-            ValueError: if the input has neither two dimensions nor three, or another dtype than the parameters.
-            RuntimeError: if sizes do not fit, or there is no time at all.
-        """
-        output, (final,) = self._run(input, None if hx is None else (hx,))
-        return output, final
 
     def _layer(self, x: Tensor, states: States, parameters: Sequence[Tensor], steps: Steps) -> States:
         weights = parameters if self.bias else (*parameters, None, None)
@@ -166,7 +170,7 @@ class LSTM(RNNBase):
         return LSTMFunction.apply(x, *states, *weights, *biases, projection, steps)
 
 
-class GRU(RNNBase):
+class GRU(_OfOneState):
     """A network of gated recurrent units of one or more layers; see `gru` for the mathematics.
 
     Args:
@@ -203,28 +207,6 @@ class GRU(RNNBase):
         _refuse_projection("GRU", proj_size)
         sizes = input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
         super().__init__("GRU", *sizes, device=device, dtype=dtype)
-
-    def forward(
-        self, input: Tensor | PackedSequence, hx: Tensor | None = None
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
-        """Runs the sequences through the network.
-
-        Args:
-            input: tensor of shape ``(T, B, I)``, ``(B, T, I)`` with ``batch_first``, or ``(T, I)``; or a packed
-                sequence.
-            hx: the initial states, of shape ``(D · L, B, H)``, or ``(D · L, H)`` for one sequence; zero by
-                default.
-
-        Returns:
-            The states of the last layer at all times, D · H features in the layout of the input, and the final
-            states of all layers, in the shape of ``hx``.
-
-        Raises:
-            ValueError: if the input has neither two dimensions nor three, or another dtype than the parameters.
-            RuntimeError: if sizes do not fit, or there is no time at all.
-        """
-        output, (final,) = self._run(input, None if hx is None else (hx,))
-        return output, final
 
     def _layer(self, x: Tensor, states: States, parameters: Sequence[Tensor], steps: Steps) -> States:
         weights = parameters if self.bias else (*parameters, None, None)

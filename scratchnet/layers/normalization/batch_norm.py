@@ -56,9 +56,9 @@ from scratchnet.layers.normalization.channelwise import (
     moments,
     standardized,
 )
+from scratchnet.layers.normalization.parameters import check_parameters
 from scratchnet.layers.normalization.running_statistics import (
     RunningNorm,
-    check_parameters,
     check_statistics,
     follow,
 )

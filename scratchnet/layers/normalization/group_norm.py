@@ -40,7 +40,7 @@ from torch import Tensor, nn
 from scratchnet.arguments import describe, floating, number
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.normalization.channelwise import blocks, fresh
-from scratchnet.layers.normalization.running_statistics import check_parameters
+from scratchnet.layers.normalization.parameters import check_parameters
 from scratchnet.windows import in_layout_of
 
 __all__ = ["GroupNorm", "GroupNormFunction", "Groups", "group_norm"]

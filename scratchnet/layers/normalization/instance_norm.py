@@ -31,9 +31,9 @@ from torch import Tensor
 from scratchnet.arguments import describe, floating, number
 from scratchnet.layers.normalization.batch_norm import FixedNormFunction
 from scratchnet.layers.normalization.group_norm import GroupNormFunction
+from scratchnet.layers.normalization.parameters import check_parameters
 from scratchnet.layers.normalization.running_statistics import (
     RunningNorm,
-    check_parameters,
     check_statistics,
     follow,
 )

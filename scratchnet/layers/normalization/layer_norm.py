@@ -30,9 +30,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, floating, number
-from scratchnet.function import LOW_PRECISION, Function, unobserved
+from scratchnet.arguments import floating, number
+from scratchnet.function import Function, unobserved
 from scratchnet.layers.normalization.channelwise import blocks, fresh
+from scratchnet.layers.normalization.parameters import check_dtypes
 from scratchnet.layers.normalization.rows import check_rows, whole
 
 __all__ = ["LayerNorm", "LayerNormFunction", "layer_norm"]
@@ -164,21 +165,10 @@ def layer_norm(
     x = floating("layer_norm", input)
     number("layer_norm", eps, "eps")
     shape = check_rows("layer_norm", x, normalized_shape, weight=weight, bias=bias)
-    _check_dtypes(x, weight=weight, bias=bias)
+    check_dtypes("layer_norm", x, weight=weight, bias=bias)
     rows = math.prod(x.shape[: x.dim() - len(shape)])
     weight, bias = (p if p is None or p.dim() == 1 else p.reshape(-1) for p in (weight, bias))
     return LayerNormFunction.apply(x, weight, bias, (rows, math.prod(shape)), eps)
-
-
-def _check_dtypes(x: Tensor, **parameters: Tensor | None) -> None:
-    dtypes = {p.dtype for p in parameters.values() if p is not None}
-    if dtypes <= {x.dtype} or (dtypes == {torch.float32} and x.dtype in LOW_PRECISION):
-        return
-    listed = ", ".join(f"{name} {describe(p)}" for name, p in parameters.items() if p is not None)
-    raise RuntimeError(
-        f"layer_norm: expected parameters in the dtype of the input (or float32 for a float16 or bfloat16 "
-        f"input), got input {describe(x)}, {listed}; convert the input or the layer with .to()"
-    )
 
 
 class LayerNorm(nn.Module):

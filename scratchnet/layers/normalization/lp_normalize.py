@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number
+from scratchnet.distance import norm, slope
 from scratchnet.function import Function
 
 __all__ = ["NormalizeFunction", "normalize"]
@@ -36,55 +37,26 @@ class NormalizeFunction(Function):
     @staticmethod
     def forward(x: Tensor, *, p: float, dim: Dims, eps: float) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The quotient."""
-        norm = _norm(x, p, dim)
-        return x / norm.clamp(min=eps), (x, norm)
+        length = norm(x, p, dim)
+        return x / length.clamp(min=eps), (x, length)
 
     @staticmethod
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, p: float, dim: Dims, eps: float
     ) -> Tensor:
         """The quotient's part, less what comes through the norm."""
-        x, norm = saved
-        length = norm.clamp(min=eps)
-        through = (grad * x).sum(dim, keepdim=True) / length
-        return (grad - _slope(x, norm, p, dim) * through.masked_fill(norm < eps, 0)) / length
+        x, length = saved
+        divisor = length.clamp(min=eps)
+        through = ((grad * x).sum(dim, keepdim=True) / divisor).masked_fill(length < eps, 0)
+        return (grad - slope(x, p, True, dim, length) * through) / divisor
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, p: float, dim: Dims, eps: float) -> Tensor:
         """The quotient rule."""
-        x, norm = saved
-        length = norm.clamp(min=eps)
-        growth = (tangents[0] * _slope(x, norm, p, dim)).sum(dim, keepdim=True).masked_fill(norm < eps, 0)
-        return (tangents[0] - x / length * growth) / length
-
-
-def _norm(x: Tensor, p: float, dim: Dims) -> Tensor:
-    if p == 0:
-        return (x != 0).to(x.dtype).sum(dim, keepdim=True)
-    magnitude = x.abs()
-    if math.isinf(p):
-        return magnitude.amax(dim, keepdim=True) if p > 0 else magnitude.amin(dim, keepdim=True)
-    if p == 1:
-        return magnitude.sum(dim, keepdim=True)
-    total = (x * x if p == 2 else magnitude**p).sum(dim, keepdim=True)
-    none = total == 0  # where the root has no slope
-    total = total.masked_fill(none, 1)
-    return (total.sqrt() if p == 2 else total ** (1 / p)).masked_fill(none, 0 if p > 0 else math.inf)
-
-
-def _slope(x: Tensor, norm: Tensor, p: float, dim: Dims) -> Tensor:
-    """The derivative of the norm by each component."""
-    if p == 0:
-        return torch.zeros_like(x)
-    if p == 1:
-        return x.sign()
-    if math.isinf(p):
-        holds = (x.abs() == norm).to(x.dtype)
-        return x.sign() * holds / holds.sum(dim, keepdim=True)
-    none = (norm == 0) | (x == 0)
-    ratio = (x / norm.masked_fill(norm == 0, 1)).masked_fill(none, 1)
-    slope = ratio if p == 2 else ratio.sign() * ratio.abs() ** (p - 1)
-    return slope.masked_fill(none, 0)
+        x, length = saved
+        divisor = length.clamp(min=eps)
+        growth = (tangents[0] * slope(x, p, True, dim, length)).sum(dim, keepdim=True)
+        return (tangents[0] - x / divisor * growth.masked_fill(length < eps, 0)) / divisor
 
 
 def normalize(

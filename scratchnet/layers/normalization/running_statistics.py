@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, floating
-from scratchnet.function import LOW_PRECISION, batched
+from scratchnet.function import batched
 
-__all__ = ["RunningNorm", "check_parameters", "check_statistics", "follow"]
+__all__ = ["RunningNorm", "check_statistics", "follow"]
 
 
 def follow(op: str, running: Tensor, statistic: Tensor, momentum: float | Tensor, name: str) -> None:
@@ -31,35 +30,6 @@ def follow(op: str, running: Tensor, statistic: Tensor, momentum: float | Tensor
         )
     weight = momentum.to(running.dtype) if isinstance(momentum, Tensor) else momentum
     running.mul_(1 - weight).add_(statistic.detach().to(running.dtype) * weight)
-
-
-def check_parameters(op: str, input: Tensor, **tensors: Tensor | None) -> None:
-    """Expects of parameters and running statistics one number for each channel, and a dtype that fits the input's.
-
-    Raises:
-        TypeError: if one of them is no tensor.
-        NotImplementedError: if one is not floating point.
-        RuntimeError: if a shape or dtype does not fit, or a running statistic requires grad.
-    """
-    dtypes = set()
-    for name, t in tensors.items():
-        if t is None:
-            continue
-        if t.requires_grad and name.startswith("running"):
-            raise RuntimeError(f"{op}: expected {name} without gradient; pass {name}.detach()")
-        if floating(op, t, name).shape != input.shape[1:2]:
-            raise RuntimeError(
-                f"{op}: expected {name} of shape ({input.shape[1]},), one number for each channel of the "
-                f"input (dimension 1), got {describe(t)} for {describe(input)}"
-            )
-        dtypes.add(t.dtype)
-    if dtypes <= {input.dtype} or (dtypes == {torch.float32} and input.dtype in LOW_PRECISION):
-        return
-    listed = ", ".join(f"{name} {describe(t)}" for name, t in tensors.items() if t is not None)
-    raise RuntimeError(
-        f"{op}: expected parameters and statistics in the dtype of the input (or float32 for a float16 or "
-        f"bfloat16 input), got input {describe(input)}, {listed}; convert the input or the layer with .to()"
-    )
 
 
 def check_statistics(
