@@ -44,15 +44,15 @@ CHAPTERS: dict[str, Chapter] = {
         "what closes the gap between training and test on few digits", "quick 25 s, full 5 min"
     ),
     "mnist": Chapter(
-        "a convolutional or fully connected network learns to read handwritten digits", "quick 1 min, full 15 min"
+        "a convolutional or fully connected network learns to read handwritten digits", "quick 1 min, full 17 min"
     ),
     "sequences": Chapter(
         "a plain recurrent network, an LSTM and a GRU learn what takes a memory: puzzles, digits, sums, text",
-        "quick 30 s, full 5 to 20 min, a task",
+        "quick 40 s, full 3 to 9 min, a task",
     ),
     "gan": Chapter(
         "two networks against each other: one draws digits, the other tells them from real ones",
-        "quick 40 s, full 7 min",
+        "quick 40 s, full 9 min",
     ),
     "claims": Chapter("what the tutorial claims, each claim beside a measurement", "quick 30 s, full 3 min"),
 }

@@ -17,6 +17,7 @@ from experiments.backend import BACKENDS, CUSTOM, Backend
 from experiments.figures.curves import curves
 from experiments.measures.curve import curve
 from experiments.measures.flatness import flat_and_dead, slope
+from experiments.measures.gradients import gradient_by_layer
 from experiments.measures.pointwise import float32_errors, nanoseconds
 from experiments.reading import find_digits, reading_task
 from experiments.run import Run
@@ -90,14 +91,17 @@ def main(config: Config, run: Run | None = None) -> None:
     """Trains them one after another, then lays them over each other."""
     digits = find_digits(config.data)
     config = replace(config, data=digits.source)
-    task = reading_task(digits, config.torch_dtype, config.examples)
+    task = reading_task(digits, config.torch_dtype, config.examples).to(config.device)
     run = run or Run.create(config, "activations")
     with Album(run, LOOK_FOR) as album:
         show_functions(album)
-        before = gradients_by_layer({name: at_the_start(name, config) for name in ACTIVATIONS}, task, config)
+        criterion, probes = task.criterion(BACKENDS[config.backend][0].nn), probe(task)
+        before = {name: gradient_by_layer(at_the_start(name, config), criterion, *probes) for name in ACTIVATIONS}
         album.figure("3_depth_before", depth_figure("Before training", before))
         trained = {name: learn(run.part(name), name, task, config) for name in ACTIVATIONS}
-        after = gradients_by_layer({name: each.learners[0].model for name, each in trained.items()}, task, config)
+        after = {
+            name: gradient_by_layer(each.learners[0].model, criterion, *probes) for name, each in trained.items()
+        }
         album.figure("4_depth_after", depth_figure("After training", after))
         for place, kind in enumerate(TITLES, 5):
             lines = {name: curve(each.run, kind) for name, each in trained.items()}
@@ -140,27 +144,16 @@ def learn(part: Run, name: str, task: Task, config: Config) -> Training:
     def look(moment: Moment) -> dict[str, float]:
         model = moment.learner.model
         activations = [module for place, module in model.named_children() if place.startswith(name)]
-        flat, dead = flat_and_dead(model, activations, probe(task, config)[0])
+        flat, dead = flat_and_dead(model, activations, probe(task)[0])
         return {"flat": flat, "dead": dead}
 
     return train(part, lambda backend: deep(backend, name, config), task, config, at_evaluation=look)
 
 
-def probe(task: Task, config: Config) -> tuple[Tensor, Tensor]:
+def probe(task: Task) -> tuple[Tensor, Tensor]:
     """Some digits to measure by."""
-    inputs, targets = task.train[0][:PROBED], task.train[1][:PROBED]
-    return task.prepare(inputs.to(config.device)), targets.to(config.device)
-
-
-def gradients_by_layer(models: Mapping[str, nn.Module], task: Task, config: Config) -> dict[str, list[float]]:
-    """The norm of the gradient of each layer's weights, first to last, by name of network."""
-    found = {}
-    for name, model in models.items():
-        inputs, targets = probe(task, config)
-        weights = [weight for place, weight in model.named_parameters() if place.endswith("weight")]
-        loss = task.criterion(BACKENDS[config.backend][0].nn)(model(inputs), targets)
-        found[name] = [float(gradient.norm()) for gradient in torch.autograd.grad(loss, weights)]
-    return found
+    inputs, targets = task.train
+    return task.prepare(inputs[:PROBED]), targets[:PROBED]
 
 
 def depth_figure(when: str, norms: Mapping[str, list[float]]) -> Figure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -171,17 +170,15 @@ class ByHand(Learner):
 
     def step(self, inputs: Tensor, targets: Tensor, weight: float = 1.0) -> dict[str, float]:
         """Back-propagates both ways, and moves by what the hand found."""
-        started = time.perf_counter()
-        outputs = self.model(inputs)
-        loss = self.criterion(outputs, targets)
-        traces = back_propagate(layers_of(self.model), inputs, targets)
-        parameters, by_hand = list(self.model.parameters()), gradients_of(traces)
-        disagreement = largest_difference(torch.autograd.grad(loss, parameters), by_hand)
-        for parameter, gradient in zip(parameters, by_hand, strict=True):
-            parameter.grad = gradient
-        self.optimizer.step()
-        self.seconds += time.perf_counter() - started
-        self.schedule.step()
+        with self.clocked():
+            outputs = self.model(inputs)
+            loss = self.criterion(outputs, targets)
+            traces = back_propagate(layers_of(self.model), inputs, targets)
+            parameters, by_hand = list(self.model.parameters()), gradients_of(traces)
+            disagreement = largest_difference(torch.autograd.grad(loss, parameters), by_hand)
+            for parameter, gradient in zip(parameters, by_hand, strict=True):
+                parameter.grad = gradient
+            self.optimizer.step()
         deltas = {f"delta_of_layer_{place}": float(t.deltas.norm()) for place, t in enumerate(traces, 1)}
         return {
             "loss": loss.item(),
@@ -261,6 +258,6 @@ def try_steps(album: Album, config: Config) -> dict[str, tuple[float, float]]:
         name = str(dtype).removeprefix("torch.")
         lines[name] = (steps, errors)
         best[name] = min(zip(steps, errors, strict=True), key=lambda pair: pair[1])
-    title = "Differences err where the curve bends (right) and where digits cancel (left)"
+    title = "Long steps err by the bend of the curve, short ones by lost digits"
     album.figure("4_differences", curves(title, lines, x="step", y="largest relative error", log="xy"))
     return best

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -99,14 +98,12 @@ class Perceptron(Learner):
     @torch.no_grad()
     def step(self, inputs: Tensor, targets: Tensor, weight: float = 1.0) -> dict[str, float]:
         """Where the answer is wrong, turns the line toward the input or away from it."""
-        started = time.perf_counter()
         line: Any = self.model
-        wrong = targets - (line(inputs) > 0).to(targets)  # 0, or the direction: 1 or -1
-        line.weight.grad, line.bias.grad = -(wrong * inputs).sum(0, keepdim=True), -wrong.sum(0)
-        self.optimizer.step()
-        self.seconds += time.perf_counter() - started
-        self.schedule.step()
-        share = wrong.abs().mean().item()
+        with self.clocked():
+            wrong = targets - (line(inputs) > 0).to(targets)  # 0, or the direction: 1 or -1
+            line.weight.grad, line.bias.grad = -(wrong * inputs).sum(0, keepdim=True), -wrong.sum(0)
+            self.optimizer.step()
+            share = wrong.abs().mean().item()
         return {"loss": share, "accuracy": 1 - share}
 
 

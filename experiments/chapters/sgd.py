@@ -104,7 +104,7 @@ def main(config: Config, run: Run | None = None) -> None:
     """Paths, noise, and one sweep after another."""
     digits = find_digits(config.data)
     config = replace(config, data=digits.source)
-    task = reading_task(digits, config.torch_dtype, config.examples)
+    task = reading_task(digits, config.torch_dtype, config.examples).to(config.device)
     backend = BACKENDS[config.backend][0]
     run = run or Run.create(config, "sgd")
     with Album(run, LOOK_FOR) as album:
@@ -142,7 +142,6 @@ def network(backend: Backend) -> nn.Module:
 
 def measure_noise(album: Album, task: Task, backend: Backend, config: Config) -> dict[int, float]:
     """How far the gradient of a batch is from that of all digits, relative to it, by size of the batch."""
-    task = task.to(config.device)
     torch.manual_seed(config.seed)
     model, criterion = network(backend).to(config.device, config.torch_dtype), task.criterion(backend.nn)
 

@@ -11,6 +11,7 @@ __all__ = ["STYLES", "Curve", "curves"]
 Curve = tuple[Sequence[float], Sequence[float]]  # x and y
 
 STYLES = ("solid", "dashed", "dashdot", "dotted")  # so that a curve shows which another one covers
+SIZE = (5.6, 3.8)  # inches: larger ones have letters too small for a card of TensorBoard
 MOST_MARKED = 30  # points up to which each is marked
 
 
@@ -31,7 +32,7 @@ def curves(
         y: What the vertical axis measures.
         log: The axes with a logarithmic scale: ``"x"``, ``"y"``, ``"xy"``, or none.
     """
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
     for number, (name, (across, up)) in enumerate(lines.items()):
         axes.plot(
@@ -42,7 +43,8 @@ def curves(
             marker="o" if len(across) <= MOST_MARKED else None,
             markersize=3.5,
         )
-    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.set(xlabel=x, ylabel=y)
+    axes.set_title(title, fontsize="medium")
     axes.set_xscale("log" if "x" in log else "linear")
     axes.set_yscale("log" if "y" in log else "linear")
     axes.grid(alpha=0.3)

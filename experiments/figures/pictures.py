@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 __all__ = ["pictures"]
 
 GAP, GAP_COLOUR = 1, 80
+INCHES = 0.42  # of a picture: with larger ones the letters are too small in a card of TensorBoard
 
 
 def pictures(title: str, rows: Mapping[str, Tensor], *, x: str, y: str) -> Figure:
@@ -26,7 +27,7 @@ def pictures(title: str, rows: Mapping[str, Tensor], *, x: str, y: str) -> Figur
     count, height, width = next(iter(rows.values())).shape
     framed = pad(torch.stack([images.cpu() for images in rows.values()]), (GAP, GAP, GAP, GAP), value=GAP_COLOUR)
     sheet = framed.permute(0, 2, 1, 3).reshape(len(rows) * (height + 2 * GAP), count * (width + 2 * GAP))
-    figure = Figure(figsize=(1.2 + 0.6 * count, 1.2 + 0.6 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(1.2 + INCHES * count, 1.0 + INCHES * len(rows)), layout="constrained")
     axes = figure.subplots()
     axes.imshow(sheet.numpy(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     across, down = width + 2 * GAP, height + 2 * GAP

@@ -14,6 +14,7 @@ from experiments.errors import UsageError
 from experiments.report.curves import Trained, read_runs
 from experiments.report.plot import plot
 from experiments.run import replace_file, writing
+from experiments.shown import shown
 
 __all__ = ["main", "markdown"]
 
@@ -105,9 +106,7 @@ def _best(each: Trained) -> str:
 
 
 def _figure(name: str, value: float | None, digits: int = 4) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.2%}" if name == "accuracy" else f"{value:.{digits}f}"
+    return "–" if value is None else shown(name, value, digits)
 
 
 def _text(value: object) -> str:

@@ -143,7 +143,7 @@ def _gallery(pictures: Tensor, labels: list[str], title: str) -> Figure:
     rows = math.ceil(len(pictures) / columns)
     height, width = pictures.shape[1:]
     gap = height // 3
-    canvas = torch.ones(rows * (height + gap), columns * (width + gap))
+    canvas = torch.ones(rows * (height + gap), columns * (width + gap) - gap)
     figure = Figure(figsize=(9, 0.5 + 1.5 * rows), layout="constrained")
     axes = figure.subplots()
     for i, (picture, label) in enumerate(zip(pictures, labels, strict=True)):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -33,8 +33,8 @@ def sgd(backend: Backend, model: nn.Module, settings: Settings) -> Optimizer:
 class Learner:
     """A network of one backend and what it takes to train it, for ``steps`` steps.
 
-    A chapter with another idea of a step, such as two networks against each other, overrides `step`, and
-    `state_dict` and `load_state_dict` with it if it has more state.
+    A chapter with another idea of a step, such as two networks against each other, overrides `step`, whose work it
+    does within `clocked`, and `state_dict` and `load_state_dict` with it if it has more state.
 
     Args:
         backend: Whose layers to build of.
@@ -89,40 +89,49 @@ class Learner:
         Returns:
             ``loss``, ``accuracy`` where there are right answers, and ``gradient_norm`` before a clipping.
         """
-        started = time.perf_counter()
-        self.optimizer.zero_grad()
         loss: Tensor | float = 0.0
         answers = []
-        count = self.settings.accumulate
-        parts = list(zip(inputs.chunk(count), targets.chunk(count), strict=True))
-        for i, (part, truth) in enumerate(parts):
-            last, share = i == len(parts) - 1, len(truth) / len(targets)
-            with self._exchange(last):
-                with self._precision():
-                    outputs = self._network(part, self.watched)
-                    part_loss = self.criterion(outputs, truth)
-                whole = part_loss if share * weight == 1 else part_loss * (share * weight)
-                if last and self.penalty is not None:
-                    whole = whole + self.penalty(self.model)
-                whole.backward()
-            loss = loss + share * part_loss.detach()
-            answers.append((outputs.detach(), truth, share))
         norm = None
-        if self.settings.clip is not None:
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-        self.optimizer.step()
-        if self.constrain is not None:
-            with torch.no_grad():
-                self.constrain(self.model)
-        figures = {"loss": float(loss)}  # on a GPU this waits for the step, which the clock must count
-        self.seconds += time.perf_counter() - started
-        self.schedule.step()
+        count = self.settings.accumulate
+        with self.clocked():
+            self.optimizer.zero_grad()
+            parts = list(zip(inputs.chunk(count), targets.chunk(count), strict=True))
+            for i, (part, truth) in enumerate(parts):
+                last, share = i == len(parts) - 1, len(truth) / len(targets)
+                with self._exchange(last):
+                    with self._precision():
+                        outputs = self._network(part, self.watched)
+                        part_loss = self.criterion(outputs, truth)
+                    whole = part_loss if share * weight == 1 else part_loss * (share * weight)
+                    if last and self.penalty is not None:
+                        whole = whole + self.penalty(self.model)
+                    whole.backward()
+                loss = loss + share * part_loss.detach()
+                answers.append((outputs.detach(), truth, share))
+            if self.settings.clip is not None:
+                norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+            self.optimizer.step()
+            if self.constrain is not None:
+                with torch.no_grad():
+                    self.constrain(self.model)
+            figures = {"loss": float(loss)}
         right = self.task.right
         if right is not None:
             figures["accuracy"] = float(sum(share * right(*pair).double().mean() for *pair, share in answers))
         if norm is not None:
             figures["gradient_norm"] = norm.item()
         return figures
+
+    @contextmanager
+    def clocked(self) -> Iterator[None]:
+        """Counts the time of a step into `seconds`, and moves the schedule on when it is over.
+
+        On a GPU the loss must be read within it, which waits for the step to end.
+        """
+        started = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - started
+        self.schedule.step()
 
     @torch.no_grad()
     def evaluate(

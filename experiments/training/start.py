@@ -13,6 +13,7 @@ from experiments import processes
 from experiments.backend import BACKENDS, Backend
 from experiments.run import Run
 from experiments.settings import Settings, as_plain_values
+from experiments.shown import shown
 from experiments.training.learner import Learner, sgd
 from experiments.training.length import Length
 from experiments.training.loop import Training
@@ -112,11 +113,8 @@ def describe(training: Training) -> None:
     """Prints how a training went, a line for each network."""
     title = f"{training.run.part_name}  " if training.run.part_name else ""
     for learner in training.learners:
-        figures = dict(training.results[learner.name])
-        said = []
-        if (accuracy := figures.pop("accuracy", None)) is not None:
-            said.append(f"test accuracy {accuracy:.2%}")
-        said += [f"test {name} {figure:.4f}" for name, figure in figures.items()]
+        figures = training.results[learner.name]
+        said = [f"test {name} {shown(name, figures[name])}" for name in sorted(figures, key="accuracy".__ne__)]
         each = 1000 * learner.seconds / training.step
         said.append(f"{learner.seconds:.1f} s in training steps, {each:.1f} ms each")
         print(f"{title}{learner.name:7}  {'  '.join(said)}")

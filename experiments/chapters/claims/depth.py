@@ -12,8 +12,9 @@ from experiments.backend import Backend
 from experiments.chapters.claims.finding import Bench, Finding
 from experiments.data.digits import normalize
 from experiments.figures.curves import curves
+from experiments.measures.gradients import gradient_by_layer
 
-__all__ = ["gradient_by_layer", "gradients_in_depth", "stack"]
+__all__ = ["gradients_in_depth", "stack"]
 
 WIDTH, IMAGES = 64, 256
 DEPTHS, DEPTHS_OF_FULL = (4, 8, 16), (4, 8, 16, 32)
@@ -49,15 +50,13 @@ def stack(
     return layers.Sequential(modules)
 
 
-def gradient_by_layer(bench: Bench, activation: str, depth: int) -> list[float]:
+def gradient_at_the_start(bench: Bench, activation: str, depth: int) -> list[float]:
     """Norm of the gradient of each hidden layer's weights, before any training, the first one first."""
     torch.manual_seed(bench.seed)
     model = stack(bench.backend, activation, depth, WIDTH).to(bench.device)
     images = normalize(bench.digits.train_images[:IMAGES].to(bench.device), torch.float32)
     labels = bench.digits.train_labels[:IMAGES].to(bench.device)
-    loss = bench.backend.nn.CrossEntropyLoss()(model(images), labels)
-    weights = [weight for name, weight in model.named_parameters() if name.endswith("weight")][:-1]
-    return [gradient.norm().item() for gradient in torch.autograd.grad(loss, weights)]
+    return gradient_by_layer(model, bench.backend.nn.CrossEntropyLoss(), images, labels)[:-1]
 
 
 def gradients_in_depth(bench: Bench) -> Finding:
@@ -68,7 +67,7 @@ def gradients_in_depth(bench: Bench) -> Finding:
     lines = {}
     for activation in ("Sigmoid", "Tanh", "ReLU"):
         for depth in depths:
-            norms = gradient_by_layer(bench, activation, depth)
+            norms = gradient_at_the_start(bench, activation, depth)
             # From the second layer on they are all of one shape; the first one reads the digits themselves.
             numbers[f"{activation.lower()}_depth_{depth}"] = norms[-1] / max(norms[1], LEAST)
         lines[activation] = (range(1, deepest + 1), [max(norm, LEAST) for norm in norms])

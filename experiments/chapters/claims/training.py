@@ -18,7 +18,8 @@ from experiments.measures.flatness import flat_and_dead
 from experiments.reading import reading_task
 from experiments.settings import Settings
 from experiments.training import Learner
-from experiments.training.batches import order_of_epoch
+from experiments.training.batches import Batches
+from experiments.training.length import Length
 
 __all__ = ["dead_units", "elu_against_relu", "elus_alpha"]
 
@@ -37,14 +38,14 @@ def lessons(
 ) -> Iterator[tuple[Learner, float]]:
     """Trains a network; after each step, it and the loss on the batch."""
     task = reading_task(bench.digits, torch.float32).to(bench.device)
-    settings = Settings(lr=lr, batch_size=BATCH, device=bench.device, schedule="constant")
+    settings = Settings(
+        max_steps=steps, lr=lr, batch_size=BATCH, device=bench.device, schedule="constant", seed=seed
+    )
+    in_epoch = Length.of(settings, len(task.train[1])).in_epoch
     torch.manual_seed(seed)
-    learner = Learner(bench.backend, build, task, settings, steps)
-    images, labels = task.train
-    orders = (order_of_epoch(seed, epoch, len(labels)).to(bench.device) for epoch in range(steps))
-    batches = (batch for order in orders for batch in order.split(BATCH))
-    for _, chosen in zip(range(steps), batches, strict=False):
-        yield learner, learner.step(task.prepare(images[chosen]), labels[chosen])["loss"]
+    learner, batches = Learner(bench.backend, build, task, settings, steps), Batches(task, settings)
+    for step in range(steps):
+        yield learner, learner.step(*batches.draw(*divmod(step, in_epoch)))["loss"]
 
 
 def dead_now(model: nn.Module, images: Tensor) -> float:

@@ -17,7 +17,6 @@ techniques for training GANs", 2016, for real images that count as real to nine 
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -107,25 +106,23 @@ class Duel(Learner):
 
     def step(self, inputs: Tensor, targets: Tensor, weight: float = 1.0) -> dict[str, float]:
         """One step of both networks on a batch of real images."""
-        started = time.perf_counter()
         generator, discriminator = self.model.generator, self.model.discriminator
-        self.optimizer.zero_grad()
-        with self._precision():
-            drawn = generator(self.noise(len(inputs)))
-            real_score, drawn_score = discriminator(inputs), discriminator(drawn)
-            generator_loss = self.criterion(drawn_score, torch.ones_like(drawn_score))
-            loss = self.discriminator_loss(real_score, drawn_score)
-        weights = list(generator.parameters())
-        gradients = torch.autograd.grad(generator_loss, weights, retain_graph=True)
-        loss.backward(inputs=list(discriminator.parameters()))
-        for parameter, gradient in zip(weights, gradients, strict=True):
-            parameter.grad = gradient
-        if self.settings.clip is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-        self.optimizer.step()
-        figures = {"loss": loss.item(), "generator_loss": generator_loss.item()}
-        self.seconds += time.perf_counter() - started
-        self.schedule.step()
+        with self.clocked():
+            self.optimizer.zero_grad()
+            with self._precision():
+                drawn = generator(self.noise(len(inputs)))
+                real_score, drawn_score = discriminator(inputs), discriminator(drawn)
+                generator_loss = self.criterion(drawn_score, torch.ones_like(drawn_score))
+                loss = self.discriminator_loss(real_score, drawn_score)
+            weights = list(generator.parameters())
+            gradients = torch.autograd.grad(generator_loss, weights, retain_graph=True)
+            loss.backward(inputs=list(discriminator.parameters()))
+            for parameter, gradient in zip(weights, gradients, strict=True):
+                parameter.grad = gradient
+            if self.settings.clip is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+            self.optimizer.step()
+            figures = {"loss": loss.item(), "generator_loss": generator_loss.item()}
         right = torch.cat((real_score > 0, drawn_score <= 0))
         return {"loss": figures["loss"], "accuracy": right.double().mean().item(), **figures}
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from experiments.data import arithmetic, memory, source
 from experiments.data.digits import Digits, normalize
+from experiments.shown import shown
 from experiments.training import Task
 
 __all__ = ["Puzzle", "adding", "copying", "rows", "sums", "text"]
@@ -52,7 +53,7 @@ class Puzzle:
 
     def shown(self, value: float) -> str:
         """A value of the figure as it is printed."""
-        return f"{value:.2%}" if self.figure == "accuracy" else f"{value:.4f}"
+        return shown(self.figure, value)
 
     def verdict(self, value: float) -> str:
         """How much was learned, by how far a value of the figure is on its way from the baseline to perfection."""
