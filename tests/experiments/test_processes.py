@@ -26,6 +26,9 @@ WORKER = """
 import os, signal, sys, time, warnings
 sys.stderr = open(f"stderr.{{os.environ['RANK']}}", "w", buffering=1)  # torchrun writes an account of its own to stderr
 warnings.simplefilter("error")
+# torch.compile uses these inside torch itself.
+warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
+warnings.filterwarnings("ignore", ".*should not be instantiated", DeprecationWarning)
 from experiments.__main__ import main
 from experiments.chapters import mnist
 from experiments.errors import ExperimentError
@@ -100,6 +103,21 @@ def test_two_processes_have_the_loss_curve_of_one(digits, here, monkeypatch, cap
     capsys.readouterr()
     assert mnist("--resume", two) == 1
     assert "expected as many processes as the run began with, 2, got 1" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+def test_two_processes_run_compiled(digits, here, monkeypatch):
+    """With shares of two examples and of one."""
+    monkeypatch.setattr(chapter, "check_gradients", lambda digits, config: None)
+    flags = [*MLP, "--max-steps", 8, "--data", digits]
+    process = torchrun(*flags, "--compile", cwd=here)
+    assert process.returncode == 0, process.stderr
+    assert mnist(*flags) == 0
+    two, one = (rows(here / "runs" / f"mnist-mlp-scratch-{number:03d}", split="train") for number in (1, 2))
+    assert [row["step"] for row in two] == list(range(1, 9))
+    for figure in ("loss", "accuracy", "gradient_norm"):
+        assert [row[figure] for row in two] == pytest.approx([row[figure] for row in one], rel=1e-12)
 
 
 @pytest.fixture(scope="module")

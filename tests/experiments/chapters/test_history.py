@@ -39,8 +39,8 @@ def test_kernels_bend_the_line(both):
 
 def test_the_backends_tell_the_same_story(both):
     # In float64, and of the digits in float32, where rounding moves a hinge to the other side now and then.
-    assert_same_curves(*both, PARTS[:7], rel=1e-8)
-    assert_same_curves(*both, PARTS[7:], rel=1e-3)
+    assert_same_curves(*both, PARTS[:7])
+    assert_same_curves(*both, PARTS[7:], rel=1e-5)  # float32: they differ by 1.2e-7
 
 
 def test_a_run_that_was_stopped_goes_on_with_its_part(both, capsys):

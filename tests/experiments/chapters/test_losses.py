@@ -52,7 +52,7 @@ def test_outliers_pull_l2_away_alone(both):
 
 
 def test_the_backends_tell_the_same_story(both):
-    assert_same_curves(*both, PARTS, rel=1e-8)
+    assert_same_curves(*both, PARTS)
 
 
 def test_the_curves_are_the_formulas():

@@ -55,4 +55,7 @@ def test_early_stopping_stops_early(both):
 
 
 def test_the_backends_tell_the_same_story(both):
-    assert_same_curves(*both, REMEDIES, rel=1e-6)
+    assert_same_curves(*both, [part for part in REMEDIES if part != "max_norm"])
+    assert_same_curves(
+        *both, ["max_norm"], rel=1e-6
+    )  # torch.renorm divides by the norm + 1e-7: they differ by 3.2e-7

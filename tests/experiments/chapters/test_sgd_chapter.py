@@ -62,7 +62,7 @@ def test_parts_do_what_their_names_say(both):
 
 
 def test_the_backends_tell_the_same_story(both):
-    assert_same_curves(*both, PARTS, rel=1e-8)
+    assert_same_curves(*both, PARTS)
 
 
 @pytest.mark.parametrize("name", SURFACES)
