@@ -13,8 +13,9 @@ float32, bfloat16, float16
     check looks at few upstreams, in which the built-in may be lucky: `UNITS_OF_FEW`; a gradient of group_norm was
     1.8 units beyond twice the built-in's. Layers of several ops round between them: the records of attention and
     of transformers say how many units that may add.
-    Where the built-in itself is off by more than the root of its epsilon, float64 took another path (other
-    random numbers, a comparison that fell the other way); then the two are held against each other directly.
+    Where the built-in itself is off by more than the root of its epsilon times the largest element, float64 took
+    another path (other random numbers, a comparison that fell the other way); then the two are held against each
+    other directly.
 
 Autocast
     The same rule; a built-in that is off by more than `NOTICEABLE` units has computed in bfloat16, whose units
@@ -119,7 +120,8 @@ def agreement(
     short = cases[0].got.is_floating_point() and cases[0].got.dtype is not torch.float64
     if all(alike) and not (short and any(case.truth is not None for case in cases)):
         return [EXACT] * len(cases)
-    judged = [case._replace(truth=_truth(case, autocast)) for case in cases]
+    scale = max([1.0, *(_largest_finite(case.truth.double()) for case in cases if case.truth is not None)])
+    judged = [case._replace(truth=_truth(case, scale, autocast)) for case in cases]
     allowed, ours, own = _errors(judged, units, autocast) if short else (0.0, 0.0, 0.0)
     digits = (NUMERICAL_RELATIVE, NUMERICAL_ABSOLUTE) if numerical else (RELATIVE, ABSOLUTE)
     return [
@@ -158,15 +160,15 @@ def unit_in_the_last_place(value: float, dtype: torch.dtype) -> float:
     return info.eps * 2.0 ** math.floor(math.log2(max(abs(value), info.smallest_normal)))
 
 
-def _truth(case: Case, autocast: bool) -> Tensor:
-    """What the case is held against, in float64."""
+def _truth(case: Case, scale: float, autocast: bool) -> Tensor:
+    """What the case is held against, in float64; the scale is that of all cases, of which one may cancel to nothing."""
     expected = case.expected.double()
     if case.truth is None or not case.expected.is_floating_point():
         return expected
     truth = case.truth.double()
     own = _largest_finite(_distance(expected, truth))
     dtype = torch.bfloat16 if autocast else case.expected.dtype
-    lost = own > torch.finfo(dtype).eps ** 0.5 * max(1.0, _largest_finite(truth))
+    lost = own > torch.finfo(dtype).eps ** 0.5 * scale
     return expected if lost else truth
 
 

@@ -38,3 +38,16 @@ def test_what_should_be_zero_is_counted_in_units_of_one():
 def test_in_float64_the_builtin_is_the_truth():
     (found,) = agreement([Case(*(torch.ones(3, dtype=torch.float64) for _ in range(3)))])
     assert (found.error, found.builtin_error) == (0, 0)
+
+
+@pytest.mark.parametrize(("error", "close"), [(0.0, True), (0.01, False)])
+def test_a_sum_that_cancels_is_held_against_the_truth_though_the_builtin_left_it(error, close):
+    large = torch.tensor([700.0])
+    zero, off = torch.zeros(1), torch.full((1,), 1e-3)
+    cases = [Case(large, large, large.double()), Case(zero + error, off, zero.double())]
+    assert agreement(cases)[1].close == close
+
+
+def test_where_float64_took_another_path_the_builtin_is_the_truth():
+    other = torch.tensor([1.0])
+    assert agreement([Case(other, other, other.double() + 1)])[0].close

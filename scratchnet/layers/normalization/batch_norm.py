@@ -91,7 +91,7 @@ class BatchNormFunction(Function):
         x, weight, mean, rstd = saved
         planes = Planes(x)
         g, x = planes.of(grad), planes.of(x)
-        total, aligned = centred_sums(g, x, mean)
+        total, aligned = centred_sums(g, x, mean, rstd)
         grad_x = None
         if needs[0]:
             projected = _projected(g, x, total / planes.count, aligned / planes.count, mean, rstd, weight)
@@ -104,7 +104,7 @@ class BatchNormFunction(Function):
         x, weight, mean, rstd = saved
         planes = Planes(x)
         t, x = planes.of(tangents[0]), planes.of(x)
-        total, aligned = centred_sums(t, x, mean)
+        total, aligned = centred_sums(t, x, mean, rstd)
         y = _projected(t, x, total / planes.count, aligned / planes.count, mean, rstd, weight)
         return planes.back(_with_parameters(y, x, mean, rstd, *tangents[1:]))
 
@@ -135,7 +135,7 @@ class FixedNormFunction(Function):
         grad_x = planes.back(g * scale[:, None]) if needs[0] else None
         if not (needs[1] or needs[2]):
             return grad_x, None, None, None, None
-        total, aligned = centred_sums(g, planes.of(x), mean)
+        total, aligned = centred_sums(g, planes.of(x), mean, rstd)
         return grad_x, aligned * rstd, total, None, None
 
     @staticmethod

@@ -62,7 +62,8 @@ def moments(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each channel of some planes.
 
     The variance is the mean square distance from the mean, not the difference of two large numbers. In blocks
-    the rounding error of the mean is found on the way, as the mean distance from it, and taken off both.
+    the rounding error of the mean is found on the way, as the mean distance from it, and taken off the variance. The
+    mean keeps it: where it is small, what is found is how the differences were rounded, all of them alike.
     """
     mean = channel_sum(x) / count
     if not unobserved():
@@ -70,17 +71,23 @@ def moments(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         return mean, channel_sum(centred * centred) / count
     sums = [(channel_sum(centred), channel_sum(centred.square_())) for centred in _centred(x, mean)]
     error, square = (_total(parts).div_(count) for parts in zip(*sums, strict=True))
-    return mean.add_(error), square.addcmul_(error, error, value=-1)
+    return mean, square.addcmul_(error, error, value=-1)
 
 
-def centred_sums(grad: Tensor, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Σ g and Σ g (x - mean) over each channel of some planes."""
+def centred_sums(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ g and Σ g (x - mean) over each channel of some planes.
+
+    Less the mean, all values of a binade are rounded alike, and the second sum adds that up. So in blocks it is taken
+    less a number nearby, of so few digits that hardly any difference is rounded, and corrected by the first.
+    """
     if not unobserved():
         return channel_sum(grad), channel_sum(grad * (x - mean[:, None]))
-    pairs = zip(blocks(grad), _centred(x, mean), strict=True)
+    grid = torch.exp2(-20 - torch.log2(rstd).ceil_())
+    near = torch.round(mean / grid).mul_(grid)
+    pairs = zip(blocks(grad), _centred(x, near), strict=True)
     sums = [(channel_sum(g), channel_sum(centred.mul_(g))) for (g,), centred in pairs]
     total, aligned = (_total(parts) for parts in zip(*sums, strict=True))
-    return total, aligned
+    return total, aligned.addcmul_(total, near.sub_(mean))
 
 
 def channel_sum(x: Tensor) -> Tensor:
