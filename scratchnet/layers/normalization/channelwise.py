@@ -84,6 +84,7 @@ def centred_sums(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> tuple[T
         return channel_sum(grad), channel_sum(grad * (x - mean[:, None]))
     grid = torch.exp2(-20 - torch.log2(rstd).ceil_())
     near = torch.round(mean / grid).mul_(grid)
+    near = torch.where(near.isfinite(), near, mean)  # of a variance that is 0 or infinite there is no grid
     pairs = zip(blocks(grad), _centred(x, near), strict=True)
     sums = [(channel_sum(g), channel_sum(centred.mul_(g))) for (g,), centred in pairs]
     total, aligned = (_total(parts) for parts in zip(*sums, strict=True))
