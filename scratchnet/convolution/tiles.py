@@ -9,9 +9,11 @@ Shapes: B images, C channels, H × W pixels, P × Q outputs; in a block, T tiles
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 __all__ = ["Block", "Margins", "Pixels", "Scratch", "blocks_of"]
@@ -56,19 +58,34 @@ def blocks_of(batch: int, outputs: Sequence[int], bytes_of_tile: int) -> Iterato
             yield Block(slice(start, stop), first, (stop - start, min(height, rows - first), columns))
 
 
+class _Held(threading.local):
+    """What a thread keeps from one op to the next, since new memory costs more than the arithmetic done in it."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
+
+
+_held = _Held()
+
+
 class Scratch:
     """Memory by name for the length of one op: what a name held before is there again, to be overwritten."""
 
     def __init__(self, like: Tensor) -> None:
         self._like = like
-        self._held: dict[str, Tensor] = {}
+        self._zeroed: set[str] = set()
 
     def __call__(self, name: str, *shape: int, zero: bool = False) -> Tensor:
         """A tensor in the memory of that name, which is zero at first where that is asked for."""
-        count = math.prod(shape)
-        held = self._held.get(name)
+        count, key = math.prod(shape), (name, self._like.dtype, self._like.device)
+        held = _held.tensors.get(key)
         if held is None or len(held) < count:
-            held = self._held[name] = self._like.new_zeros(count) if zero else self._like.new_empty(count)
+            with torch.inference_mode(False):  # or later ops could not write to it
+                held = _held.tensors[key] = torch.empty(count, dtype=self._like.dtype, device=self._like.device)
+            self._zeroed.discard(name)
+        if zero and name not in self._zeroed:
+            held.zero_()
+            self._zeroed.add(name)
         return held[:count].view(shape)
 
 

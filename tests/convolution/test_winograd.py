@@ -97,6 +97,18 @@ def test_few_channels_strides_and_groups_are_left_alone():
         assert not winograd.pays(x, 32, 32, usual._replace(**other), 1)
 
 
+def test_what_a_thread_keeps_serves_inference_and_training(monkeypatch):
+    monkeypatch.setattr(tiles, "_held", tiles._Held())
+    x, *rest = large(torch.float64)
+    with torch.inference_mode():
+        first = conv2d(x, *rest, padding=1)
+    torch.testing.assert_close(first, results(conv2d, [x, *rest])[0])
+    for smaller in (x.detach()[..., :14, :13], x.detach()[..., 1:, :13]):  # whose margins lie elsewhere
+        torch.testing.assert_close(
+            conv2d(smaller, *rest, padding=1), torch.nn.functional.conv2d(smaller, *rest, padding=1)
+        )
+
+
 def test_images_without_data_keep_their_shape():
     x, w, b = (t.detach().to("meta") for t in large())
     assert conv2d(x, w, b, padding=1).shape == (4, 48, 15, 14)
