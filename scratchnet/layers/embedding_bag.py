@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, tensor
-from scratchnet.function import LOW_PRECISION, Function, readable, unobserved
+from scratchnet.function import LOW_PRECISION, Function, unobserved
+from scratchnet.layers.bags import bags_of, indices_and_offsets, members_of
 from scratchnet.layers.embedding_table import (
     Table,
     check_indices,
@@ -162,28 +163,6 @@ def _bag_sums(
     return (total if sizes is None else total / sizes.unsqueeze(1)).to(rows.dtype)
 
 
-def _bags_of(offsets: Tensor, indices: Tensor, count: int) -> Tensor:
-    """The bag of each index: how many bags start at or before it, less one."""
-    starts = indices.new_zeros(indices.shape[0] + 1, dtype=torch.int64)
-    marks = starts.index_add(0, offsets[:count].long(), torch.ones_like(offsets[:count], dtype=torch.int64))
-    return marks[:-1].cumsum(0) - 1
-
-
-def _members(indices: Tensor, offsets: Tensor, count: int, padding_idx: int | None) -> tuple[Tensor, Tensor]:
-    """The indices of each bag side by side, ``(B, M)``, and which of them are there."""
-    total = indices.shape[0]
-    ends = torch.cat([offsets.long(), offsets.new_full((1,), total, dtype=torch.int64)])
-    starts, lengths = ends[:count], ends[1 : count + 1] - ends[:count]
-    known = readable(lengths) and count > 0
-    longest = max(int(lengths.max()), 1) if known else max(total, 1)
-    slots = torch.arange(longest, device=indices.device)
-    present = slots < lengths.unsqueeze(1)
-    places = (starts.unsqueeze(1) + slots).masked_fill(~present, 0)
-    padded = indices if total else indices.new_zeros(1)
-    members = padded.long().index_select(0, places.reshape(-1)).view(places.shape)
-    return members, present if padding_idx is None else present & (members != padding_idx)
-
-
 def embedding_bag(
     input: Tensor,
     weight: Tensor,
@@ -231,16 +210,16 @@ def embedding_bag(
     if weight.dim() != 2:
         raise ValueError(f"{op}: expected weight of shape (V, D), got {describe(weight)}")
     _check_options(op, input, mode, scale_grad_by_freq, sparse, per_sample_weights)
-    indices, offsets, count = _bags(op, input, offsets, include_last_offset)
+    indices, offsets, count = indices_and_offsets(op, input, offsets, include_last_offset)
     rows = weight.shape[0]
     row = table_row(op, padding_idx, rows)
     check_indices(op, indices, rows, RuntimeError)
     if max_norm is not None:
         renormalize(weight, indices, max_norm, norm_type)
     if mode == "max":
-        members, present = _members(indices, offsets, count, row)
+        members, present = members_of(indices, offsets, count, row)
         return EmbeddingMaxFunction.apply(members, present, weight, rows)
-    bags = _bags_of(offsets, indices, count)
+    bags = bags_of(offsets, indices, count)
     shares = per_sample_weights
     if shares is not None:
         if shares.dtype is not weight.dtype:
@@ -274,32 +253,6 @@ def _check_options(
         )
     if mode != "sum":
         raise NotImplementedError(f"{op}: expected mode='sum' with per_sample_weights, got mode={mode!r}")
-
-
-def _bags(op: str, input: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[Tensor, Tensor, int]:
-    """The indices in one dimension, where their bags start, and how many bags there are."""
-    if input.dim() == 2:
-        if offsets is not None:
-            raise ValueError(f"{op}: expected no offsets with two-dimensional input, got {describe(offsets)}")
-        count, length = input.shape
-        return input.reshape(-1), torch.arange(count, device=input.device) * length, count
-    if input.dim() != 1:
-        raise ValueError(f"{op}: expected input of shape (N,) or (B, N / B), got {describe(input)}")
-    if not isinstance(offsets, Tensor) or offsets.dim() != 1:
-        raise ValueError(
-            f"{op}: expected offsets of shape (B,) with one-dimensional input, got {describe(offsets)}"
-        )
-    if include_last and offsets.shape[0] < 1:
-        raise RuntimeError(f"{op}: expected an offset at least, since the last one is the end, got none")
-    if readable(offsets) and offsets.numel():
-        first, last = int(offsets[0]), int(offsets[-1])
-        if first != 0 or last > input.shape[0]:
-            raise RuntimeError(
-                f"{op}: expected offsets from 0 to {input.shape[0]}, the number of indices, got {first} to {last}"
-            )
-        if include_last:
-            input = input[:last]
-    return input, offsets, offsets.shape[0] - include_last
 
 
 class EmbeddingBag(Table):
