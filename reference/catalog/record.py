@@ -46,7 +46,8 @@ def _shown(value: Any) -> str:
 class BadInput:
     """A call that must fail: the arguments, the error's type, and words that its message must hold.
 
-    In a record of modules it is the constructor, called with ``arguments``, or the call after it, that must.
+    In a record of modules it is the constructor, called with ``arguments``, or the call after it, that must. The type
+    is the one that PyTorch raises, which for a dtype or an option that its kernels do not have is NotImplementedError.
     """
 
     call: Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]

@@ -11,8 +11,8 @@ float32, bfloat16, float16
     over all upstreams of one quantity, since the built-in may be exact by luck on one of them. Second
     derivatives chain some ten roundings, and forward mode sums terms that cancel: `UNITS_OF_CHAINS`. Where a
     check looks at few upstreams, in which the built-in may be lucky: `UNITS_OF_FEW`; a gradient of group_norm was
-    1.8 units beyond twice the built-in's. Layers of several ops round between them: the records of attention and
-    of transformers say how many units that may add.
+    1.8 units beyond twice the built-in's. Layers of several ops round between them: the records of
+    transformers say how many units that may add.
     Where the built-in itself is off by more than the root of its epsilon times the largest element, float64 took
     another path (other random numbers, a comparison that fell the other way); then the two are held against each
     other directly.

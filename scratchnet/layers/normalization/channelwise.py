@@ -18,7 +18,17 @@ from torch import Tensor
 
 from scratchnet.function import unobserved
 
-__all__ = ["Planes", "affine", "blocks", "centred_sums", "column", "fresh", "moments", "standardized"]
+__all__ = [
+    "Planes",
+    "affine",
+    "blocks",
+    "centred_sums",
+    "column",
+    "fresh",
+    "moments",
+    "scale_and_shift",
+    "standardized",
+]
 
 # Elements of one block: in float32 this makes 2 MiB for each tensor that takes part, which a last-level cache
 # holds, while the calls on a block still cost little beside its arithmetic.
@@ -118,6 +128,16 @@ def affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """x · scale + shift of some planes, by channel, in one pass."""
     columns = (column(shift, x), x, column(scale, x))
     return torch.addcmul(*columns, out=fresh(x)) if unobserved() else torch.addcmul(*columns)
+
+
+def scale_and_shift(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> None:
+    """y · weight + bias, in the place of y."""
+    if weight is not None and bias is not None:
+        torch.addcmul(bias, y, weight, out=y)
+    elif weight is not None:
+        y.mul_(weight)
+    elif bias is not None:
+        y.add_(bias)
 
 
 def fresh(x: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from scratchnet.arguments import describe, floating, number
 from scratchnet.function import Function, unobserved
-from scratchnet.layers.normalization.channelwise import blocks, fresh
+from scratchnet.layers.normalization.channelwise import blocks, fresh, scale_and_shift
 from scratchnet.layers.normalization.parameters import check_parameters
 from scratchnet.windows import in_layout_of
 
@@ -140,12 +140,7 @@ def _forward_in_blocks(
         torch.sum(out * out, (2, 3), out=s).div_(count)
         torch.add(s, eps, out=r).rsqrt_()
         out.mul_(r[:, :, None, None])
-        if w is not None and b is not None:
-            torch.addcmul(b, out, w, out=out)
-        elif w is not None:
-            out.mul_(w)
-        elif b is not None:
-            out.add_(b)
+        scale_and_shift(out, w, b)
     return y, mean, var, rstd
 
 

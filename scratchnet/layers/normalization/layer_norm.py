@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from scratchnet.arguments import floating, number
 from scratchnet.function import Function, unobserved
-from scratchnet.layers.normalization.channelwise import blocks, fresh
+from scratchnet.layers.normalization.channelwise import blocks, fresh, scale_and_shift
 from scratchnet.layers.normalization.parameters import check_dtypes
 from scratchnet.layers.normalization.rows import check_rows, whole
 
@@ -105,12 +105,7 @@ def _forward_in_blocks(
         torch.sub(x, m, out=out)
         torch.sum(out * out, 1, keepdim=True, out=r).div_(count).add_(eps).rsqrt_()
         out.mul_(r)
-        if weight is not None and bias is not None:
-            torch.addcmul(bias, out, weight, out=out)
-        elif weight is not None:
-            out.mul_(weight)
-        elif bias is not None:
-            out.add_(bias)
+        scale_and_shift(out, weight, bias)
     return y, mean, rstd
 
 
