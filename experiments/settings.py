@@ -55,7 +55,7 @@ class CommonSettings:
         return self.PRESETS
 
     def of_preset(self) -> Mapping[str, Any]:
-        """What the preset sets of what no flag did."""
+        """What the chosen preset sets, by name of field."""
         return self.presets().get(self.preset, {}) if self.preset else {}
 
     def check(self) -> None:

@@ -96,12 +96,14 @@ def main(config: Config, run: Run | None = None) -> None:
     with Album(run, LOOK_FOR) as album:
         show_functions(album)
         criterion, probes = task.criterion(BACKENDS[config.backend][0].nn), probe(task)
-        before = {name: gradient_by_layer(at_the_start(name, config), criterion, *probes) for name in ACTIVATIONS}
+
+        def reached(models: Mapping[str, nn.Module]) -> dict[str, list[float]]:
+            return {name: gradient_by_layer(model, criterion, *probes) for name, model in models.items()}
+
+        before = reached({name: at_the_start(name, config) for name in ACTIVATIONS})
         album.figure("3_depth_before", depth_figure("Before training", before))
         trained = {name: learn(run.part(name), name, task, config) for name in ACTIVATIONS}
-        after = {
-            name: gradient_by_layer(each.learners[0].model, criterion, *probes) for name, each in trained.items()
-        }
+        after = reached({name: each.learners[0].model for name, each in trained.items()})
         album.figure("4_depth_after", depth_figure("After training", after))
         for place, kind in enumerate(TITLES, 5):
             lines = {name: curve(each.run, kind) for name, each in trained.items()}

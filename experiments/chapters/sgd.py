@@ -21,6 +21,7 @@ from experiments.reading import find_digits, reading_task
 from experiments.run import Run
 from experiments.settings import Settings, expect
 from experiments.training import Task, Training, summary, train
+from experiments.training.length import Length
 
 __all__ = ["Config", "main"]
 
@@ -168,7 +169,7 @@ def measure_noise(album: Album, task: Task, backend: Backend, config: Config) ->
 def learn(run: Run, name: str, variant: Variant, task: Task, config: Config) -> Training:
     """Trains the network in one of the ways."""
     settings = replace(config, **variant.settings)
-    in_epoch = math.ceil(len(task.train[1]) / settings.batch_size)
+    in_epoch = Length.of(settings, len(task.train[1])).in_epoch
     settings = replace(settings, eval_every=max(1, in_epoch // 4))
 
     def optimizer(backend: Backend, model: nn.Module, settings: Settings) -> Optimizer:

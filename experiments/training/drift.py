@@ -31,7 +31,7 @@ class Drift:
         self.largest = {"loss": 0.0, "gradients": 0.0, "weights": 0.0}
         self.watch = Watch(custom.model, builtin.model)
 
-    def departure(self, step: int, writer: Writer) -> None:
+    def write_departure(self, step: int, writer: Writer) -> None:
         """Writes where the layers of the two part after a step."""
         self.watch.writer = writer
         self.watch.measure(step)

@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from experiments.errors import ExperimentError
 from experiments.run import Run
-from experiments.shown import shown
+from experiments.shown import in_line
 from experiments.training.dashboard import introduce, introduce_twins, project, show_answers
 from experiments.training.evaluation import Evaluation
 from experiments.training.learner import Learner
@@ -103,7 +103,7 @@ class Journal:
         for name, own in figures.items():
             self._write({"step": step, "epoch": epoch, "split": "train", "backend": name, **own, "lr": lr})
             self.monitors[name].step(**own)
-        self.progress.show(step, f"epoch {epoch}  {_in_line(next(iter(figures.values())))}")
+        self.progress.show(step, f"epoch {epoch}  {in_line(next(iter(figures.values())))}")
 
     def drifted(self, step: int, difference: Mapping[str, Any]) -> None:
         """Takes down by how much two networks differ: ``loss``, and by name ``gradients`` and ``weights``."""
@@ -126,7 +126,7 @@ class Journal:
             self._write({"step": step, "epoch": epoch, "split": "test", "backend": name, **figures})
             show_answers(self.writer(name), self.task, evaluations[name], step)
             self.monitors[name].evaluate(step, **figures, confusion=evaluations[name].confusion)
-            self.progress.say(f"epoch {epoch}  step {step}/{self.steps}  {name:>7}  {_in_line(figures, 'test ')}")
+            self.progress.say(f"epoch {epoch}  step {step}/{self.steps}  {name:>7}  {in_line(figures, 'test ')}")
 
     def finished(self, step: int, results: Mapping[str, Mapping[str, float]]) -> None:
         """Enters the run into TensorBoard's table of hyperparameters, and shows its last hidden layer if asked to."""
@@ -148,8 +148,3 @@ class Journal:
 
     def _write(self, row: Mapping[str, Any]) -> None:
         self.metrics.write(json.dumps(row).encode() + b"\n")
-
-
-def _in_line(figures: Mapping[str, float], prefix: str = "") -> str:
-    """Figures as a line shows them."""
-    return "  ".join(f"{prefix}{name} {shown(name, value)}" for name, value in figures.items())

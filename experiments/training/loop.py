@@ -133,7 +133,7 @@ class Training:
             losses = [own["loss"] for own in in_order.values()]
             difference = self.drift.measure(*losses, by_parameter=watched)
             if watched and self._journal is not None and self._journal.twin is not None:
-                self.drift.departure(self.step, self._journal.twin)
+                self.drift.write_departure(self.step, self._journal.twin)
         if watched:
             self._look(self.at_step, in_order)
         if self._journal is not None:

@@ -13,7 +13,7 @@ from experiments import processes
 from experiments.backend import BACKENDS, Backend
 from experiments.run import Run
 from experiments.settings import Settings, as_plain_values
-from experiments.shown import shown
+from experiments.shown import in_line
 from experiments.training.learner import Learner, sgd
 from experiments.training.length import Length
 from experiments.training.loop import Training
@@ -114,7 +114,8 @@ def describe(training: Training) -> None:
     title = f"{training.run.part_name}  " if training.run.part_name else ""
     for learner in training.learners:
         figures = training.results[learner.name]
-        said = [f"test {name} {shown(name, figures[name])}" for name in sorted(figures, key="accuracy".__ne__)]
+        ordered = dict(sorted(figures.items(), key=lambda figure: figure[0] != "accuracy"))
+        said = [in_line(ordered, "test ")]
         each = 1000 * learner.seconds / training.step
         said.append(f"{learner.seconds:.1f} s in training steps, {each:.1f} ms each")
         print(f"{title}{learner.name:7}  {'  '.join(said)}")

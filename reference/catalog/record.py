@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.testing.subject import Call, Subject
+from scratchnet.testing.tolerances import UNITS
 
 __all__ = ["DTYPES", "BadInput", "Make", "Record", "Sample", "leaf", "rounded_once"]
 
@@ -140,7 +141,7 @@ class Record:
     builtin_lacks: frozenset[str] = frozenset()
     double_backward: bool = True
     empty: bool = True
-    roundings: int = 1
+    roundings: int = UNITS
     modules: Sequence[tuple[Callable[[], torch.nn.Module], Callable[[], torch.nn.Module]]] = ()
 
     @property

@@ -31,7 +31,7 @@ def saved_bytes(run: Pass) -> Saved:
         run.forward()
     known = run.inputs_and_outputs
     kept.add_attributes(known)
-    saved = Saved(kept.beyond(run.parameters), kept.beyond((*run.parameters, *known)))
+    saved = Saved(kept.beyond(run.parameters), kept.beyond(known))
     run.backward()
     return saved
 

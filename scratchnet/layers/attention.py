@@ -150,7 +150,7 @@ def _blocked_forward(
     """The output, the largest scores and the sums, a block of heads at a time."""
     y = q.new_empty(*q.shape[:2], v.shape[2])
     largest, total = (q.new_empty(*q.shape[:2], 1) for _ in range(2))
-    later = later_keys(q.new_empty(0, q.shape[1], k.shape[1])) if causal else None
+    later = later_keys(q.shape[1], k.shape[1], q.device) if causal else None
     for block in _blocks(q, k):
         weights = _block_scores(q[block], k[block], _at(block, mask), scale, later)
         largest[block], nowhere = _largest(weights)
@@ -182,7 +182,7 @@ def _blocked_backward(
     grad_k = k.new_empty(k.shape) if needs[1] else None
     grad_v = v.new_empty(v.shape) if needs[2] else None
     grad_mask = mask.new_zeros(mask.shape) if mask is not None and needs[3] else None
-    later = later_keys(q.new_empty(0, q.shape[1], k.shape[1])) if causal else None
+    later = later_keys(q.shape[1], k.shape[1], q.device) if causal else None
     for block in _blocks(q, k):
         weights = _block_scores(q[block], k[block], _at(block, mask), scale, later)
         weights.sub_(largest[block]).exp_().div_(total[block])

@@ -67,16 +67,15 @@ def masked_scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, causal: bool)
     """How well each query matches each key it may look at, -∞ where it may not."""
     scores = (q * scale) @ k.mT
     if causal:
-        scores = scores.masked_fill(later_keys(scores), float("-inf"))
+        scores = scores.masked_fill(later_keys(scores.shape[-2], scores.shape[-1], scores.device), float("-inf"))
     if mask is None:
         return scores
     return scores + mask if mask.is_floating_point() else scores.masked_fill(~mask, float("-inf"))
 
 
-def later_keys(scores: Tensor) -> Tensor:
+def later_keys(queries: int, keys: int, device: torch.device) -> Tensor:
     """Which keys come after each query."""
-    queries = torch.arange(scores.shape[-2], device=scores.device)
-    return torch.arange(scores.shape[-1], device=scores.device) > queries.unsqueeze(1)
+    return torch.arange(keys, device=device) > torch.arange(queries, device=device).unsqueeze(1)
 
 
 def default_scale(q: Tensor) -> float:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.arguments import describe, number, tensor
-from scratchnet.distance import norm
+from scratchnet.distance import norm, slope
 from scratchnet.function import Function
 
 __all__ = ["CosineSimilarity", "CosineSimilarityFunction", "cosine_similarity"]
@@ -44,8 +44,8 @@ class CosineSimilarityFunction(Function):
         x1, x2, y = saved
         n1, n2 = norm(x1, 2, dim), norm(x2, 2, dim)
         y, grad = y.unsqueeze(dim), grad.unsqueeze(dim)
-        grad_x1 = (_slope(x1, n1, x2, n2, y, eps) * grad).sum_to_size(x1.shape) if needs[0] else None
-        grad_x2 = (_slope(x2, n2, x1, n1, y, eps) * grad).sum_to_size(x2.shape) if needs[1] else None
+        grad_x1 = (_slope(x1, n1, x2, n2, y, dim, eps) * grad).sum_to_size(x1.shape) if needs[0] else None
+        grad_x2 = (_slope(x2, n2, x1, n1, y, dim, eps) * grad).sum_to_size(x2.shape) if needs[1] else None
         return grad_x1, grad_x2
 
     @staticmethod
@@ -53,13 +53,15 @@ class CosineSimilarityFunction(Function):
         """The tangents along the two slopes."""
         x1, x2, y = saved
         n1, n2, y = norm(x1, 2, dim), norm(x2, 2, dim), y.unsqueeze(dim)
-        along_x1 = (_slope(x1, n1, x2, n2, y, eps) * tangents[0]).sum(dim)
-        return along_x1 + (_slope(x2, n2, x1, n1, y, eps) * tangents[1]).sum(dim)
+        along_x1 = (_slope(x1, n1, x2, n2, y, dim, eps) * tangents[0]).sum(dim)
+        return along_x1 + (_slope(x2, n2, x1, n1, y, dim, eps) * tangents[1]).sum(dim)
 
 
-def _slope(x: Tensor, length: Tensor, other: Tensor, other_length: Tensor, y: Tensor, eps: float) -> Tensor:
+def _slope(
+    x: Tensor, length: Tensor, other: Tensor, other_length: Tensor, y: Tensor, dim: int, eps: float
+) -> Tensor:
     """The derivative of the cosine by x."""
-    own = x / length.masked_fill(length == 0, 1)
+    own = slope(x, 2, True, dim, length)
     return (other / other_length.clamp(min=eps) - own * y) / length.clamp(min=eps)
 
 

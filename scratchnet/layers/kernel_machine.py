@@ -124,7 +124,6 @@ class KernelSVM(nn.Module):
         self.kernel = kernel
         self.degree = degree
         self.constant = constant
-        self.learn_gamma = learn_gamma
         self.anchors = nn.Buffer(anchors.detach().clone())
         log_gamma = torch.full((), math.log(start), dtype=anchors.dtype, device=anchors.device)
         self.log_gamma = nn.Parameter(log_gamma) if learn_gamma else nn.Buffer(log_gamma)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, floating, tensor
 from scratchnet.function import readable
-from scratchnet.losses.reduction import reduce
+from scratchnet.losses.reduction import constant_weight, reduce
 
-__all__ = ["CLASS", "ClassTargets", "check_weight", "checked"]
+__all__ = ["CLASS", "ClassTargets", "check_smoothing", "check_weight", "checked"]
 
 CLASS = 1
 
@@ -71,14 +71,18 @@ class ClassTargets(NamedTuple):
 
     def upstream(self, grad: Tensor, reduction: str) -> Tensor:
         """The adjoint of `average`: the gradient that comes to each sample's weighted loss."""
-        return (grad / self._divisor() if reduction == "mean" else grad).expand(self.labels.shape)
+        return self._share(grad, reduction).expand(self.labels.shape)
 
     def factor(self, grad: Tensor, reduction: str) -> Tensor:
         """The gradient that comes to each weighted loss that counts, in one number: 0 where none does."""
         if self.labels.numel() == 0:
             return torch.zeros_like(grad)
-        factor = grad / self._divisor() if reduction == "mean" else grad
+        factor = self._share(grad, reduction)
         return factor if self.kept is None else factor.masked_fill(~self.kept.any(), 0)
+
+    def _share(self, grad: Tensor, reduction: str) -> Tensor:
+        """What comes to each weighted loss that counts."""
+        return grad / self._divisor() if reduction == "mean" else grad
 
     def _divisor(self) -> Tensor | int:
         """What the mean divides by: the samples' weights together."""
@@ -134,10 +138,10 @@ def _ignored_among(op: str, labels: Tensor, classes: int, ignore_index: int) -> 
 
 
 def check_weight(op: str, weight: Tensor | None, x: Tensor) -> None:
-    """Complains of weights that are not one for each class, in the dtype of the scores.
+    """Complains of weights that are not one for each class, in the dtype of the scores, and constant.
 
     Raises:
-        RuntimeError: if the shape or the dtype does not fit.
+        RuntimeError: if the shape or the dtype does not fit, or they require grad.
     """
     if weight is None:
         return
@@ -147,3 +151,14 @@ def check_weight(op: str, weight: Tensor | None, x: Tensor) -> None:
         )
     if weight.dtype is not x.dtype and not autocasts(x):
         raise RuntimeError(f"{op}: expected weight in the input's dtype {x.dtype}, got {describe(weight)}")
+    constant_weight(op, weight)
+
+
+def check_smoothing(op: str, label_smoothing: float) -> None:
+    """Complains of a share that is none.
+
+    Raises:
+        RuntimeError: if it is below 0 or above 1.
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(f"{op}: expected label_smoothing between 0 and 1, got {label_smoothing}")

@@ -30,8 +30,8 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, tensor
 from scratchnet.function import Function, unobserved
-from scratchnet.losses.class_targets import CLASS, ClassTargets, check_weight, checked
-from scratchnet.losses.reduction import WeightedLoss, constant_weight, reduce, reduction_of, spread
+from scratchnet.losses.class_targets import CLASS, ClassTargets, check_smoothing, check_weight, checked
+from scratchnet.losses.reduction import WeightedLoss, reduce, reduction_of, spread
 from scratchnet.tiling import slabs
 
 __all__ = [
@@ -214,12 +214,10 @@ def cross_entropy(
     """
     op = "cross_entropy"
     reduction = reduction_of(op, reduction, size_average, reduce)
-    if not 0 <= label_smoothing <= 1:
-        raise RuntimeError(f"{op}: expected label_smoothing between 0 and 1, got {label_smoothing}")
+    check_smoothing(op, label_smoothing)
     if tensor(op, input).shape == tensor(op, target, "target").shape:
         return _of_probabilities(input, target, weight, ignore_index, reduction, label_smoothing)
     x, labels, alone, ignored = checked(op, input, target, weight, ignore_index)
-    weight = constant_weight(op, weight)
     losses = IndexCrossEntropyFunction.apply(x, labels, weight, ignored, label_smoothing, reduction)
     return losses.view(target.shape) if alone and reduction == "none" else losses
 
@@ -245,7 +243,6 @@ def _of_probabilities(
     dtype = torch.promote_types(x.dtype, target.dtype)
     q = target.unsqueeze(0) if alone else target
     check_weight(op, weight, x)
-    weight = constant_weight(op, weight)
     losses = ProbabilityCrossEntropyFunction.apply(x.to(dtype), q.to(dtype), weight, smoothing, reduction)
     return losses.squeeze(0) if alone and reduction == "none" else losses
 

@@ -39,10 +39,10 @@ from torch import Tensor
 from scratchnet.arguments import autocasts, describe, floating, tensor
 from scratchnet.function import Function, transformed
 from scratchnet.layers.linear import Linear
-from scratchnet.losses.class_targets import ClassTargets, checked
+from scratchnet.losses.class_targets import ClassTargets, check_smoothing, checked
 from scratchnet.losses.cross_entropy import cross_entropy
 from scratchnet.losses.logit_chunks import Gradients, chunks, delta, logits, powers_of, room_for, with_losses
-from scratchnet.losses.reduction import WeightedLoss, constant_weight, reduction_of
+from scratchnet.losses.reduction import WeightedLoss, reduction_of
 
 __all__ = [
     "LinearCrossEntropyFunction",
@@ -106,8 +106,11 @@ class ReducedLinearCrossEntropyFunction(Function):
         tangents: Sequence[Tensor], saved: Sequence[Tensor], *, smoothing: float, reduction: str, **_: Any
     ) -> Tensor:
         """The reduction is linear."""
+        x, weight, bias, target = saved[:4]
+        found = with_losses(logits(x, weight, bias), target, smoothing)
         targets = ClassTargets(*saved[3:6])
-        return targets.average(targets.weighted(_changes(tangents, saved, smoothing)), reduction)
+        changes = _changes(tangents, saved, found.powers, found.total, smoothing)
+        return targets.average(targets.weighted(changes), reduction)
 
 
 class LinearCrossEntropyFunction(Function):
@@ -144,16 +147,18 @@ class LinearCrossEntropyFunction(Function):
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, smoothing: float, rows: int) -> Tensor:
         """The change of each row's loss."""
-        return _changes(tangents, saved, smoothing)
+        x, weight, bias, _, top, total = saved
+        return _changes(tangents, saved, powers_of(logits(x, weight, bias), top), total, smoothing)
 
 
-def _changes(tangents: Sequence[Tensor], saved: Sequence[Tensor], smoothing: float) -> Tensor:
+def _changes(
+    tangents: Sequence[Tensor], saved: Sequence[Tensor], powers: Tensor, total: Tensor, smoothing: float
+) -> Tensor:
     """Of each row's loss along tangents: δ times the change of the logits."""
     x, weight, bias, target = saved[:4]
-    found = with_losses(logits(x, weight, bias), target, smoothing)
     change = tangents[0] @ weight.T + x @ tangents[1].T
     change = change if bias is None else change + tangents[2]
-    return (delta(found.powers, target, found.total, smoothing) * change).sum(1)
+    return (delta(powers, target, total, smoothing) * change).sum(1)
 
 
 def linear_cross_entropy(
@@ -209,14 +214,13 @@ def linear_cross_entropy(
         return cross_entropy(
             z.view(shape), target, weight, None, ignored, None, reduction, label_smoothing=label_smoothing
         )
-    if not 0 <= label_smoothing <= 1:
-        raise RuntimeError(f"{op}: expected label_smoothing between 0 and 1, got {label_smoothing}")
+    check_smoothing(op, label_smoothing)
     stand_in = x.new_empty(()).expand(shape)  # for the logits, which are not there
     _, labels, alone, known = checked(op, stand_in, target, weight, ignored)
     rows = getattr(options, "batch_chunk_size", None) or max(1, CHUNK_ELEMENTS // max(shape[-1], 1))
     factors = x.unsqueeze(0) if alone else x, linear_weight, biases[0] if biases else None
-    class_weight, wide = constant_weight(op, weight), _wide(x.dtype)
-    class_weight = None if class_weight is None else class_weight.to(wide)
+    wide = _wide(x.dtype)
+    class_weight = None if weight is None else weight.to(wide)
     targets = ClassTargets.of(labels, class_weight, known, wide)
     # The gradient of a sum may lie beyond float16, though that of its mean does not.
     if reduction == "none" or x.dtype is torch.float16:
@@ -325,8 +329,7 @@ class LinearCrossEntropyLoss(WeightedLoss):
         name = "LinearCrossEntropyLoss"
         if weight is not None and weight.shape != (num_classes,):
             raise RuntimeError(f"{name}: expected weight of shape ({num_classes},), got {describe(weight)}")
-        if not 0 <= label_smoothing <= 1:
-            raise RuntimeError(f"{name}: expected label_smoothing between 0 and 1, got {label_smoothing}")
+        check_smoothing(name, label_smoothing)
         super().__init__(weight, reduction=reduction)
         self.num_classes = num_classes
         self.out_features = out_features

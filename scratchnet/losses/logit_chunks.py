@@ -58,14 +58,18 @@ def with_losses(z: Tensor, target: Tensor, smoothing: float) -> Chunk:
     above = _minus(z, top)
     rest = (1 - smoothing) * above.gather(1, target.unsqueeze(1)).squeeze(1)
     rest = rest + smoothing * above.mean(1) if smoothing else rest
-    powers = above.exp_() if unobserved() else torch.exp(above)
+    powers = _exp(above)
     total = powers.sum(1)
     return Chunk(torch.log(total) - rest, top, total, powers)
 
 
 def powers_of(z: Tensor, top: Tensor) -> Tensor:
     """e^{z - m}, in the place of the logits where nobody watches."""
-    above = _minus(z, top)
+    return _exp(_minus(z, top))
+
+
+def _exp(above: Tensor) -> Tensor:
+    """The powers, in the place of their exponents where nobody watches."""
     return above.exp_() if unobserved() else torch.exp(above)
 
 
@@ -76,12 +80,15 @@ def _minus(z: Tensor, top: Tensor) -> Tensor:
 
 def delta(powers: Tensor, target: Tensor, total: Tensor, smoothing: float, *, divided: bool = True) -> Tensor:
     """δ, or δ times s, in the place of the powers where nobody watches."""
-    found, s = powers, total.unsqueeze(1)
+    found, s, in_place = powers, total.unsqueeze(1), unobserved()
     if divided:
-        found, s = found / s, torch.ones_like(s)
-    found = found - smoothing / max(powers.shape[1], 1) * s if smoothing else found
+        found = found.div_(s) if in_place else found / s
+        s = torch.ones_like(s)
+    if smoothing:
+        share = smoothing / max(powers.shape[1], 1) * s
+        found = found.sub_(share) if in_place else found - share
     place, at_target = target.unsqueeze(1), (smoothing - 1) * s
-    return found.scatter_add_(1, place, at_target) if unobserved() else found.scatter_add(1, place, at_target)
+    return found.scatter_add_(1, place, at_target) if in_place else found.scatter_add(1, place, at_target)
 
 
 class Gradients:

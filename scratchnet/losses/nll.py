@@ -19,7 +19,7 @@ from torch import Tensor
 
 from scratchnet.function import Function
 from scratchnet.losses.class_targets import CLASS, ClassTargets, checked
-from scratchnet.losses.reduction import WeightedLoss, constant_weight, reduction_of
+from scratchnet.losses.reduction import WeightedLoss, reduction_of
 
 __all__ = ["NLLLoss", "NLLLossFunction", "nll_loss"]
 
@@ -102,7 +102,6 @@ def nll_loss(
     op = "nll_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
     x, labels, alone, ignored = checked(op, input, target, weight, ignore_index)
-    weight = constant_weight(op, weight)
     losses = NLLLossFunction.apply(x, labels, weight, x.shape[CLASS], ignored, reduction)
     return losses.view(target.shape) if alone and reduction == "none" else losses
 

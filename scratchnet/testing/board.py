@@ -14,7 +14,7 @@ from scratchnet.testing.tolerances import UNITS, UNITS_OF_CHAINS, UNITS_OF_FEW, 
 if TYPE_CHECKING:
     from scratchnet.testing.examination import Examination
 
-__all__ = ["Board", "Evidence", "Noted", "under"]
+__all__ = ["Board", "Evidence", "Noted", "in_words"]
 
 FEW = ("autocast", "dtypes")
 CHAINS = ("double backward", "third derivative", "forward mode", "forward over reverse")
@@ -30,7 +30,7 @@ class Noted(NamedTuple):
     check: str = ""
 
 
-def under(kind: str) -> str:
+def in_words(kind: str) -> str:
     """The upstream in words, if there is one."""
     return f"upstream: {kind}" if kind else ""
 
@@ -75,7 +75,7 @@ class Board:
 
     def take(self, name: str, noted: Noted, examination: Examination) -> None:
         """Takes down a tensor of both sides, to be judged with all others of its name."""
-        got, expected, note = noted.got, noted.expected, under(noted.kind)
+        got, expected, note = noted.got, noted.expected, in_words(noted.kind)
         if got is None or expected is None:
             present = got if expected is None else expected
             if present is None or not bool(present.any()):
@@ -118,7 +118,7 @@ def _row(quantity: str, found: Agreement, noted: Noted, evidence: Evidence | Non
         got=found.got,
         expected=found.expected,
         tolerance=found.tolerance,
-        note="" if found.exact else under(noted.kind),
+        note="" if found.exact else in_words(noted.kind),
         relative=found.relative,
         ulps=found.ulps,
         error=found.error,

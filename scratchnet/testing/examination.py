@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from scratchnet.testing.board import Board, Noted, under
+from scratchnet.testing.board import Board, Noted, in_words
 from scratchnet.testing.quantities import Quantities, Recording, choose_upstreams
 from scratchnet.testing.subject import Call, Subject
 from scratchnet.testing.tolerances import same_bits
@@ -112,7 +112,7 @@ class Examination:
             if self.numerical and self.board.check in OFFERED:
                 self.board.add(what, "not compared", f"not offered: {_summary(got)}")
                 return False
-            self.board.add(what, "raises", _summary(got), under(kind), examination=self)
+            self.board.add(what, "raises", _summary(got), in_words(kind), examination=self)
             return False
         truth = self.truth
         true = _attempt(lambda: make(self.theirs, truth)) if truth is not None else {}
@@ -148,7 +148,7 @@ class Examination:
             tensor[own].copy_(old[own])
         if changed:
             said = "overwrites " + ", ".join(name for name, _, _ in changed)
-            self.board.add(self.prefix + what, "differs", said, under(kind), examination=self)
+            self.board.add(self.prefix + what, "differs", said, in_words(kind), examination=self)
         else:
             self.board.add(self.prefix + what, "exact")
 

@@ -33,7 +33,7 @@ def shrunk(call: Call, shows: Callable[[Call], bool]) -> Call:
 
 def _smaller(call: Call) -> Iterator[Call]:
     """Calls in which one size is less: wherever it occurs among the arguments, then in one argument alone."""
-    tensors = Call(call.inputs, call.options).tensors()
+    tensors = call.tensors(parameters=False)
     sizes = sorted({n for x in tensors for n in x.shape if n > 1}, reverse=True)
     for less in (_half, _one_less):
         for size in sizes:

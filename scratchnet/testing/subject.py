@@ -63,9 +63,9 @@ class Call:
         """The differentiable tensors: inputs, options, parameters."""
         return [x for x in self.tensors() if differentiable(x)]
 
-    def tensors(self) -> list[Tensor]:
-        """All tensors but the buffers: inputs, options, parameters."""
-        everything = (*self.inputs, *self.options.values(), *self.parameters.values())
+    def tensors(self, parameters: bool = True) -> list[Tensor]:
+        """All tensors but the buffers: inputs, options and, unless told otherwise, parameters."""
+        everything = (*self.inputs, *self.options.values(), *(self.parameters.values() if parameters else ()))
         return [x for _, x in _named("", everything) if isinstance(x, Tensor)]
 
     def with_leaves(self, leaves: Sequence[Tensor]) -> Call:

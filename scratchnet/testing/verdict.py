@@ -99,7 +99,7 @@ def _finding(number: int, row: Row) -> str:
         lines.append(f"likely cause: {cause}")
     if row.evidence is not None:
         call, found = _smallest(row, row.evidence.examination)
-        shapes = [str(tuple(x.shape)) for x in Call(call.inputs, call.options).tensors()]
+        shapes = [str(tuple(x.shape)) for x in call.tensors(parameters=False)]
         lines.append(f"smallest input that shows it: {', '.join(shapes)}")
         e = row.evidence.examination
         script = reproduction(found, e.ours, e.theirs, call, e.numerical, e.board.roundings)

@@ -46,7 +46,9 @@ def test_it_overwrites_the_input_and_keeps_its_gradient(name, options):
         assert y is x
         (grad,) = torch.autograd.grad(y, leaf, torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64))
         results.append((x.detach(), grad))
-    torch.testing.assert_close(results[0], results[1], rtol=1e-7, atol=0)
+    torch.testing.assert_close(
+        results[0], results[1], rtol=1e-7, atol=0
+    )  # torch has hardsigmoid's sixth in float32
 
 
 @every_form
@@ -91,7 +93,7 @@ def test_what_the_output_tells_needs_no_copy_of_the_input(name):
     x = torch.randn(6, requires_grad=True) * 1
     with keeping() as kept:
         y = getattr(functional, name)(x, inplace=True)
-    assert sum(kept.pieces.values()) == y.numel() * 4
+    assert kept.beyond([]) == y.numel() * 4
     assert kept.beyond([y]) == 0
 
 
@@ -104,7 +106,9 @@ def test_part_of_a_tensor_is_overwritten_and_the_rest_keeps_its_gradient(name, o
         torch.manual_seed(0)
         getattr(module, name)(x[2:], **options)
         results.append((x.detach(), *torch.autograd.grad(x, leaf, torch.arange(6.0, dtype=torch.float64))))
-    torch.testing.assert_close(results[0], results[1], rtol=1e-7, atol=0)
+    torch.testing.assert_close(
+        results[0], results[1], rtol=1e-7, atol=0
+    )  # torch has hardsigmoid's sixth in float32
 
 
 @pytest.mark.parametrize("name", ["relu", "relu6", "hardtanh", "threshold"])

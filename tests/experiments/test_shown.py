@@ -9,5 +9,5 @@ from experiments import shown
 
 def test_examples():
     results = doctest.testmod(shown)
-    assert results.attempted == 1
+    assert results.attempted == 2
     assert results.failed == 0

@@ -59,6 +59,7 @@ def assert_same(ours: Any, theirs: Any) -> None:
 def assert_same_run(run: Callable[[Callable[..., Optimizer]], tuple[Optimizer, list[Tensor]]]) -> None:
     """Compare parameters and state after the same run with either optimizer."""
     (their_optimizer, theirs), (our_optimizer, ours) = map(run, OPTIMIZERS)
-    assert any(not torch.equal(end, start) for end, start in zip(ours, tensors(ours[0].dtype), strict=False))
+    beginning = tensors(ours[0].dtype, [p.shape for p in ours])
+    assert any(not torch.equal(end, start) for end, start in zip(ours, beginning, strict=True))
     assert_same(ours, theirs)
     assert_same(our_optimizer.state_dict(), their_optimizer.state_dict())

@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from reference.catalog import RECORDS, Make
@@ -51,7 +52,8 @@ def test_packed_sequences_pass_where_the_rest_is_compiled():
         output, final = network(pack_padded_sequence(2 * sequences, lengths, enforce_sorted=False))
         return flat((pad_packed_sequence(output)[0], final))
 
-    compiled = torch.compile(run, backend="aot_eager")
+    backend = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(run, backend=backend)
     for lengths in ((3, 1, 2), (2, 3)):
         x = torch.randn(3, len(lengths), 3, dtype=torch.float64, requires_grad=True)
         found = []
@@ -60,6 +62,7 @@ def test_packed_sequences_pass_where_the_rest_is_compiled():
             total = sum(y.pow(2).sum() for y in outputs)
             found.append([*outputs, *torch.autograd.grad(total, [x, *network.parameters()])])
         torch.testing.assert_close(*found)
+    assert backend.frame_count > 0
 
 
 @pytest.mark.parametrize("name", NETWORKS)

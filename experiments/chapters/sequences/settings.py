@@ -64,7 +64,8 @@ class Config(Settings):
         for name, by_task in (("quick", QUICK), ("full", FULL)):
             chosen = by_task[self.task]
             steps = self.max_steps or chosen["max_steps"]
-            found[name] = {"lr": 1.0, **chosen, "eval_every": math.ceil(steps / EVALUATIONS)}
+            each_epoch = {} if self.epochs else {"eval_every": math.ceil(steps / EVALUATIONS)}
+            found[name] = {"lr": 1.0, **chosen, **each_epoch}
         return found
 
     def check(self) -> None:

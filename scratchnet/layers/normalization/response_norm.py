@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, number, promoted
+from scratchnet.arguments import autocasts, describe, number, promoted
 from scratchnet.function import Function
 
 __all__ = ["LocalResponseNorm", "LocalResponseNormFunction", "local_response_norm"]
@@ -116,7 +116,7 @@ def local_response_norm(
         return input
     if size < 1:
         raise RuntimeError(f"{op}: expected size of at least 1 channel, got {size}")
-    if x.dim() > 3 and torch.is_autocast_enabled("cpu") and x.device.type == "cpu":
+    if x.dim() > 3 and x.device.type == "cpu" and autocasts(x):
         x = x if x.dtype is torch.float64 else x.float()
     return LocalResponseNormFunction.apply(x, size, alpha, beta, k)
 

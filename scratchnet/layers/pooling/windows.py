@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, tensor
+from scratchnet.arguments import autocasts, describe, tensor
 from scratchnet.function import LOW_PRECISION
 from scratchnet.windows import Geometry, in_layout_of, sizes
 
@@ -84,5 +83,5 @@ def pooled(y: Tensor, x: Tensor, alone: bool) -> Tensor:
 
 def widened(x: Tensor) -> Tensor:
     """The input in float32 under autocast on a CPU, for the poolings on whose list PyTorch has it."""
-    low = x.device.type == "cpu" and x.dtype in LOW_PRECISION and torch.is_autocast_enabled("cpu")
+    low = x.device.type == "cpu" and x.dtype in LOW_PRECISION and autocasts(x)
     return x.float() if low else x

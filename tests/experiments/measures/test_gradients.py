@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 
@@ -17,5 +16,5 @@ def test_the_norms_are_those_of_a_gradient_worked_out_by_hand():
             parameter.fill_(value)
     x, t = torch.tensor([[0.5]], dtype=torch.float64), torch.tensor([[1.0]], dtype=torch.float64)
     found = gradient_by_layer(model, nn.MSELoss(), x, t)  # y - t = -3 - 1
-    assert found == pytest.approx([2 * 4 * 3 * 0.5, 2 * 4 * 2 * 0.5], rel=1e-15)
+    assert found == [2 * 4 * 3 * 0.5, 2 * 4 * 2 * 0.5]
     assert all(parameter.grad is None for parameter in model.parameters())
