@@ -51,6 +51,7 @@ from scratchnet.convolution import (
     pad,
     unfold,
 )
+from scratchnet.fused import conv2d_relu, conv2d_relu_max_pool2d
 from scratchnet.layers import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -151,6 +152,8 @@ __all__ = [
     "channel_shuffle",
     "conv1d",
     "conv2d",
+    "conv2d_relu",
+    "conv2d_relu_max_pool2d",
     "conv3d",
     "conv_transpose1d",
     "conv_transpose2d",

@@ -10,7 +10,6 @@ from torch.nn import (
     Parameter,
     ParameterDict,
     ParameterList,
-    Sequential,
     Unflatten,
     init,
     parameter,
@@ -75,6 +74,7 @@ from scratchnet.convolution import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from scratchnet.fused import Sequential
 from scratchnet.layers import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,

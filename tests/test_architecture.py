@@ -22,6 +22,7 @@ FLOORS = {
     "scratchnet.activations": 3,
     "scratchnet.losses": 4,
     "scratchnet.convolution": 3,
+    "scratchnet.fused": 4,
     "scratchnet.recurrent": 4,
     "scratchnet.layers": 3,
     "scratchnet.transformer": 4,

@@ -33,6 +33,7 @@ __all__ = [
     "overwritten_leaky_relu",
     "relu",
     "relu_",
+    "where_positive",
 ]
 
 
@@ -51,16 +52,16 @@ class ReLUFunction(Function):
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]) -> Tensor:
         """The gradient where the output is positive; selected, not multiplied, so that inf · 0 is 0."""
         (y,) = saved
-        return elementwise(_where_positive, y, grad)
+        return elementwise(where_positive, y, grad)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
         """The tangent where the output is positive."""
         (y,) = saved
-        return _where_positive(y, tangents[0])
+        return where_positive(y, tangents[0])
 
 
-def _where_positive(y: Tensor, v: Tensor) -> Tensor:
+def where_positive(y: Tensor, v: Tensor) -> Tensor:
     """v where y, which is not negative, is not 0."""
     return torch.where(y != 0, v, 0)
 

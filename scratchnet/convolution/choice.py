@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from scratchnet.convolution import blocked, depthwise, winograd
+from scratchnet.convolution.tiles import Pixels
 from scratchnet.windows import Geometry, channels_last
 
 __all__ = ["convolve", "correlate", "spread"]
@@ -27,7 +28,7 @@ def convolve(
     if depthwise.applies(channels, out, groups):
         return depthwise.convolve(x, weight, bias, geometry, outputs, last)
     if winograd.pays(x, channels, out, geometry, groups):
-        y = winograd.convolve(x, weight, bias, geometry, outputs, last)
+        y = winograd.convolve(Pixels(x), weight, bias, geometry.padding, outputs, last)
         if y is not None:
             return y
     return blocked.convolve(x, weight, bias, geometry, groups, outputs, last)
@@ -41,7 +42,7 @@ def spread(
     if depthwise.applies(channels, out, groups):
         return depthwise.spread(y, weight, bias, geometry, size, last)
     if winograd.pays(y, channels, out, geometry, groups):
-        x = winograd.spread(y, weight, bias, geometry, size, last)
+        x = winograd.spread(Pixels(y), weight, bias, geometry.padding, size, last)
         if x is not None:
             return x
     return blocked.spread(y, weight, bias, geometry, groups, size)
@@ -53,7 +54,7 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     if depthwise.applies(channels, out, groups):
         return depthwise.correlate(y, x, geometry)
     if winograd.pays(y, channels, out, geometry, groups):
-        weight = winograd.correlate(y, x, geometry)
+        weight = winograd.correlate(Pixels(y), Pixels(x), geometry.padding, y.shape[2:], x)
         if weight is not None:
             return weight
     return blocked.correlate(y, x, geometry, groups)

@@ -28,7 +28,7 @@ from scratchnet.convolution.shapes import Size, batched, check_channels, windows
 from scratchnet.function import Function
 from scratchnet.windows import Geometry, in_layout_of
 
-__all__ = ["ConvolutionFunction", "conv1d", "conv2d", "conv3d"]
+__all__ = ["ConvolutionFunction", "conv1d", "conv2d", "conv3d", "convolution", "gradients", "prepared", "tangent"]
 
 
 class ConvolutionFunction(Function):
@@ -49,24 +49,36 @@ class ConvolutionFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The two other products, and the sum over images and pixels."""
         x, weight = saved
-        grad_x = None
-        if needs[0]:
-            grad_x = in_layout_of(x, spread(grad, weight, None, geometry, groups, x.shape[2:]), weight)
-        grad_weight = correlate(grad, x, geometry, groups) if needs[1] else None
-        grad_bias = grad.sum((0, *range(2, grad.dim()))) if needs[2] else None
-        return grad_x, grad_weight, grad_bias
+        return gradients(grad, x, weight, needs, geometry, groups)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, groups: int) -> Tensor:
         """Product rule: both convolutions."""
         x, weight = saved
-        tangent_x, tangent_weight, tangent_bias = tangents
-        outputs = geometry.outputs(x.shape[2:])
-        moved = convolve(tangent_x, weight, tangent_bias, geometry, groups, outputs)
-        return moved + convolve(x, tangent_weight, None, geometry, groups, outputs)
+        return tangent(tangents, x, weight, geometry, groups)
 
 
-def _convolution(
+def gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """In the images, the weight and the bias, of those that are needed."""
+    grad_x = None
+    if needs[0]:
+        grad_x = in_layout_of(x, spread(grad, weight, None, geometry, groups, x.shape[2:]), weight)
+    grad_weight = correlate(grad, x, geometry, groups) if needs[1] else None
+    grad_bias = grad.sum((0, *range(2, grad.dim()))) if needs[2] else None
+    return grad_x, grad_weight, grad_bias
+
+
+def tangent(tangents: Sequence[Tensor], x: Tensor, weight: Tensor, geometry: Geometry, groups: int) -> Tensor:
+    """Of the outputs, by the product rule."""
+    tangent_x, tangent_weight, tangent_bias = tangents
+    outputs = geometry.outputs(x.shape[2:])
+    moved = convolve(tangent_x, weight, tangent_bias, geometry, groups, outputs)
+    return moved + convolve(x, tangent_weight, None, geometry, groups, outputs)
+
+
+def prepared(
     op: str,
     dims: int,
     input: Tensor,
@@ -76,7 +88,12 @@ def _convolution(
     padding: str | Size,
     dilation: Size,
     groups: int,
-) -> Tensor:
+) -> tuple[Tensor, Geometry, bool]:
+    """The images with a batch dimension, how the kernels lie on them, and whether there was one image alone.
+
+    Raises:
+        TypeError, NotImplementedError, RuntimeError: as the functional forms say.
+    """
     x, alone = batched(op, dims, input, weight, "O, C / groups")
     geometry = windows(op, weight.shape[2:], stride, padding, dilation, groups)
     check_channels(op, x, weight, bias, groups, weight.shape[1] * groups, weight.shape[0])
@@ -86,7 +103,24 @@ def _convolution(
             f"{op}: expected an input of at least the kernel's size, got a kernel of {geometry.kernel} with dilation "
             f"{geometry.dilation} on {geometry.extent(size)} elements, padding included"
         )
-    y = in_layout_of(x, ConvolutionFunction.apply(x, weight, bias, geometry, groups), weight)
+    return x, geometry, alone
+
+
+def convolution(
+    op: str,
+    dims: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Size,
+    padding: str | Size,
+    dilation: Size,
+    groups: int,
+    function: type[Function] = ConvolutionFunction,
+) -> Tensor:
+    """A function of prepared images, kernels and a bias, whose output has the layout that PyTorch returns."""
+    x, geometry, alone = prepared(op, dims, input, weight, bias, stride, padding, dilation, groups)
+    y = in_layout_of(x, function.apply(x, weight, bias, geometry, groups), weight)
     return y.squeeze(0) if alone else y
 
 
@@ -119,7 +153,7 @@ def conv1d(
         NotImplementedError: if the input is not floating point.
         RuntimeError: if shapes, dtypes or options do not fit each other.
     """
-    return _convolution("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+    return convolution("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
 def conv2d(
@@ -152,7 +186,7 @@ def conv2d(
         NotImplementedError: if the input is not floating point.
         RuntimeError: if shapes, dtypes or options do not fit each other.
     """
-    return _convolution("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
+    return convolution("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
 def conv3d(
@@ -185,4 +219,4 @@ def conv3d(
         NotImplementedError: if the input is not floating point.
         RuntimeError: if shapes, dtypes or options do not fit each other.
     """
-    return _convolution("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
+    return convolution("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["Block", "Margins", "Pixels", "Scratch", "blocks_of"]
+__all__ = ["Block", "Images", "Margins", "Pixels", "Scratch", "blocks_of"]
 
 BLOCK_BYTES = 1 << 23
 
@@ -52,6 +52,7 @@ def blocks_of(batch: int, outputs: Sequence[int], bytes_of_tile: int) -> Iterato
     rows, columns = (-(-n // 2) for n in outputs)
     room = max(1, BLOCK_BYTES // (bytes_of_tile * columns))
     count, height = max(1, room // rows), min(rows, room)
+    count = -(-batch // -(-batch // count)) if batch else 1  # so that all blocks are alike
     for start in range(0, batch, count):
         stop = min(start + count, batch)
         for first in range(0, rows, height):
@@ -89,20 +90,36 @@ class Scratch:
         return held[:count].view(shape)
 
 
-class Pixels:
-    """The pixels of images ``(B, C, H, W)``, in any layout, within margins of zeros."""
+class Images(Protocol):
+    """A batch of images whose pixels can be read block by block, however it is held."""
 
-    def __init__(self, x: Tensor, margins: Margins) -> None:
-        self._x = x.movedim(1, -1)
-        self._before = [before for before, _ in margins]
+    channels: int
 
-    def read(self, block: Block, scratch: Scratch, overlap: int) -> Tensor:
-        """The pixels of a block's tiles and of ``overlap`` tiles more: ``(n, h + overlap, 2, 2, w + overlap, C)``.
+    def __len__(self) -> int:
+        """B."""
 
-        After the rows of tiles come the row within a tile, the column within, and the columns of tiles.
+    def read(self, block: Block, margins: Margins, overlap: int, scratch: Scratch) -> Tensor:
+        """The pixels of a block's tiles, and of ``overlap`` tiles more: ``(n, h + overlap, 2, 2, w + overlap, C)``.
+
+        Tiles begin where the margins of zeros do. After their rows come the row within a tile, the column within, and
+        the columns of tiles.
         """
+
+
+class Pixels:
+    """Images ``(B, C, H, W)``, in any layout."""
+
+    def __init__(self, x: Tensor) -> None:
+        self._x = x.movedim(1, -1)
+        self.channels = x.shape[1]
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def read(self, block: Block, margins: Margins, overlap: int, scratch: Scratch) -> Tensor:
+        """See `Images`."""
         n, h, w = block.shape
-        height, channels, (above, left) = self._x.shape[1], self._x.shape[3], self._before
+        height, channels, (above, left) = self._x.shape[1], self.channels, (before for before, _ in margins)
         rows, columns = 2 * (h + overlap), w + overlap
         pixels = scratch(f"pixels {overlap}", n, rows, 2, columns, channels, zero=True)
         top = 2 * block.first - above  # the image's row that comes first

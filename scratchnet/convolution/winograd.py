@@ -32,22 +32,23 @@ complexity of computations", 1980.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.tiles import Margins, Pixels, Scratch, blocks_of
+from scratchnet.convolution.tiles import Block, Images, Margins, Scratch, blocks_of
 from scratchnet.function import readable
 from scratchnet.windows import Geometry
 
-__all__ = ["convolve", "correlate", "pays", "spread"]
+__all__ = ["convolve", "correlate", "outputs_of", "pays", "products_of", "spread"]
 
 LEAST_CHANNELS = 16
 LEAST_PRODUCTS = 1 << 20
 
 NO_MARGIN = ((0, 0), (0, 0))
 G = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
+SIGNED = G * torch.tensor([[1.0], [1.0], [1.0], [-1.0]])  # with the sign of Aᵀ, which sums are made without
 
 
 def pays(images: Tensor, channels: int, out: int, geometry: Geometry, groups: int) -> bool:
@@ -62,109 +63,111 @@ def pays(images: Tensor, channels: int, out: int, geometry: Geometry, groups: in
 
 
 def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, outputs: Sequence[int], last: bool
+    x: Images, weight: Tensor, bias: Tensor | None, margins: Margins, outputs: Sequence[int], last: bool
 ) -> Tensor | None:
     """Of images ``(B, C, H, W)`` and a weight ``(O, C, 3, 3)``, the outputs ``(B, O, P, Q)``; None if not finite.
 
     Where channels are to be ``last``, they are so in memory.
     """
-    return _filtered(x, weight, bias, geometry.padding, outputs, last)
-
-
-def spread(
-    y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, size: Sequence[int], last: bool
-) -> Tensor | None:
-    """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C, 3, 3)``, images ``(B, C, H, W)``; None if not finite."""
-    margins = [(2 - before, 2 - after) for before, after in geometry.padding]
-    return _filtered(y, weight.transpose(0, 1).flip(2, 3), bias, margins, size, last)
-
-
-def correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor | None:
-    """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C, 3, 3)``; None if not finite."""
-    (batch, out, *outputs), channels = y.shape, x.shape[1]
-    total, scratch = x.new_zeros((16, channels, out)), Scratch(x)
-    images, upstream = Pixels(x, geometry.padding), Pixels(y, NO_MARGIN)
-    for block in blocks_of(batch, outputs, 16 * (channels + out) * x.element_size()):
-        seen = _differences(images.read(block, scratch, overlap=1), scratch)
-        total.baddbmm_(seen.mT, _sums(upstream.read(block, scratch, overlap=0), scratch))
-    grad = (_kernel_to_tile(x).t() @ total.flatten(1)).view(3, 3, channels, out)
-    return grad.permute(3, 2, 0, 1).contiguous() if bool(grad.sum().isfinite()) else None
-
-
-def _filtered(
-    x: Tensor, weight: Tensor, bias: Tensor | None, margins: Margins, outputs: Sequence[int], last: bool
-) -> Tensor | None:
-    """The outputs of images within such margins."""
-    (batch, channels), out = x.shape[:2], len(weight)
-    kernels = (_kernel_to_tile(x) @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(16, channels, out)
-    images, scratch = Pixels(x, margins), Scratch(x)
-    y = x.new_empty((batch, *outputs, out)) if last else x.new_empty((batch, out, *outputs)).movedim(1, -1)
-    total = x.new_zeros(())
-    for block in blocks_of(batch, outputs, 16 * (channels + out) * x.element_size()):
-        products = scratch("products", 16, block.tiles, out)
-        torch.bmm(_differences(images.read(block, scratch, overlap=1), scratch), kernels, out=products)
-        if bias is not None:
-            products[5].add_(bias)  # of m₁ along both dimensions, which all outputs of a tile contain once
-        part = y[block.images, block.pixels]
-        made = part if last else scratch("outputs", *part.shape)
-        _write_outputs(products.view(4, 4, *block.shape, out), made)
+    batch, out, scratch = len(x), len(weight), Scratch(weight)
+    y = weight.new_empty((batch, *outputs, out) if last else (batch, out, *outputs))
+    y = y if last else y.movedim(1, -1)
+    direct = last and not any(n % 2 for n in outputs)
+    total = weight.new_zeros(())
+    for block, products in products_of(x, weight, bias, margins, outputs, scratch):
+        n, h, w = block.shape
+        part, shape = y[block.images, block.pixels], (n, h, 2, w, 2, out)
+        made = part.view(shape) if direct else scratch("outputs", *shape)
+        for column, (write, first, second) in enumerate(outputs_of(products)):
+            write(first, second, out=made[:, :, :, :, column].movedim(2, 0))
         total += made.sum()
-        if not last:
-            part.copy_(made)
+        if not direct:
+            part.copy_(made.view(n, 2 * h, 2 * w, out)[:, : part.shape[1], : part.shape[2]])
     return y.movedim(-1, 1) if bool(total.isfinite()) else None
 
 
-def _kernel_to_tile(like: Tensor) -> Tensor:
+def spread(
+    y: Images, weight: Tensor, bias: Tensor | None, margins: Margins, size: Sequence[int], last: bool
+) -> Tensor | None:
+    """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C, 3, 3)``, images ``(B, C, H, W)``; None if not finite."""
+    around = [(2 - before, 2 - after) for before, after in margins]
+    return convolve(y, weight.transpose(0, 1).flip(2, 3), bias, around, size, last)
+
+
+def correlate(y: Images, x: Images, margins: Margins, outputs: Sequence[int], like: Tensor) -> Tensor | None:
+    """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C, 3, 3)``; None if not finite."""
+    channels, out, scratch = x.channels, y.channels, Scratch(like)
+    total = like.new_zeros((16, channels, out))
+    for block in blocks_of(len(x), outputs, 16 * (channels + out) * like.element_size()):
+        seen = _differences(x.read(block, margins, 1, scratch), scratch)
+        total.baddbmm_(seen.mT, _sums(y.read(block, NO_MARGIN, 0, scratch), scratch))
+    grad = (_kernel_to_tile(SIGNED, like).t() @ total.flatten(1)).view(3, 3, channels, out)
+    return grad.permute(3, 2, 0, 1).contiguous() if bool(grad.sum().isfinite()) else None
+
+
+def products_of(
+    x: Images, weight: Tensor, bias: Tensor | None, margins: Margins, outputs: Sequence[int], scratch: Scratch
+) -> Iterator[tuple[Block, Tensor]]:
+    """Block by block the products of the tiles of a convolution's outputs, ``(4, 4, n, h, w, O)``."""
+    out, channels = weight.shape[:2]
+    kernels = (_kernel_to_tile(G, weight) @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(16, channels, out)
+    for block in blocks_of(len(x), outputs, 16 * (channels + out) * weight.element_size()):
+        products = scratch("products", 16, block.tiles, out)
+        torch.bmm(_differences(x.read(block, margins, 1, scratch), scratch), kernels, out=products)
+        if bias is not None:
+            products[5].add_(bias)  # of m₁ along both dimensions, which all outputs of a tile contain once
+        yield block, products.view(4, 4, *block.shape, out)
+
+
+def outputs_of(m: Tensor) -> Iterator[tuple[Callable[..., Tensor], Tensor, Tensor]]:
+    """A along rows and columns, of products ``(4, 4, n, h, w, O)``, which are used up.
+
+    For each column of a tile in turn the last sum or difference, ``(2, n, h, w, O)`` for both rows, for the caller to
+    take where it wants it.
+    """
+    m[0].add_(m[1]).add_(m[2])
+    m[1].sub_(m[2]).sub_(m[3])
+    m0, m1, m2, m3 = m[:2].unbind(1)
+    yield torch.add, m0.add_(m1), m2
+    yield torch.sub, m1.sub_(m2), m3
+
+
+def _kernel_to_tile(g: Tensor, like: Tensor) -> Tensor:
     """G along both dimensions: the matrix that makes 16 numbers of the 9 of a kernel."""
-    return torch.kron(G, G).to(like)
+    return torch.kron(g, g).to(like)
 
 
 def _differences(pixels: Tensor, scratch: Scratch) -> Tensor:
     """Bᵀ along rows and columns, of pixels ``(n, h + 1, 2, 2, w + 1, C)``: ``(16, T, C)``."""
     n, h, _, _, w, channels = pixels.shape
     along_rows = scratch("along rows", 4, n, h - 1, 2, w, channels)
-    _subtract(pixels[:, :, 0], pixels[:, :, 1], 1, along_rows)
+    _subtract(pixels.movedim(2, 0), 2, along_rows)
     both = scratch("differences", 4, 4, n, h - 1, w - 1, channels)
-    _subtract(along_rows[:, :, :, 0], along_rows[:, :, :, 1], 3, both.transpose(0, 1))
+    _subtract(along_rows.movedim(3, 0), 4, both.transpose(0, 1))
     return both.view(16, -1, channels)
 
 
-def _subtract(even: Tensor, odd: Tensor, dim: int, to: Tensor) -> None:
-    """(d₀ - d₂, d₁ + d₂, d₂ - d₁, d₁ - d₃), where d₂ and d₃ are the next tile's d₀ and d₁."""
-    count = even.shape[dim] - 1
-    d0, d2 = even.narrow(dim, 0, count), even.narrow(dim, 1, count)
-    d1, d3 = odd.narrow(dim, 0, count), odd.narrow(dim, 1, count)
-    torch.sub(d0, d2, out=to[0])
-    torch.add(d1, d2, out=to[1])
-    torch.sub(d2, d1, out=to[2])
-    torch.sub(d1, d3, out=to[3])
+def _subtract(pairs: Tensor, dim: int, to: Tensor) -> None:
+    """(d₀ - d₂, d₁ + d₂, d₂ - d₁, d₁ - d₃), of pairs of which d₂ and d₃ are the next tile's d₀ and d₁."""
+    count = pairs.shape[dim] - 1
+    here, there = pairs.narrow(dim, 0, count), pairs.narrow(dim, 1, count)
+    torch.sub(here, there, out=to[::3])
+    torch.add(here[1], there[0], out=to[1])
+    torch.sub(there[0], here[1], out=to[2])
 
 
 def _sums(pixels: Tensor, scratch: Scratch) -> Tensor:
-    """Aᵀ along rows and columns, of upstream pixels ``(n, h, 2, 2, w, O)``: ``(16, T, O)``."""
+    """Aᵀ along rows and columns, of upstream pixels ``(n, h, 2, 2, w, O)``: ``(16, T, O)``; without its sign."""
     n, h, _, _, w, out = pixels.shape
     along_rows = scratch("upstream along rows", 4, n, h, 2, w, out)
-    _add(pixels[:, :, 0], pixels[:, :, 1], along_rows)
+    _add(pixels.movedim(2, 0), along_rows)
     both = scratch("sums", 4, 4, n, h, w, out)
-    _add(along_rows[:, :, :, 0], along_rows[:, :, :, 1], both.transpose(0, 1))
+    _add(along_rows.movedim(3, 0), both.transpose(0, 1))
     return both.view(16, -1, out)
 
 
-def _add(even: Tensor, odd: Tensor, to: Tensor) -> None:
-    """(y₀, y₀ + y₁, y₀ - y₁, -y₁)."""
-    to[0].copy_(even)
-    torch.add(even, odd, out=to[1])
-    torch.sub(even, odd, out=to[2])
-    torch.neg(odd, out=to[3])
-
-
-def _write_outputs(m: Tensor, y: Tensor) -> None:
-    """A along rows and columns, of products ``(4, 4, n, h, w, O)``, which are used up: ``(n, 2h, 2w, O)`` or less."""
-    m[0].add_(m[1]).add_(m[2])
-    m[1].sub_(m[2]).sub_(m[3])
-    for row in (0, 1):
-        m0, m1, m2, m3 = m[row]
-        for column, first, second, write in ((0, m0.add_(m1), m2, torch.add), (1, m1.sub_(m2), m3, torch.sub)):
-            to = y[:, row::2, column::2]
-            here = (slice(None), slice(to.shape[1]), slice(to.shape[2]))
-            write(first[here], second[here], out=to)
+def _add(pairs: Tensor, to: Tensor) -> None:
+    """(y₀, y₀ + y₁, y₀ - y₁, y₁)."""
+    to[::3].copy_(pairs)
+    torch.add(pairs[0], pairs[1], out=to[1])
+    torch.sub(pairs[0], pairs[1], out=to[2])

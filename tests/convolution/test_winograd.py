@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from scratchnet.convolution import products, tiles, winograd
+from scratchnet.convolution.tiles import Pixels
 from scratchnet.functional import conv2d
 from scratchnet.testing.tolerances import Case, agreement
 from scratchnet.windows import Geometry, channels_last
@@ -40,9 +41,9 @@ def test_winograd_makes_the_plain_products(monkeypatch, case, block, layout):
     for bias_out, bias_in in ((of_out, of_in), (None, None)):
         with torch.no_grad():
             made = [
-                winograd.convolve(x, w, bias_out, geometry, outputs, in_layout),
-                winograd.spread(y, w, bias_in, geometry, size, in_layout),
-                winograd.correlate(y, x, geometry),
+                winograd.convolve(Pixels(x), w, bias_out, padding, outputs, in_layout),
+                winograd.spread(Pixels(y), w, bias_in, padding, size, in_layout),
+                winograd.correlate(Pixels(y), Pixels(x), padding, outputs, x),
             ]
         plain = [
             products.convolve(x, w, bias_out, geometry, 1, outputs),

@@ -1,0 +1,136 @@
+r"""Convolution of images, rectifier and maximum pooling.
+
+.. math::
+    y_p = \max\bigl(0,\; \max_{r \in \text{window}} z_{p, r}\bigr) \qquad z = \text{convolution of } x
+    \qquad \bar z_{p, r} = \begin{cases} \bar y_p & r = r^*_p,\; y_p > 0 \\ 0 & \text{else} \end{cases}
+
+with :math:`r^*` the place of the maximum in its window. The output and that place, one byte for each output, are all
+that is kept of z. Where the windows are tiles of Winograd's convolution, z is never written out, and neither is
+its gradient (`scratchnet.convolution.pooled`).
+
+Shapes: B images, C input and O output channels, H × W pixels, P × Q windows.
+
+Sources: those of `scratchnet.convolution`, `scratchnet.activations.relu` and `scratchnet.layers.pooling.max_pooling`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from scratchnet.activations.relu import where_positive
+from scratchnet.arguments import autocasts
+from scratchnet.convolution import pooled
+from scratchnet.convolution.convolution import gradients, prepared, tangent
+from scratchnet.convolution.products import convolve
+from scratchnet.convolution.shapes import Size
+from scratchnet.function import LOW_PRECISION, Function, elementwise, unobserved
+from scratchnet.fused.rectified_convolution import conv2d_relu, rectified
+from scratchnet.layers.pooling.max_pooling import max_pool2d
+from scratchnet.layers.pooling.windows import pooling_windows
+from scratchnet.layers.pooling.winners import hand_back, indices_of, largest
+from scratchnet.windows import Geometry, in_layout_of
+
+__all__ = ["ConvolutionReLUMaxPoolFunction", "conv2d_relu_max_pool2d"]
+
+
+class ConvolutionReLUMaxPoolFunction(Function):
+    """Convolution, rectifier, and the maximum of each window. Keeps images, weight, output and places."""
+
+    @staticmethod
+    def forward(
+        x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int, windows: Geometry
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """What is left of each window, and its place there."""
+        outputs = geometry.outputs(x.shape[2:])
+        made = None
+        if unobserved() and pooled.pays(x, weight, geometry, groups, windows):
+            made = pooled.convolve(x, weight, bias, geometry.padding, outputs)
+        y, which = made or largest(rectified(convolve(x, weight, bias, geometry, groups, outputs)), windows)
+        return y, (x, weight, y, which)
+
+    @staticmethod
+    def backward(
+        grad: Tensor,
+        saved: Sequence[Tensor],
+        needs: Sequence[bool],
+        *,
+        geometry: Geometry,
+        groups: int,
+        windows: Geometry,
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Those of the convolution, for an upstream that is zero but at the winners' places."""
+        x, weight, y, which = saved
+        grad = elementwise(where_positive, y, grad)
+        if unobserved() and pooled.pays(x, weight, geometry, groups, windows):
+            made = pooled.gradients(grad, which, x, weight, needs, geometry.padding)
+            if made is not None:
+                return (*made, grad.sum((0, 2, 3)) if needs[2] else None)
+        upstream = hand_back(grad, which, windows, geometry.outputs(x.shape[2:]))
+        return gradients(upstream, x, weight, needs, geometry, groups)
+
+    @staticmethod
+    def jvp(
+        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, groups: int, windows: Geometry
+    ) -> Tensor:
+        """The convolution's tangent at the winners' places."""
+        x, weight, y, which = saved
+        moved = tangent(tangents, x, weight, geometry, groups)
+        indices = indices_of(which, windows, moved.shape[2:])
+        won = moved.flatten(2).gather(2, indices.flatten(2)).reshape(indices.shape)
+        return where_positive(y, won)
+
+
+def conv2d_relu_max_pool2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: str | Size = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    *,
+    pool_kernel_size: Size = 2,
+    pool_stride: Size | None = None,
+    pool_padding: Size = 0,
+    pool_dilation: Size = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """``max_pool2d(relu(conv2d(input, weight, bias, …)), …)``.
+
+    In short dtypes and under autocast it is that composition, whose ties after rounding are others than before it.
+
+    Args:
+        input: images of shape ``(B, C, H, W)`` or ``(C, H, W)``.
+        weight: kernels of shape ``(O, C / groups, R, S)``.
+        bias: of shape ``(O,)``, added to each output channel.
+        stride: pixels from one window of the convolution to the next.
+        padding: pixels of zeros on each side; or ``"valid"``, none, or ``"same"``, so many that the convolution's
+            output has the size of the input.
+        dilation: pixels from one element of the kernel to the next.
+        groups: channels are split into so many groups, which do not mix.
+        pool_kernel_size: outputs of the convolution in a window of the pooling.
+        pool_stride: outputs from one of these windows to the next; the window's size by default.
+        pool_padding: outputs of -inf on each side, at most half the window.
+        pool_dilation: outputs from one element of a window to the next.
+        ceil_mode: whether a last window may stick out.
+
+    Returns:
+        A tensor of shape ``(B, O, P, Q)`` or ``(O, P, Q)``.
+
+    Raises:
+        TypeError: if an argument is no tensor, or an option no integer.
+        NotImplementedError: if a tensor is not floating point.
+        RuntimeError: if a shape, dtype or option does not fit.
+    """
+    op = "conv2d_relu_max_pool2d"
+    x, geometry, alone = prepared(op, 2, input, weight, bias, stride, padding, dilation, groups)
+    pooling = pool_kernel_size, pool_stride, pool_padding, pool_dilation, ceil_mode
+    if x.dtype in LOW_PRECISION or autocasts(x):
+        return max_pool2d(conv2d_relu(input, weight, bias, stride, padding, dilation, groups), *pooling)
+    outputs = x.new_empty((1, len(weight), *geometry.outputs(x.shape[2:])), device="meta")
+    windows = pooling_windows(op, outputs, *pooling)
+    y = ConvolutionReLUMaxPoolFunction.apply(x, weight, bias, geometry, groups, windows)
+    y = in_layout_of(x, y, weight)
+    return y.squeeze(0) if alone else y
