@@ -85,21 +85,22 @@ class Winners:
         """See `scratchnet.convolution.tiles.Images`."""
         (n, h, w), (height, width), ((above, _), (left, _)) = block.shape, self._grad.shape[1:3], margins
         pixels = scratch(f"pixels {overlap}", n, h + overlap, 2, 2, w + overlap, self.channels, zero=True)
-        # The windows whose upper or lower outputs are among the rows of tiles.
-        top, bottom = block.first - above // 2, block.first - (above + 1) // 2
-        rows = slice(max(0, bottom), max(0, min(height, top + h + overlap)))
-        seen = self._grad[block.images, rows]
+        if not block.whole:
+            pixels.zero_()
+        # The windows of which upper or lower outputs are among the rows of tiles: those of the lower begin earlier.
+        (start, _), (_, stop) = each = [
+            [min(max(0, n), height) for n in (first, first + h + overlap)]
+            for first in (block.first - (above + row) // 2 for row in (1, 0))
+        ]
+        seen = self._grad[block.images, start:stop]
         grad = scratch("gradients", *seen.shape).copy_(seen)
-        which = scratch("which", *seen.shape).copy_(self._which[block.images, rows])
+        which = scratch("which", *seen.shape).copy_(self._which[block.images, start:stop])
         won = scratch("won", *seen.shape)
         for number, (row, column) in enumerate(product((0, 1), (0, 1))):
             down, right = divmod(above + row, 2), divmod(left + column, 2)
-            to = pixels[:, :, down[1], right[1], right[0] : right[0] + width]
-            at = down[0] - block.first  # the tile's row of the first window
-            start, stop = max(rows.start, -at), max(rows.start, min(rows.stop, h + overlap - at))
-            to[:, : start + at] = 0
-            to[:, stop + at :] = 0
-            mine = slice(start - rows.start, stop - rows.start)
+            begin, end = each[1 - row]
+            at, mine = down[0] - block.first, slice(begin - start, end - start)
+            to = pixels[:, begin + at : end + at, down[1], right[1], right[0] : right[0] + width]
             torch.eq(which[:, mine], number, out=won[:, mine])
-            torch.mul(won[:, mine], grad[:, mine], out=to[:, start + at : stop + at])
+            torch.mul(won[:, mine], grad[:, mine], out=to)
         return pixels

@@ -30,11 +30,13 @@ class Block(NamedTuple):
         images: which of the batch.
         first: row of tiles.
         shape: n, h and w.
+        whole: whether it holds all rows of tiles, and so do all blocks.
     """
 
     images: slice
     first: int
     shape: tuple[int, int, int]
+    whole: bool
 
     @property
     def tiles(self) -> int:
@@ -56,7 +58,8 @@ def blocks_of(batch: int, outputs: Sequence[int], bytes_of_tile: int) -> Iterato
     for start in range(0, batch, count):
         stop = min(start + count, batch)
         for first in range(0, rows, height):
-            yield Block(slice(start, stop), first, (stop - start, min(height, rows - first), columns))
+            shape = stop - start, min(height, rows - first), columns
+            yield Block(slice(start, stop), first, shape, height == rows)
 
 
 class _Held(threading.local):
