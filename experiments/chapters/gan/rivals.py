@@ -154,16 +154,23 @@ class Duel(Learner):
         """Judges the discriminator by real images that it did not learn from, and as many drawn ones."""
         found = Evaluation()
         drawn = self.draw(len(inputs), self.settings.seed)
-        self.model.eval()
-        try:
-            for batch, fakes in zip(inputs.split(BATCH), drawn.split(BATCH), strict=True):
-                before_batch()
-                real_score, drawn_score = self.model(self.task.prepare(batch)), self.model(fakes)
-                loss = self.discriminator_loss(real_score, drawn_score)
-                found.add(loss.item(), torch.cat((real_score > 0, drawn_score <= 0)), real_score, real_score)
-        finally:
-            self.model.train()
+        for batch, fakes in zip(inputs.split(BATCH), drawn.split(BATCH), strict=True):
+            before_batch()
+            real_score, drawn_score = self.score(self.task.prepare(batch)), self.score(fakes)
+            loss = self.discriminator_loss(real_score, drawn_score)
+            found.add(loss.item(), torch.cat((real_score > 0, drawn_score <= 0)), real_score, real_score)
         return found
+
+    def score(self, images: Tensor) -> Tensor:
+        """What the discriminator makes of a batch, seen as in training; nothing of the model changes.
+
+        It saw batches of real and of drawn images in turn, each by its own mean and variance. Those that batch norm
+        keeps for evaluation are averages over both, by which neither looks as it did.
+        """
+        discriminator = self.model.discriminator
+        copies = {name: buffer.clone() for name, buffer in discriminator.named_buffers()}
+        scores: Tensor = torch.func.functional_call(discriminator, copies, (images,))
+        return scores
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that training changes, as plain values."""

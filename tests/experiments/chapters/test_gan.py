@@ -179,3 +179,18 @@ def test_the_quick_preset_draws_digits(here):
     assert main(["gan"]) == 0
     found = rows(here / "runs" / "gan-scratch-001" / "duel", split="test")
     assert found[-1]["distance"] < found[0]["distance"] / 4
+
+
+def test_the_discriminator_is_judged_as_it_learned():
+    duel = Duel(CUSTOM, lambda layers: Rivals(layers, 2), digits(8), SETTINGS, 3, optimizer=gan.rates)
+    images = duel.task.prepare(duel.task.train[0])
+    before = copy.deepcopy(duel.model.state_dict())
+    found = duel.evaluate(*duel.task.train)
+    torch.testing.assert_close(duel.model.state_dict(), before, rtol=0, atol=0)
+    drawn = duel.draw(len(images), SETTINGS.seed)
+    real_score, drawn_score = duel.model(images), duel.model(drawn)  # in training
+    right = (real_score > 0).double().mean() + (drawn_score <= 0).double().mean()
+    assert found.right / found.answers == pytest.approx(right.item() / 2)
+    assert found.loss_sum / found.examples == pytest.approx(
+        duel.discriminator_loss(real_score, drawn_score).item()
+    )
