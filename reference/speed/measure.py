@@ -113,6 +113,7 @@ def measure(workload: Workload, machine: Machine, *, compiled: bool = False, bud
     ways = [(last, False) for last in ((False, True) if workload.layouts else (False,))]
     if compiled and workload.compiles:
         ways.append((False, True))
+        torch.compiler.reset()  # it gives up on a function after so many versions, and runs the rest as they are
     candidates = [Candidate(side, *way) for way in ways for side in ("custom", "builtin")]
     passes = {candidate: workload.prepare(candidate) for candidate in candidates}
     memory: dict[str, Memory] = {c.side: Memory(*saved_bytes(passes[c]), peak_bytes(passes[c])) for c in DEFAULT}

@@ -200,7 +200,7 @@ def _prepare(op: str, sample: Callable[[Make], Sample], sides: Sides | None, can
     if candidate.channels_last:
         inputs = mapped(channels_last, inputs)
     if candidate.compiled:
-        function = torch.compile(function, dynamic=False)
+        function = torch.compile(function, dynamic=False, fullgraph=True)
     return OpPass(function, inputs, given.options)
 
 

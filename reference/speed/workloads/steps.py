@@ -46,7 +46,7 @@ class TrainingStep:
         def run(images: Tensor, target: Tensor) -> Tensor:
             return loss(self.model(images), target)
 
-        self.run = torch.compile(run, dynamic=False) if candidate.compiled else run
+        self.run = torch.compile(run, dynamic=False, fullgraph=True) if candidate.compiled else run
         self.forward()
         self.backward()
 
