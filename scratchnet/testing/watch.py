@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 __all__ = ["Departure", "Watch", "watch"]
 
@@ -76,17 +77,30 @@ class Watch:
                 f"watch: expected both networks to have layers of the same names, got {odd} in one alone"
             )
         self.outputs: list[dict[str, Tensor]] = [{}, {}]
+        self.handles: list[RemovableHandle] = []
         self.looking = True
+
+    @property
+    def looking(self) -> bool:
+        """Whether the outputs of passes are kept; where they are not no hook is there, which could slow them down."""
+        return bool(self.handles)
+
+    @looking.setter
+    def looking(self, whether: bool) -> None:
+        if whether == self.looking:
+            return
+        for handle in self.handles:
+            handle.remove()
         self.handles = [
             layer.register_forward_hook(self._keep(side, name))
             for side, layers in enumerate(self.layers)
-            for name, layer in layers.items()
+            for name, layer in (layers.items() if whether else ())
         ]
 
     def _keep(self, side: int, name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             first = output[0] if isinstance(output, tuple | list) and output else output
-            if self.looking and module.training and isinstance(first, Tensor):
+            if module.training and isinstance(first, Tensor):
                 # Taken out first, so that the order is that of this pass.
                 self.outputs[side].pop(name, None)
                 self.outputs[side][name] = first.detach().clone()
@@ -145,8 +159,7 @@ class Watch:
 
     def close(self) -> None:
         """Takes the hooks away."""
-        for handle in self.handles:
-            handle.remove()
+        self.looking = False
         self.outputs = [{}, {}]
 
     def __enter__(self) -> Watch:

@@ -87,6 +87,17 @@ def test_evaluation_is_not_looked_at_and_hooks_are_taken_away():
     assert not any(module._forward_hooks for module in (*model.modules(), *twin.modules()))
 
 
+def test_where_nobody_looks_there_are_no_hooks():
+    model, twin = network(nn.ReLU), network(nn.ReLU)
+    with watch(model, twin) as twins:
+        for whether, hooks in ((False, 0), (True, 3), (True, 3), (False, 0)):
+            twins.looking = whether
+            assert twins.looking is whether
+            assert [sum(len(m._forward_hooks) for m in side.modules()) for side in (model, twin)] == [hooks] * 2
+        model(torch.ones(1, 4))
+        assert not twins.outputs[0]
+
+
 def test_networks_of_other_layers_are_refused():
     with pytest.raises(ValueError, match="layers of the same names"):
         watch(network(nn.ReLU), nn.Linear(4, 2))
