@@ -68,7 +68,7 @@ class Function(torch.autograd.Function):
     @classmethod
     def apply(cls, *arguments: Any) -> Any:
         """The op on its tensors and options, recorded for whichever kind of differentiation is under way."""
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_dynamo_compiling():
             return cls.apply(*arguments)  # not a recursion: the compiler has its own `apply` for Functions
         if transformed():
             return cls.traced.apply(*arguments)

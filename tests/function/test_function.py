@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from scratchnet import nn
 from scratchnet.function import Elementwise, Function, unobserved
 
 
@@ -297,3 +298,22 @@ def test_ops_are_autograd_functions_with_their_own_names():
     assert issubclass(Scale, torch.autograd.Function)
     (x,) = leaves((3,))
     assert Square.apply(x).grad_fn.name() == "SquareBackward"
+
+
+@pytest.mark.parametrize(
+    ("module", "size"),
+    [
+        (lambda: nn.Sequential(nn.Linear(4, 5), nn.GELU(), nn.LayerNorm(5), nn.Softmax(dim=-1)), (3, 4)),
+        (
+            lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(3).eval()),
+            (2, 2, 9, 8),
+        ),
+        (lambda: nn.GRUCell(4, 5), (3, 4)),
+    ],
+    ids=["linear", "convolution", "recurrent"],
+)
+@pytest.mark.parametrize("strict", [False, True])
+def test_modules_can_be_exported(module, size, strict):
+    made, x = module(), torch.randn(size)
+    exported = torch.export.export(made, (x,), strict=strict)
+    torch.testing.assert_close(exported.module()(x), made(x))

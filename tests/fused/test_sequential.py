@@ -135,3 +135,11 @@ def test_it_compiles_whole_and_differentiates_under_transforms():
     torch.testing.assert_close(compiled(x), model(x))
     one_by_one = torch.stack([model(one.unsqueeze(0))[0] for one in x])
     torch.testing.assert_close(torch.func.vmap(lambda one: model(one.unsqueeze(0))[0])(x), one_by_one)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace:DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_it_can_be_traced():
+    model = nn.Sequential(*layers())
+    with torch.no_grad():
+        traced = torch.jit.trace(model, images())
+        torch.testing.assert_close(traced(images()), model(images()))
