@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import scratchnet.nn
 from reference.catalog.convolution import bad
 from reference.catalog.convolution import errors as errors_of_convolution
 from reference.catalog.convolution import samples as samples_of_convolution
@@ -81,6 +83,11 @@ def errors_of_pooling() -> Iterator[BadInput]:
         yield bad(says, x, w, **options)
 
 
+def layers(of: Any) -> Any:
+    """A container of layers that meet, of one module's names."""
+    return of.Sequential(of.Conv2d(1, 2, 3), of.ReLU(), of.MaxPool2d(2), of.Conv2d(2, 3, 2), of.ReLU())
+
+
 RECORDS = (
     Record(
         "conv2d_relu",
@@ -97,5 +104,6 @@ RECORDS = (
         pooled,
         [ConvolutionReLUMaxPoolFunction],
         errors=tuple(errors_of_pooling()),
+        modules=[(partial(layers, scratchnet.nn), partial(layers, torch.nn))],
     ),
 )
