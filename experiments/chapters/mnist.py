@@ -114,8 +114,8 @@ def check_gradients(digits: Digits, config: Config) -> None:
     Raises:
         ExperimentError: they differ.
     """
-    # Of two almost equal values in a window pooling picks one by the last bits; in float32 that would be the reason of
-    # one seed in twenty to refuse. Blank background makes equal ones, which noise unties.
+    # Of two almost equal values in a window pooling picks one by the last bits; in float32 some seeds
+    # would be refused for that. Blank background makes equal ones, which noise unties.
     custom, builtin = (
         MODELS[str(config.model)](backend).to(config.device, torch.float64) for backend in (CUSTOM, BUILTIN)
     )

@@ -40,11 +40,6 @@ def convolution_then_relu_then_pooling(
     return F.max_pool2d(convolution_then_relu(*inputs, **options), *pooling)
 
 
-def rectified(make: Make) -> Iterator[Sample]:
-    """Those of convolution."""
-    yield from samples_of_convolution(make, 2, transposed=False)
-
-
 def pooled(make: Make) -> Iterator[Sample]:
     """Every option of the pooling, alone and after those of the convolution; where nothing is positive."""
     kernels, bias = make.normal(3, 2, 2, 2), make.normal(3)
@@ -93,7 +88,7 @@ RECORDS = (
         "conv2d_relu",
         conv2d_relu,
         convolution_then_relu,
-        rectified,
+        partial(samples_of_convolution, dims=2, transposed=False),
         [ConvolutionReLUFunction],
         errors=tuple(errors_of_convolution(2, transposed=False)),
     ),

@@ -29,7 +29,7 @@ from scratchnet.function import LOW_PRECISION, Function, elementwise, unobserved
 from scratchnet.fused.rectified_convolution import conv2d_relu, rectified
 from scratchnet.layers.pooling.max_pooling import max_pool2d
 from scratchnet.layers.pooling.windows import pooling_windows
-from scratchnet.layers.pooling.winners import hand_back, indices_of, largest
+from scratchnet.layers.pooling.winners import at_winners, hand_back, largest
 from scratchnet.windows import Geometry, in_layout_of
 
 __all__ = ["ConvolutionReLUMaxPoolFunction", "conv2d_relu_max_pool2d"]
@@ -76,10 +76,7 @@ class ConvolutionReLUMaxPoolFunction(Function):
     ) -> Tensor:
         """The convolution's tangent at the winners' places."""
         x, weight, y, which = saved
-        moved = tangent(tangents, x, weight, geometry, groups)
-        indices = indices_of(which, windows, moved.shape[2:])
-        won = moved.flatten(2).gather(2, indices.flatten(2)).reshape(indices.shape)
-        return where_positive(y, won)
+        return where_positive(y, at_winners(tangent(tangents, x, weight, geometry, groups), which, windows))
 
 
 def conv2d_relu_max_pool2d(

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from scratchnet.arguments import describe
 from scratchnet.function import Function
 from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
-from scratchnet.layers.pooling.winners import hand_back, indices_of, largest
+from scratchnet.layers.pooling.winners import at_winners, hand_back, indices_of, largest
 from scratchnet.windows import Geometry
 
 __all__ = [
@@ -63,8 +63,7 @@ class MaxPoolFunction(Function):
         tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, size: tuple[int, ...]
     ) -> Tensor:
         """The winner's tangent."""
-        indices = indices_of(saved[0], geometry, size)
-        return tangents[0].flatten(2).gather(2, indices.flatten(2)).reshape(indices.shape)
+        return at_winners(tangents[0], saved[0], geometry)
 
 
 def _max_pool(

@@ -18,7 +18,7 @@ from scratchnet.function import readable, unobserved
 from scratchnet.tiling import BITS
 from scratchnet.windows import Geometry, channels_last, padded
 
-__all__ = ["hand_back", "indices_of", "largest"]
+__all__ = ["at_winners", "hand_back", "indices_of", "largest"]
 
 BLOCK = 2**19  # elements of an image block, which with its windows stays in the cache
 
@@ -56,6 +56,12 @@ def indices_of(which: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor
         start = start.unsqueeze(-1) * n + (torch.arange(outputs, device=which.device) * s - before)
     table = torch.tensor(within, dtype=torch.int64, device=which.device)
     return table[which.long()] + start
+
+
+def at_winners(x: Tensor, which: Tensor, geometry: Geometry) -> Tensor:
+    """What images hold at the places that won: the adjoint of handing back."""
+    indices = indices_of(which, geometry, x.shape[2:])
+    return x.flatten(2).gather(2, indices.flatten(2)).reshape(indices.shape)
 
 
 def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
