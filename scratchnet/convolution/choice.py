@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from scratchnet.convolution import blocked, depthwise, winograd
-from scratchnet.convolution.tiles import Pixels
+from scratchnet.convolution.pixels import Pixels
 from scratchnet.windows import Geometry, channels_last
 
-__all__ = ["convolve", "correlate", "spread"]
+__all__ = ["convolve", "correlate", "gradients", "spread"]
 
 
 def convolve(
@@ -28,7 +28,7 @@ def convolve(
     if depthwise.applies(channels, out, groups):
         return depthwise.convolve(x, weight, bias, geometry, outputs, last)
     if winograd.pays(x, channels, out, geometry, groups):
-        y = winograd.convolve(Pixels(x), weight, bias, geometry.padding, outputs, last)
+        y = winograd.convolve(Pixels(x, geometry.padding), weight, bias, outputs, last)
         if y is not None:
             return y
     return blocked.convolve(x, weight, bias, geometry, groups, outputs, last)
@@ -42,7 +42,7 @@ def spread(
     if depthwise.applies(channels, out, groups):
         return depthwise.spread(y, weight, bias, geometry, size, last)
     if winograd.pays(y, channels, out, geometry, groups):
-        x = winograd.spread(Pixels(y), weight, bias, geometry.padding, size, last)
+        x = winograd.spread(winograd.Outputs(y), weight, bias, geometry.padding, size, last)
         if x is not None:
             return x
     return blocked.spread(y, weight, bias, geometry, groups, size)
@@ -54,7 +54,23 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     if depthwise.applies(channels, out, groups):
         return depthwise.correlate(y, x, geometry)
     if winograd.pays(y, channels, out, geometry, groups):
-        weight = winograd.correlate(Pixels(y), Pixels(x), geometry.padding, y.shape[2:], x)
+        weight = winograd.correlate(winograd.Outputs(y), Pixels(x, geometry.padding), x)
         if weight is not None:
             return weight
     return blocked.correlate(y, x, geometry, groups)
+
+
+def gradients(
+    y: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
+) -> tuple[Tensor | None, Tensor | None]:
+    """`spread` to the images and `correlate` to the weight, of outputs ``(B, O, P, Q)``, where they are needed.
+
+    By fewer products outputs are read once for both.
+    """
+    channels, out, last = x.shape[1], y.shape[1], channels_last(y) or channels_last(weight)
+    if winograd.pays(y, channels, out, geometry, groups):
+        made = winograd.gradients(winograd.Outputs(y), x, weight, needs, geometry.padding, last)
+        if made is not None:
+            return made
+    grad_x = spread(y, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
+    return grad_x, correlate(y, x, geometry, groups) if needs[1] else None

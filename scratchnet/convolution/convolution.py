@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from scratchnet.convolution.products import convolve, correlate, spread
+from scratchnet.convolution import products
 from scratchnet.convolution.shapes import Size, batched, check_channels, windows
 from scratchnet.function import Function
 from scratchnet.windows import Geometry, in_layout_of
@@ -41,7 +41,7 @@ class ConvolutionFunction(Function):
         x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The outputs of all windows, and the bias."""
-        return convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:])), (x, weight)
+        return products.convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:])), (x, weight)
 
     @staticmethod
     def backward(
@@ -62,10 +62,9 @@ def gradients(
     grad: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """In the images, the weight and the bias, of those that are needed."""
-    grad_x = None
-    if needs[0]:
-        grad_x = in_layout_of(x, spread(grad, weight, None, geometry, groups, x.shape[2:]), weight)
-    grad_weight = correlate(grad, x, geometry, groups) if needs[1] else None
+    grad_x, grad_weight = products.gradients(grad, x, weight, needs, geometry, groups)
+    if grad_x is not None:
+        grad_x = in_layout_of(x, grad_x, weight)
     grad_bias = grad.sum((0, *range(2, grad.dim()))) if needs[2] else None
     return grad_x, grad_weight, grad_bias
 
@@ -74,8 +73,8 @@ def tangent(tangents: Sequence[Tensor], x: Tensor, weight: Tensor, geometry: Geo
     """Of the outputs, by the product rule."""
     tangent_x, tangent_weight, tangent_bias = tangents
     outputs = geometry.outputs(x.shape[2:])
-    moved = convolve(tangent_x, weight, tangent_bias, geometry, groups, outputs)
-    return moved + convolve(x, tangent_weight, None, geometry, groups, outputs)
+    moved = products.convolve(tangent_x, weight, tangent_bias, geometry, groups, outputs)
+    return moved + products.convolve(x, tangent_weight, None, geometry, groups, outputs)
 
 
 def prepared(

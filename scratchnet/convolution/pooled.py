@@ -11,13 +11,15 @@ and w columns of tiles.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from scratchnet.convolution import winograd
-from scratchnet.convolution.tiles import Block, Margins, Pixels, Scratch
+from scratchnet.convolution.pixels import Margins, Pixels, blank
+from scratchnet.convolution.tiles import Block, Scratch
+from scratchnet.convolution.transforms import Pass, outputs
 from scratchnet.windows import Geometry, channels_last
 
 __all__ = ["Winners", "convolve", "gradients", "pays"]
@@ -32,30 +34,28 @@ def pays(x: Tensor, weight: Tensor, geometry: Geometry, groups: int, windows: Ge
 
 
 def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, margins: Margins, outputs: Sequence[int]
+    x: Tensor, weight: Tensor, bias: Tensor | None, margins: Margins, size: Sequence[int]
 ) -> tuple[Tensor, Tensor] | None:
     """Of images ``(B, C, H, W)``, what is left of each window and which it was, ``(B, O, P, Q)``.
 
     None if an output is not finite.
     """
-    batch, out, windows, scratch = len(x), len(weight), [n // 2 for n in outputs], Scratch(weight)
+    batch, out, windows, scratch = len(x), len(weight), [n // 2 for n in size], Scratch(weight)
     last = channels_last(x) or channels_last(weight)
-    y = x.new_empty((batch, *windows, out) if last else (batch, out, *windows))
-    y = y if last else y.movedim(1, -1)
+    y = blank(batch, out, windows, last, x)
     which = x.new_empty((batch, *windows, out), dtype=torch.uint8)
     total = x.new_zeros(())
     covered = [2 * n for n in windows]
-    for block, products in winograd.products_of(Pixels(x), weight, bias, margins, covered, scratch):
-        rows = slice(block.first, block.first + block.shape[1])
-        left, right = (write(first, second, out=first) for write, first, second in winograd.outputs_of(products))
-        total += products[:2, :2].sum()
+    for block, summed in winograd.row_sums_of(Pixels(x, margins), weight, bias, covered, scratch):
+        left, right = summed[:, 0], summed[:, 1]
+        outputs(summed, left, right)
+        total += summed[:, :2].sum()
         # The winner's column in each row and the winning row, in numbers of a byte.
         column = torch.gt(right, left).view(torch.uint8)
         top, bottom = torch.maximum(left, right, out=left)
         below = torch.gt(bottom, top).view(torch.uint8)
-        torch.maximum(column[0], column[1].add_(2).mul_(below), out=which[block.images, rows])
-        best = torch.maximum(top, bottom, out=top).clamp_(min=0)
-        y[block.images, rows] = best
+        torch.maximum(column[0], column[1].add_(2).mul_(below), out=which[block.images, block.rows])
+        y[block.images, block.rows] = torch.maximum(top, bottom, out=top).clamp_(min=0)
     return (y.movedim(-1, 1), which.movedim(-1, 1)) if bool(total.isfinite()) else None
 
 
@@ -64,43 +64,52 @@ def gradients(
 ) -> tuple[Tensor | None, Tensor | None] | None:
     """In the images and in the weight, of those that are needed; None if one is not finite."""
     winners, last = Winners(grad, which), channels_last(x) or channels_last(weight)
-    grad_x = winograd.spread(winners, weight, None, margins, x.shape[2:], last) if needs[0] else None
-    grad_weight = winograd.correlate(winners, Pixels(x), margins, winners.size, x) if needs[1] else None
-    made = grad_x, grad_weight
-    return None if any(need and one is None for need, one in zip(needs, made, strict=False)) else made
+    return winograd.gradients(winners, x, weight, needs, margins, last)
 
 
 class Winners:
-    """The gradient of the outputs: at the place that is left of each window the gradient of what is left."""
+    """The gradient of the outputs: at the place that is left of each window the gradient of what is left.
+
+    An upstream of Winograd's convolution, see `scratchnet.convolution.winograd.Upstream`.
+    """
 
     def __init__(self, grad: Tensor, which: Tensor) -> None:
         self._grad, self._which = grad.movedim(1, -1), which.movedim(1, -1)
         self.channels = grad.shape[1]
-        self.size = [2 * n for n in grad.shape[2:]]
 
     def __len__(self) -> int:
         return len(self._grad)
 
-    def read(self, block: Block, margins: Margins, overlap: int, scratch: Scratch) -> Tensor:
-        """See `scratchnet.convolution.tiles.Images`."""
-        (n, h, w), (height, width), ((above, _), (left, _)) = block.shape, self._grad.shape[1:3], margins
-        pixels = scratch(f"pixels {overlap}", n, h + overlap, 2, 2, w + overlap, self.channels, zero=True)
-        if not block.whole:
-            pixels.zero_()
-        # The windows of which upper or lower outputs are among the rows of tiles: those of the lower begin earlier.
-        (start, _), (_, stop) = each = [
-            [min(max(0, n), height) for n in (first, first + h + overlap)]
-            for first in (block.first - (above + row) // 2 for row in (1, 0))
-        ]
-        seen = self._grad[block.images, start:stop]
-        grad = scratch("gradients", *seen.shape).copy_(seen)
-        which = scratch("which", *seen.shape).copy_(self._which[block.images, start:stop])
-        won = scratch("won", *seen.shape)
-        for number, (row, column) in enumerate(product((0, 1), (0, 1))):
-            down, right = divmod(above + row, 2), divmod(left + column, 2)
-            begin, end = each[1 - row]
-            at, mine = down[0] - block.first, slice(begin - start, end - start)
-            to = pixels[:, begin + at : end + at, down[1], right[1], right[0] : right[0] + width]
-            torch.eq(which[:, mine], number, out=won[:, mine])
-            torch.mul(won[:, mine], grad[:, mine], out=to)
-        return pixels
+    @property
+    def size(self) -> Sequence[int]:
+        """Of the outputs that windows hold."""
+        return [2 * n for n in self._grad.shape[1:3]]
+
+    def sums(self, block: Block, scratch: Scratch) -> Tensor:
+        """Aᵀ of a block's tiles, of which one number of four is not zero."""
+        made = scratch.prepared(_sums, *block.shape, self.channels)
+        grad, which = made.source.unbind()
+        grad.copy_(self._grad[block.images, block.rows])
+        which.copy_(self._which[block.images, block.rows])
+        return made.run()
+
+
+def _sums(scratch: Scratch, n: int, h: int, w: int, channels: int) -> Pass:
+    """`scratchnet.convolution.transforms.sums` of winners ``(2, n, h, w, O)``, gradient and place: ``(16, T, O)``."""
+    rows = scratch("winners along rows", 5, n, h, w, channels)
+    only_upper, grad, difference, only_lower, which = rows
+    lower = scratch("lower", n, h, w, channels)
+    both = scratch("sums", 4, 4, n, h, w, channels)
+    only_left, either, across, only_right = both.transpose(0, 1)
+    steps = [
+        partial(torch.ge, which, 2, out=lower),
+        partial(which.sub_, lower, alpha=2),  # which is now the column
+        partial(torch.mul, grad, lower, out=only_lower),
+        partial(torch.sub, grad, only_lower, out=only_upper),
+        partial(torch.sub, only_upper, only_lower, out=difference),
+        partial(either.copy_, rows[:4]),
+        partial(torch.mul, rows[:4], which, out=only_right),
+        partial(torch.sub, rows[:4], only_right, out=only_left),
+        partial(torch.sub, only_left, only_right, out=across),
+    ]
+    return Pass(rows[1::3], both.view(16, -1, channels), steps)

@@ -38,7 +38,7 @@ from scratchnet.convolution.lines import of_each
 from scratchnet.function import unobserved
 from scratchnet.windows import Geometry, columns, image
 
-__all__ = ["convolve", "correlate", "spread"]
+__all__ = ["convolve", "correlate", "gradients", "spread"]
 
 
 def convolve(
@@ -72,6 +72,16 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     cols = _grouped(columns(x, geometry, outputs), len(outputs), groups)
     total = torch.matmul(_grouped(y, len(outputs), groups), cols.mT).sum(0)
     return total.reshape(y.shape[1], x.shape[1] // groups, *geometry.kernel)
+
+
+def gradients(
+    y: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
+) -> tuple[Tensor | None, Tensor | None]:
+    """`spread` to the images and `correlate` to the weight, of outputs ``(B, O, P, Q)``, where they are needed."""
+    if unobserved():
+        return choice.gradients(y, x, weight, needs, geometry, groups)
+    grad_x = spread(y, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
+    return grad_x, correlate(y, x, geometry, groups) if needs[1] else None
 
 
 def _with_bias(y: Tensor, bias: Tensor | None) -> Tensor:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from scratchnet.convolution import products, tiles, winograd
-from scratchnet.convolution.tiles import Pixels
+from scratchnet.convolution.pixels import Pixels
+from scratchnet.convolution.winograd import Outputs
 from scratchnet.functional import conv2d
 from scratchnet.testing.tolerances import Case, agreement
 from scratchnet.windows import Geometry, channels_last
@@ -41,9 +42,9 @@ def test_winograd_makes_the_plain_products(monkeypatch, case, block, layout):
     for bias_out, bias_in in ((of_out, of_in), (None, None)):
         with torch.no_grad():
             made = [
-                winograd.convolve(Pixels(x), w, bias_out, padding, outputs, in_layout),
-                winograd.spread(Pixels(y), w, bias_in, padding, size, in_layout),
-                winograd.correlate(Pixels(y), Pixels(x), padding, outputs, x),
+                winograd.convolve(Pixels(x, padding), w, bias_out, outputs, in_layout),
+                winograd.spread(Outputs(y), w, bias_in, padding, size, in_layout),
+                winograd.correlate(Outputs(y), Pixels(x, padding), x),
             ]
         plain = [
             products.convolve(x, w, bias_out, geometry, 1, outputs),

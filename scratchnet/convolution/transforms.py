@@ -1,0 +1,125 @@
+r"""The linear maps of Winograd's minimal filtering, for a block of tiles at a time.
+
+Along one dimension,
+
+.. math::
+    B^\top d = (d_0 - d_2,\; d_1 + d_2,\; d_2 - d_1,\; d_1 - d_3) \qquad
+    A m = (m_0 + m_1 + m_2,\; m_1 - m_2 - m_3)
+
+and their adjoints B and :math:`A^\top`. Each runs along rows and along columns. What it does is prepared once for all
+blocks of a shape, as steps on memory that is used again: to say where the numbers lie would take longer than half of
+the arithmetic does.
+
+Shapes: C channels; in a block, T tiles, of n images in h rows and w columns; pixels as in
+`scratchnet.convolution.pixels`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from scratchnet.convolution.tiles import Scratch
+
+__all__ = ["Pass", "Step", "differences", "outputs", "overlapped", "row_sums", "sums"]
+
+Step = Callable[[], object]
+
+
+class Pass(NamedTuple):
+    """What is made of a block's numbers: where they are expected, and where the result lies afterwards."""
+
+    source: Tensor
+    result: Tensor
+    steps: Sequence[Step]
+
+    def run(self) -> Tensor:
+        """Takes all steps."""
+        for step in self.steps:
+            step()
+        return self.result
+
+
+def differences(scratch: Scratch, n: int, h: int, w: int, channels: int) -> Pass:
+    """Bᵀ of pixels ``(n, h + 1, 2, 2, w + 1, C)``, whose memory is zero at first: ``(16, T, C)``."""
+    pixels = scratch("pixels", n, h + 1, 2, 2, w + 1, channels, zero=True)
+    rows = scratch("rows", 4, n, h, 2, w + 1, channels)
+    both = scratch("differences", 4, 4, n, h, w, channels)
+    steps = [*_subtract(pixels.movedim(2, 0), 2, rows), *_subtract(rows.movedim(3, 0), 4, both.transpose(0, 1))]
+    return Pass(pixels, both.view(16, -1, channels), steps)
+
+
+def overlapped(scratch: Scratch, n: int, h: int, w: int, channels: int) -> Pass:
+    """B of what `differences` has the shape of: the sums of overlapping tiles, as its pixels."""
+    both = scratch("differences", 4, 4, n, h, w, channels)
+    rows = scratch("rows", 4, n, h, 2, w + 1, channels)
+    pixels = scratch("overlapped", n, h + 1, 2, 2, w + 1, channels)
+    steps = [*_spread(both.transpose(0, 1), 4, rows.movedim(3, 0)), *_spread(rows, 2, pixels.movedim(2, 0))]
+    return Pass(both.view(16, -1, channels), pixels, steps)
+
+
+def sums(scratch: Scratch, n: int, h: int, w: int, channels: int) -> Pass:
+    """Aᵀ of an upstream's pixels ``(n, h, 2, 2, w, C)``, whose memory is zero at first: ``(16, T, C)``.
+
+    Without the sign of the last of each four.
+    """
+    pixels = scratch("upstream", n, h, 2, 2, w, channels, zero=True)
+    rows = scratch("upstream rows", 4, n, h, 2, w, channels)
+    both = scratch("sums", 4, 4, n, h, w, channels)
+    steps = [*_add(pixels.movedim(2, 0), rows), *_add(rows.movedim(3, 0), both.transpose(0, 1))]
+    return Pass(pixels, both.view(16, -1, channels), steps)
+
+
+def row_sums(scratch: Scratch, n: int, h: int, w: int, channels: int) -> Pass:
+    """A along rows, and along columns but for the last terms, of products ``(16, T, C)``: ``(2, 4, n, h, w, C)``."""
+    products = scratch("products", 4, 4, n, h, w, channels)
+    upper, lower = products[:2]
+    m0, m1, m2, _ = products[:2].unbind(1)
+    steps = [
+        partial(upper.add_, products[1]),
+        partial(upper.add_, products[2]),
+        partial(lower.sub_, products[2]),
+        partial(lower.sub_, products[3]),
+        partial(m0.add_, m1),
+        partial(m1.sub_, m2),
+    ]
+    return Pass(products.view(16, -1, channels), products[:2], steps)
+
+
+def outputs(row_sums: Tensor, left: Tensor, right: Tensor) -> None:
+    """The last terms of A, to the left and right column of each tile, both ``(2, n, h, w, C)``."""
+    m0, m1, m2, m3 = row_sums.unbind(1)
+    torch.add(m0, m2, out=left)
+    torch.sub(m1, m3, out=right)
+
+
+def _subtract(pairs: Tensor, dim: int, to: Tensor) -> Iterator[Step]:
+    """Bᵀ, of pairs of which d₂ and d₃ are the next tile's d₀ and d₁."""
+    count = pairs.shape[dim] - 1
+    here, there = pairs.narrow(dim, 0, count), pairs.narrow(dim, 1, count)
+    yield partial(torch.sub, here, there, out=to[::3])
+    yield partial(torch.add, here[1], there[0], out=to[1])
+    yield partial(torch.sub, there[0], here[1], out=to[2])
+
+
+def _spread(m: Tensor, dim: int, to: Tensor) -> Iterator[Step]:
+    """B: the adjoint of `_subtract`, step by step."""
+    count = m.shape[dim]
+    here, there = to.narrow(dim, 0, count), to.narrow(dim, 1, count)
+    yield to[0].narrow(dim - 1, 0, 1).zero_
+    yield to[1].narrow(dim - 1, count, 1).zero_
+    yield partial(torch.add, m[1], m[2], out=there[0])
+    yield partial(torch.sub, m[1], m[2], out=here[1])
+    yield partial(here.add_, m[::3])
+    yield partial(there.sub_, m[::3])
+
+
+def _add(pairs: Tensor, to: Tensor) -> Iterator[Step]:
+    """Aᵀ, without its sign: (y₀, y₀ + y₁, y₀ - y₁, y₁)."""
+    yield partial(to[::3].copy_, pairs)
+    yield partial(torch.add, pairs[0], pairs[1], out=to[1])
+    yield partial(torch.sub, pairs[0], pairs[1], out=to[2])
