@@ -28,7 +28,7 @@ def last(x):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: "x".join(map(str, c[3])))
-@pytest.mark.parametrize("block", [1, 3000, 1 << 22], ids=["a row", "a few rows", "all"])
+@pytest.mark.parametrize("block", [1, 13000, 40000, 1 << 22], ids=["a row", "a few rows", "a few images", "all"])
 @pytest.mark.parametrize("layout", [torch.Tensor.contiguous, last], ids=["channels first", "channels last"])
 def test_winograd_makes_the_plain_products(monkeypatch, case, block, layout):
     monkeypatch.setattr(tiles, "BLOCK_BYTES", block)
@@ -78,14 +78,26 @@ def test_errors_are_of_the_size_of_the_plain_ones():
         assert all(one.close for one in agreement([Case(got, expected, right)]))
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("nan"), torch.finfo(torch.float32).max])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), torch.finfo(torch.float64).max])
 def test_what_is_not_finite_stays_where_it_is(value):
-    inputs = large()
+    inputs = large(torch.float64)
     with torch.no_grad():
         inputs[0][1, 2, 3, 4] = value
         inputs[1][0, 2] = 1
     for got, expected in zip(results(conv2d, inputs), results(torch.nn.functional.conv2d, inputs), strict=True):
-        torch.testing.assert_close(got, expected, equal_nan=True, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(got, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_what_is_not_finite_stays_where_it_is_in_each_gradient_alone(value):
+    x, w, b = large(torch.float64)
+    y = conv2d(x, w, b, padding=1)
+    upstream = torch.ones_like(y)
+    upstream[1, 2, 3, 4] = value
+    expected = torch.autograd.grad(torch.nn.functional.conv2d(x, w, b, padding=1), (x, w), upstream)
+    for i, one in enumerate((x, w)):
+        (got,) = torch.autograd.grad(y, one, upstream, retain_graph=True)
+        torch.testing.assert_close(got, expected[i], equal_nan=True)
 
 
 def test_few_channels_strides_and_groups_are_left_alone():
