@@ -47,15 +47,15 @@ def convolve(
     total = x.new_zeros(())
     covered = [2 * n for n in windows]
     for block, summed in winograd.row_sums_of(Pixels(x, margins), weight, bias, covered, scratch):
-        left, right = summed[:, 0], summed[:, 1]
+        left, right = summed[:, :, 0], summed[:, :, 1]
         outputs(summed, left, right)
-        total += summed[:, :2].sum()
+        total += summed[:, :, :2].sum()
         # The winner's column in each row and the winning row, in numbers of a byte.
         column = torch.gt(right, left).view(torch.uint8)
-        top, bottom = torch.maximum(left, right, out=left)
+        top, bottom = torch.maximum(left, right, out=left).unbind(1)
         below = torch.gt(bottom, top).view(torch.uint8)
-        torch.maximum(column[0], column[1].add_(2).mul_(below), out=which[block.images, block.rows])
-        y[block.images, block.rows] = torch.maximum(top, bottom, out=top).clamp_(min=0)
+        torch.maximum(column[:, 0], column[:, 1].add_(2).mul_(below), out=block.parts(which[:, block.rows]))
+        block.parts(y[:, block.rows]).copy_(torch.maximum(top, bottom, out=top).clamp_(min=0))
     return (y.movedim(-1, 1), which.movedim(-1, 1)) if bool(total.isfinite()) else None
 
 
@@ -88,28 +88,28 @@ class Winners:
     def sums(self, block: Block, scratch: Scratch) -> Tensor:
         """Aᵀ of a block's tiles, of which one number of four is not zero."""
         made = scratch.prepared(_sums, *block.shape, self.channels)
-        grad, which = made.source.unbind()
-        grad.copy_(self._grad[block.images, block.rows])
-        which.copy_(self._which[block.images, block.rows])
+        grad, which = made.source.unbind(1)
+        grad.copy_(block.parts(self._grad[:, block.rows]))
+        which.copy_(block.parts(self._which[:, block.rows]))
         return made.run()
 
 
-def _sums(scratch: Scratch, n: int, h: int, w: int, channels: int) -> Pass:
-    """`scratchnet.convolution.transforms.sums` of winners ``(2, n, h, w, O)``, gradient and place: ``(16, T, O)``."""
-    rows = scratch("winners along rows", 5, n, h, w, channels)
-    only_upper, grad, difference, only_lower, which = rows
-    lower = scratch("lower", n, h, w, channels)
-    both = scratch("sums", 4, 4, n, h, w, channels)
-    only_left, either, across, only_right = both.transpose(0, 1)
+def _sums(scratch: Scratch, p: int, n: int, h: int, w: int, channels: int) -> Pass:
+    """The `sums` of an upstream of winners ``(p, 2, n, h, w, O)``, gradient and place: ``(p·16, T, O)``."""
+    rows = scratch("winners along rows", p, 5, n, h, w, channels)
+    only_upper, grad, difference, only_lower, which = rows.unbind(1)
+    lower = scratch("lower", p, n, h, w, channels)
+    both = scratch("sums", p, 4, 4, n, h, w, channels)
+    only_left, either, across, only_right = both.unbind(2)
     steps = [
         partial(torch.ge, which, 2, out=lower),
         partial(which.sub_, lower, alpha=2),  # which is now the column
         partial(torch.mul, grad, lower, out=only_lower),
         partial(torch.sub, grad, only_lower, out=only_upper),
         partial(torch.sub, only_upper, only_lower, out=difference),
-        partial(either.copy_, rows[:4]),
-        partial(torch.mul, rows[:4], which, out=only_right),
-        partial(torch.sub, rows[:4], only_right, out=only_left),
+        partial(either.copy_, rows[:, :4]),
+        partial(torch.mul, rows[:, :4], which.unsqueeze(1), out=only_right),
+        partial(torch.sub, rows[:, :4], only_right, out=only_left),
         partial(torch.sub, only_left, only_right, out=across),
     ]
-    return Pass(rows[1::3], both.view(16, -1, channels), steps)
+    return Pass(rows[:, 1::3], both.view(p * 16, -1, channels), steps)

@@ -1,6 +1,9 @@
 """Tiles of 2 × 2 pixels, some at a time, and memory for them that is used again.
 
-Shapes: B images, P × Q outputs; in a block, T tiles, of n images in h rows and w columns.
+What is under way can have as many parts as there are threads, outermost in memory. Each thread gets an equal share of
+an operation's numbers in the order of memory, and so it goes on with what it made itself and has in its own cache.
+
+Shapes: B images, P × Q outputs; in a block, p parts, each of T tiles, of n images in h rows and w columns.
 """
 
 from __future__ import annotations
@@ -26,39 +29,45 @@ class Block(NamedTuple):
     Attributes:
         images: which of the batch.
         first: row of tiles.
-        shape: n, h and w.
+        shape: p, n, h and w.
     """
 
     images: slice
     first: int
-    shape: tuple[int, int, int]
-
-    @property
-    def tiles(self) -> int:
-        """T."""
-        return math.prod(self.shape)
+    shape: tuple[int, int, int, int]
 
     @property
     def rows(self) -> slice:
         """The rows of tiles."""
-        return slice(self.first, self.first + self.shape[1])
+        return slice(self.first, self.first + self.shape[2])
 
     @property
     def pixels(self) -> slice:
         """The rows of pixels that the tiles cover."""
         return slice(2 * self.rows.start, 2 * self.rows.stop)
 
+    def parts(self, batch: Tensor) -> Tensor:
+        """The block's images of a batch, ``(p, n, …)``."""
+        return batch[self.images].unflatten(0, self.shape[:2])
 
-def blocks_of(batch: int, outputs: Sequence[int], bytes_of_tile: int) -> Iterator[Block]:
-    """Blocks that cover the outputs of a batch, of as many tiles as stay in the cache."""
+
+def blocks_of(batch: int, outputs: Sequence[int], bytes_of_tile: int, parts: int) -> Iterator[Block]:
+    """Blocks that cover the outputs of a batch, of as many tiles as stay in the cache.
+
+    In so many parts where they hold enough images.
+    """
     rows, columns = (-(-n // 2) for n in outputs)
-    room = max(1, BLOCK_BYTES // (bytes_of_tile * columns))
-    count, height = max(1, room // rows), min(rows, room)
-    count = -(-batch // -(-batch // count)) if batch else 1  # so that all blocks are alike
+    room = max(1, BLOCK_BYTES // (bytes_of_tile * columns))  # rows of tiles
+    parts = parts if room >= parts * rows and batch >= parts else 1
+    count, height = parts * max(1, room // (parts * rows)), min(rows, room)
+    if batch:
+        count = parts * -(-batch // (parts * -(-batch // count)))  # so that all blocks are alike
     for start in range(0, batch, count):
-        stop = min(start + count, batch)
+        images = min(count, batch - start)
+        p = parts if images % parts == 0 else 1
         for first in range(0, rows, height):
-            yield Block(slice(start, stop), first, (stop - start, min(height, rows - first), columns))
+            shape = p, images // p, min(height, rows - first), columns
+            yield Block(slice(start, start + images), first, shape)
 
 
 class _Held(threading.local):

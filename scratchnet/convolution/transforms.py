@@ -10,7 +10,7 @@ and their adjoints B and :math:`A^\top`. Each runs along rows and along columns.
 blocks of a shape, as steps on memory that is used again: to say where the numbers lie would take longer than half of
 the arithmetic does.
 
-Shapes: C channels; in a block, T tiles, of n images in h rows and w columns; pixels as in
+Shapes: C channels; in a block, p parts, each of T tiles, of n images in h rows and w columns; pixels as in
 `scratchnet.convolution.pixels`.
 """
 
@@ -44,55 +44,62 @@ class Pass(NamedTuple):
         return self.result
 
 
-def differences(scratch: Scratch, n: int, h: int, w: int, channels: int) -> Pass:
-    """Bᵀ of pixels ``(n, h + 1, 2, 2, w + 1, C)``, whose memory is zero at first: ``(16, T, C)``."""
-    pixels = scratch("pixels", n, h + 1, 2, 2, w + 1, channels, zero=True)
-    rows = scratch("rows", 4, n, h, 2, w + 1, channels)
-    both = scratch("differences", 4, 4, n, h, w, channels)
-    steps = [*_subtract(pixels.movedim(2, 0), 2, rows), *_subtract(rows.movedim(3, 0), 4, both.transpose(0, 1))]
-    return Pass(pixels, both.view(16, -1, channels), steps)
+def differences(scratch: Scratch, p: int, n: int, h: int, w: int, channels: int) -> Pass:
+    """Bᵀ of pixels ``(p·n, h + 1, 2, 2, w + 1, C)``, whose memory is zero at first: ``(p·16, T, C)``."""
+    pixels = scratch("pixels", p, n, h + 1, 2, 2, w + 1, channels, zero=True)
+    rows = scratch("rows", p, 4, n, h, 2, w + 1, channels)
+    both = scratch("differences", p, 4, 4, n, h, w, channels)
+    along_rows = _subtract(pixels.movedim(3, 0), 3, rows.movedim(1, 0))
+    along_columns = _subtract(rows.movedim(4, 0), 5, both.movedim(2, 0))
+    return Pass(pixels.flatten(0, 1), both.view(p * 16, -1, channels), [*along_rows, *along_columns])
 
 
-def overlapped(scratch: Scratch, n: int, h: int, w: int, channels: int) -> Pass:
+def overlapped(scratch: Scratch, p: int, n: int, h: int, w: int, channels: int) -> Pass:
     """B of what `differences` has the shape of: the sums of overlapping tiles, as its pixels."""
-    both = scratch("differences", 4, 4, n, h, w, channels)
-    rows = scratch("rows", 4, n, h, 2, w + 1, channels)
-    pixels = scratch("overlapped", n, h + 1, 2, 2, w + 1, channels)
-    steps = [*_spread(both.transpose(0, 1), 4, rows.movedim(3, 0)), *_spread(rows, 2, pixels.movedim(2, 0))]
-    return Pass(both.view(16, -1, channels), pixels, steps)
+    both = scratch("differences", p, 4, 4, n, h, w, channels)
+    rows = scratch("rows", p, 4, n, h, 2, w + 1, channels)
+    pixels = scratch("overlapped", p, n, h + 1, 2, 2, w + 1, channels)
+    along_columns = _spread(both.movedim(2, 0), 5, rows.movedim(4, 0))
+    along_rows = _spread(rows.movedim(1, 0), 3, pixels.movedim(3, 0))
+    return Pass(both.view(p * 16, -1, channels), pixels.flatten(0, 1), [*along_columns, *along_rows])
 
 
-def sums(scratch: Scratch, n: int, h: int, w: int, channels: int) -> Pass:
-    """Aᵀ of an upstream's pixels ``(n, h, 2, 2, w, C)``, whose memory is zero at first: ``(16, T, C)``.
+def sums(scratch: Scratch, p: int, n: int, h: int, w: int, channels: int) -> Pass:
+    """Aᵀ of an upstream's pixels ``(p·n, h, 2, 2, w, C)``, whose memory is zero at first: ``(p·16, T, C)``.
 
     Without the sign of the last of each four.
     """
-    pixels = scratch("upstream", n, h, 2, 2, w, channels, zero=True)
-    rows = scratch("upstream rows", 4, n, h, 2, w, channels)
-    both = scratch("sums", 4, 4, n, h, w, channels)
-    steps = [*_add(pixels.movedim(2, 0), rows), *_add(rows.movedim(3, 0), both.transpose(0, 1))]
-    return Pass(pixels, both.view(16, -1, channels), steps)
+    pixels = scratch("upstream", p, n, h, 2, 2, w, channels, zero=True)
+    rows = scratch("upstream rows", p, 4, n, h, 2, w, channels)
+    both = scratch("sums", p, 4, 4, n, h, w, channels)
+    along_rows = _add(pixels.movedim(3, 0), rows.movedim(1, 0))
+    along_columns = _add(rows.movedim(4, 0), both.movedim(2, 0))
+    return Pass(pixels.flatten(0, 1), both.view(p * 16, -1, channels), [*along_rows, *along_columns])
 
 
-def row_sums(scratch: Scratch, n: int, h: int, w: int, channels: int) -> Pass:
-    """A along rows, and along columns but for the last terms, of products ``(16, T, C)``: ``(2, 4, n, h, w, C)``."""
-    products = scratch("products", 4, 4, n, h, w, channels)
-    upper, lower = products[:2]
-    m0, m1, m2, _ = products[:2].unbind(1)
+def row_sums(scratch: Scratch, p: int, n: int, h: int, w: int, channels: int) -> Pass:
+    """A along rows, and along columns but for the last terms, of products ``(p·16, T, C)``: ``(p, 2, 4, n, h, w, C)``.
+
+    The result takes the place of products.
+    """
+    products = scratch("products", p, 4, 4, n, h, w, channels)
+    upper, lower, third, last = products.unbind(1)
+    made = products[:, :2]
+    m0, m1, m2, _ = made.unbind(2)
     steps = [
-        partial(upper.add_, products[1]),
-        partial(upper.add_, products[2]),
-        partial(lower.sub_, products[2]),
-        partial(lower.sub_, products[3]),
+        partial(upper.add_, lower),
+        partial(upper.add_, third),
+        partial(lower.sub_, third),
+        partial(lower.sub_, last),
         partial(m0.add_, m1),
         partial(m1.sub_, m2),
     ]
-    return Pass(products.view(16, -1, channels), products[:2], steps)
+    return Pass(products.view(p * 16, -1, channels), made, steps)
 
 
 def outputs(row_sums: Tensor, left: Tensor, right: Tensor) -> None:
-    """The last terms of A, to the left and right column of each tile, both ``(2, n, h, w, C)``."""
-    m0, m1, m2, m3 = row_sums.unbind(1)
+    """The last terms of A, to the left and right column of each tile, both ``(p, 2, n, h, w, C)``."""
+    m0, m1, m2, m3 = row_sums.unbind(2)
     torch.add(m0, m2, out=left)
     torch.sub(m1, m3, out=right)
 

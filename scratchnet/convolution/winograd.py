@@ -23,8 +23,8 @@ A few images, or a few rows of tiles of one, are under way at a time, so that th
 size of the plain product's, but an infinity spreads over its tile as NaN: what is not finite in the end is left to the
 plain products.
 
-Shapes: B images, C input and O output channels, H × W pixels, P × Q outputs; in a block, T tiles, of n images in h
-rows and w columns.
+Shapes: B images, C input and O output channels, H × W pixels, P × Q outputs; in a block, p parts, each of T tiles, of
+n images in h rows and w columns.
 
 Source: A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", 2016; after S. Winograd, "Arithmetic
 complexity of computations", 1980.
@@ -48,6 +48,7 @@ __all__ = ["Outputs", "Upstream", "convolve", "correlate", "gradients", "pays", 
 
 LEAST_CHANNELS = 16
 LEAST_PRODUCTS = 1 << 20
+MOST_KERNEL_BYTES = 1 << 18
 
 G = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
 SIGNED = G * torch.tensor([[1.0], [1.0], [1.0], [-1.0]])  # with the sign of Aᵀ, which sums are made without
@@ -66,7 +67,7 @@ class Upstream(Protocol):
         """B."""
 
     def sums(self, block: Block, scratch: Scratch) -> Tensor:
-        """Aᵀ of a block's tiles, ``(16, T, O)``, as `scratchnet.convolution.transforms.sums` makes it."""
+        """Aᵀ of a block's tiles, ``(p·16, T, O)``, as `scratchnet.convolution.transforms.sums` makes it."""
 
 
 class Outputs(Pixels):
@@ -103,13 +104,13 @@ def convolve(x: Pixels, weight: Tensor, bias: Tensor | None, size: Sequence[int]
     direct = last and not any(n % 2 for n in size)
     total = weight.new_zeros(())
     for block, summed in row_sums_of(x, weight, bias, size, scratch):
-        n, h, w = block.shape
-        part, shape = y[block.images, block.pixels], (n, h, 2, w, 2, out)
+        p, n, h, w = block.shape
+        part, shape = y[block.images, block.pixels], (p, n, h, 2, w, 2, out)
         made = part.view(shape) if direct else scratch("outputs", *shape)
-        outputs(summed, *made.movedim((4, 2), (0, 1)))
+        outputs(summed, *made.movedim((5, 3), (0, 2)))
         total += made.sum()
         if not direct:
-            part.copy_(made.view(n, 2 * h, 2 * w, out)[:, : part.shape[1], : part.shape[2]])
+            part.copy_(made.view(p * n, 2 * h, 2 * w, out)[:, : part.shape[1], : part.shape[2]])
     return y.movedim(-1, 1) if bool(total.isfinite()) else None
 
 
@@ -118,14 +119,16 @@ def row_sums_of(
 ) -> Iterator[tuple[Block, Tensor]]:
     """Block by block the `row_sums` of the tiles of a convolution's outputs."""
     out, channels = weight.shape[:2]
-    kernels = _tiled(G, weight)
-    for block in blocks_of(len(x), size, 16 * (channels + out) * weight.element_size()):
+    parts = _parts(channels, out, weight)
+    kernels = _tiled(G, weight, parts)
+    for block in blocks_of(len(x), size, 16 * (channels + out) * weight.element_size(), parts):
         seen = scratch.prepared(differences, *block.shape, channels)
         summed = scratch.prepared(row_sums, *block.shape, out)
         x.read(block, seen.source)
-        torch.bmm(seen.run(), kernels, out=summed.source)
+        torch.bmm(seen.run(), kernels[: len(summed.source)], out=summed.source)
         if bias is not None:
-            summed.source[5].add_(bias)  # of m₁ along both dimensions, which all outputs of a tile contain once
+            # To m₁ along both dimensions, which all outputs of a tile contain once.
+            summed.source[5::16].add_(bias)
         yield block, summed.run()
 
 
@@ -134,14 +137,14 @@ def spread(
 ) -> Tensor | None:
     """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C, 3, 3)``, images ``(B, C, H, W)``; None if not finite."""
     images = _Spread(y, weight, bias, margins, size, last)
-    _go_back(y, weight, images)
+    _go_back(y, weight.shape[1], weight, images)
     return images.made()
 
 
 def correlate(y: Upstream, x: Pixels, like: Tensor) -> Tensor | None:
     """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C, 3, 3)``; None if not finite."""
     weight = _Correlation(y, x, like)
-    _go_back(y, like, weight)
+    _go_back(y, x.channels, like, weight)
     return weight.made()
 
 
@@ -155,7 +158,7 @@ def gradients(
     )
     wanted = [way for way in ways if way is not None]
     if wanted:
-        _go_back(y, weight, *wanted)
+        _go_back(y, x.shape[1], weight, *wanted)
     grad_x, grad_weight = (None if way is None else way.made() for way in ways)
     failed = (needs[0] and grad_x is None) or (needs[1] and grad_weight is None)
     return None if failed else (grad_x, grad_weight)
@@ -164,16 +167,14 @@ def gradients(
 class _Way(Protocol):
     """A way back from outputs."""
 
-    channels: int
-
     def take(self, block: Block, sums: Tensor, scratch: Scratch) -> None:
         """A block of outputs."""
 
 
-def _go_back(y: Upstream, like: Tensor, *ways: _Way) -> None:
+def _go_back(y: Upstream, channels: int, like: Tensor, *ways: _Way) -> None:
     """Block by block, all ways at once."""
-    scratch, numbers = Scratch(like), 16 * (max(way.channels for way in ways) + y.channels)
-    for block in blocks_of(len(y), y.size, numbers * like.element_size()):
+    scratch, numbers = Scratch(like), 16 * (channels + y.channels)
+    for block in blocks_of(len(y), y.size, numbers * like.element_size(), _parts(channels, y.channels, like)):
         summed = y.sums(block, scratch)
         for way in ways:
             way.take(block, summed, scratch)
@@ -185,9 +186,10 @@ class _Spread:
     def __init__(
         self, y: Upstream, weight: Tensor, bias: Tensor | None, margins: Margins, size: Sequence[int], last: bool
     ) -> None:
-        self.channels, self._bias = weight.shape[1], bias
-        self._kernels = _tiled(SIGNED, weight).mT
-        self._x = blank(len(y), self.channels, size, last, weight)
+        out, channels = weight.shape[:2]
+        self._kernels = _tiled(SIGNED, weight, _parts(channels, out, weight)).mT.contiguous()
+        self._bias = bias
+        self._x = blank(len(y), channels, size, last, weight)
         if any(n > 2 * -(-p // 2) + 2 - before for n, p, (before, _) in zip(size, y.size, margins, strict=True)):
             self._x.zero_()  # where no tile reaches
         self._pixels = Pixels(self._x.movedim(-1, 1), margins)
@@ -195,8 +197,8 @@ class _Spread:
 
     def take(self, block: Block, sums: Tensor, scratch: Scratch) -> None:
         """See `_Way`."""
-        made = scratch.prepared(overlapped, *block.shape, self.channels)
-        torch.bmm(sums, self._kernels, out=made.source)
+        made = scratch.prepared(overlapped, *block.shape, self._kernels.shape[2])
+        torch.bmm(sums, self._kernels[: len(sums)], out=made.source)
         pixels = made.run()
         self._total += pixels.sum()
         self._pixels.write(block, pixels, self._bias)
@@ -210,26 +212,33 @@ class _Correlation:
     """The way to the weight."""
 
     def __init__(self, y: Upstream, x: Pixels, like: Tensor) -> None:
-        self.channels, self._x = x.channels, x
-        self._total = like.new_zeros((16, x.channels, y.channels))
+        self._x = x
+        self._total = like.new_zeros((16 * _parts(x.channels, y.channels, like), x.channels, y.channels))
 
     def take(self, block: Block, sums: Tensor, scratch: Scratch) -> None:
         """See `_Way`."""
-        seen = scratch.prepared(differences, *block.shape, self.channels)
+        seen = scratch.prepared(differences, *block.shape, self._x.channels)
         self._x.read(block, seen.source)
-        self._total.baddbmm_(seen.run().mT, sums)
+        self._total[: len(sums)].baddbmm_(seen.run().mT, sums)
 
     def made(self) -> Tensor | None:
         """The weight; None if not finite."""
         _, channels, out = self._total.shape
-        grad = (_both(SIGNED, self._total).t() @ self._total.flatten(1)).view(3, 3, channels, out)
+        total = self._total.view(-1, 16, channels * out).sum(0)
+        grad = (_both(SIGNED, total).t() @ total).view(3, 3, channels, out)
         return grad.permute(3, 2, 0, 1).contiguous() if bool(grad.sum().isfinite()) else None
 
 
-def _tiled(g: Tensor, weight: Tensor) -> Tensor:
-    """G along both dimensions, of a weight ``(O, C, 3, 3)``: ``(16, C, O)``."""
+def _parts(channels: int, out: int, like: Tensor) -> int:
+    """Of a block: as many as threads, where each thread's caches have room for kernels of its own; else one."""
+    return torch.get_num_threads() if 16 * channels * out * like.element_size() <= MOST_KERNEL_BYTES else 1
+
+
+def _tiled(g: Tensor, weight: Tensor, parts: int) -> Tensor:
+    """G along both dimensions, of a weight ``(O, C, 3, 3)``, for each part of a block: ``(p·16, C, O)``."""
     out, channels = weight.shape[:2]
-    return (_both(g, weight) @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(16, channels, out)
+    kernels = (_both(g, weight) @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(16, channels, out)
+    return kernels.repeat(parts, 1, 1)
 
 
 def _both(g: Tensor, like: Tensor) -> Tensor:

@@ -30,7 +30,9 @@ def last(x):
 @pytest.mark.parametrize("case", CASES, ids=lambda c: "x".join(map(str, c[3])))
 @pytest.mark.parametrize("block", [1, 13000, 40000, 1 << 22], ids=["a row", "a few rows", "a few images", "all"])
 @pytest.mark.parametrize("layout", [torch.Tensor.contiguous, last], ids=["channels first", "channels last"])
-def test_winograd_makes_the_plain_products(monkeypatch, case, block, layout):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_winograd_makes_the_plain_products(monkeypatch, case, block, layout, threads):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(tiles, "BLOCK_BYTES", block)
     batch, channels, out, size, padding = case
     geometry = Geometry((3, 3), (1, 1), padding, (1, 1))

@@ -58,7 +58,9 @@ def one_by_one(x, w, b, **options):
 @pytest.mark.parametrize("case", CASES, ids=lambda c: "x".join(map(str, c[3])))
 @pytest.mark.parametrize("block", [1, 8000, 40000, 1 << 22], ids=["a row", "a few rows", "a few images", "all"])
 @pytest.mark.parametrize("layout", [torch.Tensor.contiguous, last], ids=["channels first", "channels last"])
-def test_tiles_make_what_the_ops_make_one_by_one(monkeypatch, case, block, layout):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_tiles_make_what_the_ops_make_one_by_one(monkeypatch, case, block, layout, threads):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(tiles, "BLOCK_BYTES", block)
     batch, channels, out, size, padding = case
     generator = torch.Generator().manual_seed(0)
