@@ -8,7 +8,7 @@ Shapes: B images, C channels, H × W pixels; in a block, n images in h rows and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -46,8 +46,10 @@ class Pixels:
         """Pixels of the tiles, and zeros for those of the margins; the margins' columns have to be zero before."""
         inside, both = self._shared(block, to)
         rows = to.flatten(1, 2)
-        rows[:, : inside.start] = 0
-        rows[:, inside.stop :] = 0
+        if inside.start > 0:
+            rows[:, : inside.start] = 0
+        if inside.stop < rows.shape[1]:
+            rows[:, inside.stop :] = 0
         for mine, theirs in both:
             theirs.copy_(mine)
 
@@ -62,19 +64,20 @@ class Pixels:
             else:
                 torch.add(theirs[:, shared:], bias, out=mine[:, shared:])
 
-    def _shared(self, block: Block, tiles: Tensor) -> tuple[slice, Iterator[tuple[Tensor, Tensor]]]:
+    def _shared(self, block: Block, tiles: Tensor) -> tuple[slice, list[tuple[Tensor, Tensor]]]:
         """The tiles' rows of pixels that the images have too; and those of both, even and odd columns."""
-        (above, left), height = self._before, self._x.shape[1]
+        (above, left), (height, width) = self._before, self._x.shape[1:3]
         n, h, _, _, columns, channels = tiles.shape
         top = 2 * block.first - above  # the image's row that comes first
         inside = slice(max(0, -top), max(0, min(2 * h, height - top)))
         mine = self._x[block.images, top + inside.start : top + inside.stop]
         theirs = tiles.view(n, 2 * h, 2, columns, channels)[:, inside]
-
-        def both() -> Iterator[tuple[Tensor, Tensor]]:
-            for parity in (0, 1):
-                at = max(0, -((parity - left) // 2))
-                found = mine[:, :, 2 * at + parity - left :: 2][:, :, : columns - at]
-                yield found, theirs[:, :, parity, at : at + found.shape[2]]
-
-        return inside, both()
+        at = left // 2
+        if left % 2 == width % 2 == 0 and width <= 2 * (columns - at):  # both at once
+            return inside, [(mine.unflatten(2, (-1, 2)).movedim(3, 2), theirs.narrow(3, at, width // 2))]
+        both = []
+        for parity in (0, 1):
+            at = max(0, -((parity - left) // 2))
+            found = mine[:, :, 2 * at + parity - left :: 2][:, :, : columns - at]
+            both.append((found, theirs[:, :, parity, at : at + found.shape[2]]))
+        return inside, both
