@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from scratchnet.convolution import blocked, depthwise, winograd
-from scratchnet.convolution.pixels import Pixels
 from scratchnet.windows import Geometry, channels_last
 
 __all__ = ["convolve", "correlate", "gradients", "spread"]
@@ -28,7 +27,7 @@ def convolve(
     if depthwise.applies(channels, out, groups):
         return depthwise.convolve(x, weight, bias, geometry, outputs, last)
     if winograd.pays(x, channels, out, geometry, groups):
-        y = winograd.convolve(Pixels(x, geometry.padding), weight, bias, outputs, last)
+        y = winograd.convolve(winograd.Pixels(x, geometry.padding), weight, bias, outputs, last)
         if y is not None:
             return y
     return blocked.convolve(x, weight, bias, geometry, groups, outputs, last)
@@ -54,7 +53,7 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     if depthwise.applies(channels, out, groups):
         return depthwise.correlate(y, x, geometry)
     if winograd.pays(y, channels, out, geometry, groups):
-        weight = winograd.correlate(winograd.Outputs(y), Pixels(x, geometry.padding), x)
+        weight = winograd.correlate(winograd.Outputs(y), winograd.Pixels(x, geometry.padding), x)
         if weight is not None:
             return weight
     return blocked.correlate(y, x, geometry, groups)

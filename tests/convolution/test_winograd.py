@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scratchnet.convolution import products, tiles, winograd
-from scratchnet.convolution.pixels import Pixels
-from scratchnet.convolution.winograd import Outputs
+from scratchnet.convolution import products, winograd
+from scratchnet.convolution.winograd import Outputs, Pixels, tiles
 from scratchnet.functional import conv2d
 from scratchnet.testing.tolerances import Case, agreement
 from scratchnet.windows import Geometry, channels_last

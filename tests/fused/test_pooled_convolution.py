@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scratchnet.convolution import tiles, winograd
+from scratchnet.convolution.winograd import filtering, tiles
 from scratchnet.functional import conv2d, conv2d_relu, conv2d_relu_max_pool2d, max_pool2d, relu
 from scratchnet.fused import pooled_convolution
 from scratchnet.windows import channels_last
@@ -34,8 +34,8 @@ def in_tiles(monkeypatch):
     def refuse(*args):
         raise AssertionError("not made in tiles")
 
-    monkeypatch.setattr(winograd, "LEAST_CHANNELS", 1)
-    monkeypatch.setattr(winograd, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(filtering, "LEAST_CHANNELS", 1)
+    monkeypatch.setattr(filtering, "LEAST_PRODUCTS", 0)
     for plain in ("largest", "hand_back"):
         monkeypatch.setattr(pooled_convolution, plain, refuse)
 

@@ -16,10 +16,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from scratchnet.convolution import winograd
-from scratchnet.convolution.pixels import Margins, Pixels, blank
-from scratchnet.convolution.tiles import Block, Scratch
-from scratchnet.convolution.transforms import Pass, outputs
+from scratchnet.convolution.winograd import filtering
+from scratchnet.convolution.winograd.pixels import Margins, Pixels, blank
+from scratchnet.convolution.winograd.tiles import Block, Scratch
+from scratchnet.convolution.winograd.transforms import Pass, outputs
 from scratchnet.windows import Geometry, channels_last
 
 __all__ = ["Winners", "convolve", "gradients", "pays"]
@@ -30,7 +30,7 @@ TILES = Geometry((2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1))
 def pays(x: Tensor, weight: Tensor, geometry: Geometry, groups: int, windows: Geometry) -> bool:
     """Whether the windows of the pooling are tiles, and the convolution gains by them."""
     channels, out = x.shape[1], len(weight)
-    return windows == TILES and winograd.pays(x, channels, out, geometry, groups)
+    return windows == TILES and filtering.pays(x, channels, out, geometry, groups)
 
 
 def convolve(
@@ -46,7 +46,7 @@ def convolve(
     which = x.new_empty((batch, *windows, out), dtype=torch.uint8)
     total = x.new_zeros(())
     covered = [2 * n for n in windows]
-    for block, summed in winograd.row_sums_of(Pixels(x, margins), weight, bias, covered, scratch):
+    for block, summed in filtering.row_sums_of(Pixels(x, margins), weight, bias, covered, scratch):
         left, right = summed[:, :, 0], summed[:, :, 1]
         outputs(summed, left, right)
         total += summed[:, :, :2].sum()
@@ -64,13 +64,13 @@ def gradients(
 ) -> tuple[Tensor | None, Tensor | None] | None:
     """In the images and in the weight, of those that are needed; None if one is not finite."""
     winners, last = Winners(grad, which), channels_last(x) or channels_last(weight)
-    return winograd.gradients(winners, x, weight, needs, margins, last)
+    return filtering.gradients(winners, x, weight, needs, margins, last)
 
 
 class Winners:
     """The gradient of the outputs: at the place that is left of each window the gradient of what is left.
 
-    An upstream of Winograd's convolution, see `scratchnet.convolution.winograd.Upstream`.
+    An upstream of Winograd's convolution, see `scratchnet.convolution.winograd.filtering.Upstream`.
     """
 
     def __init__(self, grad: Tensor, which: Tensor) -> None:

@@ -7,11 +7,11 @@ Along one dimension,
     A m = (m_0 + m_1 + m_2,\; m_1 - m_2 - m_3)
 
 and their adjoints B and :math:`A^\top`. Each runs along rows and along columns. What it does is prepared once for all
-blocks of a shape, as steps on memory that is used again: to say where the numbers lie would take longer than half of
-the arithmetic does.
+blocks of a shape, as steps on memory that is used again: saying where the numbers lie takes Python as long as many of
+the steps take.
 
 Shapes: C channels; in a block, p parts, each of T tiles, of n images in h rows and w columns; pixels as in
-`scratchnet.convolution.pixels`.
+`scratchnet.convolution.winograd.pixels`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.tiles import Scratch
+from scratchnet.convolution.winograd.tiles import Scratch
 
 __all__ = ["Pass", "Step", "differences", "outputs", "overlapped", "row_sums", "sums"]
 
