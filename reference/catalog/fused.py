@@ -68,10 +68,10 @@ def errors_of_pooling() -> Iterator[BadInput]:
     yield from errors_of_convolution(2, transposed=False)
     x, w = torch.zeros(1, 2, 4, 4), torch.zeros(2, 2, 3, 3)
     wrong: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("expected kernel_size to be", {"pool_kernel_size": 0}),
-        ("expected stride to be", {"pool_stride": 0}),
-        ("expected padding of at most half the kernel", {"pool_padding": 2}),
-        ("expected dilation to be", {"pool_dilation": 0}),
+        ("expected pool_kernel_size to be", {"pool_kernel_size": 0}),
+        ("expected pool_stride to be", {"pool_stride": 0}),
+        ("expected pool_padding of at most half the kernel", {"pool_padding": 2}),
+        ("expected pool_dilation to be", {"pool_dilation": 0}),
         ("expected an input of at least the kernel's size", {"pool_kernel_size": 3}),
     )
     for says, options in wrong:

@@ -127,7 +127,7 @@ def conv2d_relu_max_pool2d(
     if x.dtype in LOW_PRECISION or autocasts(x):
         return max_pool2d(conv2d_relu(input, weight, bias, stride, padding, dilation, groups), *pooling)
     outputs = x.new_empty((1, len(weight), *geometry.outputs(x.shape[2:])), device="meta")
-    windows = pooling_windows(op, outputs, *pooling)
+    windows = pooling_windows(op, outputs, *pooling, prefix="pool_")
     y = ConvolutionReLUMaxPoolFunction.apply(x, weight, bias, geometry, groups, windows)
     y = in_layout_of(x, y, weight)
     return y.squeeze(0) if alone else y

@@ -13,9 +13,10 @@ float32, bfloat16, float16
     check looks at few upstreams, in which the built-in may be lucky: `UNITS_OF_FEW`; a gradient of group_norm was
     1.8 units beyond twice the built-in's. Layers of several ops round between them: the records of
     transformers say how many units that may add.
-    Where the built-in itself is off by more than the root of its epsilon times the largest element, float64 took
-    another path (other random numbers, a comparison that fell the other way); then the two are held against each
-    other directly.
+    Where the built-in itself is off by more than the root of its epsilon times the largest element, either float64
+    took another path (other random numbers, a comparison that fell the other way), or the built-in alone lost its
+    digits, as in a sum of many equal numbers one by one. Ours is then held against the nearer of the two, without
+    room for the built-in's own error.
 
 Autocast
     The same rule; a built-in that is off by more than `NOTICEABLE` units has computed in bfloat16, whose units
@@ -121,7 +122,7 @@ def agreement(
     if all(alike) and not (short and any(case.truth is not None for case in cases)):
         return [EXACT] * len(cases)
     scale = max([1.0, *(_largest_finite(case.truth.double()) for case in cases if case.truth is not None)])
-    judged = [case._replace(truth=_truth(case, scale, autocast)) for case in cases]
+    judged = [_held_against_truth(case, scale, autocast) for case in cases]
     allowed, ours, own = _errors(judged, units, autocast) if short else (0.0, 0.0, 0.0)
     digits = (NUMERICAL_RELATIVE, NUMERICAL_ABSOLUTE) if numerical else (RELATIVE, ABSOLUTE)
     return [
@@ -160,16 +161,22 @@ def unit_in_the_last_place(value: float, dtype: torch.dtype) -> float:
     return info.eps * 2.0 ** math.floor(math.log2(max(abs(value), info.smallest_normal)))
 
 
-def _truth(case: Case, scale: float, autocast: bool) -> Tensor:
-    """What the case is held against, in float64; the scale is that of all cases, of which one may cancel to nothing."""
-    expected = case.expected.double()
+def _held_against_truth(case: Case, scale: float, autocast: bool) -> Case:
+    """The case with a truth in float64; the scale is that of all cases, of which one may cancel to nothing.
+
+    Where the built-in is too far from float64 to be measured by it, the one of the two that is nearer stands for both.
+    """
+    got, expected = case.got.double(), case.expected.double()
     if case.truth is None or not case.expected.is_floating_point():
-        return expected
+        return case._replace(truth=expected)
     truth = case.truth.double()
     own = _largest_finite(_distance(expected, truth))
     dtype = torch.bfloat16 if autocast else case.expected.dtype
-    lost = own > torch.finfo(dtype).eps ** 0.5 * scale
-    return expected if lost else truth
+    if own <= torch.finfo(dtype).eps ** 0.5 * scale:
+        return case._replace(truth=truth)
+    from_truth, from_builtin = (_largest_finite(_distance(got, one)) for one in (truth, expected))
+    nearer = truth if from_truth < from_builtin else expected
+    return case._replace(expected=nearer.to(case.expected.dtype), truth=nearer)
 
 
 def _judge(case: Case, shared: float, digits: float, floor: float) -> Agreement:

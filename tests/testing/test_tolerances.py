@@ -51,3 +51,10 @@ def test_a_sum_that_cancels_is_held_against_the_truth_though_the_builtin_left_it
 def test_where_float64_took_another_path_the_builtin_is_the_truth():
     other = torch.tensor([1.0])
     assert agreement([Case(other, other, other.double() + 1)])[0].close
+
+
+@pytest.mark.parametrize(("units", "close"), [(0, True), (1, True), (3, False)])
+def test_where_the_builtin_alone_lost_its_digits_ours_is_held_against_float64(units, close):
+    lost = case(units, 2**13)
+    assert agreement([lost])[0].close == close
+    assert [one.close for one in agreement([lost, case(3, 0)])] == [close, False]

@@ -59,8 +59,8 @@ def overlapped(scratch: Scratch, p: int, n: int, h: int, w: int, channels: int) 
     both = scratch("differences", p, 4, 4, n, h, w, channels)
     rows = scratch("rows", p, 4, n, h, 2, w + 1, channels)
     pixels = scratch("overlapped", p, n, h + 1, 2, 2, w + 1, channels)
-    along_columns = _spread(both.movedim(2, 0), 5, rows.movedim(4, 0))
-    along_rows = _spread(rows.movedim(1, 0), 3, pixels.movedim(3, 0))
+    along_columns = _overlap(both.movedim(2, 0), 5, rows.movedim(4, 0))
+    along_rows = _overlap(rows.movedim(1, 0), 3, pixels.movedim(3, 0))
     return Pass(both.view(p * 16, -1, channels), pixels.flatten(0, 1), [*along_columns, *along_rows])
 
 
@@ -113,7 +113,7 @@ def _subtract(pairs: Tensor, dim: int, to: Tensor) -> Iterator[Step]:
     yield partial(torch.sub, there[0], here[1], out=to[2])
 
 
-def _spread(m: Tensor, dim: int, to: Tensor) -> Iterator[Step]:
+def _overlap(m: Tensor, dim: int, to: Tensor) -> Iterator[Step]:
     """B: the adjoint of `_subtract`, step by step."""
     count = m.shape[dim]
     here, there = to.narrow(dim, 0, count), to.narrow(dim, 1, count)

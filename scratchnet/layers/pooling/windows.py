@@ -40,25 +40,34 @@ def batched(op: str, input: Tensor, dims: int, *, without_channels: bool = False
 
 
 def pooling_windows(
-    op: str, x: Tensor, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool
+    op: str,
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: Size,
+    dilation: Size,
+    ceil_mode: bool,
+    prefix: str = "",
 ) -> Geometry:
     """The windows over a batch of inputs; those that stick out on the far side make its margin wider.
+
+    The options' names in messages begin with the prefix.
 
     Raises:
         TypeError: if an option is no integer.
         RuntimeError: if an option is out of range, or no window fits.
     """
     dims = x.dim() - 2
-    kernel = sizes(op, "kernel_size", kernel_size, dims, least=1)
+    kernel = sizes(op, f"{prefix}kernel_size", kernel_size, dims, least=1)
     unset = stride is None or (not isinstance(stride, int) and len(stride) == 0)
-    steps = kernel if unset or stride is None else sizes(op, "stride", stride, dims, least=1)
-    margins = sizes(op, "padding", padding, dims, least=0)
-    spread = sizes(op, "dilation", dilation, dims, least=1)
+    steps = kernel if unset or stride is None else sizes(op, f"{prefix}stride", stride, dims, least=1)
+    margins = sizes(op, f"{prefix}padding", padding, dims, least=0)
+    spread = sizes(op, f"{prefix}dilation", dilation, dims, least=1)
     edges = []
     for n, k, s, p, d in zip(x.shape[2:], kernel, steps, margins, spread, strict=True):
         if 2 * p > (k - 1) * d + 1:
             raise RuntimeError(
-                f"{op}: expected padding of at most half the kernel, got padding {padding} for a kernel of "
+                f"{op}: expected {prefix}padding of at most half the kernel, got padding {padding} for a kernel of "
                 f"{kernel_size} with dilation {dilation}"
             )
         room = n + 2 * p - d * (k - 1) - 1
