@@ -76,6 +76,7 @@ def errors_of_pooling() -> Iterator[BadInput]:
     )
     for says, options in wrong:
         yield bad(says, x, w, **options)
+        yield bad(says, x.bfloat16(), w.bfloat16(), **options)
 
 
 def layers(of: Any) -> Any:

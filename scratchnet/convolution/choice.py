@@ -64,12 +64,15 @@ def gradients(
 ) -> tuple[Tensor | None, Tensor | None]:
     """`spread` to the images and `correlate` to the weight, of outputs ``(B, O, P, Q)``, where they are needed.
 
-    By fewer products outputs are read once for both.
+    With fewer products both are made in one pass over the outputs.
     """
     channels, out, last = x.shape[1], y.shape[1], channels_last(y) or channels_last(weight)
-    if winograd.pays(y, channels, out, geometry, groups):
-        made = winograd.gradients(winograd.Outputs(y), x, weight, needs, geometry.padding, last)
-        if made is not None:
-            return made
-    grad_x = spread(y, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
-    return grad_x, correlate(y, x, geometry, groups) if needs[1] else None
+    if not winograd.pays(y, channels, out, geometry, groups):
+        grad_x = spread(y, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
+        return grad_x, correlate(y, x, geometry, groups) if needs[1] else None
+    grad_x, grad_weight = winograd.gradients(winograd.Outputs(y), x, weight, needs, geometry.padding, last)
+    if needs[0] and grad_x is None:
+        grad_x = blocked.spread(y, weight, None, geometry, groups, x.shape[2:])
+    if needs[1] and grad_weight is None:
+        grad_weight = blocked.correlate(y, x, geometry, groups)
+    return grad_x, grad_weight

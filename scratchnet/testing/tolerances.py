@@ -87,7 +87,8 @@ class Agreement:
         ulps: the difference there, in units in the last place of what was expected.
         error: our largest error against float64 in all cases of a short dtype, in units in the last place of the
             largest element, or of 1 where that is larger.
-        builtin_error: the built-in's, in the same units.
+        builtin_error: the built-in's, in the same units, but for cases in which it is too far from float64 to be
+            measured by it.
     """
 
     exact: bool

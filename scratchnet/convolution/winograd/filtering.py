@@ -136,45 +136,47 @@ def spread(
     y: Upstream, weight: Tensor, bias: Tensor | None, margins: Margins, size: Sequence[int], last: bool
 ) -> Tensor | None:
     """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C, 3, 3)``, images ``(B, C, H, W)``; None if not finite."""
-    images = _Spread(y, weight, bias, margins, size, last)
-    _go_back(y, weight.shape[1], weight, images)
+    parts = _parts(weight.shape[1], y.channels, weight)
+    images = _Spread(y, weight, bias, margins, size, last, parts)
+    _go_back(y, weight.shape[1], weight, parts, images)
     return images.made()
 
 
 def correlate(y: Upstream, x: Pixels, like: Tensor) -> Tensor | None:
     """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C, 3, 3)``; None if not finite."""
-    weight = _Correlation(y, x, like)
-    _go_back(y, x.channels, like, weight)
+    parts = _parts(x.channels, y.channels, like)
+    weight = _Correlation(y, x, like, parts)
+    _go_back(y, x.channels, like, parts, weight)
     return weight.made()
 
 
 def gradients(
     y: Upstream, x: Tensor, weight: Tensor, needs: Sequence[bool], margins: Margins, last: bool
-) -> tuple[Tensor | None, Tensor | None] | None:
-    """In the images and in the weight, of those that are needed; None if one is not finite."""
+) -> tuple[Tensor | None, Tensor | None]:
+    """In the images and in the weight, of those that are needed; None for one that is not finite."""
+    parts = _parts(x.shape[1], y.channels, weight)
     ways = (
-        _Spread(y, weight, None, margins, x.shape[2:], last) if needs[0] else None,
-        _Correlation(y, Pixels(x, margins), weight) if needs[1] else None,
+        _Spread(y, weight, None, margins, x.shape[2:], last, parts) if needs[0] else None,
+        _Correlation(y, Pixels(x, margins), weight, parts) if needs[1] else None,
     )
     wanted = [way for way in ways if way is not None]
     if wanted:
-        _go_back(y, x.shape[1], weight, *wanted)
+        _go_back(y, x.shape[1], weight, parts, *wanted)
     grad_x, grad_weight = (None if way is None else way.made() for way in ways)
-    failed = (needs[0] and grad_x is None) or (needs[1] and grad_weight is None)
-    return None if failed else (grad_x, grad_weight)
+    return grad_x, grad_weight
 
 
 class _Way(Protocol):
     """A way back from outputs."""
 
-    def take(self, block: Block, sums: Tensor, scratch: Scratch) -> None:
+    def take(self, block: Block, summed: Tensor, scratch: Scratch) -> None:
         """A block of outputs."""
 
 
-def _go_back(y: Upstream, channels: int, like: Tensor, *ways: _Way) -> None:
+def _go_back(y: Upstream, channels: int, like: Tensor, parts: int, *ways: _Way) -> None:
     """Block by block, all ways at once."""
     scratch, numbers = Scratch(like), 16 * (channels + y.channels)
-    for block in blocks_of(len(y), y.size, numbers * like.element_size(), _parts(channels, y.channels, like)):
+    for block in blocks_of(len(y), y.size, numbers * like.element_size(), parts):
         summed = y.sums(block, scratch)
         for way in ways:
             way.take(block, summed, scratch)
@@ -184,10 +186,17 @@ class _Spread:
     """The way to the images."""
 
     def __init__(
-        self, y: Upstream, weight: Tensor, bias: Tensor | None, margins: Margins, size: Sequence[int], last: bool
+        self,
+        y: Upstream,
+        weight: Tensor,
+        bias: Tensor | None,
+        margins: Margins,
+        size: Sequence[int],
+        last: bool,
+        parts: int,
     ) -> None:
-        out, channels = weight.shape[:2]
-        self._kernels = _tiled(SIGNED, weight, _parts(channels, out, weight)).mT.contiguous()
+        channels = weight.shape[1]
+        self._kernels = _tiled(SIGNED, weight, parts).mT.contiguous()
         self._bias = bias
         self._x = blank(len(y), channels, size, last, weight)
         if any(n > 2 * -(-p // 2) + 2 - before for n, p, (before, _) in zip(size, y.size, margins, strict=True)):
@@ -195,10 +204,10 @@ class _Spread:
         self._pixels = Pixels(self._x.movedim(-1, 1), margins)
         self._total = weight.new_zeros(())
 
-    def take(self, block: Block, sums: Tensor, scratch: Scratch) -> None:
+    def take(self, block: Block, summed: Tensor, scratch: Scratch) -> None:
         """See `_Way`."""
         made = scratch.prepared(overlapped, *block.shape, self._kernels.shape[2])
-        torch.bmm(sums, self._kernels[: len(sums)], out=made.source)
+        torch.bmm(summed, self._kernels[: len(summed)], out=made.source)
         pixels = made.run()
         self._total += pixels.sum()
         self._pixels.write(block, pixels, self._bias)
@@ -211,15 +220,15 @@ class _Spread:
 class _Correlation:
     """The way to the weight."""
 
-    def __init__(self, y: Upstream, x: Pixels, like: Tensor) -> None:
+    def __init__(self, y: Upstream, x: Pixels, like: Tensor, parts: int) -> None:
         self._x = x
-        self._total = like.new_zeros((16 * _parts(x.channels, y.channels, like), x.channels, y.channels))
+        self._total = like.new_zeros((16 * parts, x.channels, y.channels))
 
-    def take(self, block: Block, sums: Tensor, scratch: Scratch) -> None:
+    def take(self, block: Block, summed: Tensor, scratch: Scratch) -> None:
         """See `_Way`."""
         seen = scratch.prepared(differences, *block.shape, self._x.channels)
         self._x.read(block, seen.source)
-        self._total[: len(sums)].baddbmm_(seen.run().mT, sums)
+        self._total[: len(summed)].baddbmm_(seen.run().mT, summed)
 
     def made(self) -> Tensor | None:
         """The weight; None if not finite."""

@@ -3,7 +3,7 @@
 Channels lie last, and even and odd columns apart, so that what is added up of neighbouring tiles are long stretches
 of numbers.
 
-Shapes: B images, C channels, H × W pixels; in a block, n images in h rows and w columns of tiles.
+Shapes: B images, C channels, H × W pixels; in a block, N images in h rows and w columns of tiles.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def blank(batch: int, channels: int, size: Sequence[int], last: bool, like: Tens
 class Pixels:
     """Images ``(B, C, H, W)``, in any layout, within margins, where the first tiles begin.
 
-    The pixels of a block's tiles are ``(n, h, 2, 2, w, C)``: after the rows of tiles the row within a tile, the column
+    The pixels of a block's tiles are ``(N, h, 2, 2, w, C)``: after the rows of tiles the row within a tile, the column
     within, and the columns of tiles; with one row and column of tiles more where tiles overlap with the next.
     """
 
@@ -44,7 +44,7 @@ class Pixels:
 
     def read(self, block: Block, to: Tensor) -> None:
         """Pixels of the tiles, and zeros for those of the margins; the margins' columns have to be zero before."""
-        inside, both = self._shared(block, to)
+        inside, both = self._in_common(block, to)
         rows = to.flatten(1, 2)
         if inside.start > 0:
             rows[:, : inside.start] = 0
@@ -55,25 +55,25 @@ class Pixels:
 
     def write(self, block: Block, made: Tensor, bias: Tensor | None) -> None:
         """What overlapping tiles made, added to what those above them made of the first two rows; and a bias."""
-        shared = 2 if block.first else 0
-        for mine, theirs in self._shared(block, made)[1]:
-            if shared:
-                mine[:, :shared] += theirs[:, :shared]
+        begun = 2 if block.first else 0
+        for mine, theirs in self._in_common(block, made)[1]:
+            if begun:
+                mine[:, :begun].add_(theirs[:, :begun])
             if bias is None:
-                mine[:, shared:] = theirs[:, shared:]
+                mine[:, begun:] = theirs[:, begun:]
             else:
-                torch.add(theirs[:, shared:], bias, out=mine[:, shared:])
+                torch.add(theirs[:, begun:], bias, out=mine[:, begun:])
 
-    def _shared(self, block: Block, tiles: Tensor) -> tuple[slice, list[tuple[Tensor, Tensor]]]:
-        """The tiles' rows of pixels that the images have too; and those of both, even and odd columns."""
+    def _in_common(self, block: Block, tiles: Tensor) -> tuple[slice, list[tuple[Tensor, Tensor]]]:
+        """Which of the tiles' rows of pixels lie in the images; and views of both there, of even and odd columns."""
         (above, left), (height, width) = self._before, self._x.shape[1:3]
-        n, h, _, _, columns, channels = tiles.shape
+        images, h, _, _, columns, channels = tiles.shape
         top = 2 * block.first - above  # the image's row that comes first
         inside = slice(max(0, -top), max(0, min(2 * h, height - top)))
         mine = self._x[block.images, top + inside.start : top + inside.stop]
-        theirs = tiles.view(n, 2 * h, 2, columns, channels)[:, inside]
+        theirs = tiles.view(images, 2 * h, 2, columns, channels)[:, inside]
         at = left // 2
-        if left % 2 == width % 2 == 0 and width <= 2 * (columns - at):  # both at once
+        if left % 2 == width % 2 == 0:  # both at once
             return inside, [(mine.unflatten(2, (-1, 2)).movedim(3, 2), theirs.narrow(3, at, width // 2))]
         both = []
         for parity in (0, 1):

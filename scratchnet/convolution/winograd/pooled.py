@@ -4,8 +4,11 @@ What is rectified and pooled while the tile is in the cache never has to be writ
 and which of the four it was, counted along the rows from 0. The gradient of the outputs is as large as they are, and
 zero but at those places; it too is only there tile by tile.
 
-Shapes: B images, C input and O output channels; P × Q windows, each of 2 × 2 outputs; in a block, n images in h rows
-and w columns of tiles.
+Outputs that no window holds, in a last odd row or column, are not made at all. What only they see does not reach the
+gradient of the weight, not even where it is infinite and its product with their zero gradient would be NaN.
+
+Shapes: B images, C input and O output channels; P × Q windows, each of 2 × 2 outputs; in a block, p parts, each of n
+images in h rows and w columns of tiles.
 """
 
 from __future__ import annotations
@@ -64,7 +67,8 @@ def gradients(
 ) -> tuple[Tensor | None, Tensor | None] | None:
     """In the images and in the weight, of those that are needed; None if one is not finite."""
     winners, last = Winners(grad, which), channels_last(x) or channels_last(weight)
-    return filtering.gradients(winners, x, weight, needs, margins, last)
+    made = filtering.gradients(winners, x, weight, needs, margins, last)
+    return None if any(need and one is None for need, one in zip(needs, made, strict=False)) else made
 
 
 class Winners:

@@ -54,20 +54,24 @@ class Block(NamedTuple):
 def blocks_of(batch: int, outputs: Sequence[int], bytes_of_tile: int, parts: int) -> Iterator[Block]:
     """Blocks that cover the outputs of a batch, of as many tiles as stay in the cache.
 
-    In so many parts where they hold enough images.
+    Each has so many parts where all of them get whole images; else one.
     """
     rows, columns = (-(-n // 2) for n in outputs)
     room = max(1, BLOCK_BYTES // (bytes_of_tile * columns))  # rows of tiles
     parts = parts if room >= parts * rows and batch >= parts else 1
     count, height = parts * max(1, room // (parts * rows)), min(rows, room)
     if batch:
-        count = parts * -(-batch // (parts * -(-batch // count)))  # so that all blocks are alike
-    for start in range(0, batch, count):
+        count = parts * -(-batch // (parts * -(-batch // count)))  # so that blocks are as alike as can be
+    start = 0
+    while start < batch:
         images = min(count, batch - start)
+        if images > parts:
+            images -= images % parts
         p = parts if images % parts == 0 else 1
         for first in range(0, rows, height):
             shape = p, images // p, min(height, rows - first), columns
             yield Block(slice(start, start + images), first, shape)
+        start += images
 
 
 class _Held(threading.local):
@@ -102,7 +106,11 @@ class Scratch:
         return held[:count].view(shape)
 
     def prepared(self, prepare: Callable[..., Made], *sizes: int) -> Made:
-        """``prepare(self, *sizes)``, once for all blocks of those sizes."""
+        """``prepare(self, *sizes)``, once for all blocks of those sizes.
+
+        What is prepared may hold views of this memory, as long as it hands on what lies there itself: a name may get
+        other memory later, for more numbers. Zeros stay where they are as all blocks of an op have rows of one length.
+        """
         key = (prepare, *sizes)
         if key not in self._prepared:
             self._prepared[key] = prepare(self, *sizes)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from scratchnet.convolution.winograd.tiles import Scratch
 
-__all__ = ["Pass", "Step", "differences", "outputs", "overlapped", "row_sums", "sums"]
+__all__ = ["Pass", "differences", "outputs", "overlapped", "row_sums", "sums"]
 
 Step = Callable[[], object]
 
@@ -97,9 +97,9 @@ def row_sums(scratch: Scratch, p: int, n: int, h: int, w: int, channels: int) ->
     return Pass(products.view(p * 16, -1, channels), made, steps)
 
 
-def outputs(row_sums: Tensor, left: Tensor, right: Tensor) -> None:
-    """The last terms of A, to the left and right column of each tile, both ``(p, 2, n, h, w, C)``."""
-    m0, m1, m2, m3 = row_sums.unbind(2)
+def outputs(summed: Tensor, left: Tensor, right: Tensor) -> None:
+    """The terms of A that `row_sums` leaves, to the left and right column of each tile, both ``(p, 2, n, h, w, C)``."""
+    m0, m1, m2, m3 = summed.unbind(2)
     torch.add(m0, m2, out=left)
     torch.sub(m1, m3, out=right)
 
