@@ -61,15 +61,11 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
 
 def gradients(
     y: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
-) -> tuple[Tensor | None, Tensor | None]:
-    """`spread` to the images and `correlate` to the weight, of outputs ``(B, O, P, Q)``, where they are needed.
-
-    With fewer products both are made in one pass over the outputs.
-    """
+) -> tuple[Tensor | None, Tensor | None] | None:
+    """`spread` to the images and `correlate` to the weight in one pass over outputs ``(B, O, P, Q)``, if that gains."""
     channels, out, last = x.shape[1], y.shape[1], channels_last(y) or channels_last(weight)
     if not winograd.pays(y, channels, out, geometry, groups):
-        grad_x = spread(y, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
-        return grad_x, correlate(y, x, geometry, groups) if needs[1] else None
+        return None
     grad_x, grad_weight = winograd.gradients(winograd.Outputs(y), x, weight, needs, geometry.padding, last)
     if needs[0] and grad_x is None:
         grad_x = blocked.spread(y, weight, None, geometry, groups, x.shape[2:])

@@ -78,8 +78,9 @@ def gradients(
     y: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
 ) -> tuple[Tensor | None, Tensor | None]:
     """`spread` to the images and `correlate` to the weight, of outputs ``(B, O, P, Q)``, where they are needed."""
-    if unobserved():
-        return choice.gradients(y, x, weight, needs, geometry, groups)
+    made = choice.gradients(y, x, weight, needs, geometry, groups) if unobserved() else None
+    if made is not None:
+        return made
     grad_x = spread(y, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
     return grad_x, correlate(y, x, geometry, groups) if needs[1] else None
 

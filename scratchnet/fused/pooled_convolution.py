@@ -124,6 +124,7 @@ def conv2d_relu_max_pool2d(
     op = "conv2d_relu_max_pool2d"
     x, geometry, alone = prepared(op, 2, input, weight, bias, stride, padding, dilation, groups)
     pooling = pool_kernel_size, pool_stride, pool_padding, pool_dilation, ceil_mode
+    # Before the composition as well, whose errors would name its own options.
     outputs = x.new_empty((1, len(weight), *geometry.outputs(x.shape[2:])), device="meta")
     windows = pooling_windows(op, outputs, *pooling, prefix="pool_")
     if x.dtype in LOW_PRECISION or autocasts(x):

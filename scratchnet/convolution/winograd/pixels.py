@@ -72,9 +72,8 @@ class Pixels:
         inside = slice(max(0, -top), max(0, min(2 * h, height - top)))
         mine = self._x[block.images, top + inside.start : top + inside.stop]
         theirs = tiles.view(images, 2 * h, 2, columns, channels)[:, inside]
-        at = left // 2
         if left % 2 == width % 2 == 0:  # both at once
-            return inside, [(mine.unflatten(2, (-1, 2)).movedim(3, 2), theirs.narrow(3, at, width // 2))]
+            return inside, [(mine.unflatten(2, (-1, 2)).movedim(3, 2), theirs.narrow(3, left // 2, width // 2))]
         both = []
         for parity in (0, 1):
             at = max(0, -((parity - left) // 2))
