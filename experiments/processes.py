@@ -6,6 +6,8 @@ share of the data, and hear from it whatever only it can know.
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -47,6 +49,8 @@ def joined() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
+    # Binds the default group in default arguments, for good where there is one already, and DDP imports it at last.
+    importlib.import_module("torch.distributed.nn.functional")
     on_gpus = torch.cuda.is_available()
     if on_gpus:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
@@ -66,6 +70,9 @@ def joined() -> Iterator[None]:
         if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
             raise ExperimentError("another process of this run was killed; continue with --resume") from error
         raise
+    # Gloo's threads end with the last hold on their group, and networks in circles of references have one. A thread
+    # that lets go of its last tensor while the interpreter shuts down ends the process with SIGABRT.
+    gc.collect()
     dist.destroy_process_group()
 
 
