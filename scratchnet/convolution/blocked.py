@@ -102,18 +102,21 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     lines = lines_of(geometry, tuple(x.shape[2:]), tuple(outputs))
     stacked, step = _at_once(lines, x, x.shape[1], out)
     products = geometry.places // stacked
-    dense = lines.length == math.prod(outputs) and y.is_contiguous()
-    buffer = y if dense else y.new_zeros((step, out, lines.length))
-    total = y.new_zeros((products, step * groups, out // groups, stacked * channels))
+    dense = lines.length == math.prod(outputs) and (y.is_contiguous() or (groups == 1 and channels_last(y)))
+    buffer = y if dense else _lines_like(y, step, lines.length, groups).zero_()
+    sides = out // groups, stacked * channels
+    turned = sides[0] > sides[1]  # matrices with short rows take up to seven times as long
+    total = y.new_zeros((products, step * groups, *sorted(sides)))
     for block, seen in stretches(x, lines, step, groups):
         part = y[block]
+        held = part.flatten(2) if dense else buffer[: len(part)]
         if not dense:
-            lines.windows_on(buffer[: len(part)]).copy_(part)
-            part = buffer[: len(part)]
-        line = part.view(-1, out // groups, lines.length)
+            lines.windows_on(held).copy_(part)
+        line = held if groups == 1 else held.view(-1, out // groups, lines.length)
         for one, stretch in zip(total, _below_each_other(seen, lines, stacked), strict=True):
-            one[: len(line)].baddbmm_(line, stretch.mT)
-    total = total.view(products, step, groups, out // groups, stacked, channels).sum(1)
+            one[: len(line)].baddbmm_(*((stretch, line.mT) if turned else (line, stretch.mT)))
+    total = total.view(products, step, groups, *sorted(sides)).sum(1)
+    total = (total.mT if turned else total).unflatten(3, (stacked, channels))
     return total.permute(1, 2, 4, 0, 3).reshape(out, channels, *geometry.kernel)
 
 
