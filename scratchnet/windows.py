@@ -34,6 +34,7 @@ __all__ = [
     "padded",
     "read_columns",
     "sizes",
+    "with_channels_last",
     "write_padded",
 ]
 
@@ -117,8 +118,14 @@ def in_layout_of(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
     last = channels_last(x) or (weight is not None and channels_last(weight))
     if not last or y.dim() != x.dim() or channels_last(y):
         return y
-    # A copy in another order of dimensions, since vmap knows no copy into a memory format.
-    return y.movedim(1, -1).contiguous().movedim(-1, 1)
+    return with_channels_last(y)
+
+
+def with_channels_last(x: Tensor) -> Tensor:
+    """Images, volumes or kernels with their channels last in memory; of one channel by strides alone."""
+    # In another order of dimensions, since vmap knows no copy into a memory format.
+    moved = x.movedim(1, -1)
+    return moved.flatten(1).view(moved.shape).movedim(-1, 1)
 
 
 def columns(x: Tensor, geometry: Geometry, outputs: Sequence[int] | None = None) -> Tensor:

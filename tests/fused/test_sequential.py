@@ -10,6 +10,8 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook
 
 from scratchnet import nn
+from scratchnet.fused import sequential
+from scratchnet.windows import channels_last
 
 
 def ops(y):
@@ -53,6 +55,83 @@ def test_what_meets_runs_together_and_makes_the_same(dtype, inplace):
     for one, other in zip(got, expected, strict=True):
         # A bias adds up the gradients of what is pooled here, and of all outputs, most of them 0, there.
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+CHAIN = [(16, 3, 1), (16, 3, 1), (20, 3, 1), (16, 5, 1), (16, 3, 2), (16, 3, 1)]  # channels, kernel and stride
+
+
+@pytest.fixture
+def layouts(monkeypatch):
+    """Whether the images that each op of a `nn.Sequential` gets lie with their channels last."""
+    seen = []
+
+    def watched(op):
+        def run(x, *args, **kwargs):
+            seen.append(channels_last(x))
+            return op(x, *args, **kwargs)
+
+        return run
+
+    for name in ("conv2d_relu", "conv2d_relu_max_pool2d"):
+        monkeypatch.setattr(sequential, name, watched(getattr(sequential, name)))
+    return seen
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("last", [None, "images", "kernels"])
+def test_between_ops_channels_lie_as_the_second_reads_them_quicker(last, pooled, channels, layouts):
+    torch.manual_seed(0)
+    modules, inner = [], channels
+    for out, kernel, stride in CHAIN:
+        modules += [nn.Conv2d(inner, out, kernel, stride), nn.ReLU()]
+        inner = out
+    model = nn.Sequential(*modules, *[nn.MaxPool2d(2)] * pooled).double()
+    x = torch.randn(2, channels, 60, 63, dtype=torch.float64)
+    if last == "images" and channels > 1:
+        x = x.to(memory_format=torch.channels_last)
+    if last == "kernels":
+        model[2].to(memory_format=torch.channels_last)
+    together, one_by_one = model(x), x
+    natural = []
+    for i, module in enumerate(model):
+        if i in range(0, 12, 2):
+            natural.append(channels_last(one_by_one))
+        one_by_one = module(one_by_one)
+    quicker = [False, True, True, False, False, True]  # kernels of 3 × 3, a pixel apart, and channels enough
+    assert layouts == [either or other for either, other in zip(natural, quicker, strict=True)]
+    assert together.stride() == one_by_one.stride()
+    torch.testing.assert_close(together, one_by_one)
+    upstream, gradients = torch.randn_like(together), []
+    for y in (together, one_by_one):
+        model.zero_grad()
+        y.backward(upstream)
+        gradients.append([p.grad for p in model.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        assert one.stride() == other.stride()
+        torch.testing.assert_close(one, other)
+
+
+def test_an_image_without_a_batch_keeps_its_layout(layouts):
+    model = nn.Sequential(*layers(), nn.Conv2d(20, 20, 3), nn.ReLU())
+    for x in (torch.randn(3, 60, 61), torch.randn(60, 61, 3).movedim(-1, 0)):
+        together, one_by_one = model(x), x
+        for module in model:
+            one_by_one = module(one_by_one)
+        assert together.stride() == one_by_one.stride()
+        torch.testing.assert_close(together, one_by_one)
+    assert not any(layouts)
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (3, 0, 60, 60), (3, 4, 60, 60)])
+def test_images_that_do_not_fit_get_the_error_of_the_first_convolution(shape):
+    conv = layers()[0]
+    with pytest.raises(RuntimeError) as expected:
+        conv(torch.randn(shape))
+    for model in (nn.Sequential(*layers()), nn.Sequential(*layers()[:2])):
+        with pytest.raises(RuntimeError) as raised:
+            model(torch.randn(shape))
+        assert str(raised.value) == str(expected.value).replace("conv2d:", "conv2d_relu:")
 
 
 def test_without_gradients_it_makes_the_same():

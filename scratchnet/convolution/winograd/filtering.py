@@ -91,7 +91,8 @@ def pays(images: Tensor, channels: int, out: int, geometry: Geometry, groups: in
     once = geometry.kernel == (3, 3) and geometry.stride == geometry.dilation == (1, 1) and groups == 1
     if not once or max(map(max, geometry.padding)) > 2 or min(channels, out) < LEAST_CHANNELS:
         return False
-    return readable(images) and images[:, 0].numel() * channels * out >= LEAST_PRODUCTS
+    pixels = images.numel() // max(1, images.shape[1])
+    return readable(images) and pixels * channels * out >= LEAST_PRODUCTS
 
 
 def convolve(x: Pixels, weight: Tensor, bias: Tensor | None, size: Sequence[int], last: bool) -> Tensor | None:
