@@ -1,8 +1,9 @@
 """Which way the products of convolution are made where nothing records the operations.
 
-Channel by channel where they do not mix, by fewer products where the kernels are 3 × 3 and that is finite, and
-otherwise line by line. What comes out has its channels last in memory where those of images or kernels are, unless that
-would take a copy, which is left to the caller.
+Channel by channel where they do not mix, by fewer products where the kernels are 3 × 3 and that is finite, otherwise
+line by line; and with the windows written out, image by image, where numbers that are not finite would spread. What
+comes out has its channels last in memory where those of images or kernels are, unless that would take a copy, which is
+left to the caller.
 
 Shapes: B images, C input and O output channels, G groups, H × W pixels, R × S kernel, P × Q outputs.
 """
@@ -11,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from scratchnet.convolution import blocked, depthwise, winograd
+from scratchnet.convolution import blocked, depthwise, winograd, written_out
+from scratchnet.function import readable
 from scratchnet.windows import Geometry, channels_last
 
 __all__ = ["convolve", "correlate", "gradients", "spread"]
@@ -38,25 +41,29 @@ def spread(
 ) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``."""
     channels, out, last = weight.shape[1] * groups, y.shape[1], channels_last(y) or channels_last(weight)
-    if depthwise.applies(channels, out, groups):
-        return depthwise.spread(y, weight, bias, geometry, size, last)
     if winograd.pays(y, channels, out, geometry, groups):
         x = winograd.spread(winograd.Outputs(y), weight, bias, geometry.padding, size, last)
         if x is not None:
             return x
+    if not _finite(weight):
+        return _spread_written_out(y, weight, bias, geometry, groups, size)
+    if depthwise.applies(channels, out, groups):
+        return depthwise.spread(y, weight, bias, geometry, size, last)
     return blocked.spread(y, weight, bias, geometry, groups, size)
 
 
 def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C/G, R, S)``."""
     channels, out = x.shape[1], y.shape[1]
-    if depthwise.applies(channels, out, groups):
-        return depthwise.correlate(y, x, geometry)
     if winograd.pays(y, channels, out, geometry, groups):
         weight = winograd.correlate(winograd.Outputs(y), winograd.Pixels(x, geometry.padding), x)
         if weight is not None:
             return weight
-    return blocked.correlate(y, x, geometry, groups)
+    if depthwise.applies(channels, out, groups):
+        weight = depthwise.correlate(y, x, geometry)
+    else:
+        weight = blocked.correlate(y, x, geometry, groups)
+    return weight if _finite(weight) else _correlate_written_out(y, x, geometry, groups)
 
 
 def gradients(
@@ -68,7 +75,26 @@ def gradients(
         return None
     grad_x, grad_weight = winograd.gradients(winograd.Outputs(y), x, weight, needs, geometry.padding, last)
     if needs[0] and grad_x is None:
-        grad_x = blocked.spread(y, weight, None, geometry, groups, x.shape[2:])
+        grad_x = _spread_written_out(y, weight, None, geometry, groups, x.shape[2:])
     if needs[1] and grad_weight is None:
-        grad_weight = blocked.correlate(y, x, geometry, groups)
+        grad_weight = _correlate_written_out(y, x, geometry, groups)
     return grad_x, grad_weight
+
+
+def _spread_written_out(
+    y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, size: Sequence[int]
+) -> Tensor:
+    return torch.cat([written_out.spread(one, weight, bias, geometry, groups, size) for one in y.split(1)])
+
+
+def _correlate_written_out(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
+    ones = zip(y.split(1), x.split(1), strict=True)
+    return torch.stack([written_out.correlate(*one, geometry, groups) for one in ones]).sum(0)
+
+
+def _finite(x: Tensor) -> bool:
+    """Whether all is finite, as far as that can be told without waiting.
+
+    Line by line, what is not meets zeros between the lines, and makes NaN where it should make nothing.
+    """
+    return not readable(x) or bool(x.sum().isfinite())

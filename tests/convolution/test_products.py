@@ -41,6 +41,37 @@ def draw(case):
     return geometry, groups, size, outputs, tensors
 
 
+CONVOLVE = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
+
+
+@each_case
+@pytest.mark.parametrize("corner", [0, -1])
+@pytest.mark.parametrize("changed", ["image", "kernel", "upstream"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_what_is_not_finite_at_an_edge_stays_there(case, corner, changed, value):
+    """All that an infinity makes not a number here, it does in PyTorch, and nothing else."""
+    geometry, groups, size, outputs, (x, w, y, of_out, of_in) = draw(case)
+    {"image": x, "kernel": w, "upstream": y}[changed].flatten()[corner] = value
+    with torch.no_grad():
+        got = [
+            products.convolve(x, w, of_out, geometry, groups, outputs),
+            products.spread(y, w, of_in, geometry, groups, size),
+            products.correlate(y, x, geometry, groups),
+        ]
+        both = products.gradients(y, x, w, (True, True), geometry, groups)
+    wide = torch.nn.functional.pad(x, [n for pair in reversed(geometry.padding) for n in pair])
+    wide.requires_grad_()
+    w.requires_grad_()
+    made = CONVOLVE[len(size)](wide, w, of_out, geometry.stride, 0, geometry.dilation, groups)
+    grad_wide, grad_w = torch.autograd.grad(made, (wide, w), y)
+    grad_x = grad_wide[
+        (..., *(slice(before, before + n) for (before, _), n in zip(geometry.padding, size, strict=True)))
+    ]
+    spread = grad_x + of_in.view(-1, *[1] * len(size))
+    for one, other in zip((*got, *both), (made, spread, grad_w, grad_x, grad_w), strict=True):
+        torch.testing.assert_close(one, other, equal_nan=True)
+
+
 @each_case
 @pytest.mark.parametrize("cache", [1, 1000, 4000, 1 << 21], ids=["one place", "a row", "a few", "all"])
 def test_the_blocked_products_are_the_plain_ones(monkeypatch, case, cache):

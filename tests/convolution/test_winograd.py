@@ -81,11 +81,15 @@ def test_errors_are_of_the_size_of_the_plain_ones():
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), torch.finfo(torch.float64).max])
-def test_what_is_not_finite_stays_where_it_is(value):
+@pytest.mark.parametrize(
+    "changed", [(0, 1, 2, 3, 4), (0, 1, 2, 3, 0), (0, 1, 2, -1, -1), (1, 3, 5, 0, 0), (1, 3, 5, 1, 2)]
+)
+def test_what_is_not_finite_stays_where_it_is(changed, value):
     inputs = large(torch.float64)
+    operand, *place = changed
     with torch.no_grad():
-        inputs[0][1, 2, 3, 4] = value
         inputs[1][0, 2] = 1
+        inputs[operand][tuple(place)] = value
     for got, expected in zip(results(conv2d, inputs), results(torch.nn.functional.conv2d, inputs), strict=True):
         torch.testing.assert_close(got, expected, equal_nan=True)
 
