@@ -6,7 +6,7 @@ r"""Convolution of images, rectifier and maximum pooling.
 
 with :math:`r^*` the place of the maximum in its window. The output and that place, one byte for each output, are all
 that is kept of z. Where the windows are tiles of Winograd's convolution, z is never written out, and neither is
-its gradient (`scratchnet.convolution.winograd.pooled`).
+its gradient (`scratchnet.convolution.products.winograd.pooled`).
 
 Shapes: B images, C input and O output channels, H × W pixels, P × Q windows.
 
@@ -23,8 +23,8 @@ from scratchnet.activations.relu import where_positive
 from scratchnet.arguments import autocasts
 from scratchnet.convolution.convolution import gradients, prepared, tangent
 from scratchnet.convolution.products import convolve
+from scratchnet.convolution.products.winograd import pooled
 from scratchnet.convolution.shapes import Size
-from scratchnet.convolution.winograd import pooled
 from scratchnet.function import LOW_PRECISION, Function, elementwise, unobserved
 from scratchnet.fused.rectified_convolution import conv2d_relu, rectified
 from scratchnet.layers.pooling.max_pooling import max_pool2d

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
 from scratchnet.activations.relu import ReLU
-from scratchnet.convolution import winograd
 from scratchnet.convolution.modules import Conv2d
+from scratchnet.convolution.products import winograd
 from scratchnet.convolution.shapes import windows
 from scratchnet.fused.pooled_convolution import conv2d_relu_max_pool2d
 from scratchnet.fused.rectified_convolution import conv2d_relu

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scratchnet.convolution import blocked, depthwise, products
+from scratchnet.convolution import products
+from scratchnet.convolution.products import blocked, depthwise
 from scratchnet.windows import Geometry
 
 # batch, groups, channels and outputs of a group, size, kernel, stride, padding, dilation

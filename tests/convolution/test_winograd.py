@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scratchnet.convolution import products, winograd
-from scratchnet.convolution.winograd import Outputs, Pixels, tiles
+from scratchnet.convolution import products
+from scratchnet.convolution.products import winograd
+from scratchnet.convolution.products.winograd import Outputs, Pixels, tiles
 from scratchnet.functional import conv2d
 from scratchnet.testing.tolerances import Case, agreement
 from scratchnet.windows import Geometry, channels_last

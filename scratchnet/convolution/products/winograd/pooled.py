@@ -19,10 +19,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.winograd import filtering
-from scratchnet.convolution.winograd.pixels import Margins, Pixels, blank
-from scratchnet.convolution.winograd.tiles import Block, Scratch
-from scratchnet.convolution.winograd.transforms import Pass, outputs
+from scratchnet.convolution.products.winograd import filtering
+from scratchnet.convolution.products.winograd.pixels import Margins, Pixels, blank
+from scratchnet.convolution.products.winograd.tiles import Block, Scratch
+from scratchnet.convolution.products.winograd.transforms import Pass, outputs
 from scratchnet.windows import Geometry, channels_last
 
 __all__ = ["Winners", "convolve", "gradients", "pays"]
@@ -74,7 +74,7 @@ def gradients(
 class Winners:
     """The gradient of the outputs: at the place that is left of each window the gradient of what is left.
 
-    An upstream of Winograd's convolution, see `scratchnet.convolution.winograd.filtering.Upstream`.
+    An upstream of Winograd's convolution, see `scratchnet.convolution.products.winograd.filtering.Upstream`.
     """
 
     def __init__(self, grad: Tensor, which: Tensor) -> None:

@@ -11,7 +11,7 @@ blocks of a shape, as steps on memory that is used again: saying where the numbe
 the steps take.
 
 Shapes: C channels; in a block, p parts, each of T tiles, of n images in h rows and w columns; pixels as in
-`scratchnet.convolution.winograd.pixels`.
+`scratchnet.convolution.products.winograd.pixels`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.winograd.tiles import Scratch
+from scratchnet.convolution.products.winograd.tiles import Scratch
 
 __all__ = ["Pass", "differences", "outputs", "overlapped", "row_sums", "sums"]
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.winograd.tiles import Block
+from scratchnet.convolution.products.winograd.tiles import Block
 
 __all__ = ["Margins", "Pixels", "blank"]
 

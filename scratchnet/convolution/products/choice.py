@@ -1,9 +1,9 @@
-"""Which way the products of convolution are made where nothing records the operations.
+"""Which way the products of convolution are made.
 
-Channel by channel where they do not mix, by fewer products where the kernels are 3 × 3 and that is finite, otherwise
-line by line; and with the windows written out, image by image, where numbers that are not finite would spread. What
-comes out has its channels last in memory where those of images or kernels are, unless that would take a copy, which is
-left to the caller.
+Where somebody records the operations, with the windows written out. Else channel by channel where they do not mix, by
+fewer products where the kernels are 3 × 3 and that is finite, and otherwise line by line; and written out image by
+image where numbers that are not finite would spread. What comes out has its channels last in memory where those of
+images or kernels are, unless that would take a copy, which is left to the caller.
 
 Shapes: B images, C input and O output channels, G groups, H × W pixels, R × S kernel, P × Q outputs.
 """
@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.convolution import blocked, depthwise, winograd, written_out
-from scratchnet.function import readable
+from scratchnet.convolution.products import blocked, depthwise, winograd, written_out
+from scratchnet.function import readable, unobserved
 from scratchnet.windows import Geometry, channels_last
 
 __all__ = ["convolve", "correlate", "gradients", "spread"]
@@ -25,7 +25,9 @@ __all__ = ["convolve", "correlate", "gradients", "spread"]
 def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, outputs: Sequence[int]
 ) -> Tensor:
-    """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``."""
+    """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``, and a bias added."""
+    if not unobserved():
+        return written_out.convolve(x, weight, bias, geometry, groups, outputs)
     channels, out, last = x.shape[1], len(weight), channels_last(x) or channels_last(weight)
     if depthwise.applies(channels, out, groups):
         return depthwise.convolve(x, weight, bias, geometry, outputs, last)
@@ -39,7 +41,9 @@ def convolve(
 def spread(
     y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, size: Sequence[int]
 ) -> Tensor:
-    """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``."""
+    """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``, and a bias added."""
+    if not unobserved():
+        return written_out.spread(y, weight, bias, geometry, groups, size)
     channels, out, last = weight.shape[1] * groups, y.shape[1], channels_last(y) or channels_last(weight)
     if winograd.pays(y, channels, out, geometry, groups):
         x = winograd.spread(winograd.Outputs(y), weight, bias, geometry.padding, size, last)
@@ -54,6 +58,8 @@ def spread(
 
 def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C/G, R, S)``."""
+    if not unobserved():
+        return written_out.correlate(y, x, geometry, groups)
     channels, out = x.shape[1], y.shape[1]
     if winograd.pays(y, channels, out, geometry, groups):
         weight = winograd.correlate(winograd.Outputs(y), winograd.Pixels(x, geometry.padding), x)
@@ -68,11 +74,13 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
 
 def gradients(
     y: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
-) -> tuple[Tensor | None, Tensor | None] | None:
-    """`spread` to the images and `correlate` to the weight in one pass over outputs ``(B, O, P, Q)``, if that gains."""
+) -> tuple[Tensor | None, Tensor | None]:
+    """`spread` to the images and `correlate` to the weight, where they are needed, of outputs ``(B, O, P, Q)``."""
     channels, out, last = x.shape[1], y.shape[1], channels_last(y) or channels_last(weight)
-    if not winograd.pays(y, channels, out, geometry, groups):
-        return None
+    if not (unobserved() and winograd.pays(y, channels, out, geometry, groups)):
+        grad_x = spread(y, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
+        return grad_x, correlate(y, x, geometry, groups) if needs[1] else None
+    # Both in one pass over the outputs.
     grad_x, grad_weight = winograd.gradients(winograd.Outputs(y), x, weight, needs, geometry.padding, last)
     if needs[0] and grad_x is None:
         grad_x = _spread_written_out(y, weight, None, geometry, groups, x.shape[2:])

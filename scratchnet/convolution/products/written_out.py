@@ -25,7 +25,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.lines import of_each
+from scratchnet.convolution.products.lines import of_each
 from scratchnet.windows import Geometry, columns, image
 
 __all__ = ["convolve", "correlate", "spread"]

@@ -4,7 +4,7 @@ r"""Depthwise convolution: a kernel of its own for each channel, and no sum over
     y_{c, p, q} = b_c + \sum_{r, s} w_{c, r, s} \, x_{c,\; p + r,\; q + s}
 
 There is no matrix product in it, so each place of the kernel is a number for each channel, which multiplies the
-stretch of the line that it sees (see `scratchnet.convolution.lines`). The gradient in the image adds the same
+stretch of the line that it sees (see `scratchnet.convolution.products.lines`). The gradient in the image adds the same
 numbers up the other way, and that in the weight is the sum of upstream times stretch.
 
 Lines keep the layout of the images, and so many images as stay in the cache are under way at a time.
@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.lines import Lines, lines_of, of_each, stretches
+from scratchnet.convolution.products.lines import Lines, lines_of, of_each, stretches
 from scratchnet.windows import Geometry, channels_last
 
 __all__ = ["applies", "convolve", "correlate", "spread"]

@@ -38,9 +38,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.winograd.pixels import Margins, Pixels, blank
-from scratchnet.convolution.winograd.tiles import Block, Scratch, blocks_of
-from scratchnet.convolution.winograd.transforms import differences, outputs, overlapped, row_sums, sums
+from scratchnet.convolution.products.winograd.pixels import Margins, Pixels, blank
+from scratchnet.convolution.products.winograd.tiles import Block, Scratch, blocks_of
+from scratchnet.convolution.products.winograd.transforms import differences, outputs, overlapped, row_sums, sums
 from scratchnet.function import readable
 from scratchnet.windows import Geometry
 
@@ -67,7 +67,7 @@ class Upstream(Protocol):
         """B."""
 
     def sums(self, block: Block, scratch: Scratch) -> Tensor:
-        """Aᵀ of a block's tiles, ``(p·16, T, O)``, as `scratchnet.convolution.winograd.transforms.sums` makes it."""
+        """Aᵀ of a block's tiles, ``(p·16, T, O)``, as `sums` of transforms makes it."""
 
 
 class Outputs(Pixels):

@@ -1,6 +1,7 @@
 r"""The products of convolution in place, a few images at a time, without writing the windows out.
 
-Convolution is a sum of R·S matrix products on stretches of lines, as `scratchnet.convolution.lines` lays images out:
+Convolution is a sum of R·S matrix products on stretches of lines, laid out as `scratchnet.convolution.products.lines`
+says:
 
 .. math::
     Y = \sum_{r, s} W_{r s} \, X_{[r W + s\,:]} \qquad
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.lines import Lines, lines_of, of_each, stretches
+from scratchnet.convolution.products.lines import Lines, lines_of, of_each, stretches
 from scratchnet.windows import Geometry, channels_last
 
 __all__ = ["convolve", "correlate", "spread"]
