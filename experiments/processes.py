@@ -49,7 +49,8 @@ def joined() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    # Binds the default group in default arguments, for good where there is one already, and DDP imports it at last.
+    # Its functions have the default group as a default argument. Imported once that exists, as DistributedDataParallel
+    # does through torch's compiler, they would hold it for good.
     importlib.import_module("torch.distributed.nn.functional")
     on_gpus = torch.cuda.is_available()
     if on_gpus:

@@ -31,10 +31,10 @@ __all__ = [
     "columns",
     "image",
     "in_layout_of",
+    "laid_out",
     "padded",
     "read_columns",
     "sizes",
-    "with_channels_last",
     "write_padded",
 ]
 
@@ -116,16 +116,15 @@ def channels_last(x: Tensor) -> bool:
 def in_layout_of(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
     """``y`` in the memory format that PyTorch returns it in: channels last where images ``x`` or kernels are."""
     last = channels_last(x) or (weight is not None and channels_last(weight))
-    if not last or y.dim() != x.dim() or channels_last(y):
+    return laid_out(y, last and y.dim() == x.dim())
+
+
+def laid_out(y: Tensor, last: bool) -> Tensor:
+    """``y``, with its channels last in memory where they are to be ``last``."""
+    if not last or channels_last(y):
         return y
-    return with_channels_last(y)
-
-
-def with_channels_last(x: Tensor) -> Tensor:
-    """Images, volumes or kernels with their channels last in memory; of one channel by strides alone."""
-    # In another order of dimensions, since vmap knows no copy into a memory format.
-    moved = x.movedim(1, -1)
-    return moved.flatten(1).view(moved.shape).movedim(-1, 1)
+    # A copy in another order of dimensions, since vmap knows no copy into a memory format.
+    return y.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
 def columns(x: Tensor, geometry: Geometry, outputs: Sequence[int] | None = None) -> Tensor:

@@ -115,11 +115,10 @@ def convolution(
     padding: str | Size,
     dilation: Size,
     groups: int,
-    function: type[Function] = ConvolutionFunction,
 ) -> Tensor:
-    """A function of prepared images, kernels and a bias, whose output has the layout that PyTorch returns."""
+    """Of prepared images, kernels and a bias, in the layout that PyTorch returns."""
     x, geometry, alone = prepared(op, dims, input, weight, bias, stride, padding, dilation, groups)
-    y = in_layout_of(x, function.apply(x, weight, bias, geometry, groups), weight)
+    y = in_layout_of(x, ConvolutionFunction.apply(x, weight, bias, geometry, groups), weight)
     return y.squeeze(0) if alone else y
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from scratchnet.activations.relu import where_positive
@@ -26,11 +27,11 @@ from scratchnet.convolution.products import convolve
 from scratchnet.convolution.products.winograd import pooled
 from scratchnet.convolution.shapes import Size
 from scratchnet.function import LOW_PRECISION, Function, elementwise, unobserved
-from scratchnet.fused.rectified_convolution import conv2d_relu, rectified
+from scratchnet.fused.rectified_convolution import conv2d_relu, lie_last, rectified
 from scratchnet.layers.pooling.max_pooling import max_pool2d
 from scratchnet.layers.pooling.windows import pooling_windows
 from scratchnet.layers.pooling.winners import at_winners, hand_back, largest
-from scratchnet.windows import Geometry, in_layout_of
+from scratchnet.windows import Geometry, laid_out
 
 __all__ = ["ConvolutionReLUMaxPoolFunction", "conv2d_relu_max_pool2d"]
 
@@ -40,14 +41,21 @@ class ConvolutionReLUMaxPoolFunction(Function):
 
     @staticmethod
     def forward(
-        x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int, windows: Geometry
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        geometry: Geometry,
+        groups: int,
+        windows: Geometry,
+        last: bool,
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
         """What is left of each window, and its place there."""
         outputs = geometry.outputs(x.shape[2:])
         made = None
         if unobserved() and pooled.pays(x, weight, geometry, groups, windows):
-            made = pooled.convolve(x, weight, bias, geometry.padding, outputs)
-        y, which = made or largest(rectified(convolve(x, weight, bias, geometry, groups, outputs)), windows)
+            made = pooled.convolve(x, weight, bias, geometry.padding, outputs, last)
+        y, which = made or largest(rectified(convolve(x, weight, bias, geometry, groups, outputs, last)), windows)
         return y, (x, weight, y, which)
 
     @staticmethod
@@ -59,6 +67,7 @@ class ConvolutionReLUMaxPoolFunction(Function):
         geometry: Geometry,
         groups: int,
         windows: Geometry,
+        last: bool,
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Those of the convolution, for an upstream that is zero but at the winners' places."""
         x, weight, y, which = saved
@@ -72,7 +81,13 @@ class ConvolutionReLUMaxPoolFunction(Function):
 
     @staticmethod
     def jvp(
-        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, groups: int, windows: Geometry
+        tangents: Sequence[Tensor],
+        saved: Sequence[Tensor],
+        *,
+        geometry: Geometry,
+        groups: int,
+        windows: Geometry,
+        last: bool,
     ) -> Tensor:
         """The convolution's tangent at the winners' places."""
         x, weight, y, which = saved
@@ -93,6 +108,7 @@ def conv2d_relu_max_pool2d(
     pool_padding: Size = 0,
     pool_dilation: Size = 1,
     ceil_mode: bool = False,
+    memory_format: torch.memory_format = torch.preserve_format,
 ) -> Tensor:
     """``max_pool2d(relu(conv2d(input, weight, bias, …)), …)``.
 
@@ -112,6 +128,8 @@ def conv2d_relu_max_pool2d(
         pool_padding: outputs of -inf on each side, at most half the window.
         pool_dilation: outputs from one element of a window to the next.
         ceil_mode: whether a last window may stick out.
+        memory_format: of the output: ``torch.contiguous_format``, ``torch.channels_last``, or
+            ``torch.preserve_format``, that of `conv2d`.
 
     Returns:
         A tensor of shape ``(B, O, P, Q)`` or ``(O, P, Q)``.
@@ -127,8 +145,9 @@ def conv2d_relu_max_pool2d(
     # Before the composition as well, whose errors would name its own options.
     outputs = x.new_empty((1, len(weight), *geometry.outputs(x.shape[2:])), device="meta")
     windows = pooling_windows(op, outputs, *pooling, prefix="pool_")
+    last = lie_last(op, memory_format, x, weight)
     if x.dtype in LOW_PRECISION or autocasts(x):
-        return max_pool2d(conv2d_relu(input, weight, bias, stride, padding, dilation, groups), *pooling)
-    y = ConvolutionReLUMaxPoolFunction.apply(x, weight, bias, geometry, groups, windows)
-    y = in_layout_of(x, y, weight)
+        made = conv2d_relu(input, weight, bias, stride, padding, dilation, groups, memory_format=memory_format)
+        return max_pool2d(made, *pooling)
+    y = laid_out(ConvolutionReLUMaxPoolFunction.apply(x, weight, bias, geometry, groups, windows, last), last)
     return y.squeeze(0) if alone else y

@@ -14,21 +14,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from scratchnet.activations.relu import where_positive
-from scratchnet.convolution.convolution import convolution, gradients, tangent
+from scratchnet.convolution.convolution import gradients, prepared, tangent
 from scratchnet.convolution.products import convolve
 from scratchnet.convolution.shapes import Size
 from scratchnet.function import Function, elementwise, unobserved
-from scratchnet.windows import Geometry
+from scratchnet.windows import Geometry, channels_last, laid_out
 
-__all__ = ["ConvolutionReLUFunction", "conv2d_relu", "rectified"]
+__all__ = ["ConvolutionReLUFunction", "conv2d_relu", "lie_last", "rectified"]
 
 
 def rectified(z: Tensor) -> Tensor:
     """max(z, 0) of outputs that nobody else sees."""
     return z.clamp_(min=0) if unobserved() else z.clamp(min=0)
+
+
+def lie_last(op: str, memory_format: torch.memory_format, x: Tensor, weight: Tensor) -> bool:
+    """Whether channels of an output in that format lie last in memory.
+
+    Raises:
+        RuntimeError: if it is none of the three that images have.
+    """
+    if memory_format == torch.preserve_format:
+        return channels_last(x) or channels_last(weight)
+    if memory_format not in (torch.channels_last, torch.contiguous_format):
+        raise RuntimeError(
+            f"{op}: expected memory_format to be torch.preserve_format, torch.channels_last or "
+            f"torch.contiguous_format, got {memory_format}"
+        )
+    return memory_format == torch.channels_last
 
 
 class ConvolutionReLUFunction(Function):
@@ -38,22 +55,30 @@ class ConvolutionReLUFunction(Function):
 
     @staticmethod
     def forward(
-        x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int
+        x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int, last: bool
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """The outputs of all windows, clamped from below."""
-        y = rectified(convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:])))
+        y = rectified(convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:]), last))
         return y, (x, weight, y)
 
     @staticmethod
     def backward(
-        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, geometry: Geometry, groups: int
+        grad: Tensor,
+        saved: Sequence[Tensor],
+        needs: Sequence[bool],
+        *,
+        geometry: Geometry,
+        groups: int,
+        last: bool,
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Those of the convolution, for the gradient where the output is positive."""
         x, weight, y = saved
         return gradients(elementwise(where_positive, y, grad), x, weight, needs, geometry, groups)
 
     @staticmethod
-    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, groups: int) -> Tensor:
+    def jvp(
+        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, groups: int, last: bool
+    ) -> Tensor:
         """The convolution's tangent where the output is positive."""
         x, weight, y = saved
         return where_positive(y, tangent(tangents, x, weight, geometry, groups))
@@ -67,6 +92,8 @@ def conv2d_relu(
     padding: str | Size = 0,
     dilation: Size = 1,
     groups: int = 1,
+    *,
+    memory_format: torch.memory_format = torch.preserve_format,
 ) -> Tensor:
     """``relu(conv2d(input, weight, bias, …))``.
 
@@ -79,6 +106,8 @@ def conv2d_relu(
             the size of the input.
         dilation: pixels from one element of the kernel to the next.
         groups: channels are split into so many groups, which do not mix.
+        memory_format: of the output: ``torch.contiguous_format``, ``torch.channels_last``, or
+            ``torch.preserve_format``, that of `conv2d`.
 
     Returns:
         A tensor of shape ``(B, O, P, Q)`` or ``(O, P, Q)``.
@@ -88,6 +117,8 @@ def conv2d_relu(
         NotImplementedError: if a tensor is not floating point.
         RuntimeError: if a shape, dtype or option does not fit.
     """
-    return convolution(
-        "conv2d_relu", 2, input, weight, bias, stride, padding, dilation, groups, ConvolutionReLUFunction
-    )
+    op = "conv2d_relu"
+    x, geometry, alone = prepared(op, 2, input, weight, bias, stride, padding, dilation, groups)
+    last = lie_last(op, memory_format, x, weight)
+    y = laid_out(ConvolutionReLUFunction.apply(x, weight, bias, geometry, groups, last), last)
+    return y.squeeze(0) if alone else y

@@ -1,15 +1,15 @@
 """Modules one after the other, and those that meet as one op.
 
-Between two ops of these nobody sees how images lie in memory. Where the second reads them quicker with their channels
-last, the first makes them so, as it does for kernels that are.
+Between two ops of these nobody sees how images lie in memory. Where the second makes tiles of them, in which channels
+lie last, the first makes them so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
@@ -20,40 +20,32 @@ from scratchnet.convolution.shapes import windows
 from scratchnet.fused.pooled_convolution import conv2d_relu_max_pool2d
 from scratchnet.fused.rectified_convolution import conv2d_relu
 from scratchnet.layers.pooling.max_pooling import MaxPool2d
-from scratchnet.windows import channels_last, with_channels_last
+from scratchnet.windows import channels_last
 
 __all__ = ["Sequential"]
 
 
-Op = Callable[[Tensor, Tensor], Tensor]  # of images and kernels
-
-
-def _conv2d_relu(conv: Conv2d, relu: ReLU) -> Op:
-    return partial(
-        conv2d_relu, bias=conv.bias, stride=conv.stride, padding=conv.padding, dilation=conv.dilation,
-        groups=conv.groups,
+def _conv2d_relu(x: Tensor, memory_format: torch.memory_format, conv: Conv2d, relu: ReLU) -> Tensor:
+    return conv2d_relu(
+        x, conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups, memory_format=memory_format
     )  # fmt: skip
 
 
-def _conv2d_relu_max_pool2d(conv: Conv2d, relu: ReLU, pool: MaxPool2d) -> Op:
-    return partial(
-        conv2d_relu_max_pool2d, bias=conv.bias, stride=conv.stride, padding=conv.padding, dilation=conv.dilation,
-        groups=conv.groups, pool_kernel_size=pool.kernel_size, pool_stride=pool.stride, pool_padding=pool.padding,
-        pool_dilation=pool.dilation, ceil_mode=pool.ceil_mode,
+def _conv2d_relu_max_pool2d(
+    x: Tensor, memory_format: torch.memory_format, conv: Conv2d, relu: ReLU, pool: MaxPool2d
+) -> Tensor:
+    return conv2d_relu_max_pool2d(
+        x, conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups,
+        pool_kernel_size=pool.kernel_size, pool_stride=pool.stride, pool_padding=pool.padding,
+        pool_dilation=pool.dilation, ceil_mode=pool.ceil_mode, memory_format=memory_format,
     )  # fmt: skip
 
 
-MEETINGS: dict[tuple[type[nn.Module], ...], Callable[..., Op]] = {
+# By the kinds of modules that follow each other; the first is the convolution.
+MEETINGS: dict[tuple[type[nn.Module], ...], Callable[..., Tensor]] = {
     (Conv2d, ReLU, MaxPool2d): _conv2d_relu_max_pool2d,
     (Conv2d, ReLU): _conv2d_relu,
 }
-
-
-class Met(NamedTuple):
-    """A convolution and what follows it, as one op."""
-
-    conv: Conv2d
-    op: Op
 
 
 class Sequential(nn.Sequential):
@@ -68,44 +60,41 @@ class Sequential(nn.Sequential):
         """Runs the modules in order."""
         if not isinstance(input, Tensor) or hooks._has_any_global_hook():
             return super().forward(input)
-        steps = list(_together(list(self)))
-        hidden = False  # whether channels lie last for the next op alone
-        for step, following in zip(steps, [*steps[1:], None], strict=True):
-            if not isinstance(step, Met):
-                input = step(input)
+        left, hidden = list(self), False  # whether channels lie last for the next op alone
+        while left:
+            run, count = _met(left) if isinstance(input, Tensor) else (None, 1)
+            modules, left = left[:count], left[count:]
+            if run is None:
+                input = modules[0](input)
                 continue
-            weight = step.conv.weight
-            last = channels_last(weight) or (channels_last(input) and not hidden)
-            if not last and isinstance(following, Met) and _reads_last(following.conv, input):
-                input, hidden = step.op(input, with_channels_last(weight)), True
+            conv = cast(Conv2d, modules[0])
+            last = channels_last(conv.weight) or (channels_last(input) and not hidden)
+            if not last and conv.groups == 1 and _tiles_follow(left, input):
+                input, hidden = run(input, torch.channels_last, *modules), True
+            elif hidden:
+                memory_format = torch.channels_last if last else torch.contiguous_format
+                input, hidden = run(input, memory_format, *modules), False
             else:
-                input = step.op(input, weight)
-                input, hidden = input.contiguous() if hidden and not last else input, False
+                input = run(input, torch.preserve_format, *modules)
         return input
 
 
-def _reads_last(conv: Conv2d, images: Tensor) -> bool:
-    """Whether a convolution of images of about that size is quicker where their channels lie last."""
-    geometry = windows("conv2d", conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
-    return images.dim() == 4 and winograd.pays(images, conv.in_channels, conv.out_channels, geometry, conv.groups)
-
-
-def _together(modules: list[nn.Module]) -> Iterator[Met | nn.Module]:
-    """The modules, those that meet as one."""
-    at = 0
-    while at < len(modules):
-        step, count = _met(modules[at : at + 3])
-        yield step
-        at += count
-
-
-def _met(modules: list[nn.Module]) -> tuple[Met | nn.Module, int]:
-    """As many of the first modules as run as one op, or the first alone; and how many those are."""
-    for kinds, op_of in MEETINGS.items():
+def _met(modules: list[nn.Module]) -> tuple[Callable[..., Tensor] | None, int]:
+    """What runs the first of the modules as one op, or None, and how many."""
+    for kinds, run in MEETINGS.items():
         met = modules[: len(kinds)]
         if tuple(map(type, met)) == kinds and not any(map(_runs_by_itself, met)):
-            return Met(cast(Conv2d, met[0]), op_of(*met)), len(met)
-    return modules[0], 1
+            return run, len(met)
+    return None, 1
+
+
+def _tiles_follow(modules: list[nn.Module], images: Tensor) -> bool:
+    """Whether the first modules are one op that would make tiles of such images, whose channels lie last there."""
+    if images.dim() != 4 or _met(modules)[0] is None:
+        return False
+    conv = cast(Conv2d, modules[0])
+    geometry = windows("conv2d", conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return winograd.pays(images, conv.in_channels, conv.out_channels, geometry, conv.groups)
 
 
 def _runs_by_itself(module: nn.Module) -> bool:

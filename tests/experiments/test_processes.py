@@ -23,7 +23,7 @@ INTERRUPTED = (
 )
 
 WORKER = """
-import gc, os, pathlib, signal, sys, time, warnings
+import contextlib, gc, os, pathlib, signal, sys, time, warnings
 sys.stderr = open(f"stderr.{{os.environ['RANK']}}", "w", buffering=1)  # torchrun writes an account of its own to stderr
 warnings.simplefilter("error")
 # torch.compile uses these inside torch itself.
@@ -45,7 +45,10 @@ Learner.step = disturbed
 gc.disable()  # when it comes is chance, and what it takes must not depend on that
 status = main(sys.argv[1:])
 if status == 0:
-    names = [path.read_text().strip() for path in pathlib.Path("/proc/self/task").glob("*/comm")]
+    names = []
+    for path in pathlib.Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):  # of a thread that has just ended
+            names.append(path.read_text().strip())
     # A thread of gloo's that lives on as the interpreter shuts down may end the process with SIGABRT.
     assert not any("gloo" in name for name in names), names
 sys.exit(status)

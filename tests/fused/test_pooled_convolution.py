@@ -160,3 +160,30 @@ def test_a_rectified_convolution_passes_on_what_is_not_finite(value):
     for one, other in zip(got, expected, strict=True):
         assert torch.equal(one.nan_to_num(), other.nan_to_num())
         assert torch.equal(one.isnan(), other.isnan())
+
+
+@pytest.mark.parametrize("op", [conv2d_relu, conv2d_relu_max_pool2d])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("size", [8, 40], ids=["by lines", "by tiles"])
+@pytest.mark.parametrize("lies_last", ["neither", "images", "kernels"])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last, torch.preserve_format])
+def test_the_output_has_the_memory_format_that_is_asked_for(op, dtype, size, lies_last, memory_format):
+    x, w = torch.randn(2, 16, size, size), torch.randn(16, 16, 3, 3)
+    x, w = (last(t.to(dtype)) if name == lies_last else t.to(dtype) for name, t in (("images", x), ("kernels", w)))
+    w.requires_grad_()
+    y = op(x, w, memory_format=memory_format)
+    expected = memory_format
+    if memory_format == torch.preserve_format:
+        expected = torch.contiguous_format if lies_last == "neither" else torch.channels_last
+    assert y.is_contiguous(memory_format=expected)
+    torch.testing.assert_close(y, op(x, w))
+    recorded = torch.func.vmap(lambda one: op(one, w, memory_format=memory_format))(x.unsqueeze(1))
+    torch.testing.assert_close(recorded[:, 0], y)
+
+
+@pytest.mark.parametrize("op", [conv2d_relu, conv2d_relu_max_pool2d])
+def test_a_memory_format_that_images_do_not_have_is_refused(op):
+    with pytest.raises(
+        RuntimeError, match=f"{op.__name__}: expected memory_format to be .*, got torch.channels_last_3d"
+    ):
+        op(torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3), memory_format=torch.channels_last_3d)

@@ -67,7 +67,7 @@ def layouts(monkeypatch):
 
     def watched(op):
         def run(x, *args, **kwargs):
-            seen.append(channels_last(x))
+            seen.append(channels_last(x) if x.dim() == 4 else False)
             return op(x, *args, **kwargs)
 
         return run
@@ -77,7 +77,7 @@ def layouts(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3, 16])
 @pytest.mark.parametrize("pooled", [False, True])
 @pytest.mark.parametrize("last", [None, "images", "kernels"])
 def test_between_ops_channels_lie_as_the_second_reads_them_quicker(last, pooled, channels, layouts):
@@ -92,6 +92,7 @@ def test_between_ops_channels_lie_as_the_second_reads_them_quicker(last, pooled,
         x = x.to(memory_format=torch.channels_last)
     if last == "kernels":
         model[2].to(memory_format=torch.channels_last)
+    x.requires_grad_()
     together, one_by_one = model(x), x
     natural = []
     for i, module in enumerate(model):
@@ -102,14 +103,55 @@ def test_between_ops_channels_lie_as_the_second_reads_them_quicker(last, pooled,
     assert layouts == [either or other for either, other in zip(natural, quicker, strict=True)]
     assert together.stride() == one_by_one.stride()
     torch.testing.assert_close(together, one_by_one)
-    upstream, gradients = torch.randn_like(together), []
-    for y in (together, one_by_one):
-        model.zero_grad()
-        y.backward(upstream)
-        gradients.append([p.grad for p in model.parameters()])
-    for one, other in zip(*gradients, strict=True):
+    upstream = torch.randn_like(together)
+    learned = [x, *model.parameters()]
+    got, expected = (torch.autograd.grad(y, learned, upstream, retain_graph=True) for y in (together, one_by_one))
+    for one, other in zip(got, expected, strict=True):
         assert one.stride() == other.stride()
         torch.testing.assert_close(one, other)
+    batched = torch.autograd.grad(together, learned, torch.stack([upstream, -upstream]), is_grads_batched=True)
+    for both, one in zip(batched, got, strict=True):
+        torch.testing.assert_close(both, torch.stack([one, -one]))
+
+
+@pytest.mark.parametrize("groups", [2, 16])
+def test_groups_keep_the_layout(groups, layouts):
+    model = nn.Sequential(nn.Conv2d(16, 16, 3, groups=groups), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU())
+    x = torch.randn(2, 16, 60, 60, requires_grad=True)
+    (grad,) = torch.autograd.grad(model(x).sum(), x)
+    assert layouts == [False, False]
+    assert grad.is_contiguous()
+
+
+def test_a_single_pixel_lies_as_one_by_one():
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(8)),
+        *(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.ConvTranspose2d(64, 8, 4)),
+    )
+    for count in (6, 7):
+        together = one_by_one = torch.randn(40, 3, 16, 16)
+        together = model[:count](together)
+        for module in model[:count]:
+            one_by_one = module(one_by_one)
+        assert together.stride() == one_by_one.stride()
+
+
+def test_what_a_module_changes_of_a_later_one_counts():
+    class Change(torch.nn.Module):
+        def forward(self, x):
+            model[1].bias = torch.nn.Parameter(torch.ones(18))
+            return x
+
+    model = nn.Sequential(Change(), *layers())
+    before = model[1:](images())
+    assert torch.equal(model(images()), model[1:](images()))
+    assert not torch.equal(before, model[1:](images()))
+
+
+def test_what_is_no_tensor_gets_the_error_of_the_convolution():
+    model = nn.Sequential(nn.MaxPool2d(2, return_indices=True), *layers())
+    with pytest.raises(TypeError, match="conv2d: expected input to be a tensor, got"):
+        model(images())
 
 
 def test_an_image_without_a_batch_keeps_its_layout(layouts):

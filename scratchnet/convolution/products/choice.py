@@ -11,6 +11,7 @@ Shapes: B images, C input and O output channels, G groups, H × W pixels, R × S
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -23,12 +24,22 @@ __all__ = ["convolve", "correlate", "gradients", "spread"]
 
 
 def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, outputs: Sequence[int]
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    outputs: Sequence[int],
+    last: bool | None = None,
 ) -> Tensor:
-    """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``, and a bias added."""
+    """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``, and a bias added.
+
+    Channels may be asked to be ``last`` in memory, or not to be.
+    """
     if not unobserved():
         return written_out.convolve(x, weight, bias, geometry, groups, outputs)
-    channels, out, last = x.shape[1], len(weight), channels_last(x) or channels_last(weight)
+    channels, out = x.shape[1], len(weight)
+    last = channels_last(x) or channels_last(weight) if last is None else last
     if depthwise.applies(channels, out, groups):
         return depthwise.convolve(x, weight, bias, geometry, outputs, last)
     if winograd.pays(x, channels, out, geometry, groups):
@@ -76,7 +87,7 @@ def gradients(
     y: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
 ) -> tuple[Tensor | None, Tensor | None]:
     """`spread` to the images and `correlate` to the weight, where they are needed, of outputs ``(B, O, P, Q)``."""
-    channels, out, last = x.shape[1], y.shape[1], channels_last(y) or channels_last(weight)
+    channels, out, last = x.shape[1], y.shape[1], channels_last(x) or channels_last(weight)
     if not (unobserved() and winograd.pays(y, channels, out, geometry, groups)):
         grad_x = spread(y, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
         return grad_x, correlate(y, x, geometry, groups) if needs[1] else None
@@ -97,7 +108,7 @@ def _spread_written_out(
 
 def _correlate_written_out(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     ones = zip(y.split(1), x.split(1), strict=True)
-    return torch.stack([written_out.correlate(*one, geometry, groups) for one in ones]).sum(0)
+    return reduce(torch.add, (written_out.correlate(*one, geometry, groups) for one in ones))
 
 
 def _finite(x: Tensor) -> bool:

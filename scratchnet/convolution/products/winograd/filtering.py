@@ -20,8 +20,8 @@ the transposes, and both begin with :math:`A^\top \bar Y`, which along one dimen
     \bar X = B \, [\, (A^\top \bar Y) \, (G W)^\top \,]
 
 A few images, or a few rows of tiles of one, are under way at a time, so that they stay in the cache. Errors are of the
-size of the plain product's, but an infinity spreads over its tile as NaN: what is not finite in the end is left to the
-plain products.
+size of the plain product's, but an infinity spreads over its tile as NaN: what is not finite in the end is left to
+other ways.
 
 Shapes: B images, C input and O output channels, H × W pixels, P × Q outputs; in a block, p parts, each of T tiles, of
 n images in h rows and w columns.

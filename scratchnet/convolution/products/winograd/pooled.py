@@ -37,14 +37,13 @@ def pays(x: Tensor, weight: Tensor, geometry: Geometry, groups: int, windows: Ge
 
 
 def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, margins: Margins, size: Sequence[int]
+    x: Tensor, weight: Tensor, bias: Tensor | None, margins: Margins, size: Sequence[int], last: bool
 ) -> tuple[Tensor, Tensor] | None:
     """Of images ``(B, C, H, W)``, what is left of each window and which it was, ``(B, O, P, Q)``.
 
-    None if an output is not finite.
+    Where channels of what is left are to be ``last``, they are so in memory. None if an output is not finite.
     """
     batch, out, windows, scratch = len(x), len(weight), [n // 2 for n in size], Scratch(weight)
-    last = channels_last(x) or channels_last(weight)
     y = blank(batch, out, windows, last, x)
     which = x.new_empty((batch, *windows, out), dtype=torch.uint8)
     total = x.new_zeros(())
