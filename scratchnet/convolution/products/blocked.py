@@ -106,7 +106,7 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     dense = lines.length == math.prod(outputs) and (y.is_contiguous() or (groups == 1 and channels_last(y)))
     buffer = y if dense else _lines_like(y, step, lines.length, groups).zero_()
     sides = out // groups, stacked * channels
-    turned = sides[0] > sides[1]  # matrices with short rows take up to seven times as long
+    turned = sides[0] > sides[1]  # the longer along the rows: products with short ones are slow
     total = y.new_zeros((products, step * groups, *sorted(sides)))
     for block, seen in stretches(x, lines, step, groups):
         part = y[block]
