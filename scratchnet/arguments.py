@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
 
-__all__ = ["autocasts", "describe", "floating", "number", "per_channel", "promoted", "tensor"]
+__all__ = ["autocasts", "describe", "floating", "number", "overridable", "per_channel", "promoted", "tensor"]
+
+P, R = ParamSpec("P"), TypeVar("R")
+
+
+def overridable(form: Callable[P, R]) -> Callable[P, R]:
+    """Lets ``__torch_function__`` of the arguments and of modes override a functional form, as torch's do."""
+
+    @wraps(form)
+    def overridden(*args: P.args, **kwargs: P.kwargs) -> R:
+        relevant = (*args, *kwargs.values()) if kwargs else args
+        # The compiler alone says yes where subclasses are disabled.
+        if has_torch_function(relevant) and (
+            not torch.compiler.is_compiling() or torch._C._is_torch_function_enabled()
+        ):
+            return handle_torch_function(overridden, relevant, *args, **kwargs)
+        return form(*args, **kwargs)
+
+    return overridden
 
 
 def describe(value: Any) -> str:

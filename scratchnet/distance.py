@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, number, tensor
+from scratchnet.arguments import describe, number, overridable, tensor
 from scratchnet.function import Function
 
 __all__ = [
@@ -121,6 +121,7 @@ def slope(difference: Tensor, p: float, shared: bool, dim: Dims = -1, distance: 
     return (sign * ratio.pow(p - 1)).masked_fill(zero, 0)
 
 
+@overridable
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The p-norm of ``x1 - x2 + eps`` over the last dimension.
 

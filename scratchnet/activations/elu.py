@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.activations.inplace import InPlaceModule
-from scratchnet.arguments import floating, number
+from scratchnet.arguments import floating, number, overridable
 from scratchnet.function import Elementwise, overwrite, unobserved
 
 __all__ = [
@@ -96,6 +96,7 @@ def _scaled(x: Tensor, scale: float) -> Tensor:
     return x if scale == 1 else scale * x
 
 
+@overridable
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """The input where it is positive, and ``alpha * (exp(input) - 1)`` elsewhere.
 
@@ -116,11 +117,13 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return _overwritten(x, *options) if inplace else ELUFunction.apply(x, *options)
 
 
+@overridable
 def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
     """`elu`, which overwrites its input."""
     return elu(input, alpha, inplace=True)
 
 
+@overridable
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """The input where it is positive, and ``alpha * (exp(input / alpha) - 1)`` elsewhere.
 
@@ -144,11 +147,13 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return _overwritten(x, *options) if inplace else ELUFunction.apply(x, *options)
 
 
+@overridable
 def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
     """`celu`, which overwrites its input."""
     return celu(input, alpha, inplace=True)
 
 
+@overridable
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """ELU with the α and the scale under which a network normalises itself.
 
@@ -168,6 +173,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     return _overwritten(x, *options) if inplace else ELUFunction.apply(x, *options)
 
 
+@overridable
 def selu_(input: Tensor) -> Tensor:
     """`selu`, which overwrites its input."""
     return selu(input, inplace=True)

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from scratchnet.activations.inplace import InPlaceModule
 from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid_slope
-from scratchnet.arguments import describe, floating, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Elementwise, Function, elementwise, overwrite, unobserved
 
 __all__ = ["GLU", "GLUFunction", "Mish", "MishFunction", "SiLU", "SiLUFunction", "glu", "mish", "silu"]
@@ -125,6 +125,7 @@ def _through_gate(v: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return v * (a * sigmoid_slope(b))
 
 
+@overridable
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """The input times its sigmoid, also called swish.
 
@@ -143,6 +144,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     return overwrite(SiLUFunction, x) if inplace else SiLUFunction.apply(x)
 
 
+@overridable
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """The input times the hyperbolic tangent of its softplus.
 
@@ -161,6 +163,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     return overwrite(MishFunction, x) if inplace else MishFunction.apply(x)
 
 
+@overridable
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half of the input along a dimension times the sigmoid of the second half.
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid_slope
-from scratchnet.arguments import describe, floating
+from scratchnet.arguments import describe, floating, overridable
 from scratchnet.function import Elementwise
 
 __all__ = ["GELU", "GELUFunction", "TanhGELUFunction", "gelu"]
@@ -70,6 +70,7 @@ class TanhGELUFunction(Elementwise):
         return probability + x * sigmoid_slope(twice_u) * (3 * CUBIC * square + LINEAR)
 
 
+@overridable
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """The input times the probability that a normal variable is smaller.
 

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 
 from scratchnet.activations.softmax import SoftmaxFunction, along_dimension
-from scratchnet.arguments import floating, number
+from scratchnet.arguments import floating, number, overridable
 
 __all__ = ["gumbel_softmax"]
 
 
+@overridable
 def gumbel_softmax(
     logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:
@@ -49,7 +50,7 @@ def gumbel_softmax(
     x = floating("gumbel_softmax", logits, "logits")
     number("gumbel_softmax", tau, "tau")
     if eps != 1e-10:
-        warnings.warn("gumbel_softmax: eps has no effect, leave it out", stacklevel=2)
+        warnings.warn("gumbel_softmax: eps has no effect, leave it out", stacklevel=3)
     noise = -torch.empty_like(x, memory_format=torch.legacy_contiguous_format).exponential_().log()
     noisy, dim = along_dimension("gumbel_softmax", (x + noise) / tau, dim, 2, None)
     soft = SoftmaxFunction.apply(noisy, dim)

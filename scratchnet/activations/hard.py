@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.activations.inplace import InPlaceModule
-from scratchnet.arguments import floating
+from scratchnet.arguments import floating, overridable
 from scratchnet.function import Elementwise, overwrite, unobserved
 
 __all__ = ["Hardsigmoid", "HardsigmoidFunction", "Hardswish", "HardswishFunction", "hardsigmoid", "hardswish"]
@@ -58,6 +58,7 @@ def _ramp(x: Tensor) -> Tensor:
     return (x + 3).clamp(0, 6) / 6
 
 
+@overridable
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """A ramp from 0 at -3 to 1 at 3.
 
@@ -76,6 +77,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     return overwrite(HardsigmoidFunction, x) if inplace else HardsigmoidFunction.apply(x)
 
 
+@overridable
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """The input times a ramp from 0 at -3 to 1 at 3.
 

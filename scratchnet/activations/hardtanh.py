@@ -18,7 +18,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, number, tensor
+from scratchnet.arguments import describe, number, overridable, tensor
 from scratchnet.function import Elementwise, overwrite
 
 __all__ = ["Hardtanh", "HardtanhFunction", "ReLU6", "hardtanh", "hardtanh_", "relu6"]
@@ -40,6 +40,7 @@ class HardtanhFunction(Elementwise):
         return torch.where((y <= low) | (y >= high), 0, v)
 
 
+@overridable
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """The input, cut off at ``min_val`` and ``max_val``.
 
@@ -60,11 +61,13 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     return _hardtanh("hardtanh", input, min_val, max_val, inplace)
 
 
+@overridable
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """`hardtanh`, which overwrites its input."""
     return hardtanh(input, min_val, max_val, inplace=True)
 
 
+@overridable
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """The input, cut off at 0 and 6.
 

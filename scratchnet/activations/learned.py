@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.activations.elu import negative_part
-from scratchnet.arguments import floating, per_channel
+from scratchnet.arguments import floating, overridable, per_channel
 from scratchnet.function import Function, elementwise
 
 __all__ = ["LearnedELU", "LearnedELUFunction", "PReLU", "PReLUFunction", "learned_elu", "prelu"]
@@ -115,6 +115,7 @@ def _depth(x: Tensor, v: Tensor) -> Tensor:
     return v * torch.expm1(negative_part(x))
 
 
+@overridable
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """Leaky ReLU with a learned slope.
 
@@ -132,6 +133,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return PReLUFunction.apply(*per_channel("prelu", input, weight))
 
 
+@overridable
 def learned_elu(input: Tensor, alpha: Tensor) -> Tensor:
     """ELU whose α is a tensor and receives a gradient.
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, floating
+from scratchnet.arguments import describe, floating, overridable
 from scratchnet.function import Function
 
 __all__ = ["Maxout", "MaxoutFunction", "maxout"]
@@ -47,6 +47,7 @@ class MaxoutFunction(Function):
         return pieces_of.gather(dim + 1, saved[0].unsqueeze(dim + 1)).squeeze(dim + 1)
 
 
+@overridable
 def maxout(input: Tensor, pieces: int, dim: int = -1) -> Tensor:
     """The maximum over groups of ``pieces`` neighbouring elements along a dimension.
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.activations.inplace import InPlaceModule
-from scratchnet.arguments import describe, floating, number, tensor
+from scratchnet.arguments import describe, floating, number, overridable, tensor
 from scratchnet.function import Elementwise, Function, elementwise, overwrite, unobserved
 
 __all__ = [
@@ -95,6 +95,7 @@ def overwritten_leaky_relu(x: Tensor, slope: float) -> Tensor:
     return overwrite(LeakyReLUFromOutputFunction if slope >= 0 else LeakyReLUFunction, x, slope)
 
 
+@overridable
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0) of each element.
 
@@ -117,11 +118,13 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     return x.clamp_(min=0) if inplace else x.clamp(min=0)
 
 
+@overridable
 def relu_(input: Tensor) -> Tensor:
     """`relu`, which overwrites its input."""
     return relu(input, inplace=True)
 
 
+@overridable
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """The input where it is positive, and ``negative_slope`` times the input elsewhere.
 
@@ -142,6 +145,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     return overwritten_leaky_relu(x, slope) if inplace else LeakyReLUFunction.apply(x, slope)
 
 
+@overridable
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """`leaky_relu`, which overwrites its input."""
     return leaky_relu(input, negative_slope, inplace=True)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.activations.relu import LeakyReLUFunction, overwritten_leaky_relu
-from scratchnet.arguments import floating, number
+from scratchnet.arguments import floating, number, overridable
 from scratchnet.function import Function, overwrite, readable
 
 __all__ = ["RReLU", "RReLUFunction", "rrelu", "rrelu_"]
@@ -51,6 +51,7 @@ class RReLUFunction(Function):
         return tangents[0] * saved[0]
 
 
+@overridable
 def rrelu(
     input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
 ) -> Tensor:
@@ -84,6 +85,7 @@ def rrelu(
     return overwrite(RReLUFunction, x, slopes) if inplace else RReLUFunction.apply(x, slopes)
 
 
+@overridable
 def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Tensor:
     """`rrelu`, which overwrites its input."""
     return rrelu(input, lower, upper, training, inplace=True)

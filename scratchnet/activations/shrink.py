@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.activations.tanh import TanhFunction
-from scratchnet.arguments import floating, number, promoted
+from scratchnet.arguments import floating, number, overridable, promoted
 from scratchnet.function import Elementwise
 
 __all__ = [
@@ -96,6 +96,7 @@ def _fraction(x: Tensor) -> Tensor:
     return fraction
 
 
+@overridable
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """The input where its magnitude exceeds ``lambd``, and 0 elsewhere.
 
@@ -113,6 +114,7 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return HardshrinkFunction.apply(floating("hardshrink", input), number("hardshrink", lambd, "lambd"))
 
 
+@overridable
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """The input moved by ``lambd`` towards 0, where it stops.
 
@@ -135,6 +137,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return SoftshrinkFunction.apply(x, lambd)
 
 
+@overridable
 def tanhshrink(input: Tensor) -> Tensor:
     """The input less its hyperbolic tangent.
 

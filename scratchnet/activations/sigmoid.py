@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import promoted
+from scratchnet.arguments import overridable, promoted
 from scratchnet.function import Elementwise, unobserved
 
 __all__ = ["Sigmoid", "SigmoidFunction", "sigmoid", "sigmoid_slope"]
@@ -48,6 +48,7 @@ def sigmoid_slope(x: Tensor) -> Tensor:
     return SigmoidFunction.apply(x) * SigmoidFunction.apply(-x)
 
 
+@overridable
 def sigmoid(input: Tensor) -> Tensor:
     """The logistic sigmoid of each element.
 

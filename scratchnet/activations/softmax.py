@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, floating, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, unobserved
 from scratchnet.tiling import slabs
 
@@ -114,6 +114,7 @@ def _shifted(x: Tensor, dim: int) -> Tensor:
     return x - x.amax(dim, keepdim=True) if x.numel() else x.clone()
 
 
+@overridable
 def softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
 ) -> Tensor:
@@ -136,6 +137,7 @@ def softmax(
     return SoftmaxFunction.apply(*along_dimension("softmax", input, dim, _stacklevel, dtype))
 
 
+@overridable
 def log_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
 ) -> Tensor:
@@ -168,7 +170,7 @@ def along_dimension(
     x = tensor(op, input)
     if dim is None:
         dim = 0 if x.dim() in (0, 1, 3) else 1
-        warnings.warn(f"{op}: expected a dim, got none; taking dim={dim}, write it out", stacklevel=stacklevel)
+        warnings.warn(f"{op}: expected a dim, got none; taking dim={dim}, write it out", stacklevel=stacklevel + 1)
     if not isinstance(dim, int):
         raise TypeError(f"{op}: expected dim to be an integer, got {describe(dim)}")
     rank = max(x.dim(), 1)

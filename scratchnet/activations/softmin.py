@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.activations.softmax import SoftmaxFunction, along_dimension
-from scratchnet.arguments import tensor
+from scratchnet.arguments import overridable, tensor
 
 __all__ = ["Softmin", "softmin"]
 
 
+@overridable
 def softmin(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
 ) -> Tensor:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.activations.sigmoid import SigmoidFunction
-from scratchnet.arguments import floating, number
+from scratchnet.arguments import floating, number, overridable
 from scratchnet.function import Elementwise, unobserved
 
 __all__ = ["LogSigmoid", "LogSigmoidFunction", "Softplus", "SoftplusFunction", "logsigmoid", "softplus"]
@@ -90,6 +90,7 @@ def _sigmoid(z: Tensor) -> Tensor:
     return SigmoidFunction.apply(z)
 
 
+@overridable
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """``log(1 + exp(beta * input)) / beta``, a smooth rectifier.
 
@@ -110,6 +111,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return SoftplusFunction.apply(x, beta, number("softplus", threshold, "threshold"))
 
 
+@overridable
 def logsigmoid(input: Tensor) -> Tensor:
     """The logarithm of the sigmoid, without the underflow on the left.
 

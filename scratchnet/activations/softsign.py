@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import promoted
+from scratchnet.arguments import overridable, promoted
 from scratchnet.function import Elementwise
 
 __all__ = ["Softsign", "SoftsignFunction", "softsign"]
@@ -34,6 +34,7 @@ class SoftsignFunction(Elementwise):
         return inverse * inverse
 
 
+@overridable
 def softsign(input: Tensor) -> Tensor:
     """The input over one more than its magnitude.
 

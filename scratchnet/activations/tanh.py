@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import promoted
+from scratchnet.arguments import overridable, promoted
 from scratchnet.function import Elementwise
 
 __all__ = ["Tanh", "TanhFunction", "tanh"]
@@ -39,6 +39,7 @@ class TanhFunction(Elementwise):
         return (1 - y) * (1 + y)
 
 
+@overridable
 def tanh(input: Tensor) -> Tensor:
     """The hyperbolic tangent of each element.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, number, tensor
+from scratchnet.arguments import describe, number, overridable, tensor
 from scratchnet.function import Elementwise, overwrite
 
 __all__ = ["Threshold", "ThresholdFunction", "threshold", "threshold_"]
@@ -35,6 +35,7 @@ class ThresholdFunction(Elementwise):
         return torch.where(x <= threshold, 0, v)
 
 
+@overridable
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """The input where it is greater than ``threshold``, and ``value`` elsewhere.
 
@@ -54,6 +55,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     return _threshold(input, threshold, value, inplace)
 
 
+@overridable
 def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
     """`threshold`, which overwrites its input."""
     return _threshold(input, threshold, value, inplace=True)

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from scratchnet.arguments import overridable
 from scratchnet.convolution import products
 from scratchnet.convolution.shapes import Size, batched, check_channels, windows
 from scratchnet.function import Function
@@ -122,6 +123,7 @@ def convolution(
     return y.squeeze(0) if alone else y
 
 
+@overridable
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -154,6 +156,7 @@ def conv1d(
     return convolution("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@overridable
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -187,6 +190,7 @@ def conv2d(
     return convolution("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@overridable
 def conv3d(
     input: Tensor,
     weight: Tensor,

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, number, tensor
+from scratchnet.arguments import describe, number, overridable, tensor
 from scratchnet.function import Function, unobserved
 from scratchnet.windows import in_layout_of
 
@@ -168,6 +168,7 @@ def _margins(side: Side, mode: str, device: torch.device) -> tuple[Tensor, Tenso
     )
 
 
+@overridable
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """Pads the last dimensions.
 

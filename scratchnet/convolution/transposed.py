@@ -27,6 +27,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from scratchnet.arguments import overridable
 from scratchnet.convolution.products import convolve, correlate, spread
 from scratchnet.convolution.shapes import Size, batched, check_channels, windows
 from scratchnet.function import Function
@@ -129,6 +130,7 @@ def describe_windows(geometry: Geometry) -> str:
     return f"a kernel of {geometry.kernel} with stride {geometry.stride} and dilation {geometry.dilation}"
 
 
+@overridable
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -163,6 +165,7 @@ def conv_transpose1d(
     return _transposed(op, 1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@overridable
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -198,6 +201,7 @@ def conv_transpose2d(
     return _transposed(op, 2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@overridable
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,

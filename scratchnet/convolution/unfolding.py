@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, floating
+from scratchnet.arguments import describe, floating, overridable
 from scratchnet.function import Function, unobserved
 from scratchnet.windows import Geometry, columns, image, read_columns, sizes, write_padded
 
@@ -119,6 +119,7 @@ def _windows(
     return geometry
 
 
+@overridable
 def unfold(input: Tensor, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0, stride: Pair = 1) -> Tensor:
     """The windows of images as columns.
 
@@ -151,6 +152,7 @@ def unfold(input: Tensor, kernel_size: Pair, dilation: Pair = 1, padding: Pair =
     return UnfoldFunction.apply(x, geometry, size)
 
 
+@overridable
 def fold(
     input: Tensor, output_size: Pair, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0, stride: Pair = 1
 ) -> Tensor:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.activations.relu import where_positive
-from scratchnet.arguments import autocasts
+from scratchnet.arguments import autocasts, overridable
 from scratchnet.convolution.convolution import gradients, prepared, tangent
 from scratchnet.convolution.products import convolve
 from scratchnet.convolution.products.winograd import pooled
@@ -94,6 +94,7 @@ class ConvolutionReLUMaxPoolFunction(Function):
         return where_positive(y, at_winners(tangent(tangents, x, weight, geometry, groups), which, windows))
 
 
+@overridable
 def conv2d_relu_max_pool2d(
     input: Tensor,
     weight: Tensor,

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.activations.relu import where_positive
+from scratchnet.arguments import overridable
 from scratchnet.convolution.convolution import gradients, prepared, tangent
 from scratchnet.convolution.products import convolve
 from scratchnet.convolution.shapes import Size
@@ -84,6 +85,7 @@ class ConvolutionReLUFunction(Function):
         return where_positive(y, tangent(tangents, x, weight, geometry, groups))
 
 
+@overridable
 def conv2d_relu(
     input: Tensor,
     weight: Tensor,

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from scratchnet.arguments import floating, tensor
+from scratchnet.arguments import floating, overridable, tensor
 from scratchnet.function import Function
 from scratchnet.layers.dropout import DropoutModule, check_probability, of_features
 from scratchnet.layers.random_mask import random_mask
@@ -67,6 +67,7 @@ def _alpha_dropout(op: str, input: Tensor, p: float, training: bool, inplace: bo
     return input.copy_(y) if inplace else y
 
 
+@overridable
 def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """Replaces each element by SELU's saturation with probability p, and restores mean and variance.
 
@@ -87,6 +88,7 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
     return _alpha_dropout("alpha_dropout", input, p, training, inplace, features=False)
 
 
+@overridable
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """Replaces each channel by SELU's saturation with probability p, and restores mean and variance.
 

@@ -41,7 +41,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import autocasts, describe, floating, number
+from scratchnet.arguments import autocasts, describe, floating, number, overridable
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.attention_weights import default_scale, later_keys, masked_scores
 from scratchnet.layers.random_mask import random_mask
@@ -206,6 +206,7 @@ def _blocked_backward(
     return grad_q, grad_k, grad_v, grad_mask, None
 
 
+@overridable
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import autocasts, describe, floating
+from scratchnet.arguments import autocasts, describe, floating, overridable
 from scratchnet.function import Function
 
 __all__ = ["Bilinear", "BilinearFunction", "bilinear"]
@@ -73,6 +73,7 @@ def _outer(x1: Tensor, x2: Tensor) -> Tensor:
     return (x1.unsqueeze(2) * x2.unsqueeze(1)).reshape(x1.shape[0], x1.shape[1] * x2.shape[1])
 
 
+@overridable
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A bilinear map of the last dimensions of two inputs.
 

@@ -17,7 +17,7 @@ import warnings
 
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.layers.dropout import DropoutFunction, DropoutModule, check_probability, of_features
 from scratchnet.layers.random_mask import random_mask
 
@@ -37,6 +37,7 @@ def _finished(input: Tensor, y: Tensor, inplace: bool) -> Tensor:
     return input.copy_(y) if inplace and y is not input else y
 
 
+@overridable
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each channel with probability p, and scales the others by 1 / (1 - p).
 
@@ -63,6 +64,7 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     return _finished(input, _channel_dropout("dropout1d", x, p, training), inplace)
 
 
+@overridable
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each channel with probability p, and scales the others by 1 / (1 - p).
 
@@ -89,11 +91,12 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
         warnings.warn(
             f"dropout2d: expected input of shape (N, C, H, W), got {describe(x)}, whose dimension 1 is taken for "
             f"the channels; {advice}",
-            stacklevel=2,
+            stacklevel=3,
         )
     return _finished(input, _channel_dropout("dropout2d", x, p, training), inplace)
 
 
+@overridable
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each channel with probability p, and scales the others by 1 / (1 - p).
 
@@ -118,7 +121,7 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
         warnings.warn(
             f"dropout3d: expected input of shape (N, C, D, H, W) or (C, D, H, W), got {describe(x)}, whose "
             "dimension 0 is taken for the channels; use dropout",
-            stacklevel=2,
+            stacklevel=3,
         )
     if x.dim() != 5:
         return _finished(input, _channel_dropout("dropout3d", x.unsqueeze(0), p, training).squeeze(0), inplace)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, number, tensor
+from scratchnet.arguments import describe, number, overridable, tensor
 from scratchnet.distance import norm, slope
 from scratchnet.function import Function
 
@@ -65,6 +65,7 @@ def _slope(
     return (other / other_length.clamp(min=eps) - own * y) / length.clamp(min=eps)
 
 
+@overridable
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between vectors along one dimension.
 

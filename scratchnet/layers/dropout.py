@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, floating, number, tensor
+from scratchnet.arguments import describe, floating, number, overridable, tensor
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.random_mask import random_mask
 
@@ -67,6 +67,7 @@ def _dropped(x: Tensor, mask: Tensor, p: float) -> Tensor:
     return x * (mask.to(x.dtype) * kept)
 
 
+@overridable
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each element with probability p, and scales the others by 1 / (1 - p).
 

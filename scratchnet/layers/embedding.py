@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, tensor
+from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import Function
 from scratchnet.layers.embedding_table import (
     Table,
@@ -83,6 +83,7 @@ class EmbeddingFunction(Function):
         return tangent.view(*indices.shape, tangent.shape[1])
 
 
+@overridable
 def embedding(
     input: Tensor,
     weight: Tensor,

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, tensor
+from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import LOW_PRECISION, Function, unobserved
 from scratchnet.layers.bags import bags_of, indices_and_offsets, members_of
 from scratchnet.layers.embedding_table import (
@@ -163,6 +163,7 @@ def _bag_sums(
     return (total if sizes is None else total / sizes.unsqueeze(1)).to(rows.dtype)
 
 
+@overridable
 def embedding_bag(
     input: Tensor,
     weight: Tensor,
@@ -203,7 +204,7 @@ def embedding_bag(
     op = "embedding_bag"
     tensor(op, input), tensor(op, weight, "weight")
     if weight.dtype is torch.int64 and input.is_floating_point():
-        warnings.warn(f"{op}: expected (input, weight), got (weight, input), which is deprecated", stacklevel=2)
+        warnings.warn(f"{op}: expected (input, weight), got (weight, input), which is deprecated", stacklevel=3)
         input, weight = weight, input
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"{op}: expected mode to be 'sum', 'mean' or 'max', got {describe(mode)}")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, floating, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.layers.byte_images import resampled_bytes
 from scratchnet.layers.resampling import ResampleFunction, resampling
 from scratchnet.windows import channels_last
@@ -42,6 +42,7 @@ PLAIN = ("nearest", "nearest-exact", "area")
 _remembered = lru_cache(maxsize=64)(resampling)
 
 
+@overridable
 def interpolate(
     input: Tensor,
     size: Size | None = None,
@@ -138,6 +139,7 @@ def _sizes(
     return sizes, nothing if recompute or mode == "area" else factors
 
 
+@overridable
 def upsample(
     input: Tensor,
     size: Size | None = None,
@@ -150,12 +152,14 @@ def upsample(
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 
+@overridable
 def upsample_nearest(input: Tensor, size: Size | None = None, scale_factor: Factor | None = None) -> Tensor:
     """`interpolate` with mode nearest under its old name, which warns."""
     _deprecated("upsample_nearest")
     return interpolate(input, size, scale_factor, mode="nearest")
 
 
+@overridable
 def upsample_bilinear(input: Tensor, size: Size | None = None, scale_factor: Factor | None = None) -> Tensor:
     """`interpolate` with mode bilinear and aligned corners under its old name, which warns."""
     _deprecated("upsample_bilinear")
@@ -164,7 +168,7 @@ def upsample_bilinear(input: Tensor, size: Size | None = None, scale_factor: Fac
 
 def _deprecated(name: str) -> None:
     if not torch.compiler.is_compiling():
-        warnings.warn(f"{name}: deprecated, as in PyTorch; call interpolate instead", stacklevel=3)
+        warnings.warn(f"{name}: deprecated, as in PyTorch; call interpolate instead", stacklevel=4)
 
 
 class Upsample(nn.Module):

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import autocasts, describe, floating, number
+from scratchnet.arguments import autocasts, describe, floating, number, overridable
 from scratchnet.function import Function, unobserved
 
 __all__ = [
@@ -170,6 +170,7 @@ def _pulls(push: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return along_x, along_y
 
 
+@overridable
 def linear_kernel(x: Tensor, y: Tensor) -> Tensor:
     """The inner product of every point of one set with every point of another.
 
@@ -188,6 +189,7 @@ def linear_kernel(x: Tensor, y: Tensor) -> Tensor:
     return LinearKernelFunction.apply(*_points("linear_kernel", x, y))
 
 
+@overridable
 def polynomial_kernel(x: Tensor, y: Tensor, degree: int = 3, gamma: Gamma = 1.0, constant: float = 1.0) -> Tensor:
     """Powers of inner products: ``(gamma * x · y + constant) ** degree``.
 
@@ -216,6 +218,7 @@ def polynomial_kernel(x: Tensor, y: Tensor, degree: int = 3, gamma: Gamma = 1.0,
     return PolynomialKernelFunction.apply(x, y, _gamma(op, gamma, x), degree, number(op, constant, "constant"))
 
 
+@overridable
 def rbf_kernel(x: Tensor, y: Tensor, gamma: Gamma = 1.0) -> Tensor:
     """Exponentials of squared distances: ``exp(-gamma * ‖x - y‖²)``.
 

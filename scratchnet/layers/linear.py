@@ -26,7 +26,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import autocasts, describe, floating
+from scratchnet.arguments import autocasts, describe, floating, overridable
 from scratchnet.function import Function
 
 __all__ = ["Linear", "LinearFunction", "linear"]
@@ -74,6 +74,7 @@ def _like(x: Tensor, rows: Tensor) -> Tensor:
     return rows if x.dim() == 2 else rows.reshape(*x.shape[:-1], rows.shape[1])
 
 
+@overridable
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """An affine map of the last dimension: ``input @ weight.T + bias``.
 

@@ -20,7 +20,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, tensor
+from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.layers.attention import scaled_dot_product_attention
 from scratchnet.layers.attention_weights import attention_weights
 from scratchnet.layers.dropout import dropout
@@ -46,13 +46,14 @@ def additive_mask(mask: Maybe, name: str, dtype: torch.dtype, other: Maybe = Non
         warnings.warn(
             f"{OP}: expected {name} and {other_name} of one dtype, got {describe(mask)} and {describe(other)}; "
             "mixing them is deprecated",
-            stacklevel=3,
+            stacklevel=4,
         )
     if mask.is_floating_point():
         return mask
     return torch.zeros_like(mask, dtype=dtype).masked_fill(mask, float("-inf"))
 
 
+@overridable
 def multi_head_attention_forward(
     query: Tensor,
     key: Tensor,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe
+from scratchnet.arguments import describe, overridable
 from scratchnet.arguments import tensor as checked
 from scratchnet.function import readable
 
 __all__ = ["one_hot"]
 
 
+@overridable
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """One-hot rows of class indices.
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, number
+from scratchnet.arguments import describe, floating, number, overridable
 from scratchnet.distance import norm, slope
 from scratchnet.function import Function, unobserved
 
@@ -108,6 +108,7 @@ def _differences(columns: Tensor, rows: slice, later: slice) -> Tensor:
     return difference
 
 
+@overridable
 def pdist(input: Tensor, p: float = 2) -> Tensor:
     """The distances of all pairs of rows.
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, tensor
+from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import Function
 
 __all__ = [
@@ -117,6 +117,7 @@ def _transposed(x: Tensor, rows: int) -> Tensor:
     return table.transpose(1, 2).reshape(x.shape)
 
 
+@overridable
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """Spreads groups of r² channels over blocks of r × r pixels.
 
@@ -138,6 +139,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     return PixelShuffleFunction.apply(input, r)
 
 
+@overridable
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """Stacks blocks of r × r pixels as r² channels: the inverse of `pixel_shuffle`.
 
@@ -159,6 +161,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     return PixelUnshuffleFunction.apply(input, r)
 
 
+@overridable
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Takes the channels of g groups in turn, one of each group at a time.
 

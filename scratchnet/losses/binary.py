@@ -29,7 +29,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import autocasts, describe, floating, tensor
+from scratchnet.arguments import autocasts, describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
 from scratchnet.losses.reduction import Loss, WeightedLoss, constant_weight, reduce, reduction_of, spread
 
@@ -147,6 +147,7 @@ def _slope_of_label(x: Tensor, pos_weight: Tensor | None) -> Tensor:
     return -x if pos_weight is None else (pos_weight - 1) * softplus_of_negative(x) - x
 
 
+@overridable
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -195,6 +196,7 @@ def binary_cross_entropy(
     return BCELossFunction.apply(x, target, weight, reduction)
 
 
+@overridable
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,

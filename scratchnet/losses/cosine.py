@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, number, tensor
+from scratchnet.arguments import describe, number, overridable, tensor
 from scratchnet.function import Function
 from scratchnet.losses.pointwise import promoted_together
 from scratchnet.losses.reduction import Loss, reduce, reduction_of, spread
@@ -82,6 +82,7 @@ def _slope_of_cosine(cosine: Tensor, target: Tensor, margin: float) -> Tensor:
     return ((target == -1) & (cosine - margin >= 0)).to(cosine.dtype) - (target == 1).to(cosine.dtype)
 
 
+@overridable
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,

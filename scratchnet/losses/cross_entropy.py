@@ -28,7 +28,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, unobserved
 from scratchnet.losses.class_targets import CLASS, ClassTargets, check_smoothing, check_weight, checked
 from scratchnet.losses.reduction import WeightedLoss, reduce, reduction_of, spread
@@ -180,6 +180,7 @@ def _smoothed(target: Tensor, smoothing: float) -> Tensor:
     return target if not smoothing else (1 - smoothing) * target + smoothing / target.shape[CLASS]
 
 
+@overridable
 def cross_entropy(
     input: Tensor,
     target: Tensor,

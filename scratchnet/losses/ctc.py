@@ -33,7 +33,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable, unobserved
 from scratchnet.losses.reduction import Loss, reduce, reduction_of, spread
 
@@ -225,6 +225,7 @@ def _reduced(losses: Tensor, labels: Tensor, reduction: str) -> Tensor:
     return reduce(losses / labels.clamp(min=1) if reduction == "mean" else losses, reduction)
 
 
+@overridable
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe
+from scratchnet.arguments import describe, overridable
 from scratchnet.losses.pointwise import PointwiseLoss, aligned, promoted_together
 from scratchnet.losses.reduction import Loss, reduce, reduction_of
 
@@ -72,6 +72,7 @@ class LogTargetKLDivLossFunction(PointwiseLoss):
         return -probability if needs[0] else None, probability * (target - x + 1) if needs[1] else None
 
 
+@overridable
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -105,7 +106,7 @@ def kl_div(
     if reduction == "mean" and size_average is None and reduce is None:
         warnings.warn(
             f"{op}: reduction='mean' also averages over the classes; use 'batchmean' for the divergence",
-            stacklevel=2,
+            stacklevel=3,
         )
     x, target = aligned(op, input=input, target=target)
     if not (x.is_floating_point() and target.is_floating_point()):

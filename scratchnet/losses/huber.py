@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe
+from scratchnet.arguments import describe, overridable
 from scratchnet.function import unobserved
 from scratchnet.losses.pointwise import PointwiseLoss, pair
 from scratchnet.losses.reduction import Loss, reduce, reduction_of
@@ -52,6 +52,7 @@ class HuberLossFunction(PointwiseLoss):
         return slope, -slope if needs[1] else None
 
 
+@overridable
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -89,6 +90,7 @@ def smooth_l1_loss(
     return HuberLossFunction.apply(x, target, beta, 1 / beta, reduction)
 
 
+@overridable
 def huber_loss(
     input: Tensor,
     target: Tensor,

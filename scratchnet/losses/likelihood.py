@@ -34,7 +34,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, tensor
+from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import readable, unobserved
 from scratchnet.losses.pointwise import PointwiseLoss, aligned, promoted_together
 from scratchnet.losses.reduction import Loss, reduction_of
@@ -107,6 +107,7 @@ def _floored(variance: Tensor, eps: float) -> Tensor:
     return torch.where(variance < eps, eps + (variance - variance.detach()), variance)
 
 
+@overridable
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -143,6 +144,7 @@ def poisson_nll_loss(
     return PoissonNLLLossFunction.apply(x, target, log_input, full, eps, reduction)
 
 
+@overridable
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,

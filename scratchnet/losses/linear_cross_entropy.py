@@ -36,7 +36,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import autocasts, describe, floating, tensor
+from scratchnet.arguments import autocasts, describe, floating, overridable, tensor
 from scratchnet.function import Function, transformed
 from scratchnet.layers.linear import Linear
 from scratchnet.losses.class_targets import ClassTargets, check_smoothing, checked
@@ -161,6 +161,7 @@ def _changes(
     return (delta(powers, target, total, smoothing) * change).sum(1)
 
 
+@overridable
 def linear_cross_entropy(
     input: Tensor,
     linear_weight: Tensor,

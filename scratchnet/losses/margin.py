@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, number, tensor
+from scratchnet.arguments import describe, floating, number, overridable, tensor
 from scratchnet.function import Function, readable
 from scratchnet.losses.reduction import WeightedLoss, constant_weight, mean_or_zero, reduction_of, spread
 
@@ -82,6 +82,7 @@ def _class_weight(x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor | 
     return 1.0 if weight is None else weight[target].unsqueeze(1)
 
 
+@overridable
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,

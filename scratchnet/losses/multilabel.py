@@ -27,7 +27,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
 from scratchnet.losses.binary import slope_of_logit, softplus_of_negative
 from scratchnet.losses.pointwise import aligned, promoted_together
@@ -127,6 +127,7 @@ class MultiLabelSoftMarginLossFunction(Function):
         return reduce(change.sum(-1) / classes, reduction)
 
 
+@overridable
 def multilabel_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -188,6 +189,7 @@ def _lists(target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return labels, listed, absent
 
 
+@overridable
 def multilabel_soft_margin_loss(
     input: Tensor,
     target: Tensor,

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from scratchnet.arguments import overridable
 from scratchnet.function import Function
 from scratchnet.losses.class_targets import CLASS, ClassTargets, checked
 from scratchnet.losses.reduction import WeightedLoss, reduction_of
@@ -69,6 +70,7 @@ class NLLLossFunction(Function):
         return targets.average(targets.weighted(-targets.pick(tangents[0])), reduction)
 
 
+@overridable
 def nll_loss(
     input: Tensor,
     target: Tensor,

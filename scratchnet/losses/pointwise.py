@@ -92,7 +92,7 @@ def pair(op: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         warnings.warn(
             f"{op}: expected a target of the input's shape {tuple(x.shape)}, got {tuple(target.shape)}; they are "
             "broadcast, which is seldom what is meant",
-            stacklevel=3,
+            stacklevel=4,
         )
     dtype = torch.promote_types(x.dtype, target.dtype)
     if not dtype.is_floating_point:

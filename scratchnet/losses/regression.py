@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from scratchnet.arguments import describe
+from scratchnet.arguments import describe, overridable
 from scratchnet.function import Function, unobserved
 from scratchnet.losses.pointwise import pair
 from scratchnet.losses.reduction import Loss, reduce, reduction_of, spread
@@ -83,6 +83,7 @@ class L1LossFunction(Function):
         return reduce((x - target).sign() * (tangents[0] - tangents[1]), reduction)
 
 
+@overridable
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -117,6 +118,7 @@ def mse_loss(
     return _weighted("mse_loss", MSELossFunction.apply(x, target, "none"), input, weight, reduction)
 
 
+@overridable
 def l1_loss(
     input: Tensor,
     target: Tensor,

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, number, tensor
+from scratchnet.arguments import describe, floating, number, overridable, tensor
 from scratchnet.losses.binary import sigmoid_of_negative, softplus_of_negative
 from scratchnet.losses.pointwise import PointwiseLoss, aligned, promoted_together
 from scratchnet.losses.reduction import Loss, constant_weight, reduction_of
@@ -93,6 +93,7 @@ class MarginRankingLossFunction(PointwiseLoss):
         return -slope_x2 if needs[0] else None, slope_x2 if needs[1] else None, slope_target
 
 
+@overridable
 def soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -125,6 +126,7 @@ def soft_margin_loss(
     return SoftMarginLossFunction.apply(*promoted_together(x, target), reduction)
 
 
+@overridable
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -159,6 +161,7 @@ def hinge_embedding_loss(
     return HingeEmbeddingLossFunction.apply(x, target, margin, reduction)
 
 
+@overridable
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,

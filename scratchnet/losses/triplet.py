@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import autocasts, describe, tensor
+from scratchnet.arguments import autocasts, describe, overridable, tensor
 from scratchnet.distance import PairwiseDistance, pairwise_distance
 from scratchnet.losses.pointwise import PointwiseLoss, promoted_together
 from scratchnet.losses.reduction import Loss, reduction_of
@@ -76,6 +76,7 @@ class SwappedTripletFunction(PointwiseLoss):
         return costs, -costs * share, -costs * (1 - share)
 
 
+@overridable
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -119,6 +120,7 @@ def triplet_margin_loss(
     return _compare(given, lambda a, b: pairwise_distance(a, b, p, eps), margin, swap, reduction)
 
 
+@overridable
 def triplet_margin_with_distance_loss(
     anchor: Tensor,
     positive: Tensor,

@@ -44,7 +44,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, number
+from scratchnet.arguments import describe, floating, number, overridable
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.normalization.channelwise import (
     Planes,
@@ -176,6 +176,7 @@ def _with_parameters(
     return tangent if bias is None else tangent + bias[:, None]
 
 
+@overridable
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,

@@ -37,7 +37,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, floating, number
+from scratchnet.arguments import describe, floating, number, overridable
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.normalization.channelwise import blocks, fresh, scale_and_shift
 from scratchnet.layers.normalization.parameters import check_parameters
@@ -195,6 +195,7 @@ def _over_group(sums: Tensor, weight: Tensor) -> Tensor:
     return sums @ weight[0] if sums.shape[1] == 1 else (sums * weight).sum(2)
 
 
+@overridable
 def group_norm(
     input: Tensor,
     num_groups: int,

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, number
+from scratchnet.arguments import describe, floating, number, overridable
 from scratchnet.layers.normalization.batch_norm import FixedNormFunction
 from scratchnet.layers.normalization.group_norm import GroupNormFunction
 from scratchnet.layers.normalization.parameters import check_parameters
@@ -41,6 +41,7 @@ from scratchnet.layers.normalization.running_statistics import (
 __all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "instance_norm"]
 
 
+@overridable
 def instance_norm(
     input: Tensor,
     running_mean: Tensor | None = None,

@@ -30,7 +30,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import floating, number
+from scratchnet.arguments import floating, number, overridable
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.normalization.channelwise import blocks, fresh, scale_and_shift
 from scratchnet.layers.normalization.parameters import check_dtypes
@@ -132,6 +132,7 @@ def _backward_in_blocks(
     )
 
 
+@overridable
 def layer_norm(
     input: Tensor,
     normalized_shape: Sequence[int],

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, number
+from scratchnet.arguments import describe, floating, number, overridable
 from scratchnet.distance import norm, slope
 from scratchnet.function import Function
 
@@ -59,6 +59,7 @@ class NormalizeFunction(Function):
         return (tangents[0] - x / divisor * growth.masked_fill(length < eps, 0)) / divisor
 
 
+@overridable
 def normalize(
     input: Tensor,
     p: float = 2.0,

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import autocasts, describe, number, promoted
+from scratchnet.arguments import autocasts, describe, number, overridable, promoted
 from scratchnet.function import Function
 
 __all__ = ["LocalResponseNorm", "LocalResponseNormFunction", "local_response_norm"]
@@ -82,6 +82,7 @@ def _around(x: Tensor, before: int, after: int) -> Tensor:
     return total
 
 
+@overridable
 def local_response_norm(
     input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:

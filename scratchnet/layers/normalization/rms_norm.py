@@ -27,7 +27,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import floating, number
+from scratchnet.arguments import floating, number, overridable
 from scratchnet.function import LOW_PRECISION, Function, unobserved
 from scratchnet.layers.normalization.channelwise import blocks, fresh
 from scratchnet.layers.normalization.rows import check_rows, whole
@@ -103,6 +103,7 @@ def _projected(h: Tensor, rows: Tensor, rstd: Tensor) -> Tensor:
     return result
 
 
+@overridable
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:

@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import floating
+from scratchnet.arguments import floating, overridable
 from scratchnet.function import Function
 from scratchnet.layers.pooling.selection import largest, select
 from scratchnet.layers.pooling.windows import batched, pooled, widened
@@ -161,6 +161,7 @@ def _max(op: str, dims: int, input: Tensor, output_size: Any, return_indices: bo
     return (y, pooled(indices, x, alone)) if return_indices else y
 
 
+@overridable
 def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int]) -> Tensor:
     """The mean of each of a given number of windows along a line.
 
@@ -179,6 +180,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int]) -> Tens
     return _avg("adaptive_avg_pool1d", 1, input, output_size)
 
 
+@overridable
 def adaptive_avg_pool2d(input: Tensor, output_size: Outputs) -> Tensor:
     """The mean of each of a given number of windows of an image.
 
@@ -197,6 +199,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Outputs) -> Tensor:
     return _avg("adaptive_avg_pool2d", 2, input, output_size)
 
 
+@overridable
 def adaptive_avg_pool3d(input: Tensor, output_size: Outputs) -> Tensor:
     """The mean of each of a given number of windows of a volume.
 
@@ -215,6 +218,7 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Outputs) -> Tensor:
     return _avg("adaptive_avg_pool3d", 3, input, output_size)
 
 
+@overridable
 def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int], return_indices: bool = False) -> Any:
     """The largest element of each of a given number of windows along a line.
 
@@ -234,6 +238,7 @@ def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int], return_
     return _max("adaptive_max_pool1d", 1, input, output_size, return_indices)
 
 
+@overridable
 def adaptive_max_pool2d(input: Tensor, output_size: Outputs, return_indices: bool = False) -> Any:
     """The largest element of each of a given number of windows of an image.
 
@@ -254,6 +259,7 @@ def adaptive_max_pool2d(input: Tensor, output_size: Outputs, return_indices: boo
     return _max("adaptive_max_pool2d", 2, input, output_size, return_indices)
 
 
+@overridable
 def adaptive_max_pool3d(input: Tensor, output_size: Outputs, return_indices: bool = False) -> Any:
     """The largest element of each of a given number of windows of a volume.
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import floating
+from scratchnet.arguments import floating, overridable
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
 from scratchnet.windows import Geometry, image, padded, sizes
@@ -149,6 +149,7 @@ def _avg_pool(
     return pooled(AvgPoolFunction.apply(widened(x) if dims == 3 else x, geometry, size, counts), x, alone)
 
 
+@overridable
 def avg_pool1d(
     input: Tensor,
     kernel_size: Size,
@@ -179,6 +180,7 @@ def avg_pool1d(
     return _avg_pool(op, 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
+@overridable
 def avg_pool2d(
     input: Tensor,
     kernel_size: Size,
@@ -211,6 +213,7 @@ def avg_pool2d(
     return _avg_pool(op, 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
+@overridable
 def avg_pool3d(
     input: Tensor,
     kernel_size: Size,

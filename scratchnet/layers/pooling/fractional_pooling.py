@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, floating, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.layers.pooling.selection import largest, select
 from scratchnet.layers.pooling.windows import Size, batched, widened
 from scratchnet.windows import sizes
@@ -116,6 +116,7 @@ def _fractional(
     return (y, indices) if return_indices else y
 
 
+@overridable
 def fractional_max_pool2d(
     input: Tensor,
     kernel_size: Size,
@@ -148,6 +149,7 @@ def fractional_max_pool2d(
     return _fractional(op, 2, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
 
 
+@overridable
 def fractional_max_pool3d(
     input: Tensor,
     kernel_size: Size,

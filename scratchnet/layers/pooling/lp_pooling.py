@@ -20,7 +20,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from scratchnet.arguments import number, promoted
+from scratchnet.arguments import number, overridable, promoted
 from scratchnet.function import Function
 from scratchnet.layers.pooling.average_pooling import Counts, averages, shares, window_counts
 from scratchnet.layers.pooling.max_pooling import max_pool1d, max_pool2d, max_pool3d
@@ -99,6 +99,7 @@ def _lp_pool(
     return pooled(LPPoolFunction.apply(widened(x) if dims == 3 else x, p, geometry, size, counts), x, alone)
 
 
+@overridable
 def lp_pool1d(
     input: Tensor, norm_type: int | float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
 ) -> Tensor:
@@ -122,6 +123,7 @@ def lp_pool1d(
     return _lp_pool("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@overridable
 def lp_pool2d(
     input: Tensor, norm_type: int | float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
 ) -> Tensor:
@@ -145,6 +147,7 @@ def lp_pool2d(
     return _lp_pool("lp_pool2d", 2, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@overridable
 def lp_pool3d(
     input: Tensor, norm_type: int | float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
 ) -> Tensor:

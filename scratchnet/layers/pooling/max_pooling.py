@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe
+from scratchnet.arguments import describe, overridable
 from scratchnet.function import Function
 from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
 from scratchnet.layers.pooling.winners import at_winners, hand_back, indices_of, largest
@@ -87,6 +87,7 @@ def _max_pool(
     return (y, pooled(indices_of(which, geometry, size), x, alone)) if return_indices else y
 
 
+@overridable
 def max_pool1d(
     input: Tensor,
     kernel_size: Size,
@@ -120,6 +121,7 @@ def max_pool1d(
     return _max_pool(op, 1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+@overridable
 def max_pool2d(
     input: Tensor,
     kernel_size: Size,
@@ -153,6 +155,7 @@ def max_pool2d(
     return _max_pool(op, 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+@overridable
 def max_pool3d(
     input: Tensor,
     kernel_size: Size,

@@ -22,7 +22,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from scratchnet.arguments import describe, floating, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
 from scratchnet.layers.pooling.windows import Size, batched, pooled, widened
 from scratchnet.windows import sizes
@@ -112,6 +112,7 @@ def _unpool(
     return pooled(y.view(*x.shape[:2], *size), x, alone)
 
 
+@overridable
 def max_unpool1d(
     input: Tensor,
     indices: Tensor,
@@ -142,6 +143,7 @@ def max_unpool1d(
     return _unpool("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
 
 
+@overridable
 def max_unpool2d(
     input: Tensor,
     indices: Tensor,
@@ -172,6 +174,7 @@ def max_unpool2d(
     return _unpool("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
 
 
+@overridable
 def max_unpool3d(
     input: Tensor,
     indices: Tensor,

@@ -1,0 +1,77 @@
+"""Every functional form asks `__torch_function__`, as torch's do: for subclasses, modes and fx's proxies."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, fx
+from torch.overrides import TorchFunctionMode
+
+from reference.catalog import RECORDS, Make
+from scratchnet import functional
+
+FORMS = [record for name, record in RECORDS.items() if name in functional.__all__]
+every_form = pytest.mark.parametrize("record", FORMS, ids=lambda record: record.name)
+
+
+class Answers(Tensor):
+    """A tensor that answers each function by its name and runs none."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        with torch._C.DisableTorchFunctionSubclass():
+            return function.__name__
+
+
+class Listens(TorchFunctionMode):
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.heard.append(function)
+        return function(*args, **(kwargs or {}))
+
+
+def first_sample(record):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return next(iter(record.samples(Make(torch.float64))))
+
+
+@every_form
+def test_arguments_override_a_form(record):
+    form = getattr(functional, record.name)
+    sample = first_sample(record)
+    names = list(inspect.signature(form).parameters)
+    for i, x in enumerate(sample.inputs):
+        if isinstance(x, Tensor):
+            mixed = [*sample.inputs[:i], x.as_subclass(Answers), *sample.inputs[i + 1 :]]
+            assert form(*mixed, **sample.options) == record.name
+            assert form(**dict(zip(names, mixed, strict=False)), **sample.options) == record.name
+
+
+@every_form
+def test_modes_hear_of_a_form_and_fx_takes_it_for_one_node(record):
+    form = getattr(functional, record.name)
+    sample = first_sample(record)
+    with torch.no_grad(), Listens() as mode, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        form(*sample.inputs, **sample.options)
+    assert mode.heard == [form]
+    graph = fx.Graph()
+    tracer = fx.proxy.GraphAppendingTracer(graph)
+    proxies = [fx.Proxy(graph.placeholder("x"), tracer) if isinstance(x, Tensor) else x for x in sample.inputs]
+    assert form(*proxies).node.target is form
+
+
+def test_a_subclass_keeps_its_kind_in_compiled_code():
+    class Kind(Tensor):
+        pass
+
+    weight = torch.randn(4, 3).as_subclass(Kind)
+    compiled = torch.compile(functional.linear, backend="eager", fullgraph=True)
+    assert type(compiled(torch.randn(2, 3), weight)) is Kind
