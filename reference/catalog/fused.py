@@ -92,6 +92,8 @@ RECORDS = (
         partial(samples_of_convolution, dims=2, transposed=False),
         [ConvolutionReLUFunction],
         errors=tuple(errors_of_convolution(2, transposed=False)),
+        # One output of nine products: 1.8 units beyond twice the built-in's error, on a processor with AVX-512.
+        roundings=2,
     ),
     Record(
         "conv2d_relu_max_pool2d",

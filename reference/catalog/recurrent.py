@@ -212,6 +212,8 @@ RECORDS = (
             *twins(RNNCell, nn.RNNCell, {"bias": False, "nonlinearity": "relu"}),
             (partial(RNNCellBase, 4, 3, True, 2), partial(nn.RNNCellBase, 4, 3, True, 2)),
         ],
+        # Products, tanh: 1.4 units beyond twice the built-in's error, on a processor with AVX-512.
+        roundings=2,
     ),
     Record(
         "LSTMCell",

@@ -25,9 +25,7 @@ __all__ = ["Hardtanh", "HardtanhFunction", "ReLU6", "hardtanh", "hardtanh_", "re
 
 
 class HardtanhFunction(Elementwise):
-    """The identity, cut off at both ends. Keeps its output, which is strictly between them just where x is."""
-
-    slope_from_output = True
+    """Clamps its input to [low, high]. Saves its input."""
 
     @staticmethod
     def value(x: Tensor, *, low: float, high: float) -> Tensor:
@@ -35,9 +33,9 @@ class HardtanhFunction(Elementwise):
         return x.clamp(low, high)
 
     @staticmethod
-    def chain(y: Tensor, v: Tensor, *, low: float, high: float) -> Tensor:
+    def chain(x: Tensor, v: Tensor, *, low: float, high: float) -> Tensor:
         """v between the ends, 0 at them and beyond."""
-        return torch.where((y <= low) | (y >= high), 0, v)
+        return torch.where((x <= low) | (x >= high), 0, v)
 
 
 @overridable

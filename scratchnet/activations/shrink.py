@@ -54,9 +54,7 @@ class HardshrinkFunction(Elementwise):
 
 
 class SoftshrinkFunction(Elementwise):
-    """The input moved by λ towards 0, where it stops. Keeps its output, which is 0 just where the slope is."""
-
-    slope_from_output = True
+    """Moves the input by λ towards 0, where it stops. Saves its input."""
 
     @staticmethod
     def value(x: Tensor, *, lambd: float) -> Tensor:
@@ -64,9 +62,9 @@ class SoftshrinkFunction(Elementwise):
         return x - x.clamp(-lambd, lambd)
 
     @staticmethod
-    def chain(y: Tensor, v: Tensor, *, lambd: float) -> Tensor:
+    def chain(x: Tensor, v: Tensor, *, lambd: float) -> Tensor:
         """v outside, 0 inside."""
-        return torch.where(y != 0, v, 0)
+        return torch.where(torch.abs(x) <= lambd, 0, v)
 
 
 class TanhshrinkFunction(Elementwise):

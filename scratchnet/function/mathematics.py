@@ -60,14 +60,32 @@ def evaluate(
     places: list[Place] = []
     for tensor in saved:
         places.append(_place(tensor, computed, differentiable, places))
-    if precision is AS_GIVEN:
-        return output, saved, tuple(places)
-    rounded = (*map(precision.leave, differentiable), *raw[len(differentiable) :])
+    outputs = (
+        tuple([_owned(precision.leave(y), (*inputs, *raw[:i])) for i, y in enumerate(differentiable)])
+        + raw[len(differentiable) :]
+    )
     stored = [
-        tensor if place is None else inputs[place] if place >= 0 else rounded[-1 - place]
+        tensor if place is None else inputs[place] if place >= 0 else outputs[-1 - place]
         for tensor, place in zip(saved, places, strict=True)
     ]
-    return (rounded if isinstance(output, tuple) else rounded[0]), tuple(stored), tuple(places)
+    return (outputs if isinstance(output, tuple) else outputs[0]), tuple(stored), tuple(places)
+
+
+def _owned(output: Tensor, others: Sequence[Maybe]) -> Tensor:
+    """Returns the output as no view, so that it may be changed in place; a copy if it shares memory with another.
+
+    Autograd rejects in-place changes of a view that a custom Function returns. A detached view shares memory and
+    version counter with its base, so that a change of what backward needs is still noticed; the compiler, which
+    takes a detached view for a view, knows by itself.
+    """
+    base = output._base
+    if base is None:
+        return output.clone() if any([output is t for t in others]) else output
+    if any([t is not None and (t is base or t._base is base) for t in others]):
+        return output.clone()
+    if torch.compiler.is_compiling():
+        return torch.ops.aten._unsafe_view(output, output.shape)
+    return output.detach()
 
 
 def _place(tensor: Tensor, inputs: Sequence[Maybe], outputs: Sequence[Tensor], taken: Sequence[Place]) -> Place:

@@ -20,13 +20,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.activations.relu import where_positive
 from scratchnet.arguments import autocasts, overridable
 from scratchnet.convolution.convolution import gradients, prepared, tangent
 from scratchnet.convolution.products import convolve
 from scratchnet.convolution.products.winograd import pooled
 from scratchnet.convolution.shapes import Size
-from scratchnet.function import LOW_PRECISION, Function, elementwise, unobserved
+from scratchnet.function import LOW_PRECISION, Function, unobserved
 from scratchnet.fused.rectified_convolution import conv2d_relu, lie_last, rectified
 from scratchnet.layers.pooling.max_pooling import max_pool2d
 from scratchnet.layers.pooling.windows import pooling_windows
@@ -37,7 +36,10 @@ __all__ = ["ConvolutionReLUMaxPoolFunction", "conv2d_relu_max_pool2d"]
 
 
 class ConvolutionReLUMaxPoolFunction(Function):
-    """Convolution, rectifier, and the maximum of each window. Keeps images, weight, output and places."""
+    """Convolves, rectifies, and takes the maximum of each window.
+
+    Saves images, weight, argmax and where the output is positive.
+    """
 
     @staticmethod
     def forward(
@@ -56,7 +58,7 @@ class ConvolutionReLUMaxPoolFunction(Function):
         if unobserved() and pooled.pays(x, weight, geometry, groups, windows):
             made = pooled.convolve(x, weight, bias, geometry.padding, outputs, last)
         y, which = made or largest(rectified(convolve(x, weight, bias, geometry, groups, outputs, last)), windows)
-        return y, (x, weight, y, which)
+        return y, (x, weight, y != 0, which)
 
     @staticmethod
     def backward(
@@ -70,8 +72,8 @@ class ConvolutionReLUMaxPoolFunction(Function):
         last: bool,
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Those of the convolution, for an upstream that is zero but at the winners' places."""
-        x, weight, y, which = saved
-        grad = elementwise(where_positive, y, grad)
+        x, weight, positive, which = saved
+        grad = torch.where(positive, grad, 0)
         if unobserved() and pooled.pays(x, weight, geometry, groups, windows):
             made = pooled.gradients(grad, which, x, weight, needs, geometry.padding)
             if made is not None:
@@ -90,8 +92,8 @@ class ConvolutionReLUMaxPoolFunction(Function):
         last: bool,
     ) -> Tensor:
         """The convolution's tangent at the winners' places."""
-        x, weight, y, which = saved
-        return where_positive(y, at_winners(tangent(tangents, x, weight, geometry, groups), which, windows))
+        x, weight, positive, which = saved
+        return torch.where(positive, at_winners(tangent(tangents, x, weight, geometry, groups), which, windows), 0)
 
 
 @overridable

@@ -26,24 +26,23 @@ __all__ = ["CosineSimilarity", "CosineSimilarityFunction", "cosine_similarity"]
 
 
 class CosineSimilarityFunction(Function):
-    """The cosine along one dimension. Keeps its inputs and its output."""
+    """Computes the cosine along one dimension. Saves its inputs."""
 
     autocast = "float32_on_cuda"
 
     @staticmethod
-    def forward(x1: Tensor, x2: Tensor, *, dim: int, eps: float) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    def forward(x1: Tensor, x2: Tensor, *, dim: int, eps: float) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The product of the vectors over that of their lengths, each divided first so that nothing overflows."""
-        y = (x1 / norm(x1, 2, dim).clamp(min=eps) * (x2 / norm(x2, 2, dim).clamp(min=eps))).sum(dim)
-        return y, (x1, x2, y)
+        return _cosine(x1, norm(x1, 2, dim), x2, norm(x2, 2, dim), dim, eps).squeeze(dim), (x1, x2)
 
     @staticmethod
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int, eps: float
     ) -> tuple[Tensor | None, Tensor | None]:
         """What the other direction has beyond one's own, over one's length."""
-        x1, x2, y = saved
-        n1, n2 = norm(x1, 2, dim), norm(x2, 2, dim)
-        y, grad = y.unsqueeze(dim), grad.unsqueeze(dim)
+        x1, x2 = saved
+        n1, n2, grad = norm(x1, 2, dim), norm(x2, 2, dim), grad.unsqueeze(dim)
+        y = _cosine(x1, n1, x2, n2, dim, eps)
         grad_x1 = (_slope(x1, n1, x2, n2, y, dim, eps) * grad).sum_to_size(x1.shape) if needs[0] else None
         grad_x2 = (_slope(x2, n2, x1, n1, y, dim, eps) * grad).sum_to_size(x2.shape) if needs[1] else None
         return grad_x1, grad_x2
@@ -51,10 +50,16 @@ class CosineSimilarityFunction(Function):
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dim: int, eps: float) -> Tensor:
         """The tangents along the two slopes."""
-        x1, x2, y = saved
-        n1, n2, y = norm(x1, 2, dim), norm(x2, 2, dim), y.unsqueeze(dim)
+        x1, x2 = saved
+        n1, n2 = norm(x1, 2, dim), norm(x2, 2, dim)
+        y = _cosine(x1, n1, x2, n2, dim, eps)
         along_x1 = (_slope(x1, n1, x2, n2, y, dim, eps) * tangents[0]).sum(dim)
         return along_x1 + (_slope(x2, n2, x1, n1, y, dim, eps) * tangents[1]).sum(dim)
+
+
+def _cosine(x1: Tensor, n1: Tensor, x2: Tensor, n2: Tensor, dim: int, eps: float) -> Tensor:
+    """Divides each vector by its length before the product, so that nothing overflows; keeps ``dim``."""
+    return (x1 / n1.clamp(min=eps) * (x2 / n2.clamp(min=eps))).sum(dim, keepdim=True)
 
 
 def _slope(

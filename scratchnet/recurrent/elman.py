@@ -59,7 +59,7 @@ class ElmanFunction(Function):
         *,
         steps: Steps,
         relu: bool,
-    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, ...]]:
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor | None, ...]]:
         """The pre-activations of all times at once; then each takes in the state before it."""
         pre = products(x, weight_ih, bias_ih, bias_hh)
         in_place = unobserved()
@@ -71,7 +71,16 @@ class ElmanFunction(Function):
             states.append(h)
         y = pre if in_place else steps.join(states)
         final = carry.final(states[-1])
-        return (y, final.clone() if in_place else final), (x, h0, weight_ih, weight_hh, y)
+        # The states that are saved are a copy, since a program may change the output in place.
+        return (y, final.clone() if in_place else final), (
+            x,
+            h0,
+            weight_ih,
+            weight_hh,
+            bias_ih,
+            bias_hh,
+            y.clone(),
+        )
 
     @staticmethod
     def backward(
@@ -79,7 +88,7 @@ class ElmanFunction(Function):
     ) -> tuple[Tensor | None, ...]:
         """Back through time to the pre-activations, and from all of them at once to what they were made of."""
         grad_y, grad_final = grad
-        x, h0, weight_ih, weight_hh, y = saved
+        x, h0, weight_ih, weight_hh, _, _, y = saved
         retreat = _retreat_ if unobserved() else _retreat
         deltas: list[Tensor] = []
         carry, delta = Carry(grad_final), None
@@ -100,7 +109,7 @@ class ElmanFunction(Function):
     ) -> tuple[Tensor, Tensor]:
         """Forward through time: the tangent of a state moves with the state."""
         tangent_x, tangent_h0, tangent_weight_ih, tangent_weight_hh, *tangent_biases = tangents
-        x, h0, weight_ih, weight_hh, y = saved
+        x, h0, weight_ih, weight_hh, _, _, y = saved
         pre = products_tangent(x, weight_ih, tangent_x, tangent_weight_ih, *tangent_biases)
         found: list[Tensor] = []
         carry, tangent = Carry(tangent_h0), None

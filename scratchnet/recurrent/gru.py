@@ -80,7 +80,8 @@ class GRUFunction(Function):
         pre = products(x, weight_ih, bias_ih)
         run = _run_ if unobserved() else _run
         y, final, gates, q = run(pre, h0, weight_hh, bias_hh, steps)
-        return (y, final), (x, h0, weight_ih, weight_hh, bias_ih, bias_hh, y, gates, q)
+        # The states that are saved are a copy, since a program may change the output in place.
+        return (y, final), (x, h0, weight_ih, weight_hh, bias_ih, bias_hh, y.clone(), gates, q)
 
     @staticmethod
     def backward(

@@ -87,7 +87,8 @@ class LSTMFunction(Function):
         run = _run_ if unobserved() else _run
         y, h_final, c_final, *kept = run(pre, h0, c0, weight_hh, weight_hr, steps)
         inputs = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr)
-        return (y, h_final, c_final), (*inputs, y, *kept)
+        # The states that are saved are a copy, since a program may change the output in place.
+        return (y, h_final, c_final), (*inputs, y.clone(), *kept)
 
     @staticmethod
     def backward(
@@ -192,9 +193,7 @@ def _run_(gates: Tensor, h0: Tensor, c0: Tensor, weight: Tensor, projection: Ten
             h = torch.mm(tanh_(c, tanh_c) * o, projection.t(), out=next_h)
     assert h is not None
     assert c is not None
-    # After a single step the cells that are kept are the final ones.
-    c_final = cells if len(steps.sizes) == 1 else c_carry.final(c).clone()
-    return y, h_carry.final(h).clone(), c_final, gates, cells, squashed
+    return y, h_carry.final(h).clone(), c_carry.final(c).clone(), gates, cells, squashed
 
 
 Back = tuple[Tensor, Tensor, Tensor]

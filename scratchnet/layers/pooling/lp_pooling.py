@@ -34,15 +34,15 @@ MAXIMUM = {1: max_pool1d, 2: max_pool2d, 3: max_pool3d}
 
 
 class LPPoolFunction(Function):
-    """The p-th root of each window's average p-th power times its size. Keeps input and output."""
+    """Takes the p-th root of each window's average p-th power times its size. Saves the input and the sums."""
 
     @staticmethod
     def forward(
         x: Tensor, *, p: float, geometry: Geometry, size: Sizes, counts: Counts
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Powers, sums, roots."""
-        y = (averages(x**p, geometry, counts) * geometry.places) ** (1 / p)
-        return y, (x, y)
+        sums = averages(x**p, geometry, counts) * geometry.places
+        return sums ** (1 / p), (x, sums)
 
     @staticmethod
     def backward(
@@ -56,8 +56,8 @@ class LPPoolFunction(Function):
         counts: Counts,
     ) -> Tensor:
         """Through the root to each window, and through the power to its elements."""
-        x, y = saved
-        of_sum = grad * _root_slope(y, p) * geometry.places
+        x, sums = saved
+        of_sum = grad * _root_slope(sums, p) * geometry.places
         return shares(of_sum, geometry, size, counts) * x ** (p - 1)
 
     @staticmethod
@@ -71,15 +71,15 @@ class LPPoolFunction(Function):
         counts: Counts,
     ) -> Tensor:
         """The same chain the other way."""
-        x, y = saved
+        x, sums = saved
         of_sum = averages(tangents[0] * x ** (p - 1), geometry, counts) * geometry.places
-        return of_sum * _root_slope(y, p)
+        return of_sum * _root_slope(sums, p)
 
 
-def _root_slope(y: Tensor, p: float) -> Tensor:
-    """p times the slope of the root, y^(1 - p); 0 where the sum is 0."""
-    none = y == (0 if p > 0 else float("inf"))
-    return (y.masked_fill(none, 1) ** (1 - p)).masked_fill(none, 0)
+def _root_slope(sums: Tensor, p: float) -> Tensor:
+    """Returns p times the slope of the root, s^(1/p - 1); 0 where the sum is 0."""
+    none = sums == 0
+    return (sums.masked_fill(none, 1) ** (1 / p - 1)).masked_fill(none, 0)
 
 
 def _lp_pool(
