@@ -12,7 +12,8 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 __all__ = ["autocasts", "describe", "floating", "number", "overridable", "per_channel", "promoted", "tensor"]
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def overridable(form: Callable[P, R]) -> Callable[P, R]:
