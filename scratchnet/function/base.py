@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from scratchnet.function.mathematics import Mathematics, evaluate
 from scratchnet.function.precision import Autocast
 from scratchnet.function.protocols import recording_backward, recording_forward, tracing
-from scratchnet.function.watching import transformed
+from scratchnet.function.watching import traced, transformed
 
 __all__ = ["Function", "overwrite"]
 
@@ -72,8 +73,12 @@ class Function(torch.autograd.Function):
             return cls.apply(*arguments)  # not a recursion: the compiler has its own `apply` for Functions
         if transformed():
             return cls.traced.apply(*arguments)
-        if torch.is_grad_enabled():
+        if type(arguments[0]) is FakeTensor and not traced():
+            with arguments[0].fake_mode:
+                return cls.apply(*arguments)
+        if torch.is_grad_enabled() and torch._C._get_tracing_state() is None:
             return cls.eager.apply(*arguments)
+        # `torch.jit.trace` cannot record a Function, but the tensor operations in it, which autograd differentiates.
         inputs, options = cls.mathematics.split(arguments)
         return evaluate(cls.mathematics, inputs, options, cls.mathematics.precision(inputs))[0]
 
@@ -82,7 +87,7 @@ def overwrite(op: type[Function], input: Tensor, *others: Any) -> Tensor:
     """Puts an op's output in the place of its first input, of which a copy is kept if it must be, and returns it."""
     if not torch.is_grad_enabled():
         return input.copy_(op.apply(input, *others))
-    if torch.compiler.is_compiling() or transformed() or not op.keeps_output or _is_special(input):
+    if torch.compiler.is_compiling() or traced() or transformed() or not op.keeps_output or _is_special(input):
         return input.copy_(op.apply(input.clone(), *others))
     result: Tensor = _overwriting(op).apply(input, *others)
     return result

@@ -5,13 +5,24 @@ from __future__ import annotations
 import threading
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 
-__all__ = ["batched", "readable", "thread", "transformed", "unobserved"]
+__all__ = ["batched", "readable", "thread", "traced", "transformed", "unobserved"]
 
 _MODE = torch._C._TorchDispatchModeKey
 TRACERS = (_MODE.FAKE, _MODE.FUNCTIONAL, _MODE.PROXY)
+
+
+def _leaf_or_ours(tracer: fx.Tracer, module: nn.Module, name: str) -> bool:
+    """Whether fx takes a module for one node, as it does those of ``torch.nn``, by the package of their class."""
+    ours = type(module).__module__.startswith("scratchnet.") and not isinstance(module, nn.Sequential)
+    return ours or _is_leaf(tracer, module, name)
+
+
+_is_leaf = fx.Tracer.is_leaf_module
+fx.Tracer.is_leaf_module = _leaf_or_ours  # type: ignore[method-assign]
 
 
 class Thread(threading.local):
@@ -36,15 +47,11 @@ def unobserved() -> bool:
     and while `torch.compile` traces, which fuses the plain form better than we could.
     """
     return not (
-        torch.compiler.is_compiling()
-        or torch.is_grad_enabled()
-        or transformed()
-        or thread.batched
-        or _taken_down()
+        torch.compiler.is_compiling() or torch.is_grad_enabled() or transformed() or thread.batched or traced()
     )
 
 
-def _taken_down() -> bool:
+def traced() -> bool:
     """Whether a graph is made of the operations, or fake tensors stand in for their results."""
     if torch._C._get_tracing_state() is not None:
         return True
@@ -54,8 +61,14 @@ def _taken_down() -> bool:
 
 
 def readable(tensor: Tensor) -> bool:
-    """Whether values can be looked at, to check them: not while tracing, nor on a device one has to wait for."""
-    return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not transformed()
+    """Whether values can be read, to check them: not where a graph is traced, or a device has to be waited for."""
+    return (
+        tensor.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and not transformed()
+        and not traced()
+        and not isinstance(tensor, FakeTensor)
+    )
 
 
 def batched(tensor: Tensor) -> bool:

@@ -39,7 +39,7 @@ class PDistFunction(Function):
     @staticmethod
     def forward(x: Tensor, *, p: float) -> tuple[Tensor, tuple[Tensor]]:
         """The norms of all differences of two rows."""
-        if not unobserved():
+        if not unobserved() or x.is_meta:
             first, second = _pairs(x)
             return norm(x.index_select(0, first) - x.index_select(0, second), p).squeeze(-1), (x,)
         square, columns = x.new_empty(x.shape[0], x.shape[0]), x.t().contiguous()

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, readable, unobserved
 
 __all__ = ["ResampleFunction", "Taps", "applied", "resampling"]
 
@@ -66,7 +66,7 @@ class ResampleFunction(Function):
 def applied(x: Tensor, dim: int, taps: Taps) -> Tensor:
     """Gathers each tap and adds them up with their weights, or multiplies with the matrix of all weights."""
     most = max([0, *[len(each) for each in taps]])
-    if most > 1 and x.shape[dim] <= LARGEST_MATRIX and unobserved() and x.device.type == "cpu" and _finite(x):
+    if most > 1 and x.shape[dim] <= LARGEST_MATRIX and unobserved() and readable(x) and _finite(x):
         return _multiplied(x, dim, taps)
     total = None
     for t in range(most):

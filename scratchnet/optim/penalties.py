@@ -18,11 +18,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe
+from scratchnet.arguments import describe, overridable
 
 __all__ = ["l1_penalty", "l2_penalty", "max_norm_"]
 
 
+@overridable
 def l1_penalty(parameters: Iterable[Tensor]) -> Tensor:
     """The sum of the absolute values.
 
@@ -35,6 +36,7 @@ def l1_penalty(parameters: Iterable[Tensor]) -> Tensor:
     return _total("l1_penalty", [each.abs().sum() for each in parameters])
 
 
+@overridable
 def l2_penalty(parameters: Iterable[Tensor]) -> Tensor:
     """Half the sum of the squares.
 
@@ -47,6 +49,7 @@ def l2_penalty(parameters: Iterable[Tensor]) -> Tensor:
     return _total("l2_penalty", [0.5 * (each * each).sum() for each in parameters])
 
 
+@overridable
 @torch.no_grad()
 def max_norm_(weight: Tensor, limit: float) -> Tensor:
     """Shortens, in place, the weights of each unit to a norm of ``limit`` at most, and returns them.

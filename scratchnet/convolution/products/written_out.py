@@ -36,7 +36,7 @@ def convolve(
 ) -> Tensor:
     """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``, and a bias added."""
     cols = _grouped(columns(x, geometry, outputs), len(outputs), groups)
-    y = torch.matmul(_matrix(weight, groups), cols).reshape(len(x), len(weight), *outputs)
+    y = torch.matmul(_matrix(weight, groups), cols).reshape(x.shape[0], weight.shape[0], *outputs)
     return _with_bias(y, bias)
 
 
@@ -46,7 +46,7 @@ def spread(
     """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``, and a bias added."""
     outputs = y.shape[2:]
     grads = torch.matmul(_matrix(weight, groups).mT, _grouped(y, len(outputs), groups))
-    grads = grads.reshape(len(y), weight.shape[1] * groups, geometry.places, *outputs)
+    grads = grads.reshape(y.shape[0], weight.shape[1] * groups, geometry.places, *outputs)
     return _with_bias(image(grads, size, geometry), bias)
 
 
@@ -65,10 +65,10 @@ def _with_bias(y: Tensor, bias: Tensor | None) -> Tensor:
 
 def _matrix(weight: Tensor, groups: int) -> Tensor:
     """The kernels as a matrix for each group, ``(G, O/G, C/G·R·S)``."""
-    return weight.reshape(groups, len(weight) // groups, math.prod(weight.shape[1:]))
+    return weight.reshape(groups, weight.shape[0] // groups, math.prod(weight.shape[1:]))
 
 
 def _grouped(x: Tensor, dims: int, groups: int) -> Tensor:
     """Columns ``(B, C, R·S, P, Q)`` or outputs ``(B, O, P, Q)`` as a matrix for each group, ``(B, G, …, P·Q)``."""
     pixels = math.prod(x.shape[-dims:])
-    return x.reshape(len(x), groups, math.prod(x.shape[1:-dims]) // groups, pixels)
+    return x.reshape(x.shape[0], groups, math.prod(x.shape[1:-dims]) // groups, pixels)

@@ -36,7 +36,7 @@ __all__ = [
     "window_counts",
 ]
 
-Counts = tuple[tuple[int, ...], ...]
+Counts = tuple[int | tuple[int, ...], ...]
 
 
 class AvgPoolFunction(Function):
@@ -104,25 +104,28 @@ def shares(grad: Tensor, geometry: Geometry, size: Sequence[int], counts: Counts
 def _divisor(counts: Counts, like: Tensor) -> Tensor | int:
     """The counts of all windows, ``(P, Q)``, or the one that all have."""
     divisor: Tensor | int = 1
-    for factors in counts:
-        if len(set(factors)) == 1:
-            along: Tensor | int = factors[0]
-        else:
-            along = torch.tensor(factors, dtype=like.dtype, device=like.device)
+    for along in counts:
+        if isinstance(along, tuple):
+            outputs, kernel, stride, margin, low, high = along
+            starts = torch.arange(outputs, device=like.device) * stride - margin
+            along = ((starts + kernel).clamp(max=high) - starts.clamp(min=low)).to(like.dtype)
         divisor = (divisor.unsqueeze(-1) if isinstance(divisor, Tensor) else divisor) * along
     return divisor
 
 
 def window_counts(geometry: Geometry, size: Sequence[int], margins: Sequence[int], include_pad: bool) -> Counts:
-    """How many elements windows have along each dimension, with or without padding, but never beyond it."""
-    counts = []
-    for n, k, s, p, outputs in zip(
-        size, geometry.kernel, geometry.stride, margins, geometry.outputs(size), strict=True
-    ):
-        low, high = (-p, n + p) if include_pad else (0, n)
-        starts = [i * s - p for i in range(outputs)]
-        counts.append(tuple(min(start + k, high) - max(start, low) for start in starts))
-    return tuple(counts)
+    """How many elements windows have along each dimension, with or without padding, but never beyond it.
+
+    Either a number that all have, or what follows: how many windows, kernel, stride, margin, first element and last.
+    """
+    return tuple(
+        k
+        if padding == (p, p) and (include_pad or not p)
+        else (m, k, s, p, *((-p, n + p) if include_pad else (0, n)))
+        for n, m, k, s, p, padding in zip(
+            size, geometry.outputs(size), geometry.kernel, geometry.stride, margins, geometry.padding, strict=True
+        )
+    )
 
 
 def _avg_pool(
@@ -143,7 +146,7 @@ def _avg_pool(
     if divisor_override is None:
         counts = window_counts(geometry, size, sizes(op, "padding", padding, dims, least=0), count_include_pad)
     elif divisor_override:
-        counts = ((divisor_override,),)
+        counts = (divisor_override,)
     else:
         raise RuntimeError(f"{op}: expected a divisor_override other than 0, got {divisor_override}")
     return pooled(AvgPoolFunction.apply(widened(x) if dims == 3 else x, geometry, size, counts), x, alone)

@@ -1,0 +1,218 @@
+"""Runs an op under each of torch's tracers, at the sizes that were traced and at others.
+
+A tracer takes a module and its tensors and says of each thing that it tries whether the result equals that of the
+plain call, or which error stood in the way. What the built-in cannot do is not asked of ours.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.export import Dim, export
+from torch.utils._pytree import tree_leaves
+
+from reference.catalog import Make, Record, Sample
+
+__all__ = ["TRACERS", "sample_of", "traced"]
+
+Tensors = tuple[Tensor, ...]
+Findings = dict[str, str]
+
+
+class Called(nn.Module):
+    """A call as a module of its tensors: the other arguments are constants."""
+
+    def __init__(self, function: Callable[..., Any], inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
+        super().__init__()
+        self.function = function
+        self.constants, self.options = tuple(None if isinstance(x, Tensor) else x for x in inputs), options
+        self.places = [i for i, x in enumerate(inputs) if isinstance(x, Tensor)]
+
+    def forward(self, *tensors: Tensor) -> Any:
+        """Calls the function."""
+        inputs = list(self.constants)
+        for place, tensor in zip(self.places, tensors, strict=False):
+            inputs[place] = tensor
+        return self.function(*inputs, **self.options)
+
+
+def sample_of(record: Record) -> Sample:
+    """The first sample whose sizes are above 1, which tracers take for constants, or else the first."""
+    samples = list(record.samples(Make(torch.float32)))
+    return next((s for s in samples if _varied(s)), samples[0])
+
+
+def _varied(sample: Sample) -> bool:
+    first = sample.inputs[0]
+    return isinstance(first, Tensor) and first.dim() > 1 and min(first.shape) > 1
+
+
+def traced(record: Record, tracer: Callable[[nn.Module, Tensors], Iterator[tuple[str, Callable[[], Any]]]]) -> str:
+    """The first thing that the built-in does under a tracer and ours does not; ``works``, ``works alone`` or ``-``."""
+    sample = sample_of(record)
+    with _quiet():
+        ours, theirs = (_findings(side, sample, tracer) for side in record.sides(sample))
+    for name, error in ours.items():
+        if error and not theirs[name]:
+            return f"{name}: {error}"
+    if any(theirs[name] and not error for name, error in ours.items()) and all(theirs.values()):
+        return "works alone"
+    return "-" if all(ours.values()) else "works"
+
+
+def _findings(side: Callable[..., Any], sample: Sample, tracer: Callable[..., Any]) -> Findings:
+    tensors = tuple(x.detach().requires_grad_(x.requires_grad) for x in sample.inputs if isinstance(x, Tensor))
+    call = Called(side, sample.inputs, sample.options)
+    found = {}
+    for name, attempt in tracer(call, tensors):
+        try:
+            found[name] = attempt() or ""
+        except Exception as error:
+            words = (str(error).strip() or "no words").splitlines()[0]
+            found[name] = f"{type(error).__name__}: {words}"
+    return found
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _run(function: Callable[..., Any], tensors: Tensors) -> list[Any]:
+    torch.manual_seed(0)
+    return tree_leaves(function(*(x.detach().clone().requires_grad_(x.requires_grad) for x in tensors)))
+
+
+def _compared(function: Callable[..., Any], plain: Callable[..., Any], tensors: Tensors) -> str:
+    """Empty where both functions return the same."""
+    expected = _run(plain, tensors)
+    for actual, wanted in zip(_run(function, tensors), expected, strict=True):
+        if isinstance(wanted, Tensor):
+            torch.testing.assert_close(actual, wanted, rtol=1e-4, atol=1e-5, equal_nan=True)
+    return ""
+
+
+def _gradients(function: Callable[..., Any], plain: Callable[..., Any], tensors: Tensors) -> str:
+    """Empty where the gradients of both functions are the same."""
+    found = []
+    for side in (function, plain):
+        leaves = [x.detach().clone().requires_grad_(x.requires_grad) for x in tensors]
+        wanted = [x for x in leaves if x.requires_grad]
+        torch.manual_seed(0)
+        outputs = [y for y in tree_leaves(side(*leaves)) if isinstance(y, Tensor) and y.requires_grad]
+        if outputs and wanted:
+            total = sum((y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum() for y in outputs)
+            found.append(torch.autograd.grad(total, wanted, allow_unused=True, materialize_grads=True))
+    for actual, expected in zip(*found, strict=True) if len(found) == 2 else ():
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4, equal_nan=True)
+    return ""
+
+
+def _other_sizes(tensors: Tensors) -> dict[str, Tensors]:
+    """The tensors twice as long in their first dimension, the first alone, and that in its last."""
+    first, *rest = tensors
+    doubled = {"every first size": tuple(_doubled(x, 0) for x in tensors), "batch": (_doubled(first, 0), *rest)}
+    return {**doubled, "last size": (_doubled(first, -1), *rest)} if first.dim() > 1 else doubled
+
+
+def _doubled(x: Tensor, dim: int) -> Tensor:
+    return torch.cat((x, x), dim).detach().requires_grad_(x.requires_grad) if x.dim() else x
+
+
+Attempts = Iterator[tuple[str, Callable[[], Any]]]
+
+
+def jit(call: nn.Module, tensors: Tensors) -> Attempts:
+    """`torch.jit.trace`: values, gradients, and other sizes than those that were traced."""
+    torch.manual_seed(0)
+    graph: list[Any] = []
+    yield "trace", lambda: graph.append(torch.jit.trace(call, tensors, check_trace=False))
+    if graph:
+        yield "values", lambda: _compared(graph[0], call, tensors)
+        yield "gradients", lambda: _gradients(graph[0], call, tensors)
+        for name, others in _other_sizes(tensors).items():
+            yield name, lambda others=others: _compared(graph[0], call, others)
+
+
+def symbolic(call: nn.Module, tensors: Tensors) -> Attempts:
+    """`torch.fx.symbolic_trace`."""
+    names = ", ".join(f"x{i}" for i in range(len(tensors)))
+    space: dict[str, Any] = {"Module": nn.Module}
+    exec(f"class Root(Module):\n def forward(self, {names}):\n  return self.call.forward({names})\n", space)
+    root = space["Root"]()
+    root.call = call
+    yield "values", lambda: _compared(torch.fx.symbolic_trace(root), call, tensors)
+
+
+def _export(dims: Callable[[int, int], bool]) -> Callable[[nn.Module, Tensors], Attempts]:
+    """`torch.export` with the sizes dynamic that are asked for: which stay so, and whether others than those run."""
+
+    def tracer(call: nn.Module, tensors: Tensors) -> Attempts:
+        detached = tuple(x.detach() for x in tensors)
+        for which in sorted({1, len(detached)}):
+            yield from exported(call, detached, which)
+
+    def exported(call: nn.Module, tensors: Tensors, count: int) -> Attempts:
+        """With the sizes of the first tensors dynamic."""
+        shapes = [
+            [Dim.AUTO if i < count and dims(i, d) else Dim.STATIC for d in range(x.dim())]
+            for i, x in enumerate(tensors)
+        ]
+        programs: list[Any] = []
+        some = f" ({count} dynamic)"
+        yield f"export{some}", lambda: programs.append(export(call, tensors, dynamic_shapes=(tuple(shapes),)))
+        if not programs:
+            return
+        yield f"values{some}", lambda: _compared(programs[0].module(), call, tensors)
+        for name, others in _other_sizes(tensors).items():
+            if count > 1 or name != "every first size":
+                yield f"{name}{some}", lambda others=others: _compared(programs[0].module(), call, others)
+        inputs = [n.meta["val"] for n in programs[0].graph.nodes if n.op == "placeholder"][-len(tensors) :]
+        for i, x in enumerate(inputs[:count]):
+            for d, size in enumerate(x.shape):
+                if dims(i, d):
+                    fixed = "" if isinstance(size, torch.SymInt) else f"is {size}"
+                    yield f"dimension {d} of tensor {i} stays dynamic{some}", lambda fixed=fixed: fixed
+
+    return tracer
+
+
+def fake(call: Called, tensors: Tensors) -> Attempts:
+    """Fake tensors, whose values cannot be read, inside their mode and outside, and tensors on the meta device."""
+
+    def shapes(outputs: Any) -> list[Any]:
+        return [(y.shape, y.dtype) for y in tree_leaves(outputs) if isinstance(y, Tensor)]
+
+    def same(run: Callable[[], Any]) -> str:
+        found, expected = shapes(run()), shapes(_run(call, tensors))
+        return "" if found == expected else f"{found} in place of {expected}"
+
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    stand_ins = [mode.from_tensor(x.detach()).requires_grad_(x.requires_grad) for x in tensors]
+
+    def inside() -> Any:
+        with mode:
+            return call(*stand_ins)
+
+    yield "inside", lambda: same(inside)
+    yield "outside", lambda: same(lambda: call(*stand_ins))
+    if not list(call.parameters()) and not any(isinstance(x, Tensor) for x in call.options.values()):
+        yield "meta", lambda: same(lambda: call(*(x.to("meta") for x in tensors)))
+
+
+TRACERS: dict[str, Callable[[nn.Module, Tensors], Attempts]] = {
+    "jit.trace": jit,
+    "fx": symbolic,
+    "export": _export(lambda i, d: False),
+    "export, dynamic batch": _export(lambda i, d: d == 0),
+    "export, dynamic sizes": _export(lambda i, d: d > 0),
+    "fake tensors": fake,
+}

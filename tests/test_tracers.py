@@ -1,0 +1,36 @@
+"""Every op runs under torch's tracers wherever the built-in does, at sizes that were not traced too."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import fx
+
+from reference.catalog import RECORDS
+from reference.tracers import TRACERS, traced
+from scratchnet import nn
+
+CHEAP = ("fx", "fake tensors")
+
+
+@pytest.mark.parametrize("tracer", CHEAP)
+@pytest.mark.parametrize("name", RECORDS)
+def test_tracers_do_what_they_do_with_the_built_in(name, tracer):
+    assert traced(RECORDS[name], TRACERS[tracer]) in ("works", "works alone", "-")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tracer", [t for t in TRACERS if t.startswith("export")])
+@pytest.mark.parametrize("name", RECORDS)
+def test_exports_do_what_they_do_with_the_built_in(name, tracer):
+    assert traced(RECORDS[name], TRACERS[tracer]) in ("works", "works alone", "-")
+
+
+def test_fx_takes_modules_for_leaves_as_it_does_those_of_torch():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.LSTM(16, 2)).eval()
+    graph = fx.symbolic_trace(net)
+    kinds = [type(graph.get_submodule(n.target)) for n in graph.graph.nodes if n.op == "call_module"]
+    assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Flatten, nn.LSTM]
+    images = torch.randn(2, 3, 4, 4)
+    torch.testing.assert_close(graph(images)[0], net(images)[0])
