@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from reference.catalog import RECORDS, Make
 from scratchnet.testing.subject import Call, Subject
@@ -93,7 +94,7 @@ class Changed(torch.nn.Module):
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         output = self.function(*inputs, **options)
-        for y in output if isinstance(output, tuple) else (output,):
+        for y in tree_leaves(output):
             if isinstance(y, Tensor) and y.is_floating_point():
                 self.change(y)
         return output

@@ -212,8 +212,9 @@ RECORDS = (
             *twins(RNNCell, nn.RNNCell, {"bias": False, "nonlinearity": "relu"}),
             (partial(RNNCellBase, 4, 3, True, 2), partial(nn.RNNCellBase, 4, 3, True, 2)),
         ],
-        # Products, tanh: 1.4 units beyond twice the built-in's error, on a processor with AVX-512.
-        roundings=2,
+        # Terms near 1 cancel to 0.09 in one sample, where a rounding of 1.8e-7 is 17 units; the built-in, whose
+        # terms are added in another order, is lucky there on a processor with AVX-512.
+        roundings=18,
     ),
     Record(
         "LSTMCell",
