@@ -15,9 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from reference.catalog import RECORDS, Make
+from reference.tracers import TRACERS, traced
 from scratchnet.testing import Comparison, Row, compare
 
-__all__ = ["CAPABILITIES", "capabilities", "errors", "markdown", "table", "write"]
+__all__ = ["COLUMNS", "capabilities", "errors", "markdown", "table", "write"]
 
 WORKS, ALONE, NONE = "works", "works alone", "-"
 
@@ -44,6 +45,7 @@ CAPABILITIES: dict[str, Callable[[Row], bool]] = {
     "strided": _by_check("strided"),
     "empty": _by_check("empty"),
 }
+COLUMNS = (*CAPABILITIES, *TRACERS)
 
 
 def capabilities(name: str) -> dict[str, str]:
@@ -66,10 +68,11 @@ def capabilities(name: str) -> dict[str, str]:
     found = examine(builtin, *sample.inputs, empty=record.empty, **sample.options)
     # Of most ops nothing is left to ask.
     alone = cache(lambda: examine(custom, *sample.inputs, empty=True, **sample.options))
-    return {
+    checked = {
         name: _compared(_rows(found, belongs)) or _by_itself(_rows(alone(), belongs))
         for name, belongs in CAPABILITIES.items()
     }
+    return checked | {tracer: traced(record, attempts) for tracer, attempts in TRACERS.items()}
 
 
 def _rows(comparison: Comparison, belongs: Callable[[Row], bool]) -> list[Row]:
@@ -96,10 +99,10 @@ def _by_itself(alone: Sequence[Row]) -> str:
 def table(found: dict[str, dict[str, str]]) -> Table:
     """The matrix for a terminal; errors are listed below it."""
     shown = Table(title="what each op can do, as the checks found it", title_justify="left")
-    for heading in ("op", *CAPABILITIES):
+    for heading in ("op", *COLUMNS):
         shown.add_column(heading, no_wrap=True)
     for name, cells in found.items():
-        shown.add_row(name, *(_coloured(cells[capability]) for capability in CAPABILITIES))
+        shown.add_row(name, *(_coloured(cells[capability]) for capability in COLUMNS))
     return shown
 
 
@@ -110,7 +113,7 @@ def _coloured(cell: str) -> Text:
 
 def markdown(found: dict[str, dict[str, str]]) -> str:
     """The matrix as a Markdown page."""
-    headings = ("op", *CAPABILITIES)
+    headings = ("op", *COLUMNS)
     lines = [
         "# What each op can do",
         "",
@@ -123,7 +126,7 @@ def markdown(found: dict[str, dict[str, str]]) -> str:
     ]
     short = {WORKS: "works", ALONE: "**alone**"}
     lines += [
-        f"| `{name}` | {' | '.join(short.get(cells[c], cells[c]).replace('|', ' ') for c in CAPABILITIES)} |"
+        f"| `{name}` | {' | '.join(short.get(cells[c], cells[c]).replace('|', ' ') for c in COLUMNS)} |"
         for name, cells in found.items()
     ]
     counted = [cell for cells in found.values() for cell in cells.values()]

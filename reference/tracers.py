@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -109,8 +110,10 @@ def _gradients(function: Callable[..., Any], plain: Callable[..., Any], tensors:
         torch.manual_seed(0)
         outputs = [y for y in tree_leaves(side(*leaves)) if isinstance(y, Tensor) and y.requires_grad]
         if outputs and wanted:
-            total = sum((y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum() for y in outputs)
-            found.append(torch.autograd.grad(total, wanted, allow_unused=True, materialize_grads=True))
+            upstreams = [torch.linspace(-1, 1, y.numel()).view(y.shape) for y in outputs]
+            found.append(
+                torch.autograd.grad(outputs, wanted, upstreams, allow_unused=True, materialize_grads=True)
+            )
     for actual, expected in zip(*found, strict=True) if len(found) == 2 else ():
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4, equal_nan=True)
     return ""
@@ -139,7 +142,7 @@ def jit(call: nn.Module, tensors: Tensors) -> Attempts:
         yield "values", lambda: _compared(graph[0], call, tensors)
         yield "gradients", lambda: _gradients(graph[0], call, tensors)
         for name, others in _other_sizes(tensors).items():
-            yield name, lambda others=others: _compared(graph[0], call, others)
+            yield name, partial(_compared, graph[0], call, others)
 
 
 def symbolic(call: nn.Module, tensors: Tensors) -> Attempts:
@@ -174,22 +177,24 @@ def _export(dims: Callable[[int, int], bool]) -> Callable[[nn.Module, Tensors], 
         yield f"values{some}", lambda: _compared(programs[0].module(), call, tensors)
         for name, others in _other_sizes(tensors).items():
             if count > 1 or name != "every first size":
-                yield f"{name}{some}", lambda others=others: _compared(programs[0].module(), call, others)
+                yield f"{name}{some}", partial(_compared, programs[0].module(), call, others)
         inputs = [n.meta["val"] for n in programs[0].graph.nodes if n.op == "placeholder"][-len(tensors) :]
         for i, x in enumerate(inputs[:count]):
             for d, size in enumerate(x.shape):
                 if dims(i, d):
                     fixed = "" if isinstance(size, torch.SymInt) else f"is {size}"
-                    yield f"dimension {d} of tensor {i} stays dynamic{some}", lambda fixed=fixed: fixed
+                    yield f"dimension {d} of tensor {i} stays dynamic{some}", partial(str, fixed)
 
     return tracer
 
 
-def fake(call: Called, tensors: Tensors) -> Attempts:
+def fake(call: nn.Module, tensors: Tensors) -> Attempts:
     """Fake tensors, whose values cannot be read, inside their mode and outside, and tensors on the meta device."""
 
     def shapes(outputs: Any) -> list[Any]:
         return [(y.shape, y.dtype) for y in tree_leaves(outputs) if isinstance(y, Tensor)]
+
+    options = getattr(call, "options", {}).values()
 
     def same(run: Callable[[], Any]) -> str:
         found, expected = shapes(run()), shapes(_run(call, tensors))
@@ -204,7 +209,7 @@ def fake(call: Called, tensors: Tensors) -> Attempts:
 
     yield "inside", lambda: same(inside)
     yield "outside", lambda: same(lambda: call(*stand_ins))
-    if not list(call.parameters()) and not any(isinstance(x, Tensor) for x in call.options.values()):
+    if not list(call.parameters()) and not any(isinstance(x, Tensor) for x in options):
         yield "meta", lambda: same(lambda: call(*(x.to("meta") for x in tensors)))
 
 

@@ -22,7 +22,7 @@ def _leaf_or_ours(tracer: fx.Tracer, module: nn.Module, name: str) -> bool:
 
 
 _is_leaf = fx.Tracer.is_leaf_module
-fx.Tracer.is_leaf_module = _leaf_or_ours  # type: ignore[method-assign]
+fx.Tracer.is_leaf_module = _leaf_or_ours  # type: ignore[assignment, method-assign]
 
 
 class Thread(threading.local):

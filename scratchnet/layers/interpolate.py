@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.layers.byte_images import resampled_bytes
-from scratchnet.layers.resampling import ResampleFunction, resampling
+from scratchnet.layers.pooling.adaptive_pooling import AdaptiveAvgPoolFunction
+from scratchnet.layers.resampling import ResampleFunction, resampled_by_symbols, resampling
 from scratchnet.windows import channels_last
 
 __all__ = [
@@ -103,6 +104,13 @@ def interpolate(
             f"{op}: expected sizes of at least 1 of all but the batch, got {describe(input)} and outputs {outputs}"
         )
     precise = input.dtype is torch.float64 or weighs_bytes
+    if not (antialias or weighs_bytes) and not all(isinstance(n, int) for n in (*input.shape[2:], *outputs)):
+        if mode == "area":
+            return AdaptiveAvgPoolFunction.apply(input, tuple(input.shape[2:]), tuple(outputs))
+        x = input
+        for dim, (m, factor) in enumerate(zip(outputs, factors, strict=True), 2):
+            x = resampled_by_symbols(x, dim, m, kernel, bool(align_corners), factor, precise)
+        return x
     make = resampling if torch.compiler.is_compiling() else _remembered
     last = channels_last(input)
     maps = tuple(
@@ -129,13 +137,16 @@ def _sizes(
         sizes: list[Any] = list(size) if isinstance(size, list | tuple) else [size] * dims
         if len(sizes) != dims:
             raise ValueError(f"{op}: expected {dims} sizes for {describe(x)}, got {size}")
-        if not all(isinstance(n, int) for n in sizes):
+        if not all(isinstance(n, int | torch.SymInt | Tensor) for n in sizes):
             raise TypeError(f"{op}: expected size to be integers, got {size!r}")
         return sizes, nothing
     factors: list[Any] = list(scale_factor) if isinstance(scale_factor, list | tuple) else [scale_factor] * dims
     if len(factors) != dims:
         raise ValueError(f"{op}: expected {dims} scale factors for {describe(x)}, got {scale_factor}")
-    sizes = [math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True)]
+    sizes = [
+        torch.floor(n * f).long() if isinstance(n, Tensor) else math.floor(n * f)
+        for n, f in zip(x.shape[2:], factors, strict=True)
+    ]
     return sizes, nothing if recompute or mode == "area" else factors
 
 

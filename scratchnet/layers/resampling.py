@@ -22,13 +22,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from scratchnet.function import Function, readable, unobserved
 
-__all__ = ["ResampleFunction", "Taps", "applied", "resampling"]
+__all__ = ["ResampleFunction", "Taps", "applied", "resampled_by_symbols", "resampling"]
 
 Taps = tuple[tuple[tuple[int, float], ...], ...]
 """For each output the inputs that it reads, each with its weight."""
@@ -148,6 +149,40 @@ def resampling(
         kernel = _smooth if antialias else _cubic if mode == "cubic" else _linear
         taps = tuple(kernel(o, step, size, align_corners, mode, rounded) for o in range(outputs))
     return taps, _adjoint(taps, size)
+
+
+def resampled_by_symbols(
+    x: Tensor, dim: int, outputs: Any, mode: str, align_corners: bool, factor: float | None, precise: bool
+) -> Tensor:
+    """Resamples one dimension in a graph that holds for other sizes too: places and weights are tensors in it."""
+    size: Any = x.shape[dim]
+    long = [n.double() if isinstance(n, Tensor) else n for n in (size, outputs)]
+    nearest = mode.startswith("nearest")
+    o = torch.arange(outputs, device=x.device).to(torch.float64 if precise and not nearest else torch.float32)
+    if align_corners:
+        place = o * ((long[0] - 1) / (long[1] - 1) if outputs > 1 else 0.0)
+    else:
+        step = 1 / factor if factor else long[0] / long[1]
+        half = 0.0 if mode == "nearest" else 0.5
+        place = (o + half) * step - (0.0 if nearest else 0.5)
+    place = place.clamp(min=0) if mode == "linear" else place
+    low = place.floor()
+    share = (place - low).to(x.dtype)
+    weights: list[Any] = [1.0]
+    if mode == "linear":
+        weights = [1 - share, share]
+    elif mode == "cubic":
+        far, near = 1 + share, 2 - share
+        weights = [((5 - far) * far - 8) * 0.75 * far + 3, *[(1.25 * d - 2.25) * d * d + 1 for d in (share, 1 - share)],
+                   ((5 - near) * near - 8) * 0.75 * near + 3]  # fmt: skip
+    total = None
+    for i, weight in enumerate(weights, -1 if mode == "cubic" else 0):
+        part = x.index_select(dim, (low.long() + i).clamp(min=0).clamp(max=size - 1))
+        if isinstance(weight, Tensor):
+            part = part * weight.view(-1, *(1,) * (x.dim() - dim - 1))
+        total = part if total is None else total + part
+    assert total is not None
+    return total
 
 
 def _single(x: float) -> float:

@@ -83,18 +83,18 @@ class AdaptiveAvgPoolFunction(Function):
 
 def _averaged(x: Tensor, dim: int, outputs: int) -> Tensor:
     n = x.shape[dim]
-    return x if n == outputs else _sums(x, dim, outputs) / _counts(x, n, outputs, dim)
+    return x if _known(n) and n == outputs else _sums(x, dim, outputs) / _counts(x, n, outputs, dim)
 
 
 def _shared(grad: Tensor, dim: int, n: int) -> Tensor:
     """The adjoint of `_averaged`."""
     outputs = grad.shape[dim]
-    return grad if n == outputs else _sums(grad / _counts(grad, n, outputs, dim), dim, n)
+    return grad if _known(n) and n == outputs else _sums(grad / _counts(grad, n, outputs, dim), dim, n)
 
 
 def _counts(like: Tensor, n: int, outputs: int, dim: int) -> Tensor | int:
     """How many elements each window sees, along a dimension of such a tensor."""
-    if outputs and n % outputs == 0:
+    if _known(n, outputs) and outputs and n % outputs == 0:
         return n // outputs
     return _positions(n, outputs, like.device)[1].to(like.dtype).view(-1, *(1,) * (like.dim() - dim - 1))
 
@@ -102,9 +102,10 @@ def _counts(like: Tensor, n: int, outputs: int, dim: int) -> Tensor | int:
 def _sums(x: Tensor, dim: int, outputs: int) -> Tensor:
     """The sum over each window along a dimension."""
     n, before, after = x.shape[dim], x.shape[:dim], x.shape[dim + 1 :]
-    if outputs and n % outputs == 0:
+    known = _known(n, outputs)
+    if known and outputs and n % outputs == 0:
         return x.reshape(*before, outputs, n // outputs, *after).sum(dim + 1)
-    if n and outputs % n == 0:
+    if known and n and outputs % n == 0:
         spread = x.unsqueeze(dim + 1).expand(*before, n, outputs // n, *after)
         return spread.reshape(*before, outputs, *after)
     positions, _, beyond = _positions(n, outputs, x.device)
@@ -118,13 +119,20 @@ def _positions(n: int, outputs: int, device: torch.device) -> tuple[Tensor, Tens
     Returns:
         Positions ``(P, R)``, of which shorter windows repeat the last; counts ``(P,)``; what is a repetition.
     """
-    starts = [p * n // outputs for p in range(outputs)]
-    counts = [-((p + 1) * n // -outputs) - start for p, start in enumerate(starts)]
-    first = torch.tensor(starts, dtype=torch.int64, device=device).unsqueeze(1)
-    length = torch.tensor(counts, dtype=torch.int64, device=device)
-    step = torch.arange(max(counts, default=1), device=device)
-    last = length.unsqueeze(1) - 1
-    return first + torch.minimum(step, last), length, step > last
+    each = torch.arange(outputs, device=device)
+    first = each * n // outputs if outputs else each
+    length = ((each + 1) * n + outputs - 1) // outputs - first if outputs else each
+    if _known(n, outputs):
+        longest = max([-((p + 1) * n // -outputs) - p * n // outputs for p in range(outputs)], default=1)
+    else:
+        longest = n // outputs + 2
+    step, last = torch.arange(longest, device=device), length.unsqueeze(1) - 1
+    return first.unsqueeze(1) + torch.minimum(step, last), length, step > last
+
+
+def _known(*sizes: int) -> bool:
+    """Whether sizes are numbers, and not symbols in a graph that holds for others too."""
+    return all(isinstance(n, int) for n in sizes)
 
 
 def _outputs(op: str, output_size: Any, size: Sequence[int]) -> Sizes:

@@ -104,9 +104,12 @@ def shares(grad: Tensor, geometry: Geometry, size: Sequence[int], counts: Counts
 def _divisor(counts: Counts, like: Tensor) -> Tensor | int:
     """The counts of all windows, ``(P, Q)``, or the one that all have."""
     divisor: Tensor | int = 1
-    for along in counts:
-        if isinstance(along, tuple):
-            outputs, kernel, stride, margin, low, high = along
+    for count in counts:
+        along: Tensor | int
+        if isinstance(count, int):
+            along = count
+        else:
+            outputs, kernel, stride, margin, low, high = count
             starts = torch.arange(outputs, device=like.device) * stride - margin
             along = ((starts + kernel).clamp(max=high) - starts.clamp(min=low)).to(like.dtype)
         divisor = (divisor.unsqueeze(-1) if isinstance(divisor, Tensor) else divisor) * along

@@ -66,6 +66,8 @@ def largest(x: Tensor, positions: Sequence[Tensor]) -> Tensor:
     """
     flat, size = x.detach().flatten(2), x.shape[2:]
     shape = (*x.shape[:2], *(p.shape[-2] for p in positions))
+    if any(p.dim() == 2 and not isinstance(p.shape[1], int) for p in positions):
+        return _largest_at_once(flat, positions, size).reshape(shape)
     best = which = None
     for place in product(*(range(p.shape[-1]) for p in positions)):
         index = _index([p[..., k] for p, k in zip(positions, place, strict=True)], size).expand(shape).flatten(2)
@@ -77,6 +79,18 @@ def largest(x: Tensor, positions: Sequence[Tensor]) -> Tensor:
             best, which = torch.where(better, seen, best), torch.where(better, index, which)
     assert which is not None
     return which.reshape(shape)
+
+
+def _largest_at_once(flat: Tensor, positions: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+    """The indices ``(B, C, P · Q)`` where how many positions a window sees is a symbol: no loop runs over them."""
+    counts = [n for p in positions for n in p.shape]
+    dims = range(len(positions))
+    index = _index([p.flatten() for p in positions], size).reshape(counts)
+    index = index.permute(*(2 * d for d in dims), *(2 * d + 1 for d in dims)).flatten(len(positions))
+    index = index.flatten(0, -2)
+    seen = flat.index_select(2, index.flatten()).unflatten(2, index.shape)
+    best = seen.argmax(-1, keepdim=True)
+    return index.expand(seen.shape).gather(-1, best).squeeze(-1)
 
 
 def _index(along: Sequence[Tensor], size: Sequence[int]) -> Tensor:
