@@ -158,6 +158,10 @@ def padded(x: Tensor, geometry: Geometry, fill: float) -> Tensor:
     """Images ``(B, C, H, W)`` within a margin of one value, in operations that can be differentiated."""
     for dim, ((before, after), n) in enumerate(zip(geometry.padding, x.shape[2:], strict=True), 2):
         if before or after:
+            if torch.onnx.is_in_onnx_export():  # which has no slice_scatter
+                edges = [x.new_full((*x.shape[:dim], m, *x.shape[dim + 1 :]), fill) for m in (before, after)]
+                x = torch.cat((edges[0], x, edges[1]), dim)
+                continue
             wide = x.new_full((*x.shape[:dim], n + before + after, *x.shape[dim + 1 :]), fill)
             x = wide.slice_scatter(x, dim, before, before + n)
     return x

@@ -60,7 +60,10 @@ class ELUFunction(Elementwise):
         height = alpha * scale
         if unobserved():  # of the two parts one is 0
             return torch.add(height * torch.expm1(rate * x.clamp(max=0)), x.clamp(min=0), alpha=scale)
-        return torch.where(x <= 0, height * torch.expm1(rate * negative_part(x)), _scaled(x, scale))
+        low = rate * negative_part(x)
+        # An export to ONNX, which has no expm1, loses digits near 0.
+        low = torch.exp(low) - 1 if torch.onnx.is_in_onnx_export() else torch.expm1(low)
+        return torch.where(x <= 0, height * low, _scaled(x, scale))
 
     @staticmethod
     def chain(x: Tensor, v: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:

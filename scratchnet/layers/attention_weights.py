@@ -65,7 +65,7 @@ class AttentionWeightsFunction(Function):
 
 def masked_scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, causal: bool) -> Tensor:
     """How well each query matches each key it may look at, -∞ where it may not."""
-    scores = (q * scale) @ k.mT
+    scores = (q * scale) @ k.transpose(-2, -1)
     if causal:
         scores = scores.masked_fill(later_keys(scores.shape[-2], scores.shape[-1], scores.device), float("-inf"))
     if mask is None:

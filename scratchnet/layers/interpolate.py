@@ -144,7 +144,7 @@ def _sizes(
     if len(factors) != dims:
         raise ValueError(f"{op}: expected {dims} scale factors for {describe(x)}, got {scale_factor}")
     sizes = [
-        torch.floor(n * f).long() if isinstance(n, Tensor) else math.floor(n * f)
+        (n.double() * f).long() if isinstance(n, Tensor) else math.floor(n * f)
         for n, f in zip(x.shape[2:], factors, strict=True)
     ]
     return sizes, nothing if recompute or mode == "area" else factors

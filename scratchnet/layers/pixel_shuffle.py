@@ -101,14 +101,16 @@ class ChannelShuffleFunction(Function):
 
 def _to_pixels(x: Tensor, r: int) -> Tensor:
     *lead, c, h, w = x.shape
+    d = len(lead)
     blocks = x.reshape(*lead, c // r**2, r, r, h, w)
-    return blocks.movedim((-4, -3), (-3, -1)).reshape(*lead, c // r**2, h * r, w * r)
+    return blocks.movedim((d + 1, d + 2), (d + 2, d + 4)).reshape(*lead, c // r**2, h * r, w * r)
 
 
 def _to_channels(x: Tensor, r: int) -> Tensor:
     *lead, c, h, w = x.shape
+    d = len(lead)
     blocks = x.reshape(*lead, c, h // r, r, w // r, r)
-    return blocks.movedim((-3, -1), (-4, -3)).reshape(*lead, c * r**2, h // r, w // r)
+    return blocks.movedim((d + 2, d + 4), (d + 1, d + 2)).reshape(*lead, c * r**2, h // r, w // r)
 
 
 def _transposed(x: Tensor, rows: int) -> Tensor:

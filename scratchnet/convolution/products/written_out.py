@@ -45,7 +45,7 @@ def spread(
 ) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``, and a bias added."""
     outputs = y.shape[2:]
-    grads = torch.matmul(_matrix(weight, groups).mT, _grouped(y, len(outputs), groups))
+    grads = torch.matmul(_matrix(weight, groups).transpose(1, 2), _grouped(y, len(outputs), groups))
     grads = grads.reshape(y.shape[0], weight.shape[1] * groups, geometry.places, *outputs)
     return _with_bias(image(grads, size, geometry), bias)
 
@@ -54,7 +54,7 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C/G, R, S)``."""
     outputs = y.shape[2:]
     cols = _grouped(columns(x, geometry, outputs), len(outputs), groups)
-    total = torch.matmul(_grouped(y, len(outputs), groups), cols.mT).sum(0)
+    total = torch.matmul(_grouped(y, len(outputs), groups), cols.transpose(2, 3)).sum(0)
     return total.reshape(y.shape[1], x.shape[1] // groups, *geometry.kernel)
 
 
