@@ -120,6 +120,7 @@ def markdown(found: dict[str, dict[str, str]]) -> str:
         "Written by `python -m reference --capabilities` from what the checks found, none of it declared.",
         "`works`: agrees with PyTorch's. **`alone`**: works where PyTorch's raises an error. `-`: PyTorch's takes no",
         "such call, its second derivative is not exact, or random numbers leave nothing to compare.",
+        "Traced graphs are also run at other sizes than the traced ones. The column ONNX needs the extra `onnx`.",
         "",
         f"| {' | '.join(headings)} |",
         f"|{'---|' * len(headings)}",

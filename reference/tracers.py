@@ -6,10 +6,12 @@ plain call, or which error stood in the way. What the built-in cannot do is not 
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -213,6 +215,22 @@ def fake(call: nn.Module, tensors: Tensors) -> Attempts:
         yield "meta", lambda: same(lambda: call(*(x.to("meta") for x in tensors)))
 
 
+def onnx(call: nn.Module, tensors: Tensors) -> Attempts:
+    """`torch.onnx.export` by way of a trace, run by onnxruntime."""
+
+    def run(*inputs: Tensor) -> list[Tensor]:
+        from onnxruntime import InferenceSession
+
+        file = io.BytesIO()
+        with redirect_stdout(io.StringIO()), torch.no_grad():  # a failed export prints its graph
+            torch.onnx.export(call.eval(), inputs, file, dynamo=False)  # type: ignore[arg-type]
+        session = InferenceSession(file.getvalue())
+        named = {each.name: x.numpy() for each, x in zip(session.get_inputs(), inputs, strict=True)}
+        return [torch.tensor(y) for y in session.run(None, named)]
+
+    yield "values", lambda: _compared(run, call, tuple(x.detach() for x in tensors))
+
+
 TRACERS: dict[str, Callable[[nn.Module, Tensors], Attempts]] = {
     "jit.trace": jit,
     "fx": symbolic,
@@ -221,3 +239,5 @@ TRACERS: dict[str, Callable[[nn.Module, Tensors], Attempts]] = {
     "export, dynamic sizes": _export(lambda i, d: d > 0),
     "fake tensors": fake,
 }
+if find_spec("onnxruntime"):
+    TRACERS["ONNX"] = onnx

@@ -149,9 +149,24 @@ def image(grads: Tensor, size: Sequence[int], geometry: Geometry) -> Tensor:
         spread = grads[:, :, i]
         for dim in reversed(range(2, total.dim())):
             at = place[dim]
+            if torch.onnx.is_in_onnx_export():
+                spread = _stretched(spread, dim, at, extent[dim - 2])
+                continue
             spread = blanks[dim - 2].slice_scatter(spread, dim, at.start, at.stop, at.step)
         total = total + spread
     return total if extent == tuple(size) else total[geometry.inside(size)]
+
+
+def _stretched(x: Tensor, dim: int, at: slice, size: int) -> Tensor:
+    """Puts zeros between, before and after the elements of a dimension, without ``slice_scatter``."""
+
+    def zeros(n: int) -> Tensor:
+        return x.new_zeros((*x.shape[:dim], n, *x.shape[dim + 1 :]))
+
+    if at.step > 1:
+        between = [torch.zeros_like(x)] * (at.step - 1)
+        x = torch.stack((x, *between), dim + 1).flatten(dim, dim + 1).narrow(dim, 0, at.stop - at.start)
+    return torch.cat((zeros(at.start), x, zeros(size - at.stop)), dim)
 
 
 def padded(x: Tensor, geometry: Geometry, fill: float) -> Tensor:
