@@ -26,6 +26,7 @@ __all__ = ["TRACERS", "sample_of", "traced"]
 
 Tensors = tuple[Tensor, ...]
 Findings = dict[str, str]
+NOT_REACHED = "an earlier step failed"
 
 
 class Called(nn.Module):
@@ -62,9 +63,9 @@ def traced(record: Record, tracer: Callable[[nn.Module, Tensors], Iterator[tuple
     with _quiet():
         ours, theirs = (_findings(side, sample, tracer) for side in record.sides(sample))
     for name, error in ours.items():
-        if error and not theirs[name]:
+        if error and not theirs.get(name, NOT_REACHED):
             return f"{name}: {error}"
-    if any(theirs[name] and not error for name, error in ours.items()) and all(theirs.values()):
+    if any(theirs.get(name, NOT_REACHED) and not error for name, error in ours.items()) and all(theirs.values()):
         return "works alone"
     return "-" if all(ours.values()) else "works"
 
