@@ -13,6 +13,8 @@ from scratchnet import nn
 CHEAP = ("fx", "jit.trace", "fake tensors")
 # Ours walk through time in a loop, which a trace unrolls: the number of steps is that of the traced call.
 UNROLLED = ("RNN", "LSTM", "GRU", "ctc_loss")
+# A dynamic number of kernels in groups: the batch stays dynamic, the number of kernels does not.
+GROUPED = ("conv1d", "conv2d", "conv3d", "conv2d_relu", "conv2d_relu_max_pool2d")
 
 
 @pytest.mark.parametrize("tracer", CHEAP)
@@ -30,7 +32,11 @@ def test_tracers_do_what_they_do_with_the_built_in(name, tracer):
 @pytest.mark.parametrize("tracer", [t for t in TRACERS if t.startswith("export")])
 @pytest.mark.parametrize("name", RECORDS)
 def test_exports_do_what_they_do_with_the_built_in(name, tracer):
-    assert traced(RECORDS[name], TRACERS[tracer]) in ("works", "works alone", "-")
+    found = traced(RECORDS[name], TRACERS[tracer])
+    if name in GROUPED and tracer == "export, dynamic batch":
+        assert found.startswith("every first size")
+    else:
+        assert found in ("works", "works alone", "-")
 
 
 def test_fx_takes_modules_for_leaves_as_it_does_those_of_torch():
