@@ -10,7 +10,17 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
-__all__ = ["autocasts", "describe", "floating", "number", "overridable", "per_channel", "promoted", "tensor"]
+__all__ = [
+    "autocasts",
+    "describe",
+    "floating",
+    "is_integer",
+    "number",
+    "overridable",
+    "per_channel",
+    "promoted",
+    "tensor",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,17 +65,48 @@ def tensor(op: str, value: Any, name: str = "input") -> Tensor:
     return value
 
 
-def floating(op: str, value: Any, name: str = "input", error: type[Exception] = NotImplementedError) -> Tensor:
-    """The argument, known to be a floating-point tensor; otherwise TypeError, or the error of the other kind."""
-    if not tensor(op, value, name).is_floating_point():
-        raise error(f"{op}: expected {name} to be floating point, got {describe(value)}; convert it with .float()")
-    return value
+def floating(
+    op: str,
+    value: Any,
+    name: str = "input",
+    error: type[Exception] = NotImplementedError,
+    complex: bool = False,
+    integer: bool = False,
+    boolean: bool = False,
+) -> Tensor:
+    """Returns a floating-point tensor, or a complex, integer or boolean one where the op takes these.
+
+    Raises:
+        TypeError: if the argument is no tensor.
+        Exception: the given error, if its dtype is another one.
+    """
+    x = tensor(op, value, name)
+    if (
+        x.is_floating_point()
+        or x.is_complex()
+        and complex
+        or integer
+        and is_integer(x)
+        or boolean
+        and x.dtype is torch.bool
+    ):
+        return x
+    kinds = ["floating point"] + ["complex"] * complex + ["integer"] * integer + ["boolean"] * boolean
+    mend = "choose .real or .abs()" if x.is_complex() else "convert it with .float()"
+    raise error(f"{op}: expected {name} to be {' or '.join(kinds)}, got {describe(x)}; {mend}")
 
 
-def promoted(op: str, value: Any, name: str = "input") -> Tensor:
-    """The argument as a floating-point tensor: integers become the default dtype; otherwise TypeError."""
-    checked = tensor(op, value, name)
-    return checked if checked.is_floating_point() else checked.to(torch.get_default_dtype())
+def is_integer(x: Tensor) -> bool:
+    """Whether the tensor holds integers; bool is no number."""
+    return not (x.is_floating_point() or x.is_complex() or x.dtype is torch.bool)
+
+
+def promoted(op: str, value: Any, name: str = "input", complex: bool = False) -> Tensor:
+    """Returns a floating-point tensor, or a complex one where the op takes it; integers become the default dtype."""
+    x = tensor(op, value, name)
+    if x.is_floating_point() or x.is_complex():
+        return floating(op, x, name, complex=complex)
+    return x.to(torch.get_default_dtype())
 
 
 def number(op: str, value: Any, name: str) -> float:

@@ -30,6 +30,7 @@ __all__ = [
     "PairwiseDistanceFunction",
     "norm",
     "pairwise_distance",
+    "real",
     "slope",
 ]
 
@@ -41,6 +42,7 @@ class PairwiseDistanceFunction(Function):
     """The norm of x₁ - x₂ + ε over the last dimension. Keeps its inputs alone: a rounded norm matches no element."""
 
     autocast = "float32_on_cuda"
+    holomorphic = False
 
     @staticmethod
     def forward(
@@ -67,14 +69,21 @@ class PairwiseDistanceFunction(Function):
         """The slope along the difference of the tangents."""
         x1, x2 = saved
         each = slope(x1 - x2 + eps, p, shared=True)
-        return (each * (tangents[0] - tangents[1])).sum(-1, keepdim=keepdim)
+        return real(each.conj() * (tangents[0] - tangents[1])).sum(-1, keepdim=keepdim)
+
+
+def real(x: Tensor) -> Tensor:
+    """Returns the real part, of which a real tensor is its own."""
+    return x.real if x.is_complex() else x
 
 
 def norm(difference: Tensor, p: float, dim: Dims = -1) -> Tensor:
     """The p-norm over a dimension or several, which stay; its slope at zero is zero."""
-    if p == 2:
+    if p == 2 and not difference.is_complex():
         return _root((difference * difference).sum(dim, keepdim=True), p)
     size = difference.abs()
+    if p == 2:
+        return _root((size * size).sum(dim, keepdim=True), p)
     if p == 0:
         return (difference != 0).to(size.dtype).sum(dim, keepdim=True)
     if abs(p) == INFINITY and _has_elements(size, dim):
@@ -108,15 +117,15 @@ def slope(difference: Tensor, p: float, shared: bool, dim: Dims = -1, distance: 
     if p == 0:
         return difference * 0
     if p == 1:
-        return torch.sign(difference)
+        return torch.sgn(difference)
     distance = norm(difference, p, dim) if distance is None else distance
     if abs(p) == INFINITY:
-        largest = (difference.abs() == distance).to(difference.dtype)
-        return torch.sign(difference) * (largest / largest.sum(dim, keepdim=True) if shared else largest)
+        largest = (difference.abs() == distance).to(distance.dtype)
+        return torch.sgn(difference) * (largest / largest.sum(dim, keepdim=True) if shared else largest)
     safe = distance.masked_fill(distance == 0, 1)
     if p == 2:
         return difference / safe
-    sign, zero = torch.sign(difference), (difference == 0) | (distance == 0)
+    sign, zero = torch.sgn(difference), (difference == 0) | (distance == 0)
     ratio = difference.abs().masked_fill(zero, 1) / safe
     return (sign * ratio.pow(p - 1)).masked_fill(zero, 0)
 
@@ -143,7 +152,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
     a, b = tensor(op, x1, "x1"), tensor(op, x2, "x2")
     number(op, eps, "eps")
     dtype = torch.promote_types(a.dtype, b.dtype)
-    dtype = dtype if dtype.is_floating_point else torch.get_default_dtype()
+    dtype = dtype if dtype.is_floating_point or dtype.is_complex else torch.get_default_dtype()
     try:
         torch.broadcast_shapes(a.shape, b.shape)
     except RuntimeError as error:

@@ -149,7 +149,7 @@ def image(grads: Tensor, size: Sequence[int], geometry: Geometry) -> Tensor:
         spread = grads[:, :, i]
         for dim in reversed(range(2, total.dim())):
             at = place[dim]
-            if torch.onnx.is_in_onnx_export():
+            if torch.onnx.is_in_onnx_export() or spread.is_complex():  # autograd scatters no complex slices
                 spread = _stretched(spread, dim, at, extent[dim - 2])
                 continue
             spread = blanks[dim - 2].slice_scatter(spread, dim, at.start, at.stop, at.step)
@@ -165,7 +165,8 @@ def _stretched(x: Tensor, dim: int, at: slice, size: int) -> Tensor:
 
     if at.step > 1:
         between = [torch.zeros_like(x)] * (at.step - 1)
-        x = torch.stack((x, *between), dim + 1).flatten(dim, dim + 1).narrow(dim, 0, at.stop - at.start)
+        x = torch.stack((x, *between), dim + 1)
+        x = x.reshape(*x.shape[:dim], -1, *x.shape[dim + 2 :]).narrow(dim, 0, at.stop - at.start)
     return torch.cat((zeros(at.start), x, zeros(size - at.stop)), dim)
 
 
@@ -173,7 +174,7 @@ def padded(x: Tensor, geometry: Geometry, fill: float) -> Tensor:
     """Images ``(B, C, H, W)`` within a margin of one value, in operations that can be differentiated."""
     for dim, ((before, after), n) in enumerate(zip(geometry.padding, x.shape[2:], strict=True), 2):
         if before or after:
-            if torch.onnx.is_in_onnx_export():  # which has no slice_scatter
+            if torch.onnx.is_in_onnx_export() or x.is_complex():  # which have no slice_scatter
                 edges = [x.new_full((*x.shape[:dim], m, *x.shape[dim + 1 :]), fill) for m in (before, after)]
                 x = torch.cat((edges[0], x, edges[1]), dim)
                 continue

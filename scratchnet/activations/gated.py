@@ -140,7 +140,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
         TypeError: if ``input`` is no tensor.
         NotImplementedError: if ``input`` is not floating point.
     """
-    x = floating("silu", input)
+    x = floating("silu", input, complex=True)
     return overwrite(SiLUFunction, x) if inplace else SiLUFunction.apply(x)
 
 

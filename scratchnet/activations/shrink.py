@@ -73,6 +73,8 @@ class TanhshrinkFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """x - tanh x; near 0, where these cancel, x C / (1 + C)."""
+        if x.is_complex():
+            return x - TanhFunction.apply(x)
         fraction = _fraction(x.clamp(-0.5, 0.5))
         near = fraction / (fraction + 1) * x
         return torch.where(torch.abs(x) < 0.5, near, x - TanhFunction.apply(x))
@@ -81,6 +83,8 @@ class TanhshrinkFunction(Elementwise):
     def slope(x: Tensor) -> Tensor:
         """tanh² x near 0, and 1 less its small difference from 1 farther out: each where it has more digits."""
         tanh = TanhFunction.apply(x)
+        if x.is_complex():
+            return tanh * tanh
         e = torch.exp(-2 * torch.abs(x))
         return torch.where(torch.abs(x) < 1, tanh * tanh, 1 - 4 * e / ((1 + e) * (1 + e)))
 
@@ -148,7 +152,7 @@ def tanhshrink(input: Tensor) -> Tensor:
     Raises:
         TypeError: if ``input`` is no tensor.
     """
-    return TanhshrinkFunction.apply(promoted("tanhshrink", input))
+    return TanhshrinkFunction.apply(promoted("tanhshrink", input, complex=True))
 
 
 class Hardshrink(nn.Module):

@@ -58,7 +58,7 @@ def sigmoid(input: Tensor) -> Tensor:
     Returns:
         A tensor of the same shape, with values in [0, 1].
     """
-    return SigmoidFunction.apply(promoted("sigmoid", input))
+    return SigmoidFunction.apply(promoted("sigmoid", input, complex=True))
 
 
 class Sigmoid(nn.Module):

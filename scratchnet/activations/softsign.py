@@ -22,16 +22,20 @@ __all__ = ["Softsign", "SoftsignFunction", "softsign"]
 class SoftsignFunction(Elementwise):
     """The input over one more than its magnitude. Keeps its input."""
 
+    holomorphic = False
+
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """x / (1 + |x|)."""
         return x / (1 + torch.abs(x))
 
     @staticmethod
-    def slope(x: Tensor) -> Tensor:
-        """1 / (1 + |x|)²; the reciprocal comes first, so that the square cannot overflow."""
+    def chain(x: Tensor, v: Tensor) -> Tensor:
+        """v / (1 + |x|)², whose square cannot overflow; of a complex v the part across x is divided but once."""
         inverse = torch.reciprocal(1 + torch.abs(x))
-        return inverse * inverse
+        if x.is_complex():
+            return inverse * (v - x * inverse * (x.sgn().conj() * v).real)
+        return inverse * inverse * v
 
 
 @overridable
@@ -47,7 +51,7 @@ def softsign(input: Tensor) -> Tensor:
     Raises:
         TypeError: if ``input`` is no tensor.
     """
-    return SoftsignFunction.apply(promoted("softsign", input))
+    return SoftsignFunction.apply(promoted("softsign", input, complex=True))
 
 
 class Softsign(nn.Module):

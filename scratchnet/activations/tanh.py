@@ -30,6 +30,10 @@ class TanhFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """sign(x) · expm1(2|x|) / (expm1(2|x|) + 2)."""
+        if x.is_complex():
+            twice = x + x  # 2 x makes NaN of an infinity
+            e = torch.expm1(torch.where(x.real < 0, twice, -twice))
+            return torch.where(x.real < 0, e, -e) / (e + 2)
         if torch.onnx.is_in_onnx_export():  # which has neither expm1 nor copysign
             return 2 / (torch.exp(-2 * x) + 1) - 1
         t = torch.expm1(2 * torch.abs(x).clamp(max=20))
@@ -54,7 +58,7 @@ def tanh(input: Tensor) -> Tensor:
     Raises:
         TypeError: if ``input`` is no tensor.
     """
-    return TanhFunction.apply(promoted("tanh", input))
+    return TanhFunction.apply(promoted("tanh", input, complex=True))
 
 
 class Tanh(nn.Module):

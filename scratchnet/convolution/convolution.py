@@ -119,6 +119,9 @@ def convolution(
 ) -> Tensor:
     """Of prepared images, kernels and a bias, in the layout that PyTorch returns."""
     x, geometry, alone = prepared(op, dims, input, weight, bias, stride, padding, dilation, groups)
+    if x.shape[1] == 0:  # which leaves no output channels either, in PyTorch
+        y = (x * weight.sum()).reshape(len(x), 0, *geometry.outputs(x.shape[2:]))
+        return y.squeeze(0) if alone else y
     y = in_layout_of(x, ConvolutionFunction.apply(x, weight, bias, geometry, groups), weight)
     return y.squeeze(0) if alone else y
 

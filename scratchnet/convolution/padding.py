@@ -146,7 +146,7 @@ def _fold_in(grad: Tensor, side: Side, before: Tensor, after: Tensor) -> Tensor:
     if unobserved():
         total.narrow(side.dim, start, length).copy_(centre)
         return total.index_add_(side.dim, before, first).index_add_(side.dim, after, last)
-    total = total.slice_scatter(centre, side.dim, start, start + length)
+    total = total.index_add(side.dim, torch.arange(start, start + length, device=grad.device), centre)
     return total.index_add(side.dim, before, first).index_add(side.dim, after, last)
 
 

@@ -24,15 +24,19 @@ def batched(op: str, dims: int, input: Tensor, weight: Tensor, weight_is: str) -
         NotImplementedError: if one of them is not floating point.
         RuntimeError: if one of them has another number of dimensions, or is empty but for the batch.
     """
-    x = floating(op, input)
-    floating(op, weight, "weight")
+    x = floating(op, input, complex=True, integer=True)
+    floating(op, weight, "weight", complex=True, integer=True)
     letters = LETTERS[dims]
     if x.dim() not in (dims + 1, dims + 2) or weight.dim() != dims + 2:
         raise RuntimeError(
             f"{op}: expected an input of shape (B, C, {letters}) or (C, {letters}) and a weight of shape "
             f"({weight_is}, {KERNEL[dims]}), got {describe(x)} and {describe(weight)}"
         )
-    if 0 in x.shape[-dims:] or 0 in weight.shape:
+    if (
+        0 in x.shape[-dims:]
+        or 0 in (len(weight), *weight.shape[2:])
+        or (weight.shape[1] == 0 and x.shape[-dims - 1])
+    ):
         raise RuntimeError(
             f"{op}: expected an input of which only the batch may be empty and a weight with elements, "
             f"got {describe(x)} and {describe(weight)}"
@@ -67,7 +71,7 @@ def check_channels(
         raise RuntimeError(
             f"{op}: expected {channels} input channels for {describe(weight)} in {groups} group(s), got {describe(x)}"
         )
-    if bias is not None and floating(op, bias, "bias").shape != (out,):
+    if bias is not None and floating(op, bias, "bias", complex=True, integer=True).shape != (out,):
         raise RuntimeError(f"{op}: expected a bias of shape ({out},), got {describe(bias)}")
     given = [x, weight] if bias is None else [x, weight, bias]
     if len({t.dtype for t in given}) > 1 and not autocasts(x):

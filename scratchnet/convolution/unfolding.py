@@ -139,7 +139,7 @@ def unfold(input: Tensor, kernel_size: Pair, dilation: Pair = 1, padding: Pair =
         RuntimeError: if shape and options do not fit each other.
     """
     op = "unfold"
-    x = floating(op, input)
+    x = floating(op, input, complex=True, boolean=True)
     if x.dim() not in (3, 4) or 0 in x.shape[-3:]:
         raise RuntimeError(
             f"{op}: expected an input of shape (B, C, H, W) or (C, H, W), of which only the batch may be empty, "
@@ -175,7 +175,7 @@ def fold(
         RuntimeError: if shape and options do not fit each other.
     """
     op = "fold"
-    x = floating(op, input)
+    x = floating(op, input, complex=True, boolean=True)
     if x.dim() not in (2, 3) or 0 in x.shape[-2:]:
         raise RuntimeError(
             f"{op}: expected an input of shape (B, C·R·S, L) or (C·R·S, L), of which only the batch may be empty, "

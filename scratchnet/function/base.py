@@ -24,8 +24,9 @@ class Function(torch.autograd.Function):
     An op with ``auxiliary = n`` returns a tuple whose last ``n`` outputs carry no gradient (indices, batch
     statistics). ``autocast`` names what `torch.autocast` does to the built-in: ``"low_precision"`` for matrix
     products, ``"float32"`` for reductions that need the range, either with ``_on_cuda`` where only the GPU's list
-    has it, ``"widest"`` where the inputs are promoted to the widest dtype among them. An op that ``keeps_output``, and
-    nothing else, may overwrite its first input in training too.
+    has it, ``"widest"`` where the inputs are promoted to the widest dtype among them. An op that is not
+    ``holomorphic``, since it takes ``abs``, conjugates in its own backward. An op that ``keeps_output``, and nothing
+    else, may overwrite its first input in training too.
 
     A recorded call costs several times what an arithmetic kernel on a few elements does, and one that is not recorded
     hardly anything; with ``setup_context``, which inspects signatures at each call, it would be several times more.
@@ -33,6 +34,7 @@ class Function(torch.autograd.Function):
 
     autocast: ClassVar[Autocast | None] = None
     native_low_precision: ClassVar[bool] = False
+    holomorphic: ClassVar[bool] = True
     auxiliary: ClassVar[int] = 0
     keeps_output: ClassVar[bool] = False
 
@@ -55,6 +57,7 @@ class Function(torch.autograd.Function):
             auxiliary=cls.auxiliary,
             autocast=cls.autocast,
             native_low_precision=cls.native_low_precision,
+            holomorphic=cls.holomorphic,
         )
         forward, backward = recording_forward(cls.mathematics), recording_backward(cls.mathematics)
         protocol = {"forward": staticmethod(forward), "backward": staticmethod(backward)}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.function.precision import AS_GIVEN, Autocast, Precision, outside_autocast, precision_of
+from scratchnet.function.watching import plainly
 
 __all__ = ["Mathematics", "Maybe", "differentiate", "evaluate", "has_intermediate"]
 
@@ -29,6 +30,7 @@ class Mathematics:
     auxiliary: int
     autocast: Autocast | None
     native_low_precision: bool
+    holomorphic: bool
 
     def precision(self, inputs: Sequence[Maybe]) -> Precision:
         """The dtypes of a call on these tensors."""
@@ -54,7 +56,7 @@ def evaluate(
     output counts as an intermediate: autograd takes it for a constant, which it is not.
     """
     computed = inputs if precision is AS_GIVEN else [precision.enter(t) for t in inputs]
-    output, saved = outside_autocast(op.forward, inputs)(*computed, **options)
+    output, saved = plainly(outside_autocast(op.forward, inputs), inputs)(*computed, **options)
     raw = output if isinstance(output, tuple) else (output,)
     differentiable = raw[: len(raw) - op.auxiliary] if op.auxiliary else raw
     places: list[Place] = []
@@ -108,25 +110,47 @@ def differentiate(
     precision: Precision,
     dtypes: Sequence[torch.dtype | None],
 ) -> tuple[Maybe, ...]:
-    """Runs the author's backward, and gives each gradient the dtype of its input."""
+    """Runs the author's backward, and gives each gradient the dtype of its input.
+
+    Where f is holomorphic, a complex gradient is that of the upstream times the conjugate of f': the conjugate of what
+    the author's backward makes of the conjugate upstream. The gradient of a real input is the real part.
+    """
     differentiable = grads[: len(grads) - op.auxiliary] if op.auxiliary else grads
     entered = differentiable if precision is AS_GIVEN else [precision.enter(grad) for grad in differentiable]
-    upstream = entered if len(entered) > 1 else entered[0]
-    if upstream is None or all(grad is None for grad in entered):
+    if all(grad is None for grad in entered):
         return (None,) * len(needs)
-    result = outside_autocast(op.backward, entered)(upstream, saved, needs, **options)
+    conjugate = op.holomorphic and any([d is not None and d.is_complex for d in dtypes])
+    if conjugate:
+        entered = [*map(_conjugate, entered)]
+    backward = plainly(outside_autocast(op.backward, entered), (*entered, *saved))
+    result = backward(entered if len(entered) > 1 else entered[0], saved, needs, **options)
     gradients = result if isinstance(result, tuple) else (result,)
+    if conjugate:
+        gradients = tuple(map(_conjugate, gradients))
     return tuple(
         [
-            None if gradient is None or not need else gradient if gradient.dtype is dtype else gradient.to(dtype)
+            None
+            if gradient is None or not need
+            else gradient
+            if gradient.dtype is dtype
+            else _cast(gradient, dtype)
             for gradient, need, dtype in zip(gradients, needs, dtypes, strict=True)
         ]
     )
 
 
+def _conjugate(tensor: Maybe) -> Maybe:
+    return None if tensor is None else tensor.conj()
+
+
+def _cast(gradient: Tensor, dtype: torch.dtype | None) -> Tensor:
+    real = gradient.is_complex() and not (dtype is None or dtype.is_complex)
+    return (gradient.real if real else gradient).to(dtype)
+
+
 def has_intermediate(saved: Sequence[Maybe], places: Sequence[Place]) -> bool:
     """Whether a stored tensor is neither input nor output, and has a derivative that autograd cannot see."""
     return any(
-        place is None and tensor is not None and tensor.is_floating_point()
+        place is None and tensor is not None and (tensor.is_floating_point() or tensor.is_complex())
         for tensor, place in zip(saved, places, strict=True)
     )

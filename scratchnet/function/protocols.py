@@ -8,12 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
 from scratchnet.function.mathematics import Mathematics, Maybe, differentiate, evaluate, has_intermediate
 from scratchnet.function.precision import AS_GIVEN
-from scratchnet.function.watching import thread
 
 __all__ = ["recording_backward", "recording_forward", "tracing"]
 
@@ -56,8 +54,7 @@ def recording_backward(op: Mathematics) -> Callable[..., Any]:
     def backward(ctx: Any, *grads: Maybe) -> Any:
         saved = ctx.saved_tensors
         places, given, precision, dtypes = ctx.call
-        compiling = torch.compiler.is_compiling()
-        if not compiling and torch.is_grad_enabled() and has_intermediate(saved, places):
+        if not torch.compiler.is_compiling() and torch.is_grad_enabled() and has_intermediate(saved, places):
             known: list[Maybe] = [None] * tensors
             for tensor, place in zip(saved, places, strict=True):
                 if place is not None and place >= 0:
@@ -67,14 +64,7 @@ def recording_backward(op: Mathematics) -> Callable[..., Any]:
         if precision is not AS_GIVEN:
             saved = [precision.enter(tensor) for tensor in saved]
         needs = ctx.needs_input_grad[:tensors]
-        batched = not compiling and any([g is not None and is_legacy_batchedtensor(g) for g in grads])
-        if not batched:
-            return differentiate(op, grads, saved, needs, given, precision, dtypes) + (None,) * options
-        thread.batched = True
-        try:
-            return differentiate(op, grads, saved, needs, given, precision, dtypes) + (None,) * options
-        finally:
-            thread.batched = False
+        return differentiate(op, grads, saved, needs, given, precision, dtypes) + (None,) * options
 
     return backward
 

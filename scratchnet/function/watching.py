@@ -1,15 +1,17 @@
-"""Who is watching an op: autograd, a transform, a tracer or the compiler, or nobody."""
+"""Who is watching an op: autograd, a transform, a tracer or the compiler, or nobody; and what it may do unseen."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensor
+from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
-__all__ = ["batched", "readable", "thread", "traced", "transformed", "unobserved"]
+__all__ = ["batched", "plainly", "readable", "traced", "transformed", "unobserved"]
 
 _MODE = torch._C._TorchDispatchModeKey
 TRACERS = (_MODE.FAKE, _MODE.FUNCTIONAL, _MODE.PROXY)
@@ -26,12 +28,43 @@ fx.Tracer.is_leaf_module = _leaf_or_ours  # type: ignore[assignment, method-assi
 
 
 class Thread(threading.local):
-    """Whether this thread runs a backward over batched upstreams, which no transform stack shows."""
+    """Whether this thread computes on tensors that only plain operations take: see `plainly`."""
 
-    batched = False
+    plain = False
 
 
-thread = Thread()
+_thread = Thread()
+ORDINARY = (Tensor, nn.Parameter)
+
+
+def plainly(mathematics: Callable[..., Any], tensors: Iterable[Tensor | None]) -> Callable[..., Any]:
+    """The author's code, for which `unobserved` is false where the tensors are not ordinary floating-point ones.
+
+    Fast forms write with ``out=``, in place and through strides, and know the bits of floating-point numbers. What is
+    complex or all integers, a tensor subclass (distributed, nested, fake) or a batch of upstreams, which no transform
+    stack shows, takes the plain form.
+    """
+    if torch.compiler.is_compiling() or not _unusual(tensors):
+        return mathematics
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        before, _thread.plain = _thread.plain, True
+        try:
+            return mathematics(*arguments, **options)
+        finally:
+            _thread.plain = before
+
+    return call
+
+
+def _unusual(tensors: Iterable[Tensor | None]) -> bool:
+    floating = False
+    for t in tensors:
+        if t is not None:
+            if type(t) not in ORDINARY or t.is_complex() or is_legacy_batchedtensor(t):
+                return True
+            floating = floating or t.is_floating_point()
+    return not floating
 
 
 def transformed() -> bool:
@@ -42,12 +75,12 @@ def transformed() -> bool:
 def unobserved() -> bool:
     """Whether nothing records the operations, so that in-place and blocked code cannot be seen from outside.
 
-    False while autograd builds a graph (a differentiable backward), under `torch.func` transforms, for batched
-    upstreams (``is_grads_batched``), in forward mode, while ``make_fx`` or `torch.jit.trace` takes down a graph,
+    False while autograd builds a graph (a differentiable backward), under `torch.func` transforms, in forward mode, for
+    tensors that only plain operations take (see `plainly`), while ``make_fx`` or `torch.jit.trace` takes down a graph,
     and while `torch.compile` traces, which fuses the plain form better than we could.
     """
     return not (
-        torch.compiler.is_compiling() or torch.is_grad_enabled() or transformed() or thread.batched or traced()
+        torch.compiler.is_compiling() or torch.is_grad_enabled() or transformed() or _thread.plain or traced()
     )
 
 
@@ -61,13 +94,13 @@ def traced() -> bool:
 
 
 def readable(tensor: Tensor) -> bool:
-    """Whether values can be read, to check them: not where a graph is traced, or a device has to be waited for."""
+    """Whether values can be read, to check them: not in traces, nor of tensor subclasses, nor on other devices."""
     return (
         tensor.device.type == "cpu"
         and not torch.compiler.is_compiling()
         and not transformed()
         and not traced()
-        and not isinstance(tensor, FakeTensor)
+        and type(tensor) in ORDINARY
     )
 
 

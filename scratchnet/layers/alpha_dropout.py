@@ -61,9 +61,11 @@ def _alpha_dropout(op: str, input: Tensor, p: float, training: bool, inplace: bo
     check_probability(op, p)
     if p == 0 or not training or x.numel() == 0:
         return x
-    floating(op, x, error=RuntimeError)
     shape = of_features(op, x) if features else x.shape
-    y = x * x.new_zeros(()) if p == 1 else AlphaDropoutFunction.apply(x, random_mask(x, shape, 1 - p), p)
+    if p == 1:
+        y = x * x.new_zeros(())
+    else:
+        y = AlphaDropoutFunction.apply(floating(op, x, error=RuntimeError), random_mask(x, shape, 1 - p), p)
     return input.copy_(y) if inplace else y
 
 

@@ -92,9 +92,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         RuntimeError: if the shapes do not fit together, or the dtypes differ.
     """
     op = "bilinear"
-    tensors = [floating(op, input1, "input1"), floating(op, input2, "input2"), floating(op, weight, "weight")]
-    if bias is not None:
-        tensors.append(floating(op, bias, "bias"))
+    named = {"input1": input1, "input2": input2, "weight": weight} | ({} if bias is None else {"bias": bias})
+    tensors = [floating(op, t, name, complex=True, integer=True) for name, t in named.items()]
     if weight.dim() != 3:
         raise RuntimeError(f"{op}: expected weight of shape (O, I, J), got {describe(weight)}")
     outputs, first, second = weight.shape

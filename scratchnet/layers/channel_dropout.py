@@ -29,8 +29,9 @@ def _channel_dropout(op: str, x: Tensor, p: float, training: bool) -> Tensor:
     if p == 0 or not training or x.numel() == 0:
         return x
     shape = of_features(op, x)
-    floating(op, x, error=RuntimeError)
-    return x * x.new_zeros(()) if p == 1 else DropoutFunction.apply(x, random_mask(x, shape, 1 - p), p)
+    if p == 1:
+        return x * x.new_zeros(())
+    return DropoutFunction.apply(floating(op, x, error=RuntimeError), random_mask(x, shape, 1 - p), p)
 
 
 def _finished(input: Tensor, y: Tensor, inplace: bool) -> Tensor:

@@ -102,8 +102,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _check(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     """Shapes and dtypes, in the order in which a reader would look at them."""
-    floating("linear", input)
-    floating("linear", weight, "weight")
+    floating("linear", input, complex=True, integer=True)
+    floating("linear", weight, "weight", complex=True, integer=True)
     if not 1 <= weight.dim() <= 2:
         raise RuntimeError(f"linear: expected weight of shape (out_features, in_features), got {describe(weight)}")
     if input.dim() == 0 or input.shape[-1] != weight.shape[-1]:
@@ -113,7 +113,7 @@ def _check(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         )
     dtypes = {input.dtype, weight.dtype}
     if bias is not None:
-        dtypes.add(floating("linear", bias, "bias").dtype)
+        dtypes.add(floating("linear", bias, "bias", complex=True, integer=True).dtype)
         outputs = weight.shape[0] if weight.dim() == 2 else 1
         if bias.dim() > 1 or bias.numel() not in (1, outputs):
             raise RuntimeError(

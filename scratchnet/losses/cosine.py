@@ -126,7 +126,7 @@ def cosine_embedding_loss(
         raise RuntimeError(
             f"{op}: expected as many pairs as labels, got {describe(x1)}, {describe(x2)} and {describe(y)}"
         ) from error
-    x1, x2 = promoted_together(x1, x2)
+    x1, x2 = promoted_together(op, x1, x2)
     rows = y.expand(shape[:-1])
     return CosineEmbeddingLossFunction.apply(x1.expand(shape), x2.expand(shape), rows, margin, reduction)
 

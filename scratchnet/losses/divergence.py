@@ -113,7 +113,7 @@ def kl_div(
         raise RuntimeError(
             f"{op}: expected floating-point numbers, got {describe(input)} and {describe(target)}; use .float()"
         )
-    x, target = promoted_together(x, target)
+    x, target = promoted_together(op, x, target)
     function = LogTargetKLDivLossFunction if log_target else KLDivLossFunction
     total: Tensor = function.apply(x, target, chosen)
     return total / input.shape[0] if per_sample and input.dim() else total

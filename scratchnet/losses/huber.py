@@ -82,7 +82,7 @@ def smooth_l1_loss(
     """
     op = "smooth_l1_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
-    x, target = pair(op, input, target)
+    x, target = pair(op, input, target, complex=beta == 0, integer=beta == 0 and reduction != "mean")
     if beta < 0:
         raise RuntimeError(f"{op}: expected beta of at least 0, got {describe(beta)}")
     if beta == 0:

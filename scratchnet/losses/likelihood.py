@@ -140,7 +140,7 @@ def poisson_nll_loss(
     """
     op = "poisson_nll_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
-    x, target = promoted_together(*aligned(op, input=input, target=target))
+    x, target = promoted_together(op, *aligned(op, input=input, target=target), complex=not full)
     return PoissonNLLLossFunction.apply(x, target, log_input, full, eps, reduction)
 
 
@@ -182,7 +182,7 @@ def gaussian_nll_loss(
     elif variance.shape != x.shape:
         variance = _spread_variance(op, x, variance)
     reduction = reduction_of(op, reduction)
-    x, target, variance = promoted_together(*aligned(op, input=x, target=target, var=variance))
+    x, target, variance = promoted_together(op, *aligned(op, input=x, target=target, var=variance))
     return GaussianNLLLossFunction.apply(x, target, variance, full, eps, reduction)
 
 

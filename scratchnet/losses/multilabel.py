@@ -224,7 +224,7 @@ def multilabel_soft_margin_loss(
     if x.dim() == 0:
         raise IndexError(f"{op}: expected an input of shape (…, C), got {describe(x)}")
     given = {"input": x, "target": target} if weight is None else {"input": x, "target": target, "weight": weight}
-    x, target, *weights = promoted_together(*aligned(op, **given))
+    x, target, *weights = promoted_together(op, *aligned(op, **given))
     function = MultiLabelSoftMarginLossFunction
     return function.apply(x, target, weights[0] if weights else None, input.shape[-1], reduction)
 

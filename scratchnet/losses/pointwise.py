@@ -64,7 +64,10 @@ class PointwiseLoss(Function):
             )
 
         def jvp(tangents: Sequence[Slope], saved: Sequence[Tensor], *, reduction: str, **options: Any) -> Tensor:
-            needs = [t is not None and x.is_floating_point() for t, x in zip(tangents, saved, strict=True)]
+            needs = [
+                t is not None and (x.is_floating_point() or x.is_complex())
+                for t, x in zip(tangents, saved, strict=True)
+            ]
             found = zip(slopes(*saved, needs=needs, **options), tangents, strict=True)
             changes = [slope * tangent for slope, tangent in found if slope is not None and tangent is not None]
             return reduce(sum(changes[1:], changes[0]), reduction)
@@ -79,12 +82,14 @@ class PointwiseLoss(Function):
         super().__init_subclass__(**kwargs)
 
 
-def pair(op: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Input and target in one shape and the wider dtype, with a warning where the shapes differ.
+def pair(
+    op: str, input: Tensor, target: Tensor, complex: bool = False, integer: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Returns input and target in one shape and the wider dtype, with a warning where the shapes differ.
 
     Raises:
         TypeError: if one of them is no tensor.
-        NotImplementedError: if neither is floating point.
+        NotImplementedError: if neither is floating point, nor of a kind that the loss takes besides.
         RuntimeError: if the shapes cannot be broadcast.
     """
     x, target = tensor(op, input), tensor(op, target, "target")
@@ -95,7 +100,7 @@ def pair(op: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
             stacklevel=4,
         )
     dtype = torch.promote_types(x.dtype, target.dtype)
-    if not dtype.is_floating_point:
+    if not (dtype.is_floating_point or (complex if dtype.is_complex else integer and dtype is not torch.bool)):
         raise NotImplementedError(
             f"{op}: expected floating-point numbers, got {describe(x)} and {describe(target)}; use .float()"
         )
@@ -104,12 +109,20 @@ def pair(op: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return torch.broadcast_tensors(x, target) if x.shape != target.shape else (x, target)
 
 
-def promoted_together(*tensors: Tensor) -> list[Tensor]:
-    """The tensors in the widest dtype among them, or the default one where none is floating point."""
+def promoted_together(op: str, *tensors: Tensor, complex: bool = False) -> list[Tensor]:
+    """Returns the tensors in the widest dtype among them, or the default one where none is floating point.
+
+    Raises:
+        NotImplementedError: if that is complex and the loss does not take it.
+    """
     dtype = tensors[0].dtype
     for other in tensors[1:]:
         dtype = torch.promote_types(dtype, other.dtype)
-    dtype = dtype if dtype.is_floating_point else torch.get_default_dtype()
+    if dtype.is_complex and not complex:
+        raise NotImplementedError(
+            f"{op}: expected real numbers, got {', '.join(map(describe, tensors))}; use .abs()"
+        )
+    dtype = dtype if dtype.is_floating_point or dtype.is_complex else torch.get_default_dtype()
     return [x.to(dtype) for x in tensors]
 
 

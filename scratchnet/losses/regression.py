@@ -58,6 +58,7 @@ class L1LossFunction(Function):
     """The absolute error. Keeps both inputs."""
 
     autocast = "float32"
+    holomorphic = False
 
     @staticmethod
     def forward(x: Tensor, target: Tensor, *, reduction: str) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -73,14 +74,15 @@ class L1LossFunction(Function):
         x, target = saved
         scale = spread(grad, x, reduction)
         difference = x - target
-        grad_x = difference.sign_().mul_(scale) if unobserved() else difference.sign() * scale
+        grad_x = difference.sign_().mul_(scale) if unobserved() else difference.sgn() * scale
         return grad_x, -grad_x if needs[1] else None
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, reduction: str) -> Tensor:
         """The sign of the difference, times the difference of the tangents."""
         x, target = saved
-        return reduce((x - target).sign() * (tangents[0] - tangents[1]), reduction)
+        change = (x - target).sgn().conj() * (tangents[0] - tangents[1])
+        return reduce(change.real if change.is_complex() else change, reduction)
 
 
 @overridable
@@ -112,7 +114,7 @@ def mse_loss(
         NotImplementedError: if neither input nor target is floating point.
     """
     reduction = reduction_of("mse_loss", reduction, size_average, reduce)
-    x, target = pair("mse_loss", input, target)
+    x, target = pair("mse_loss", input, target, complex=weight is not None, integer=weight is not None)
     if weight is None:
         return MSELossFunction.apply(x, target, reduction)
     return _weighted("mse_loss", MSELossFunction.apply(x, target, "none"), input, weight, reduction)
@@ -147,7 +149,7 @@ def l1_loss(
         NotImplementedError: if neither input nor target is floating point.
     """
     reduction = reduction_of("l1_loss", reduction, size_average, reduce)
-    x, target = pair("l1_loss", input, target)
+    x, target = pair("l1_loss", input, target, complex=True, integer=reduction != "mean" or weight is not None)
     if weight is None:
         return L1LossFunction.apply(x, target, reduction)
     return _weighted("l1_loss", L1LossFunction.apply(x, target, "none"), input, weight, reduction)

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number, overridable, tensor
@@ -51,12 +52,13 @@ class SoftMarginLossFunction(PointwiseLoss):
     @staticmethod
     def value(x: Tensor, target: Tensor) -> Tensor:
         """The softplus of the negative product."""
-        return softplus_of_negative(target * x)
+        return torch.log1p(torch.exp(-target * x)) if x.is_complex() else softplus_of_negative(target * x)
 
     @staticmethod
     def slopes(x: Tensor, target: Tensor, *, needs: Sequence[bool]) -> tuple[Tensor, None]:
         """-y σ(-y x)."""
-        return -target * sigmoid_of_negative(target * x), None
+        gate = 1 / (1 + torch.exp(target * x)) if x.is_complex() else sigmoid_of_negative(target * x)
+        return -target * gate, None
 
 
 class HingeEmbeddingLossFunction(PointwiseLoss):
@@ -65,7 +67,7 @@ class HingeEmbeddingLossFunction(PointwiseLoss):
     @staticmethod
     def value(x: Tensor, target: Tensor, *, margin: float) -> Tensor:
         """The distance of what is alike, and how far inside the margin what is unlike lies."""
-        return x.masked_fill(target == -1, 0) + (margin - x).clamp(min=0).masked_fill(target == 1, 0)
+        return x.masked_fill(target == -1, 0) + (margin - x).to(x.dtype).clamp(min=0).masked_fill(target == 1, 0)
 
     @staticmethod
     def slopes(x: Tensor, target: Tensor, *, needs: Sequence[bool], margin: float) -> tuple[Tensor, None]:
@@ -121,9 +123,9 @@ def soft_margin_loss(
     """
     op = "soft_margin_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
-    x, target = aligned(op, input=floating(op, input), target=target)
+    x, target = aligned(op, input=floating(op, input, complex=True), target=target)
     constant_weight(op, target, "target")
-    return SoftMarginLossFunction.apply(*promoted_together(x, target), reduction)
+    return SoftMarginLossFunction.apply(*promoted_together(op, x, target, complex=True), reduction)
 
 
 @overridable
@@ -157,7 +159,7 @@ def hinge_embedding_loss(
     op = "hinge_embedding_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
     number(op, margin, "margin")
-    x, target = aligned(op, input=floating(op, input), target=target)
+    x, target = aligned(op, input=floating(op, input, integer=reduction != "mean"), target=target)
     return HingeEmbeddingLossFunction.apply(x, target, margin, reduction)
 
 
@@ -200,7 +202,7 @@ def margin_ranking_loss(
             f"{op}: expected inputs and target with the same number of dimensions, got {describe(x1)}, "
             f"{describe(x2)} and {describe(y)}; use unsqueeze to make them equal"
         )
-    x1, x2, y = promoted_together(*aligned(op, input1=x1, input2=x2, target=y))
+    x1, x2, y = promoted_together(op, *aligned(op, input1=x1, input2=x2, target=y))
     return MarginRankingLossFunction.apply(x1, x2, y, margin, reduction)
 
 

@@ -114,10 +114,10 @@ def triplet_margin_loss(
     op = "triplet_margin_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
     _check(op, anchor, positive, negative, margin)
-    given = promoted_together(anchor, positive, negative)
+    given = promoted_together(op, anchor, positive, negative, complex=True)
     if autocasts(anchor) and torch.float64 not in (x.dtype for x in given):
         given = [x.float() for x in given]
-    return _compare(given, lambda a, b: pairwise_distance(a, b, p, eps), margin, swap, reduction)
+    return _compare(op, given, lambda a, b: pairwise_distance(a, b, p, eps), margin, swap, reduction)
 
 
 @overridable
@@ -154,7 +154,9 @@ def triplet_margin_with_distance_loss(
     op = "triplet_margin_with_distance_loss"
     reduction = reduction_of(op, reduction)
     _check(op, anchor, positive, negative, margin)
-    return _compare((anchor, positive, negative), distance_function or pairwise_distance, margin, swap, reduction)
+    return _compare(
+        op, (anchor, positive, negative), distance_function or pairwise_distance, margin, swap, reduction
+    )
 
 
 def _check(op: str, anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> None:
@@ -170,6 +172,7 @@ def _check(op: str, anchor: Tensor, positive: Tensor, negative: Tensor, margin: 
 
 
 def _compare(
+    op: str,
     given: Sequence[Tensor],
     distance_function: Distance,
     margin: float,
@@ -182,7 +185,7 @@ def _compare(
     if swap:
         distances.append(distance_function(positive, negative))
     function = SwappedTripletFunction if swap else TripletFunction
-    return function.apply(*torch.broadcast_tensors(*promoted_together(*distances)), margin, reduction)
+    return function.apply(*torch.broadcast_tensors(*promoted_together(op, *distances)), margin, reduction)
 
 
 class TripletMarginLoss(Loss):

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number, overridable
-from scratchnet.distance import norm, slope
+from scratchnet.distance import norm, real, slope
 from scratchnet.function import Function
 
 __all__ = ["NormalizeFunction", "normalize"]
@@ -33,6 +33,8 @@ Dims = tuple[int, ...]
 
 class NormalizeFunction(Function):
     """x / max(‖x‖, ε) along some dimensions. Keeps x and the norm."""
+
+    holomorphic = False
 
     @staticmethod
     def forward(x: Tensor, *, p: float, dim: Dims, eps: float) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -47,7 +49,7 @@ class NormalizeFunction(Function):
         """The quotient's part, less what comes through the norm."""
         x, length = saved
         divisor = length.clamp(min=eps)
-        through = ((grad * x).sum(dim, keepdim=True) / divisor).masked_fill(length < eps, 0)
+        through = (real(grad * x.conj()).sum(dim, keepdim=True) / divisor).masked_fill(length < eps, 0)
         return (grad - slope(x, p, True, dim, length) * through) / divisor
 
     @staticmethod
@@ -55,7 +57,7 @@ class NormalizeFunction(Function):
         """The quotient rule."""
         x, length = saved
         divisor = length.clamp(min=eps)
-        growth = (tangents[0] * slope(x, p, True, dim, length)).sum(dim, keepdim=True)
+        growth = real(tangents[0] * slope(x, p, True, dim, length).conj()).sum(dim, keepdim=True)
         return (tangents[0] - x / divisor * growth.masked_fill(length < eps, 0)) / divisor
 
 
@@ -85,7 +87,7 @@ def normalize(
         RuntimeError: if ``input`` is not floating point, empty vectors have no norm, or ``out`` is given for an
             input that requires grad.
     """
-    x = floating("normalize", input, error=RuntimeError)
+    x = floating("normalize", input, error=RuntimeError, complex=True)
     number("normalize", eps, "eps")
     dims = _dims(x, dim)
     if (

@@ -125,7 +125,7 @@ def rms_norm(
         ValueError: if the input has fewer dimensions than ``normalized_shape``.
         RuntimeError: if a shape does not fit.
     """
-    x = floating("rms_norm", input)
+    x = floating("rms_norm", input, complex=True)
     shape = check_rows("rms_norm", x, normalized_shape, too_few=ValueError, weight=weight)
     computed = torch.float32 if x.dtype in LOW_PRECISION else x.dtype
     offset = torch.finfo(computed).eps if eps is None else number("rms_norm", eps, "eps")

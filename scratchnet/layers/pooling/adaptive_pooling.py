@@ -153,9 +153,9 @@ def _outputs(op: str, output_size: Any, size: Sequence[int]) -> Sizes:
 
 def _avg(op: str, dims: int, input: Tensor, output_size: Any) -> Tensor:
     x, alone = batched(op, input, dims, without_channels=dims < 3)
-    floating(op, x)
     size = tuple(x.shape[2:])
     outputs = _outputs(op, output_size, size)
+    floating(op, x, complex=all(n == 1 for n in outputs))
     return pooled(AdaptiveAvgPoolFunction.apply(widened(x) if dims == 3 else x, size, outputs), x, alone)
 
 

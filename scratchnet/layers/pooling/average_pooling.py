@@ -87,7 +87,8 @@ def averages(x: Tensor, geometry: Geometry, counts: Counts) -> Tensor:
     total = wide[first]
     for place in others:
         total = total + wide[place]
-    return total / _divisor(counts, x)
+    divisor = _divisor(counts, x)
+    return total / divisor if x.is_floating_point() else total.div(divisor, rounding_mode="trunc")
 
 
 def shares(grad: Tensor, geometry: Geometry, size: Sequence[int], counts: Counts) -> Tensor:
@@ -143,7 +144,7 @@ def _avg_pool(
     divisor_override: int | None,
 ) -> Tensor:
     x, alone = batched(op, input, dims)
-    floating(op, x)
+    floating(op, x, integer=True)
     geometry = pooling_windows(op, x, kernel_size, stride, padding, 1, ceil_mode)
     size = tuple(x.shape[2:])
     if divisor_override is None:

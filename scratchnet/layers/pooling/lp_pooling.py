@@ -20,7 +20,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from scratchnet.arguments import number, overridable, promoted
+from scratchnet.arguments import number, overridable, promoted, tensor
 from scratchnet.function import Function
 from scratchnet.layers.pooling.average_pooling import Counts, averages, shares, window_counts
 from scratchnet.layers.pooling.max_pooling import max_pool1d, max_pool2d, max_pool3d
@@ -88,11 +88,11 @@ def _lp_pool(
     p = float(number(op, norm_type, "norm_type"))
     if p == 0:
         raise ZeroDivisionError(f"{op}: expected a norm_type other than 0, whose root there is none of")
-    x = promoted(op, input)
     if p in (float("inf"), float("-inf")):
-        largest: Tensor = MAXIMUM[dims](x.abs() if p > 0 else -x.abs(), kernel_size, stride, 0, 1, ceil_mode)
+        size_of = tensor(op, input).abs()
+        largest: Tensor = MAXIMUM[dims](size_of if p > 0 else -size_of, kernel_size, stride, 0, 1, ceil_mode)
         return largest if p > 0 else -largest
-    x, alone = batched(op, x, dims)
+    x, alone = batched(op, promoted(op, input), dims)
     geometry = pooling_windows(op, x, kernel_size, stride, 0, 1, ceil_mode)
     size = tuple(x.shape[2:])
     counts = window_counts(geometry, size, (0,) * dims, True)

@@ -78,7 +78,7 @@ def _max_pool(
     return_indices: bool,
 ) -> Any:
     x, alone = batched(op, input, dims)
-    if x.dtype is torch.bool or (dims == 1 and not x.is_floating_point()):
+    if x.dtype is torch.bool or (dims == 1 and not return_indices and not x.is_floating_point()):
         raise NotImplementedError(f"{op}: expected numbers, got {describe(x)}; convert it with .float()")
     geometry = pooling_windows(op, x, kernel_size, stride, padding, dilation, ceil_mode)
     size = tuple(x.shape[2:])
