@@ -24,6 +24,7 @@ from reference.capabilities import write as write_matrix
 from reference.catalog import DTYPES, RECORDS, Record
 from reference.check import OpCheck, check_all, check_errors, on_all_cores
 from reference.commandline import expect_name, fail, write_files
+from reference.conventions import CONVENTIONS, conventions
 from reference.custom import Misuse, examine
 from reference.report import (
     accuracy_of_all,
@@ -62,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         screen.print("\n".join(RECORDS), highlight=False)
         return 0
     _check_usage(options)
+    if options.conventions:
+        CONVENTIONS.write_text(conventions(), encoding="utf-8")
+        screen.print(f"written to {CONVENTIONS}", highlight=False)
+        return 0
     if options.capabilities:
         return _show_capabilities([_find(name).name for name in options.names], screen)
     dtypes = [DTYPE_NAMES[name] for name in options.dtype] or list(DTYPES)
@@ -132,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="name the ops of the catalog and stop")
     parser.add_argument(
         "--capabilities", action="store_true", help=f"find what each op can do, and write it to {MATRIX}"
+    )
+    parser.add_argument(
+        "--conventions", action="store_true", help=f"write {CONVENTIONS}: where our answers differ, and why"
     )
     parser.add_argument(
         "--dtype",

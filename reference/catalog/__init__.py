@@ -26,9 +26,9 @@ from reference.catalog import (
     transformer,
     unfolding,
 )
-from reference.catalog.record import DTYPES, BadInput, Make, Record, Sample
+from reference.catalog.record import DTYPES, BadInput, Beyond, Make, Record, Sample
 
-__all__ = ["DTYPES", "RECORDS", "BadInput", "Make", "Record", "Sample"]
+__all__ = ["DTYPES", "RECORDS", "BadInput", "Beyond", "Make", "Record", "Sample"]
 
 PARTS = (
     activations,

@@ -13,7 +13,7 @@ from torch import Tensor
 from scratchnet.testing.subject import Call, Subject
 from scratchnet.testing.tolerances import UNITS
 
-__all__ = ["DTYPES", "BadInput", "Make", "Record", "Sample", "leaf", "rounded_once"]
+__all__ = ["DTYPES", "BadInput", "Beyond", "Make", "Record", "Sample", "leaf", "rounded_once"]
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -91,6 +91,28 @@ class Make:
         return tensor.to(self.device, self.dtype).requires_grad_(grad)
 
 
+@dataclass(frozen=True)
+class Beyond:
+    """A call for which the built-in has no value, or a wrong one, and ours has the mathematical one.
+
+    Parity is not asked here; `tests/reference/test_beyond.py` asks ours for the answer below, the built-in for
+    another one, and docs/conventions.md shows both.
+
+    Attributes:
+        when: which inputs are meant, in a few words.
+        sample: makes the call; `None` among the inputs and constants have no gradient.
+        output: the expected output, as nested lists; None where ours refuses the call.
+        gradients: those of the output's sum, one for each input that requires grad.
+        says: words of the error, where ours refuses.
+    """
+
+    when: str
+    sample: Callable[[Make], Sample]
+    output: Any = None
+    gradients: Sequence[Any] = ()
+    says: str = ""
+
+
 def leaf(x: Tensor) -> Tensor:
     """A view of detached memory as a leaf of its own, strides and all."""
     return x.detach().requires_grad_()
@@ -130,6 +152,7 @@ class Record:
         empty: whether the built-in can be given no elements; one ends the process there, one forgets its shape.
         roundings: units in the last place that a chain of several ops may add in the short dtypes.
         modules: pairs of our Module and PyTorch's, made by calls without arguments.
+        beyond: calls whose answer the built-in does not have.
     """
 
     name: str
@@ -143,6 +166,7 @@ class Record:
     empty: bool = True
     roundings: int = UNITS
     modules: Sequence[tuple[Callable[[], torch.nn.Module], Callable[[], torch.nn.Module]]] = ()
+    beyond: Sequence[Beyond] = ()
 
     @property
     def of_modules(self) -> bool:

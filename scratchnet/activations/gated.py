@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.activations.inplace import InPlaceModule
-from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid_slope
+from scratchnet.activations.sigmoid import LogisticFunction, sigmoid_slope
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Elementwise, Function, elementwise, overwrite, unobserved
 
@@ -47,13 +47,13 @@ class SiLUFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """The input times its sigmoid."""
-        return SigmoidFunction.apply(x) * x
+        return LogisticFunction.apply(x) * x
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
         """σ + x σ'."""
-        gate = SigmoidFunction.apply(x)
-        return torch.addcmul(gate, x, gate * (1 - gate))
+        gate = LogisticFunction.apply(x)
+        return torch.addcmul(gate, x, gate * (1 - gate) if unobserved() else sigmoid_slope(x))
 
 
 class MishFunction(Elementwise):
@@ -117,7 +117,7 @@ class GLUFunction(Function):
 
 def _gated(a: Tensor, b: Tensor) -> Tensor:
     """a σ(b)."""
-    return a * SigmoidFunction.apply(b)
+    return a * LogisticFunction.apply(b)
 
 
 def _through_gate(v: Tensor, a: Tensor, b: Tensor) -> Tensor:

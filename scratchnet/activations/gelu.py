@@ -24,7 +24,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid_slope
+from scratchnet.activations.sigmoid import LogisticFunction, sigmoid_slope
 from scratchnet.arguments import describe, floating, overridable
 from scratchnet.function import Elementwise
 
@@ -59,14 +59,14 @@ class TanhGELUFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """The input times the approximate probability."""
-        return SigmoidFunction.apply((CUBIC * (x * x) + LINEAR) * x) * x
+        return LogisticFunction.apply((CUBIC * (x * x) + LINEAR) * x) * x
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
         """σ + x σ' (2u)'."""
         square = x * x
         twice_u = (CUBIC * square + LINEAR) * x
-        probability = SigmoidFunction.apply(twice_u)
+        probability = LogisticFunction.apply(twice_u)
         return probability + x * sigmoid_slope(twice_u) * (3 * CUBIC * square + LINEAR)
 
 

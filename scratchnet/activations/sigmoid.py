@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from scratchnet.arguments import overridable, promoted
 from scratchnet.function import Elementwise, unobserved
 
-__all__ = ["Sigmoid", "SigmoidFunction", "sigmoid", "sigmoid_slope"]
+__all__ = ["LogisticFunction", "Sigmoid", "SigmoidFunction", "sigmoid", "sigmoid_slope"]
 
 
 class SigmoidFunction(Elementwise):
@@ -37,6 +37,17 @@ class SigmoidFunction(Elementwise):
         return (1 - y) * y
 
 
+class LogisticFunction(Elementwise):
+    """The sigmoid inside other ops. Keeps its input, whose slope has all its digits in both tails."""
+
+    value = SigmoidFunction.value
+
+    @staticmethod
+    def slope(x: Tensor) -> Tensor:
+        """σ(x) σ(-x)."""
+        return sigmoid_slope(x)
+
+
 def sigmoid_slope(x: Tensor) -> Tensor:
     """σ'(x) = σ(x) σ(-x), for the backward passes of what has a sigmoid inside.
 
@@ -45,7 +56,7 @@ def sigmoid_slope(x: Tensor) -> Tensor:
     if unobserved():
         e = torch.exp(-torch.abs(x))
         return e / torch.square(1 + e)
-    return SigmoidFunction.apply(x) * SigmoidFunction.apply(-x)
+    return LogisticFunction.apply(x) * LogisticFunction.apply(-x)
 
 
 @overridable

@@ -24,7 +24,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from scratchnet.activations.sigmoid import SigmoidFunction
+from scratchnet.activations.sigmoid import LogisticFunction
 from scratchnet.arguments import floating, number, overridable
 from scratchnet.function import Elementwise, unobserved
 
@@ -87,7 +87,7 @@ def _sigmoid(z: Tensor) -> Tensor:
     if unobserved():
         e = torch.exp(z.clamp(max=40))
         return e / (e + 1)
-    return SigmoidFunction.apply(z)
+    return LogisticFunction.apply(z)
 
 
 @overridable

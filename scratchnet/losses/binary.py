@@ -8,27 +8,29 @@ denominator of its slope above 1e-12:
     \qquad \frac{\partial L}{\partial x} = \frac{x - t}{x (1 - x)}
     \qquad \frac{\partial L}{\partial t} = \log (1 - x) - \log x
 
-Of a logit x, with the positive class weighted by p and :math:`\ell = 1 + (p - 1) t`:
+Of a logit x, with the positive class weighted by p:
 
 .. math::
-    L = (1 - t) x + \ell \log (1 + e^{-x})
-    \qquad \frac{\partial L}{\partial x} = 1 - t - \ell \sigma(-x)
+    L = (1 - t) \log (1 + e^x) + t p \log (1 + e^{-x})
+    \qquad \frac{\partial L}{\partial x} = (1 - t) \sigma(x) - t p \sigma(-x)
     \qquad \frac{\partial L}{\partial t} = (p - 1) \log (1 + e^{-x}) - x
 
 Through the logit the sigmoid's saturation cancels, so a confident mistake still learns. The logarithm is
-computed as :math:`\max(-x, 0) + \log(1 + e^{-|x|})`, which neither overflows nor loses small values.
+computed as :math:`\max(-x, 0) + \log(1 + e^{-|x|})`, which neither overflows nor loses small values. Neither class
+is computed as 1 less the other, so loss and slope keep their digits however sure a right logit is, up to ±∞: there
+the term whose share is 0 counts as 0.
 
 Source: I. J. Good, "Rational Decisions", 1952; bounds and conventions as in PyTorch.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from scratchnet.activations.sigmoid import LogisticFunction
 from scratchnet.arguments import autocasts, describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
 from scratchnet.losses.reduction import Loss, WeightedLoss, constant_weight, reduce, reduction_of, spread
@@ -40,6 +42,7 @@ __all__ = [
     "BCEWithLogitsLossFunction",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "loss_of_logit",
     "sigmoid_of_negative",
     "slope_of_logit",
     "softplus_of_negative",
@@ -98,8 +101,8 @@ class BCEWithLogitsLossFunction(Function):
     def forward(
         x: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, *, reduction: str
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-        """(1 - t) x + (1 + (p - 1) t) log(1 + exp(-x))."""
-        losses = (1 - target) * x + _positive_weight(target, pos_weight) * softplus_of_negative(x)
+        """Both classes' losses, each times its share."""
+        losses = loss_of_logit(x, target, pos_weight)
         losses = losses if weight is None else losses * weight
         return reduce(losses, reduction), (x, target, weight, pos_weight)
 
@@ -107,7 +110,7 @@ class BCEWithLogitsLossFunction(Function):
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, reduction: str
     ) -> tuple[Tensor | None, Tensor | None, None, None]:
-        """Of the logit, 1 - t - (1 + (p - 1) t) σ(-x); of the target, (p - 1) log(1 + exp(-x)) - x."""
+        """Of the logit, (1 - t) σ(x) - t p σ(-x); of the target, (p - 1) log(1 + exp(-x)) - x."""
         x, target, weight, pos_weight = saved
         scale = spread(grad, x, reduction)
         scale = scale if weight is None else scale * weight
@@ -128,19 +131,26 @@ def softplus_of_negative(x: Tensor) -> Tensor:
     return (-x).clamp(min=0) + torch.log1p(torch.exp(-x.abs()))
 
 
-def _positive_weight(target: Tensor, pos_weight: Tensor | None) -> Tensor | float:
-    return 1.0 if pos_weight is None else 1 + (pos_weight - 1) * target
-
-
 def sigmoid_of_negative(x: Tensor) -> Tensor:
     """1 / (1 + exp(x))."""
-    # Bounded, because the derivative of this quotient would multiply an infinite exponential by zero.
-    return 1 / (1 + torch.exp(x.clamp(max=math.log(torch.finfo(x.dtype).max))))
+    return LogisticFunction.apply(-x)
+
+
+def loss_of_logit(x: Tensor, target: Tensor, pos_weight: Tensor | None = None) -> Tensor:
+    """(1 - t) log(1 + exp(x)) + t p log(1 + exp(-x)), where a class without a share costs nothing."""
+    tail = torch.log1p(torch.exp(-x.abs()))
+    negative = ((1 - target) * (x.clamp(min=0) + tail)).masked_fill(target == 1, 0)
+    share = _positive_share(target, pos_weight)
+    return negative + (share * ((-x).clamp(min=0) + tail)).masked_fill(share == 0, 0)
 
 
 def slope_of_logit(x: Tensor, target: Tensor, pos_weight: Tensor | None = None) -> Tensor:
-    """1 - t - (1 + (p - 1) t) σ(-x)."""
-    return 1 - target - _positive_weight(target, pos_weight) * sigmoid_of_negative(x)
+    """(1 - t) σ(x) - t p σ(-x)."""
+    return (1 - target) * LogisticFunction.apply(x) - _positive_share(target, pos_weight) * sigmoid_of_negative(x)
+
+
+def _positive_share(target: Tensor, pos_weight: Tensor | None) -> Tensor:
+    return target if pos_weight is None else target * pos_weight
 
 
 def _slope_of_label(x: Tensor, pos_weight: Tensor | None) -> Tensor:

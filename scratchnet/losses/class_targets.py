@@ -59,9 +59,15 @@ class ClassTargets(NamedTuple):
         return x if self.kept is None else x.masked_fill(~self.kept, 0)
 
     def weighted(self, x: Tensor) -> Tensor:
-        """One number for each sample that counts, times its weight."""
+        """One number for each sample that counts, times its weight; 0 for a weight of 0."""
         x = self.counted(x)
-        return x if self.scale is None else x * self.scale
+        return x if self.scale is None else (x * self.scale).masked_fill(self.scale == 0, 0)
+
+    def uncounted(self, smoothing: float) -> Tensor | None:
+        """Which samples have no part in a loss; one of weight 0 has, where labels are smoothed."""
+        if self.scale is not None and not smoothing:
+            return self.scale == 0
+        return None if self.kept is None else ~self.kept
 
     def average(self, losses: Tensor, reduction: str) -> Tensor:
         """Like `reduce`, but the mean divides by the weights: NaN where nothing counts."""

@@ -12,8 +12,10 @@ distribution that is 1 at y, and label smoothing ε mixes in the uniform one: q 
 over samples divides by the sum of the target classes' weights, for class indices, and by the number of samples,
 for distributions. An ignored target has no loss, no gradient and no part in the mean.
 
-The backward needs the logits, which are there anyway, and one lse for each sample; the log-probabilities are
-never kept.
+The backward needs the logits, which are there anyway, and for each sample the largest logit m and
+:math:`s = \sum_c e^{x_c - m}`; the log-probabilities are never kept. m and log s are never added: a rounding of
+m + log s grows with the logits, and x - m has none where it matters. A class whose share is 0 costs nothing, even at
+x = -∞, and a sample that does not count has gradient 0 whatever its logits are.
 
 Shapes: N samples, C classes, any further dimensions d; input (N, C, d…) or (C,), target indices (N, d…) or (),
 or distributions of the input's shape.
@@ -43,7 +45,7 @@ __all__ = [
 
 
 class IndexCrossEntropyFunction(Function):
-    """Cross entropy of logits and class indices. Keeps its inputs and one log-sum-exp for each sample."""
+    """Cross entropy of logits and class indices. Keeps its inputs, the largest logit and the sum of each sample."""
 
     autocast = "float32"
 
@@ -57,14 +59,15 @@ class IndexCrossEntropyFunction(Function):
         smoothing: float,
         reduction: str,
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-        """The log-sum-exp less the target's logit, and less the mean logit where labels are smoothed."""
-        lse = _log_sum_exp(x)
+        """The log-sum less the target's logit, and less the mean logit where labels are smoothed."""
+        top, total = _sum_exp(x)
+        above = torch.log(total)
         targets = ClassTargets.of(target, weight, ignore_index, x.dtype)
-        losses = targets.weighted(lse - targets.pick(x))
+        losses = targets.weighted(above - (targets.pick(x) - top))
         if smoothing:
-            uniform = targets.counted(_weighted(lse.unsqueeze(CLASS) - x, weight).sum(CLASS))
+            uniform = targets.counted(_weighted(_surprise(x, top, total), weight).sum(CLASS))
             losses = (1 - smoothing) * losses + smoothing / x.shape[CLASS] * uniform
-        return targets.average(losses, reduction), (x, target, weight, lse)
+        return targets.average(losses, reduction), (x, target, weight, top, total)
 
     @staticmethod
     def backward(
@@ -77,7 +80,7 @@ class IndexCrossEntropyFunction(Function):
         reduction: str,
     ) -> tuple[Tensor, None, None]:
         """The probabilities less the target distribution, weighted."""
-        x, target, weight, lse = saved
+        x, target, weight, top, exps = saved
         targets = ClassTargets.of(target, weight, ignore_index, x.dtype)
         upstream = targets.upstream(grad, reduction)
         total = (1 - smoothing) * targets.weighted(upstream)
@@ -85,14 +88,19 @@ class IndexCrossEntropyFunction(Function):
         if smoothing:
             share = smoothing / x.shape[CLASS] * targets.counted(upstream)
             total = total + share * (x.shape[CLASS] if weight is None else weight.sum())
-        place, at_target, total = (t.unsqueeze(CLASS) for t in (targets.labels, at_target, total))
+        uncounted = targets.uncounted(smoothing)
+        columns = [top, total / exps, targets.labels, at_target, *([] if uncounted is None else [uncounted])]
+        columns = [t.unsqueeze(CLASS) for t in columns]
         if unobserved():
             grad_x = torch.empty_like(x)
-            columns = (lse.unsqueeze(CLASS), total, place, at_target)
-            for out, logits, norm, factor, where, change in slabs((grad_x, x, *columns), CLASS):
+            for out, logits, norm, factor, where, change, *mask in slabs((grad_x, x, *columns), CLASS):
                 torch.sub(logits, norm, out=out).exp_().mul_(factor).scatter_add_(CLASS, where, change)
+                for without in mask:
+                    out.masked_fill_(without, 0)
         else:
-            grad_x = (torch.exp(x - lse.unsqueeze(CLASS)) * total).scatter_add(CLASS, place, at_target)
+            norm, factor, where, change, *mask = columns
+            grad_x = (torch.exp(x - norm) * factor).scatter_add(CLASS, where, change)
+            grad_x = grad_x.masked_fill(mask[0], 0) if mask else grad_x
         if smoothing:
             grad_x = grad_x - _weighted(share.unsqueeze(CLASS).expand(x.shape), weight)
         return grad_x, None, None
@@ -107,10 +115,10 @@ class IndexCrossEntropyFunction(Function):
         reduction: str,
     ) -> Tensor:
         """The loss's linear form, with the tangent's mean under the softmax in place of the log-sum-exp."""
-        x, target, weight, lse = saved
+        x, target, weight, top, exps = saved
         tangent = tangents[0]
         targets = ClassTargets.of(target, weight, ignore_index, x.dtype)
-        mean = (torch.exp(x - lse.unsqueeze(CLASS)) * tangent).sum(CLASS)
+        mean = (torch.exp(x - top.unsqueeze(CLASS)) * tangent).sum(CLASS) / exps
         changes = targets.weighted(mean - targets.pick(tangent))
         if smoothing:
             uniform = targets.counted(_weighted(mean.unsqueeze(CLASS) - tangent, weight).sum(CLASS))
@@ -119,7 +127,7 @@ class IndexCrossEntropyFunction(Function):
 
 
 class ProbabilityCrossEntropyFunction(Function):
-    """Cross entropy of logits and target distributions. Keeps its inputs and the log-sum-exps."""
+    """Cross entropy of logits and target distributions. Keeps its inputs, the largest logits and the sums."""
 
     autocast = "float32"
 
@@ -128,47 +136,56 @@ class ProbabilityCrossEntropyFunction(Function):
         x: Tensor, target: Tensor, weight: Tensor | None, *, smoothing: float, reduction: str
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """The target's mean of the weighted surprise."""
-        lse = _log_sum_exp(x)
+        top, total = _sum_exp(x)
         q = _smoothed(target, smoothing)
-        losses = (q * _weighted(lse.unsqueeze(CLASS) - x, weight)).sum(CLASS)
-        return reduce(losses, reduction), (x, target, weight, lse)
+        losses = (q * _weighted(_surprise(x, top, total), weight)).masked_fill(q == 0, 0).sum(CLASS)
+        return reduce(losses, reduction), (x, target, weight, top, total)
 
     @staticmethod
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, smoothing: float, reduction: str
     ) -> tuple[Tensor | None, Tensor | None, None]:
         """Of the logits: p Σ q w - q w. Of the target: the weighted surprise."""
-        x, target, weight, lse = saved
-        column = lse.unsqueeze(CLASS)
-        upstream = spread(grad, lse, reduction).expand(lse.shape).unsqueeze(CLASS)
+        x, target, weight, top, total = saved
+        upstream = spread(grad, top, reduction).expand(top.shape).unsqueeze(CLASS)
         qw = _weighted(_smoothed(target, smoothing), weight)
-        grad_x = upstream * (torch.exp(x - column) * qw.sum(CLASS, keepdim=True) - qw) if needs[0] else None
-        grad_target = (1 - smoothing) * upstream * _weighted(column - x, weight) if needs[1] else None
+        grad_x = upstream * (_softmax(x, top, total) * qw.sum(CLASS, keepdim=True) - qw) if needs[0] else None
+        grad_target = (
+            (1 - smoothing) * upstream * _weighted(_surprise(x, top, total), weight) if needs[1] else None
+        )
         return grad_x, grad_target, None
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, smoothing: float, reduction: str) -> Tensor:
         """Both slopes, each times its tangent."""
-        x, target, weight, lse = saved
-        column = lse.unsqueeze(CLASS)
+        x, target, weight, top, total = saved
         qw = _weighted(_smoothed(target, smoothing), weight)
-        slope = torch.exp(x - column) * qw.sum(CLASS, keepdim=True) - qw
-        change = slope * tangents[0] + (1 - smoothing) * _weighted(column - x, weight) * tangents[1]
+        slope = _softmax(x, top, total) * qw.sum(CLASS, keepdim=True) - qw
+        change = slope * tangents[0] + (1 - smoothing) * _weighted(_surprise(x, top, total), weight) * tangents[1]
         return reduce(change.sum(CLASS), reduction)
 
 
-def _log_sum_exp(x: Tensor) -> Tensor:
-    """Log Σ exp(x) over the classes, shifted by the largest logit."""
+def _sum_exp(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest logit m over the classes, and Σ exp(x - m)."""
     if x.numel() == 0:
-        return x.sum(CLASS)
+        return x.sum(CLASS), x.sum(CLASS)
     if not unobserved():
-        largest = x.amax(CLASS, keepdim=True).detach()
-        return torch.log(torch.exp(x - largest).sum(CLASS)) + largest.squeeze(CLASS)
-    lse = x.new_empty((x.shape[0], 1, *x.shape[2:]))
-    for slab, out in slabs((x, lse), CLASS):
-        largest = slab.amax(CLASS, keepdim=True)
-        torch.sum((slab - largest).exp_(), CLASS, keepdim=True, out=out).log_().add_(largest)
-    return lse.squeeze(CLASS)
+        top = x.amax(CLASS, keepdim=True).detach()
+        return top.squeeze(CLASS), torch.exp(x - top).sum(CLASS)
+    top, total = (x.new_empty((x.shape[0], 1, *x.shape[2:])) for _ in range(2))
+    for slab, largest, out in slabs((x, top, total), CLASS):
+        torch.amax(slab, CLASS, keepdim=True, out=largest)
+        torch.sum((slab - largest).exp_(), CLASS, keepdim=True, out=out)
+    return top.squeeze(CLASS), total.squeeze(CLASS)
+
+
+def _surprise(x: Tensor, top: Tensor, total: Tensor) -> Tensor:
+    """log s - (x - m): the negative log-probability of each class."""
+    return torch.log(total).unsqueeze(CLASS) - (x - top.unsqueeze(CLASS))
+
+
+def _softmax(x: Tensor, top: Tensor, total: Tensor) -> Tensor:
+    return torch.exp(x - top.unsqueeze(CLASS)) / total.unsqueeze(CLASS)
 
 
 def _weighted(x: Tensor, weight: Tensor | None) -> Tensor:

@@ -12,8 +12,8 @@ The labels of a sample stand at the front of its row of targets, and -1 ends the
 The soft one is the binary cross entropy of every class, with class weights w, averaged over the classes:
 
 .. math::
-    L = \frac1C \sum_c w_c \left((1 - t_c) x_c + \log (1 + e^{-x_c})\right)
-    \qquad \frac{\partial L}{\partial x_c} = \frac{w_c}{C} (1 - t_c - \sigma(-x_c))
+    L = \frac1C \sum_c w_c \left((1 - t_c) \log (1 + e^{x_c}) + t_c \log (1 + e^{-x_c})\right)
+    \qquad \frac{\partial L}{\partial x_c} = \frac{w_c}{C} \left((1 - t_c) \sigma(x_c) - t_c \sigma(-x_c)\right)
     \qquad \frac{\partial L}{\partial t_c} = -\frac{w_c}{C} x_c
 
 Shapes: N samples, C classes, K labels at most of a sample; input and target (N, C) or (C,); of the soft one also
@@ -29,7 +29,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
-from scratchnet.losses.binary import slope_of_logit, softplus_of_negative
+from scratchnet.losses.binary import loss_of_logit, slope_of_logit
 from scratchnet.losses.pointwise import aligned, promoted_together
 from scratchnet.losses.reduction import Loss, WeightedLoss, mean_or_zero, reduce, reduction_of, spread
 
@@ -92,8 +92,8 @@ class MultiLabelSoftMarginLossFunction(Function):
     def forward(
         x: Tensor, target: Tensor, weight: Tensor | None, *, classes: int, reduction: str
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-        """The weighted sum of (1 - t) x + log(1 + exp(-x)), over the number of classes."""
-        losses = (1 - target) * x + softplus_of_negative(x)
+        """The weighted sum of binary cross entropies, over the number of classes."""
+        losses = loss_of_logit(x, target)
         losses = losses if weight is None else losses * weight
         return reduce(losses.sum(-1) / classes, reduction), (x, target, weight)
 
@@ -106,14 +106,14 @@ class MultiLabelSoftMarginLossFunction(Function):
         classes: int,
         reduction: str,
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Of the logit 1 - t - σ(-x), of the target -x, both weighted; of the weight the cross entropy."""
+        """Of the logit (1 - t) σ(x) - t σ(-x), of the target -x, both weighted; of the weight the cross entropy."""
         x, target, weight = saved
         samples = x[..., :0].sum(-1)  # as many as there are losses, though there may be no class
         upstream = (spread(grad, samples, reduction) / classes).unsqueeze(-1)
         scale = upstream if weight is None else upstream * weight
         grad_x = scale * slope_of_logit(x, target) if needs[0] else None
         grad_target = scale * -x if needs[1] else None
-        grad_weight = upstream * ((1 - target) * x + softplus_of_negative(x)) if needs[2] else None
+        grad_weight = upstream * (loss_of_logit(x, target)) if needs[2] else None
         return grad_x, grad_target, grad_weight
 
     @staticmethod
@@ -123,7 +123,7 @@ class MultiLabelSoftMarginLossFunction(Function):
         tangent_x, tangent_target, tangent_weight = tangents
         change = slope_of_logit(x, target) * tangent_x - x * tangent_target
         if weight is not None:
-            change = change * weight + ((1 - target) * x + softplus_of_negative(x)) * tangent_weight
+            change = change * weight + (loss_of_logit(x, target)) * tangent_weight
         return reduce(change.sum(-1) / classes, reduction)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.losses.common import REDUCTIONS, bad
-from reference.catalog.record import Make, Record, Sample
+from reference.catalog.record import Beyond, Make, Record, Sample
 from scratchnet.losses.binary import (
     BCELoss,
     BCELossFunction,
@@ -59,6 +60,8 @@ def logits(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(0, 4), labels(0, 4)))
 
 
+INF = math.inf
+SEPARATE = {"reduction": "none"}
 X = torch.zeros(2, 3)
 
 RECORDS = (
@@ -89,6 +92,20 @@ RECORDS = (
             bad(RuntimeError, "expected a floating-point target", X, X.long()),
             bad(RuntimeError, "", X, X, pos_weight=torch.ones(2)),
             bad(NotImplementedError, "floating point", X.long(), X),
+        ],
+        beyond=[
+            Beyond(
+                "right logits at ±∞ cost nothing",
+                lambda make: Sample((make.values(-INF, INF), make.values(0.0, 1.0, grad=False)), SEPARATE),
+                [0.0, 0.0],
+                [[0.0, 0.0]],
+            ),
+            Beyond(
+                "wrong logits at ±∞ cost ∞, with slope ±1",
+                lambda make: Sample((make.values(-INF, INF), make.values(1.0, 0.0, grad=False)), SEPARATE),
+                [INF, INF],
+                [[-1.0, 1.0]],
+            ),
         ],
         modules=[
             (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.losses.common import REDUCTIONS, bad
-from reference.catalog.record import BadInput, Make, Record, Sample
+from reference.catalog.record import BadInput, Beyond, Make, Record, Sample
 from scratchnet.losses.cross_entropy import (
     CrossEntropyLoss,
     IndexCrossEntropyFunction,
@@ -129,6 +130,7 @@ def bad_classes() -> list[BadInput]:
     ]
 
 
+INF = math.inf
 X, Y, W = torch.zeros(2, 3), torch.tensor([0, 1]), torch.zeros(4, 3)
 
 RECORDS = (
@@ -155,6 +157,29 @@ RECORDS = (
             bad(RuntimeError, "expected probabilities as a floating-point target", X, X.long()),
         ],
         builtin_lacks=frozenset({"vmap"}),  # of uint8 targets
+        beyond=[
+            Beyond(
+                "a probability of 0 at a logit of -∞: 0 · ∞ counts as 0",
+                lambda make: Sample((make.values(-INF, 0.0, 0.0), make.values(0.0, 0.5, 0.5, grad=False))),
+                math.log(2),
+                [[0.0, 0.0, 0.0]],
+            ),
+            Beyond(
+                "an ignored sample whose logits are all -∞ has no gradient",
+                lambda make: Sample((make.values(-INF, -INF), torch.tensor(-100)), {"reduction": "sum"}),
+                0.0,
+                [[0.0, 0.0]],
+            ),
+            Beyond(
+                "a class of weight 0 at a logit of -∞: 0 · ∞ counts as 0",
+                lambda make: Sample(
+                    (make.values(-INF, 0.0), torch.tensor(0), make.values(0.0, 1.0, grad=False)),
+                    {"reduction": "sum"},
+                ),
+                0.0,
+                [[0.0, 0.0]],
+            ),
+        ],
         modules=[
             (
                 partial(CrossEntropyLoss, label_smoothing=0.1),
