@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
+from scratchnet.nested import is_jagged, on_values
+
 __all__ = [
     "autocasts",
     "describe",
@@ -36,6 +38,8 @@ def overridable(form: Callable[P, R]) -> Callable[P, R]:
         if has_torch_function(relevant) and (
             not torch.compiler.is_compiling() or torch._C._is_torch_function_enabled()
         ):
+            if any(map(is_jagged, relevant)) and not torch.compiler.is_compiling():
+                return on_values(overridden, args, kwargs)
             return handle_torch_function(overridden, relevant, *args, **kwargs)
         return form(*args, **kwargs)
 

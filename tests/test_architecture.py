@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = {
+    "scratchnet.nested": -1,
     "scratchnet.arguments": 0,
     "scratchnet.tiling": 0,
     "scratchnet.function": 1,
