@@ -55,6 +55,11 @@ class Geometry(NamedTuple):
         """The number of elements in a window, R · S."""
         return math.prod(self.kernel)
 
+    @property
+    def pads(self) -> bool:
+        """Whether there is padding."""
+        return any(map(any, self.padding))
+
     def extent(self, size: Iterable[int]) -> Sizes:
         """The size of the padded image."""
         return tuple(n + before + after for n, (before, after) in zip(size, self.padding, strict=True))

@@ -99,6 +99,7 @@ def readable(tensor: Tensor) -> bool:
         tensor.device.type == "cpu"
         and not torch.compiler.is_compiling()
         and not transformed()
+        and not _thread.plain
         and not traced()
         and type(tensor) in ORDINARY
     )

@@ -46,7 +46,7 @@ def row_gradient(
 def renormalize(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> None:
     """Scales the rows that are about to be used down to a norm of at most ``max_norm``, in place."""
     with torch.no_grad():
-        order = indices.reshape(-1).sort().values
+        order = indices.reshape(-1).long().sort().values
         first = torch.ones_like(order, dtype=torch.bool)
         first[1:] = order[1:] != order[:-1]
         used = order[first]

@@ -189,12 +189,14 @@ class RNNBase(nn.Module):
         states = self._initial(input.data, hx, sizes[0], batched=True)
         if input.sorted_indices is not None and hx is not None:
             states = tuple(state.index_select(1, input.sorted_indices) for state in states)
-        rows, states = self._stack(input.data, states, sizes)
+        rows, states = self._stack(input.data, states, sizes, packed=True)
         if input.unsorted_indices is not None:
             states = tuple(state.index_select(1, input.unsorted_indices) for state in states)
         return input._replace(data=rows), states
 
-    def _stack(self, x: Tensor, states: States, sizes: tuple[int, ...]) -> tuple[Tensor, States]:
+    def _stack(
+        self, x: Tensor, states: States, sizes: tuple[int, ...], packed: bool = False
+    ) -> tuple[Tensor, States]:
         """All layers on rows: what the last one puts out, and the final states of all."""
         initial = list(zip(*[state.unbind(0) for state in states], strict=True))
         finals = []
@@ -203,7 +205,7 @@ class RNNBase(nn.Module):
             for direction in range(self._directions):
                 at = layer * self._directions + direction
                 weights = [getattr(self, name) for name in self._all_weights[at]]
-                y, *final = self._layer(x, initial[at], weights, Steps(sizes, reverse=direction == 1))
+                y, *final = self._layer(x, initial[at], weights, Steps(sizes, direction == 1, packed))
                 outputs.append(y)
                 finals.append(final)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)

@@ -162,12 +162,17 @@ class LSTM(RNNBase):
         return output, (hidden, cell)
 
     def _layer(self, x: Tensor, states: States, parameters: Sequence[Tensor], steps: Steps) -> States:
-        if autocasts(x) and x.dtype is not torch.float64:
-            # Whose dtype the outputs take, other than those of a cell.
-            x = x.to(torch.get_autocast_dtype(x.device.type))
         *weights, projection = parameters if self.proj_size else (*parameters, None)
         biases = () if self.bias else (None, None)
-        return LSTMFunction.apply(x, *states, *weights, *biases, projection, steps)
+        short = None
+        if autocasts(x) and x.dtype is not torch.float64:
+            # The built-in has one kernel for plain sequences without projection, all in the short dtype. Otherwise it
+            # steps, and the cell, with the states that are not projected, keeps the longer dtype of the two.
+            short = torch.get_autocast_dtype(x.device.type)
+            stepped = steps.packed or self.proj_size
+            x = x.to(torch.promote_types(short, states[1].dtype) if stepped else short)
+        y, h, c = LSTMFunction.apply(x, *states, *weights, *biases, projection, steps)
+        return (y.to(short), h.to(short), c) if short is not None and self.proj_size else (y, h, c)
 
 
 class GRU(_OfOneState):

@@ -45,10 +45,11 @@ __all__ = [
 
 
 class Steps(NamedTuple):
-    """The number of rows at each time, and the direction of the walk."""
+    """The number of rows at each time, the direction of the walk, and whether the sequences came packed."""
 
     sizes: tuple[int, ...]
     reverse: bool = False
+    packed: bool = False
 
     @property
     def even(self) -> bool:

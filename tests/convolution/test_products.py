@@ -50,9 +50,30 @@ CONVOLVE = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: tor
 @pytest.mark.parametrize("changed", ["image", "kernel", "upstream"])
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 def test_what_is_not_finite_at_an_edge_stays_there(case, corner, changed, value):
-    """All that an infinity makes not a number here, it does in PyTorch, and nothing else."""
+    """An infinity makes of outputs and gradients what it does in PyTorch, but leaves padding out."""
     geometry, groups, size, outputs, (x, w, y, of_out, of_in) = draw(case)
-    {"image": x, "kernel": w, "upstream": y}[changed].flatten()[corner] = value
+
+    def reference(x, w, y):
+        wide = torch.nn.functional.pad(x, [n for pair in reversed(geometry.padding) for n in pair])
+        wide, w = wide.requires_grad_(), w.clone().requires_grad_()
+        made = CONVOLVE[len(size)](wide, w, None, geometry.stride, 0, geometry.dilation, groups)
+        grad_wide, grad_w = torch.autograd.grad(made, (wide, w), y)
+        inside = (slice(before, before + n) for (before, _), n in zip(geometry.padding, size, strict=True))
+        return made.detach(), grad_wide[(..., *inside)], grad_w
+
+    tensors = {"image": x, "kernel": w, "upstream": y}
+    tensors[changed].flatten()[corner] = 0
+    without = reference(x, w, y)
+    place = torch.zeros_like(tensors[changed])
+    place.flatten()[corner] = 1
+    ones = {name: place if name == changed else torch.ones_like(t) for name, t in tensors.items()}
+    touched = reference(*ones.values())
+    tensors[changed].flatten()[corner] = value
+    made, grad_x, grad_w = (
+        torch.where(hit > 0, a, b) for hit, a, b in zip(touched, reference(x, w, y), without, strict=True)
+    )
+    made = made + of_out.view(-1, *[1] * len(size))
+    spread = grad_x + of_in.view(-1, *[1] * len(size))
     with torch.no_grad():
         got = [
             products.convolve(x, w, of_out, geometry, groups, outputs),
@@ -60,15 +81,6 @@ def test_what_is_not_finite_at_an_edge_stays_there(case, corner, changed, value)
             products.correlate(y, x, geometry, groups),
         ]
         both = products.gradients(y, x, w, (True, True), geometry, groups)
-    wide = torch.nn.functional.pad(x, [n for pair in reversed(geometry.padding) for n in pair])
-    wide.requires_grad_()
-    w.requires_grad_()
-    made = CONVOLVE[len(size)](wide, w, of_out, geometry.stride, 0, geometry.dilation, groups)
-    grad_wide, grad_w = torch.autograd.grad(made, (wide, w), y)
-    grad_x = grad_wide[
-        (..., *(slice(before, before + n) for (before, _), n in zip(geometry.padding, size, strict=True)))
-    ]
-    spread = grad_x + of_in.view(-1, *[1] * len(size))
     for one, other in zip((*got, *both), (made, spread, grad_w, grad_x, grad_w), strict=True):
         torch.testing.assert_close(one, other, equal_nan=True)
 

@@ -11,7 +11,6 @@ Shapes: B images, C input and O output channels, G groups, H × W pixels, R × S
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 
 import torch
 from torch import Tensor
@@ -36,6 +35,8 @@ def convolve(
 
     Channels may be asked to be ``last`` in memory, or not to be.
     """
+    if geometry.pads and not _finite(weight):
+        return written_out.convolve_inside(x, weight, bias, geometry, groups, outputs)
     if not unobserved():
         return written_out.convolve(x, weight, bias, geometry, groups, outputs)
     channels, out = x.shape[1], len(weight)
@@ -69,6 +70,8 @@ def spread(
 
 def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C/G, R, S)``."""
+    if geometry.pads and not unobserved() and not _finite(y):
+        return written_out.correlate_inside(y, x, geometry, groups)
     if not unobserved():
         return written_out.correlate(y, x, geometry, groups)
     channels, out = x.shape[1], y.shape[1]
@@ -80,7 +83,7 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
         weight = depthwise.correlate(y, x, geometry)
     else:
         weight = blocked.correlate(y, x, geometry, groups)
-    return weight if _finite(weight) else _correlate_written_out(y, x, geometry, groups)
+    return weight if _finite(weight) else written_out.correlate_inside(y, x, geometry, groups)
 
 
 def gradients(
@@ -96,7 +99,7 @@ def gradients(
     if needs[0] and grad_x is None:
         grad_x = _spread_written_out(y, weight, None, geometry, groups, x.shape[2:])
     if needs[1] and grad_weight is None:
-        grad_weight = _correlate_written_out(y, x, geometry, groups)
+        grad_weight = written_out.correlate_inside(y, x, geometry, groups)
     return grad_x, grad_weight
 
 
@@ -106,14 +109,9 @@ def _spread_written_out(
     return torch.cat([written_out.spread(one, weight, bias, geometry, groups, size) for one in y.split(1)])
 
 
-def _correlate_written_out(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
-    ones = zip(y.split(1), x.split(1), strict=True)
-    return reduce(torch.add, (written_out.correlate(*one, geometry, groups) for one in ones))
-
-
 def _finite(x: Tensor) -> bool:
     """Whether all is finite, as far as that can be told without waiting.
 
-    Line by line, what is not meets zeros between the lines, and makes NaN where it should make nothing.
+    What is not makes NaN of the zeros between the lines and of those of the padding, where it should make nothing.
     """
     return not readable(x) or bool(x.sum().isfinite())

@@ -25,7 +25,7 @@ BLOCK = 2**19  # elements of an image block, which with its windows stays in the
 
 def largest(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
     """The largest element of each window, and its number in the window."""
-    if unobserved() and readable(x) and x.is_floating_point() and not _padded(geometry):
+    if unobserved() and readable(x) and x.is_floating_point() and not geometry.pads:
         y, which = _largest_unpadded(x, geometry)
         if not bool(y.sum().isnan()):
             return y, which
@@ -34,45 +34,58 @@ def largest(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
 
 def hand_back(grad: Tensor, which: Tensor, geometry: Geometry, size: tuple[int, ...]) -> Tensor:
     """The gradients added up at the places that won, of images of that size."""
-    if unobserved() and grad.dtype in BITS and not _padded(geometry) and not _overlap(geometry):
+    if unobserved() and grad.dtype in BITS and not geometry.pads and not _overlap(geometry):
         return _masked(grad, which, geometry, size)
+    if _beside(geometry, size):
+        grad = grad.masked_fill(which == geometry.places, 0)
     total = grad.new_zeros((*grad.shape[:2], math.prod(size)))
     if not unobserved():
         shape = (*grad.shape[:2], math.prod(grad.shape[2:]))
-        indices, each = indices_of(which, geometry, size).reshape(shape), grad.reshape(shape)
+        indices, each = _existing(which, geometry, size).reshape(shape), grad.reshape(shape)
         return total.scatter_add(2, indices, each).reshape(*grad.shape[:2], *size)
     for out, g, places in _blocks(total, grad, which):
-        out.scatter_add_(2, indices_of(places, geometry, size).flatten(2), g.flatten(2))
+        out.scatter_add_(2, _existing(places, geometry, size).flatten(2), g.flatten(2))
     return total.view(*grad.shape[:2], *size)
 
 
 def indices_of(which: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
-    """The place in the window as an index into the flattened image, as PyTorch gives it."""
+    """The place in the window as an index into the flattened image, as PyTorch gives it; -1 where there is none."""
     within, start = [0], torch.zeros((), dtype=torch.int64, device=which.device)
     for n, k, s, d, (before, _), outputs in zip(
         size, geometry.kernel, geometry.stride, geometry.dilation, geometry.padding, which.shape[2:], strict=True
     ):
         within = [index * n + r * d for index in within for r in range(k)]
         start = start.unsqueeze(-1) * n + (torch.arange(outputs, device=which.device) * s - before)
-    table = torch.tensor(within, dtype=torch.int64, device=which.device)
-    return table[which.long()] + start
+    table = torch.tensor([*within, 0], dtype=torch.int64, device=which.device)
+    indices = table[which.long()] + start
+    return indices.masked_fill(which == geometry.places, -1) if _beside(geometry, size) else indices
 
 
 def at_winners(x: Tensor, which: Tensor, geometry: Geometry) -> Tensor:
     """What images hold at the places that won: the adjoint of handing back."""
-    indices = indices_of(which, geometry, x.shape[2:])
-    return x.flatten(2).gather(2, indices.flatten(2)).reshape(indices.shape)
+    size = x.shape[2:]
+    indices = _existing(which, geometry, size)
+    found = x.flatten(2).gather(2, indices.flatten(2)).reshape(indices.shape)
+    return found.masked_fill(which == geometry.places, 0) if _beside(geometry, size) else found
+
+
+def _existing(which: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
+    """The same indices, but that of some element for a window that sees none."""
+    indices = indices_of(which, geometry, size)
+    return indices.clamp(min=0) if _beside(geometry, size) else indices
+
+
+def _beside(geometry: Geometry, size: Sequence[int]) -> bool:
+    """Whether a window may see padding alone: dilation can lead it from one margin over the image to the other."""
+    return any(
+        before and d > n for (before, _), d, n in zip(geometry.padding, geometry.dilation, size, strict=True)
+    )
 
 
 def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Tensors, cut alike along the batch into blocks of which those of the first fit into the cache."""
     rows = max(1, BLOCK // max(1, math.prod(tensors[0].shape[1:])))
     return zip(*(t.split(rows) for t in tensors), strict=True)
-
-
-def _padded(geometry: Geometry) -> bool:
-    """Whether a window may stick out of the image."""
-    return any(map(any, geometry.padding))
 
 
 def _overlap(geometry: Geometry) -> bool:
@@ -140,15 +153,21 @@ def _masked(grad: Tensor, which: Tensor, geometry: Geometry, size: Sequence[int]
 
 
 def _first_inside(x: Tensor, geometry: Geometry) -> Tensor:
-    """The first place of each window that is not padding, shape `(P, Q)`: the winner where all are -inf."""
-    first = torch.zeros((), dtype=torch.int64, device=x.device)
-    for k, n, s, (before, _), d in zip(
+    """The first place of each window that is not padding, shape `(P, Q)`: the winner where all are -inf.
+
+    For a window that sees padding alone it is the number of places, which is none of them.
+    """
+    first, none = torch.zeros((), dtype=torch.int64, device=x.device), None
+    for k, n, s, (before, _), d, size in zip(
         geometry.kernel, geometry.outputs(x.shape[2:]), geometry.stride, geometry.padding, geometry.dilation,
-        strict=True,
+        x.shape[2:], strict=True,
     ):  # fmt: skip
-        outside = (before - torch.arange(n, device=x.device) * s).clamp(min=0)
-        first = first.unsqueeze(-1) * k + (outside + d - 1) // d
-    return first.to(_kind(geometry))
+        start = torch.arange(n, device=x.device) * s - before
+        place = (d - 1 - start).clamp(min=0) // d
+        beyond = start + place * d >= size
+        none = beyond if none is None else none.unsqueeze(-1) | beyond
+        first = first.unsqueeze(-1) * k + place
+    return first.masked_fill(none, geometry.places).to(_kind(geometry))
 
 
 def _kind(geometry: Geometry) -> torch.dtype:
