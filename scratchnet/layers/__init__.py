@@ -9,6 +9,7 @@ from scratchnet.layers.cosine_similarity import CosineSimilarity, cosine_similar
 from scratchnet.layers.dropout import Dropout, dropout
 from scratchnet.layers.embedding import Embedding, embedding
 from scratchnet.layers.embedding_bag import EmbeddingBag, embedding_bag
+from scratchnet.layers.grid_sample import affine_grid, grid_sample
 from scratchnet.layers.interpolate import (
     Upsample,
     UpsamplingBilinear2d,
@@ -153,6 +154,7 @@ __all__ = [
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
+    "affine_grid",
     "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
@@ -170,6 +172,7 @@ __all__ = [
     "feature_alpha_dropout",
     "fractional_max_pool2d",
     "fractional_max_pool3d",
+    "grid_sample",
     "group_norm",
     "instance_norm",
     "interpolate",
