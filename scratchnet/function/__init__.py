@@ -31,6 +31,8 @@ all of them by position, as ``torch.autograd.Function.apply`` does. The contract
   ``forward`` must then run with ``None`` for each input that it does not save. Indices and masks have no
   derivative: an op whose intermediates are all integers or booleans is never computed again.
 - ``forward`` is deterministic: random numbers come in as tensors.
+- Complex gradients are conjugated by the base: a backward is written as for real numbers. An op that is not
+  ``holomorphic``, since it takes ``abs``, conjugates by itself.
 - float16 and bfloat16 are computed in float32 and rounded once at the end, unless the op is a matrix product
   (``native_low_precision``), whose kernel already accumulates in float32.
 - In-place and ``out=`` writes are allowed only where `unobserved` says so, and never on ``grad`` or ``saved``.

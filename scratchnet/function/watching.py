@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -50,11 +51,21 @@ def plainly(mathematics: Callable[..., Any], tensors: Iterable[Tensor | None]) -
     def call(*arguments: Any, **options: Any) -> Any:
         before, _thread.plain = _thread.plain, True
         try:
-            return mathematics(*arguments, **options)
+            with _mixing(tensors):
+                return mathematics(*arguments, **options)
         finally:
             _thread.plain = before
 
     return call
+
+
+def _mixing(tensors: Iterable[Tensor | None]) -> AbstractContextManager[Any]:
+    """Lets masks and constants that an op makes meet distributed tensors, as though all processes held them."""
+    if not any(type(t).__name__ == "DTensor" for t in tensors):
+        return nullcontext()
+    from torch.distributed.tensor.experimental import implicit_replication
+
+    return implicit_replication()
 
 
 def _unusual(tensors: Iterable[Tensor | None]) -> bool:
