@@ -7,6 +7,7 @@ from scratchnet.activations.gumbel import gumbel_softmax
 from scratchnet.activations.hard import Hardsigmoid, Hardswish, hardsigmoid, hardswish
 from scratchnet.activations.hardtanh import Hardtanh, ReLU6, hardtanh, hardtanh_, relu6
 from scratchnet.activations.learned import LearnedELU, PReLU, learned_elu, prelu
+from scratchnet.activations.logsumexp import logsumexp
 from scratchnet.activations.maxout import Maxout, maxout
 from scratchnet.activations.relu import LeakyReLU, ReLU, leaky_relu, leaky_relu_, relu, relu_
 from scratchnet.activations.rrelu import RReLU, rrelu, rrelu_
@@ -24,7 +25,6 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
-    "SELU",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
@@ -39,6 +39,7 @@ __all__ = [
     "RReLU",
     "ReLU",
     "ReLU6",
+    "SELU",
     "SiLU",
     "Sigmoid",
     "Softmax",
@@ -67,6 +68,7 @@ __all__ = [
     "learned_elu",
     "log_softmax",
     "logsigmoid",
+    "logsumexp",
     "maxout",
     "mish",
     "prelu",

@@ -46,7 +46,7 @@ PADDINGS = ("zeros", "border", "reflection")
 class Tap(NamedTuple):
     """One pixel along one dimension for each place, (N, P): its index, and whether it exists."""
 
-    index: Tensor
+    pixel: Tensor
     inside: Tensor
     weight: Tensor
     slope: Tensor
@@ -55,14 +55,14 @@ class Tap(NamedTuple):
 class Corner(NamedTuple):
     """One pixel of the flattened image for each place; the weight's derivative by each coordinate of the place."""
 
-    index: Tensor
+    pixel: Tensor
     inside: Tensor
     weight: Tensor
     slopes: tuple[Tensor, ...]
 
     def read(self, flat: Tensor) -> Tensor:
         """Gathers from images (N, C, H · W); 0 outside."""
-        index = self.index.unsqueeze(1).expand(-1, flat.shape[1], -1)
+        index = self.pixel.unsqueeze(1).expand(-1, flat.shape[1], -1)
         return flat.gather(2, index).masked_fill(~self.inside.unsqueeze(1), 0)
 
 
@@ -93,7 +93,7 @@ class GridSampleFunction(Function):
         for corner in _corners(x, grid, mode, padding, aligned):
             if needs[0]:
                 part = (g * corner.weight.unsqueeze(1)).masked_fill(~corner.inside.unsqueeze(1), 0)
-                grad_x = grad_x.scatter_add(2, corner.index.unsqueeze(1).expand_as(part), part)
+                grad_x = grad_x.scatter_add(2, corner.pixel.unsqueeze(1).expand_as(part), part)
             if needs[1] and mode != "nearest":
                 match = (g * corner.read(flat)).sum(1)
                 grad_grid = [total + match * slope for total, slope in zip(grad_grid, corner.slopes, strict=True)]
@@ -119,9 +119,9 @@ def _corners(x: Tensor, grid: Tensor, mode: str, padding: str, aligned: bool) ->
     """The pixels that each place reads: one tap of each dimension."""
     size, along = x.shape[2:], grid.flatten(1, -2).unbind(-1)[::-1]
     for taps in product(*(list(_taps(u, n, mode, padding, aligned)) for u, n in zip(along, size, strict=True))):
-        index, inside, weight, slopes = taps[0].index, taps[0].inside, taps[0].weight, [taps[0].slope]
+        index, inside, weight, slopes = taps[0].pixel, taps[0].inside, taps[0].weight, [taps[0].slope]
         for tap, n in zip(taps[1:], size[1:], strict=True):
-            index, inside = index * n + tap.index, inside & tap.inside
+            index, inside = index * n + tap.pixel, inside & tap.inside
             slopes = [*(slope * tap.weight for slope in slopes), weight * tap.slope]
             weight = weight * tap.weight
         yield Corner(index, inside, weight, tuple(slopes))

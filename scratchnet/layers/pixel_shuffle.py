@@ -31,6 +31,7 @@ __all__ = [
     "PixelUnshuffle",
     "PixelUnshuffleFunction",
     "channel_shuffle",
+    "native_channel_shuffle",
     "pixel_shuffle",
     "pixel_unshuffle",
 ]
@@ -186,6 +187,12 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     if groups < 1 or input.shape[1] % groups:
         raise RuntimeError(f"{op}: expected groups that divide {input.shape[1]} channels, got {groups}")
     return ChannelShuffleFunction.apply(input, groups)
+
+
+@overridable
+def native_channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """`channel_shuffle` under the name of PyTorch's kernel, which has no derivative."""
+    return channel_shuffle(input, groups)
 
 
 def _factor(op: str, input: Tensor, factor: int, name: str) -> int:

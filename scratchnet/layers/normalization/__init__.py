@@ -12,6 +12,7 @@ from scratchnet.layers.normalization.layer_norm import LayerNorm, layer_norm
 from scratchnet.layers.normalization.lp_normalize import normalize
 from scratchnet.layers.normalization.response_norm import LocalResponseNorm, local_response_norm
 from scratchnet.layers.normalization.rms_norm import RMSNorm, rms_norm
+from scratchnet.layers.normalization.weight_norm import weight_norm
 
 __all__ = [
     "BatchNorm1d",
@@ -31,4 +32,5 @@ __all__ = [
     "local_response_norm",
     "normalize",
     "rms_norm",
+    "weight_norm",
 ]
