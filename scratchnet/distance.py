@@ -20,19 +20,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, number, overridable, tensor
 from scratchnet.function import Function
 
-__all__ = [
-    "PairwiseDistance",
-    "PairwiseDistanceFunction",
-    "norm",
-    "pairwise_distance",
-    "real",
-    "slope",
-]
+__all__ = ["PairwiseDistanceFunction", "norm", "pairwise_distance", "real", "slope"]
 
 INFINITY = float("inf")
 Dims = int | tuple[int, ...]
@@ -160,25 +153,3 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
             f"{op}: expected vectors that broadcast, got {describe(a)} and {describe(b)}"
         ) from error
     return PairwiseDistanceFunction.apply(a.to(dtype), b.to(dtype), float(number(op, p, "p")), eps, keepdim)
-
-
-class PairwiseDistance(nn.Module):
-    """`pairwise_distance` as a module.
-
-    Args:
-        p: the norm.
-        eps: added to each difference.
-        keepdim: whether the last dimension stays.
-    """
-
-    __constants__ = ["eps", "keepdim", "norm"]
-
-    def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
-        super().__init__()
-        self.norm = p
-        self.eps = eps
-        self.keepdim = keepdim
-
-    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
-        """Applies `pairwise_distance`."""
-        return pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)

@@ -26,7 +26,6 @@ FLOORS = {
     "scratchnet.fused": 4,
     "scratchnet.recurrent": 4,
     "scratchnet.layers": 3,
-    "scratchnet.transformer": 4,
     "scratchnet.functional": 5,
     "scratchnet.nn": 6,
     "scratchnet": 7,

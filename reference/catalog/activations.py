@@ -11,33 +11,34 @@ from torch import Tensor, nn
 
 from reference.catalog.elementwise import elementwise, layouts, no_integers, wrong_type
 from reference.catalog.record import BadInput, Make, Record, Sample
-from scratchnet.activations.gated import GLU, GLUFunction, Mish, MishFunction, SiLU, SiLUFunction, glu, mish, silu
-from scratchnet.activations.gelu import GELU, GELUFunction, TanhGELUFunction, gelu
+from scratchnet.activations.gated import GLUFunction, MishFunction, SiLUFunction, glu, mish, silu
+from scratchnet.activations.gelu import GELUFunction, TanhGELUFunction, gelu
 from scratchnet.activations.gumbel import gumbel_softmax
 from scratchnet.activations.logsumexp import LogSumExpFunction, logsumexp
 from scratchnet.activations.maxout import MaxoutFunction, maxout
-from scratchnet.activations.shrink import Tanhshrink, TanhshrinkFunction, tanhshrink
-from scratchnet.activations.sigmoid import Sigmoid, SigmoidFunction, sigmoid
-from scratchnet.activations.softmax import (
+from scratchnet.activations.shrink import TanhshrinkFunction, tanhshrink
+from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid
+from scratchnet.activations.softmax import LogSoftmaxFunction, SoftmaxFunction, log_softmax, softmax
+from scratchnet.activations.softmin import softmin
+from scratchnet.activations.softplus import LogSigmoidFunction, SoftplusFunction, logsigmoid, softplus
+from scratchnet.activations.softsign import SoftsignFunction, softsign
+from scratchnet.activations.tanh import TanhFunction, tanh
+from scratchnet.nn import (
+    GELU,
+    GLU,
+    LogSigmoid,
     LogSoftmax,
-    LogSoftmaxFunction,
+    Mish,
+    Sigmoid,
+    SiLU,
     Softmax,
     Softmax2d,
-    SoftmaxFunction,
-    log_softmax,
-    softmax,
-)
-from scratchnet.activations.softmin import Softmin, softmin
-from scratchnet.activations.softplus import (
-    LogSigmoid,
-    LogSigmoidFunction,
+    Softmin,
     Softplus,
-    SoftplusFunction,
-    logsigmoid,
-    softplus,
+    Softsign,
+    Tanh,
+    Tanhshrink,
 )
-from scratchnet.activations.softsign import Softsign, SoftsignFunction, softsign
-from scratchnet.activations.tanh import Tanh, TanhFunction, tanh
 
 __all__ = ["RECORDS"]
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import scratchnet.nn
 from reference.catalog.record import BadInput, Make, Record, Sample, leaf
 from scratchnet.layers.pooling import adaptive_pooling as adaptive
 from scratchnet.layers.pooling.selection import SelectFunction
@@ -92,7 +93,9 @@ def record(
         partial(samples, dims=dims),
         [function],
         errors=tuple(errors(dims)),
-        modules=tuple((partial(getattr(adaptive, module), n), partial(getattr(nn, module), n)) for n in sizes),
+        modules=tuple(
+            (partial(getattr(scratchnet.nn, module), n), partial(getattr(nn, module), n)) for n in sizes
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from reference.catalog.record import BadInput, Make, Record, Sample
 from scratchnet.layers.attention import AttentionFunction, scaled_dot_product_attention
 from scratchnet.layers.attention_weights import AttentionWeightsFunction
 from scratchnet.layers.multi_head_attention import multi_head_attention_forward
-from scratchnet.layers.multihead_attention import MultiheadAttention
+from scratchnet.nn import MultiheadAttention
 
 __all__ = ["RECORDS"]
 

@@ -11,21 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.record import BadInput, Make, Record, Sample, leaf
-from scratchnet.layers.normalization.batch_norm import (
-    BatchNorm1d,
-    BatchNorm2d,
-    BatchNorm3d,
-    BatchNormFunction,
-    FixedNormFunction,
-    batch_norm,
-)
+from scratchnet.layers.normalization.batch_norm import BatchNormFunction, FixedNormFunction, batch_norm
 from scratchnet.layers.normalization.group_norm import GroupNormFunction
-from scratchnet.layers.normalization.instance_norm import (
-    InstanceNorm1d,
-    InstanceNorm2d,
-    InstanceNorm3d,
-    instance_norm,
-)
+from scratchnet.layers.normalization.instance_norm import instance_norm
+from scratchnet.nn import BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 
 __all__ = ["RECORDS"]
 

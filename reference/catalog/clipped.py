@@ -10,23 +10,10 @@ from torch import Tensor, nn
 
 from reference.catalog.elementwise import HALVES, elementwise, few, no_integers, on_a_copy, wrong_type
 from reference.catalog.record import BadInput, Record
-from scratchnet.activations.hard import (
-    Hardsigmoid,
-    HardsigmoidFunction,
-    Hardswish,
-    HardswishFunction,
-    hardsigmoid,
-    hardswish,
-)
-from scratchnet.activations.hardtanh import Hardtanh, HardtanhFunction, ReLU6, hardtanh, hardtanh_, relu6
-from scratchnet.activations.shrink import (
-    Hardshrink,
-    HardshrinkFunction,
-    Softshrink,
-    SoftshrinkFunction,
-    hardshrink,
-    softshrink,
-)
+from scratchnet.activations.hard import HardsigmoidFunction, HardswishFunction, hardsigmoid, hardswish
+from scratchnet.activations.hardtanh import HardtanhFunction, hardtanh, hardtanh_, relu6
+from scratchnet.activations.shrink import HardshrinkFunction, SoftshrinkFunction, hardshrink, softshrink
+from scratchnet.nn import Hardshrink, Hardsigmoid, Hardswish, Hardtanh, ReLU6, Softshrink
 
 __all__ = ["RECORDS"]
 

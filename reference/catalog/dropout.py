@@ -11,15 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from reference.catalog.record import BadInput, Make, Record, Sample, leaf
-from scratchnet.layers.alpha_dropout import (
-    AlphaDropout,
-    AlphaDropoutFunction,
-    FeatureAlphaDropout,
-    alpha_dropout,
-    feature_alpha_dropout,
-)
-from scratchnet.layers.channel_dropout import Dropout1d, Dropout2d, Dropout3d, dropout1d, dropout2d, dropout3d
-from scratchnet.layers.dropout import Dropout, DropoutFunction, dropout
+from scratchnet.layers.alpha_dropout import AlphaDropoutFunction, alpha_dropout, feature_alpha_dropout
+from scratchnet.layers.channel_dropout import dropout1d, dropout2d, dropout3d
+from scratchnet.layers.dropout import DropoutFunction, dropout
+from scratchnet.nn import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 
 __all__ = ["RECORDS"]
 

@@ -11,15 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.record import BadInput, Make, Record, Sample
-from scratchnet.layers.bilinear import Bilinear, BilinearFunction, bilinear
-from scratchnet.layers.embedding import Embedding, EmbeddingFunction, embedding
-from scratchnet.layers.embedding_bag import (
-    EmbeddingBag,
-    EmbeddingBagFunction,
-    EmbeddingMaxFunction,
-    embedding_bag,
-)
+from scratchnet.layers.bilinear import BilinearFunction, bilinear
+from scratchnet.layers.embedding import EmbeddingFunction, embedding
+from scratchnet.layers.embedding_bag import EmbeddingBagFunction, EmbeddingMaxFunction, embedding_bag
 from scratchnet.layers.one_hot import one_hot
+from scratchnet.nn import Bilinear, Embedding, EmbeddingBag
 
 __all__ = ["RECORDS"]
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from reference.catalog.record import BadInput, Make, Record, Sample, leaf, rounded_once
-from scratchnet.layers.normalization.group_norm import GroupNorm, GroupNormFunction, group_norm
-from scratchnet.layers.normalization.layer_norm import LayerNorm, LayerNormFunction, layer_norm
+from scratchnet.layers.normalization.group_norm import GroupNormFunction, group_norm
+from scratchnet.layers.normalization.layer_norm import LayerNormFunction, layer_norm
 from scratchnet.layers.normalization.lp_normalize import NormalizeFunction, normalize
 from scratchnet.layers.normalization.response_norm import (
     LocalResponseNorm,

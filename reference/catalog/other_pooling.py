@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import scratchnet.nn
 from reference.catalog.adaptive_pooling import size
 from reference.catalog.record import BadInput, Make, Record, Sample, leaf, rounded_once
 from scratchnet.layers.pooling import fractional_pooling as fractional
@@ -73,7 +74,9 @@ def lp_record(dims: int) -> Record:
         partial(of_norms, dims=dims),
         [lp.LPPoolFunction],
         errors=tuple(lp_errors(dims)),
-        modules=tuple((partial(getattr(lp, module), *c), partial(getattr(nn, module), *c)) for c in calls),
+        modules=tuple(
+            (partial(getattr(scratchnet.nn, module), *c), partial(getattr(nn, module), *c)) for c in calls
+        ),
     )
 
 
@@ -134,7 +137,9 @@ def unpooling_record(dims: int) -> Record:
         [unpooling.MaxUnpoolFunction],
         errors=tuple(unpooling_errors(dims)),
         builtin_lacks=frozenset({"vmap"} if dims == 2 else ()),  # in channels last
-        modules=tuple((partial(getattr(unpooling, module), *c), partial(getattr(nn, module), *c)) for c in calls),
+        modules=tuple(
+            (partial(getattr(scratchnet.nn, module), *c), partial(getattr(nn, module), *c)) for c in calls
+        ),
     )
 
 
@@ -193,7 +198,7 @@ def fractional_record(dims: int) -> Record:
         errors=tuple(fractional_errors(dims)),
         builtin_lacks=frozenset({"vmap"}),
         modules=tuple(
-            (partial(getattr(fractional, module), 2, **c), partial(getattr(nn, module), 2, **c)) for c in calls
+            (partial(getattr(scratchnet.nn, module), 2, **c), partial(getattr(nn, module), 2, **c)) for c in calls
         ),
     )
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import scratchnet.convolution as ours
+import scratchnet.nn
 from reference.catalog.record import BadInput, Make, Record, Sample
 from scratchnet.convolution.padding import ConstantPadFunction, ExtendFunction, ExtendInFloat32Function
 
@@ -82,7 +83,7 @@ def modules() -> Iterator[tuple[Any, Any]]:
             name = f"{kind}Pad{dims}d"
             for widths in (1, (1, 2, 0, 1, 2, 1)[: 2 * dims]):
                 yield (
-                    partial(getattr(ours, name), widths, *constant),
+                    partial(getattr(scratchnet.nn, name), widths, *constant),
                     partial(getattr(nn, name), widths, *constant),
                 )
 

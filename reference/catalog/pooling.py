@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import scratchnet.nn
 from reference.catalog.record import BadInput, Make, Record, Sample, rounded_once
 from scratchnet.layers.pooling import average_pooling as average
 from scratchnet.layers.pooling import max_pooling as maximum
@@ -134,7 +135,7 @@ def record(
         [function],
         errors=(*errors(dims), *others),
         builtin_lacks=frozenset(lacks),
-        modules=tuple(modules(dims, getattr(part, module), getattr(nn, module))),
+        modules=tuple(modules(dims, getattr(scratchnet.nn, module), getattr(nn, module))),
     )
 
 

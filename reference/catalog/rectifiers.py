@@ -20,33 +20,20 @@ from reference.catalog.elementwise import (
     wrong_type,
 )
 from reference.catalog.record import BadInput, Make, Record, Sample, rounded_once
-from scratchnet.activations.elu import (
-    CELU,
-    ELU,
-    SELU,
-    ELUFromOutputFunction,
-    ELUFunction,
-    celu,
-    celu_,
-    elu,
-    elu_,
-    selu,
-    selu_,
-)
-from scratchnet.activations.learned import LearnedELUFunction, PReLU, PReLUFunction, learned_elu, prelu
+from scratchnet.activations.elu import ELUFromOutputFunction, ELUFunction, celu, celu_, elu, elu_, selu, selu_
+from scratchnet.activations.learned import LearnedELUFunction, PReLUFunction, learned_elu, prelu
 from scratchnet.activations.relu import (
-    LeakyReLU,
     LeakyReLUFromOutputFunction,
     LeakyReLUFunction,
-    ReLU,
     ReLUFunction,
     leaky_relu,
     leaky_relu_,
     relu,
     relu_,
 )
-from scratchnet.activations.rrelu import RReLU, RReLUFunction, rrelu, rrelu_
-from scratchnet.activations.threshold import Threshold, ThresholdFunction, threshold, threshold_
+from scratchnet.activations.rrelu import RReLUFunction, rrelu, rrelu_
+from scratchnet.activations.threshold import ThresholdFunction, threshold, threshold_
+from scratchnet.nn import CELU, ELU, SELU, LeakyReLU, PReLU, ReLU, RReLU, Threshold
 
 __all__ = ["RECORDS"]
 

@@ -20,16 +20,14 @@ from scratchnet.layers.cdist import CDistFunction, cdist
 from scratchnet.layers.cosine_similarity import CosineSimilarity, CosineSimilarityFunction, cosine_similarity
 from scratchnet.layers.pdist import PDistFunction, pdist
 from scratchnet.layers.pixel_shuffle import (
-    ChannelShuffle,
     ChannelShuffleFunction,
-    PixelShuffle,
     PixelShuffleFunction,
-    PixelUnshuffle,
     PixelUnshuffleFunction,
     channel_shuffle,
     pixel_shuffle,
     pixel_unshuffle,
 )
+from scratchnet.nn import ChannelShuffle, CosineSimilarity, PairwiseDistance, PixelShuffle, PixelUnshuffle
 
 __all__ = ["RECORDS"]
 

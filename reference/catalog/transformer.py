@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from reference.catalog.record import BadInput, Make, Record, Sample
-from scratchnet import transformer
-from scratchnet.layers import LayerNorm
+from scratchnet import nn as transformer
+from scratchnet.nn import LayerNorm
 
 __all__ = ["RECORDS"]
 

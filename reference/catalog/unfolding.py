@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from reference.catalog.record import BadInput, Make, Record, Sample
-from scratchnet.convolution.unfolding import Fold, FoldFunction, Unfold, UnfoldFunction, fold, unfold
+from scratchnet.convolution.unfolding import FoldFunction, UnfoldFunction, fold, unfold
+from scratchnet.nn import Fold, Unfold
 
 __all__ = ["RECORDS"]
 

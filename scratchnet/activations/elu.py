@@ -26,16 +26,12 @@ Mayr and Hochreiter, "Self-Normalizing Neural Networks", NeurIPS 2017.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from scratchnet.activations.inplace import InPlaceModule
 from scratchnet.arguments import floating, number, overridable
 from scratchnet.function import Elementwise, overwrite, unobserved
 
 __all__ = [
-    "CELU",
-    "ELU",
-    "SELU",
     "ELUFromOutputFunction",
     "ELUFunction",
     "celu",
@@ -180,49 +176,3 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 def selu_(input: Tensor) -> Tensor:
     """`selu`, which overwrites its input."""
     return selu(input, inplace=True)
-
-
-class ELU(nn.Module):
-    """`elu` as a module; input and output have the same shape."""
-
-    __constants__ = ["alpha", "inplace"]
-
-    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.inplace = inplace
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `elu`."""
-        return elu(input, self.alpha, self.inplace)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
-
-
-class CELU(nn.Module):
-    """`celu` as a module; input and output have the same shape."""
-
-    __constants__ = ["alpha", "inplace"]
-
-    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.inplace = inplace
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `celu`."""
-        return celu(input, self.alpha, self.inplace)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
-
-
-class SELU(InPlaceModule):
-    """`selu` as a module; input and output have the same shape."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `selu`."""
-        return selu(input, self.inplace)

@@ -28,14 +28,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from scratchnet.activations.inplace import InPlaceModule
 from scratchnet.activations.sigmoid import LogisticFunction, sigmoid_slope
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Elementwise, Function, elementwise, overwrite, unobserved
 
-__all__ = ["GLU", "GLUFunction", "Mish", "MishFunction", "SiLU", "SiLUFunction", "glu", "mish", "silu"]
+__all__ = ["GLUFunction", "MishFunction", "SiLUFunction", "glu", "mish", "silu"]
 
 # From here on the gate of Mish is 1 in float64 as well, and the square of the exponential is far from overflow.
 MISH_OPEN = 20.0
@@ -190,37 +189,3 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if x.shape[dim] % 2:
         raise RuntimeError(f"glu: expected an even number of elements along dimension {dim}, got {describe(x)}")
     return GLUFunction.apply(floating("glu", x), dim % x.dim())
-
-
-class SiLU(InPlaceModule):
-    """`silu` as a module; input and output have the same shape."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `silu`."""
-        return silu(input, self.inplace)
-
-
-class Mish(InPlaceModule):
-    """`mish` as a module; input and output have the same shape."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `mish`."""
-        return mish(input, self.inplace)
-
-
-class GLU(nn.Module):
-    """`glu` as a module: ``(…, 2 * features, …)`` to ``(…, features, …)``."""
-
-    __constants__ = ["dim"]
-
-    def __init__(self, dim: int = -1) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `glu`."""
-        return glu(input, self.dim)
-
-    def extra_repr(self) -> str:
-        """The dimension."""
-        return f"dim={self.dim}"

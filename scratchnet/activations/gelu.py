@@ -22,13 +22,13 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.activations.sigmoid import LogisticFunction, sigmoid_slope
 from scratchnet.arguments import describe, floating, overridable
 from scratchnet.function import Elementwise
 
-__all__ = ["GELU", "GELUFunction", "TanhGELUFunction", "gelu"]
+__all__ = ["GELUFunction", "TanhGELUFunction", "gelu"]
 
 LINEAR = 2 * math.sqrt(2 / math.pi)
 CUBIC = 0.044715 * LINEAR
@@ -93,21 +93,3 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     if approximate not in ("none", "tanh"):
         raise RuntimeError(f"gelu: expected approximate to be 'none' or 'tanh', got {approximate!r}")
     return (GELUFunction if approximate == "none" else TanhGELUFunction).apply(x)
-
-
-class GELU(nn.Module):
-    """`gelu` as a module; input and output have the same shape."""
-
-    __constants__ = ["approximate"]
-
-    def __init__(self, approximate: str = "none") -> None:
-        super().__init__()
-        self.approximate = approximate
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `gelu`."""
-        return gelu(input, self.approximate)
-
-    def extra_repr(self) -> str:
-        """The option."""
-        return f"approximate={self.approximate!r}"

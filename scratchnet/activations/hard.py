@@ -17,11 +17,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scratchnet.activations.inplace import InPlaceModule
 from scratchnet.arguments import floating, overridable
 from scratchnet.function import Elementwise, overwrite, unobserved
 
-__all__ = ["Hardsigmoid", "HardsigmoidFunction", "Hardswish", "HardswishFunction", "hardsigmoid", "hardswish"]
+__all__ = ["HardsigmoidFunction", "HardswishFunction", "hardsigmoid", "hardswish"]
 
 
 class HardsigmoidFunction(Elementwise):
@@ -94,27 +93,3 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """
     x = floating("hardswish", input)
     return overwrite(HardswishFunction, x) if inplace else HardswishFunction.apply(x)
-
-
-class Hardsigmoid(InPlaceModule):
-    """`hardsigmoid` as a module; input and output have the same shape."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `hardsigmoid`."""
-        return hardsigmoid(input, self.inplace)
-
-    def extra_repr(self) -> str:
-        """Nothing, as in PyTorch."""
-        return ""
-
-
-class Hardswish(InPlaceModule):
-    """`hardswish` as a module; input and output have the same shape."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `hardswish`."""
-        return hardswish(input, self.inplace)
-
-    def extra_repr(self) -> str:
-        """Nothing, as in PyTorch."""
-        return ""

@@ -13,15 +13,13 @@ on CIFAR-10", 2010 (ReLU6).
 
 from __future__ import annotations
 
-import warnings
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, number, overridable, tensor
 from scratchnet.function import Elementwise, overwrite
 
-__all__ = ["Hardtanh", "HardtanhFunction", "ReLU6", "hardtanh", "hardtanh_", "relu6"]
+__all__ = ["HardtanhFunction", "hardtanh", "hardtanh_", "relu6"]
 
 
 class HardtanhFunction(Elementwise):
@@ -95,52 +93,3 @@ def _hardtanh(op: str, input: Tensor, low: float, high: float, inplace: bool) ->
         raise RuntimeError(f"{op}: expected min_val of at least 0 for {describe(x)}, got {low}")
     y = x.clamp(int(low), int(high))
     return x.copy_(y) if inplace else y
-
-
-class Hardtanh(nn.Module):
-    """`hardtanh` as a module; input and output have the same shape.
-
-    Raises:
-        AssertionError: if ``max_val`` is not greater than ``min_val``.
-    """
-
-    __constants__ = ["min_val", "max_val", "inplace"]
-
-    def __init__(
-        self,
-        min_val: float = -1.0,
-        max_val: float = 1.0,
-        inplace: bool = False,
-        min_value: float | None = None,
-        max_value: float | None = None,
-    ) -> None:
-        super().__init__()
-        for end, value in (("min", min_value), ("max", max_value)):
-            if value is not None:
-                warnings.warn(f"Hardtanh: write {end}_val in place of {end}_value", FutureWarning, stacklevel=2)
-        self.min_val = min_val if min_value is None else min_value
-        self.max_val = max_val if max_value is None else max_value
-        self.inplace = inplace
-        if self.max_val <= self.min_val:
-            raise AssertionError(
-                f"Hardtanh: expected max_val greater than min_val={self.min_val}, got {self.max_val}"
-            )
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `hardtanh`."""
-        return hardtanh(input, self.min_val, self.max_val, self.inplace)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"min_val={self.min_val}, max_val={self.max_val}" + (", inplace=True" if self.inplace else "")
-
-
-class ReLU6(Hardtanh):
-    """`relu6` as a module; input and output have the same shape."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__(0.0, 6.0, inplace)
-
-    def extra_repr(self) -> str:
-        """The option, where it differs from the default."""
-        return "inplace=True" if self.inplace else ""

@@ -25,13 +25,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.activations.elu import negative_part
 from scratchnet.arguments import floating, overridable, per_channel
 from scratchnet.function import Function, elementwise
 
-__all__ = ["LearnedELU", "LearnedELUFunction", "PReLU", "PReLUFunction", "learned_elu", "prelu"]
+__all__ = ["LearnedELUFunction", "PReLUFunction", "learned_elu", "prelu"]
 
 
 class PReLUFunction(Function):
@@ -149,65 +149,3 @@ def learned_elu(input: Tensor, alpha: Tensor) -> Tensor:
         RuntimeError: if ``alpha`` is not of shape ``()``, ``(1,)`` or ``(C,)``, or the dtypes differ.
     """
     return LearnedELUFunction.apply(*per_channel("learned_elu", floating("learned_elu", input), alpha, "alpha"))
-
-
-class PReLU(nn.Module):
-    """`prelu` with its slope as a parameter, ``weight`` of shape ``(num_parameters,)``."""
-
-    __constants__ = ["num_parameters"]
-
-    def __init__(
-        self,
-        num_parameters: int = 1,
-        init: float = 0.25,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self.num_parameters = num_parameters
-        self.init = init
-        self.weight = nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Sets every slope to its initial value."""
-        nn.init.constant_(self.weight, self.init)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `prelu`."""
-        return prelu(input, self.weight)
-
-    def extra_repr(self) -> str:
-        """The number of slopes."""
-        return f"num_parameters={self.num_parameters}"
-
-
-class LearnedELU(nn.Module):
-    """`learned_elu` with α as a parameter, ``alpha`` of shape ``(num_parameters,)``."""
-
-    __constants__ = ["num_parameters"]
-
-    def __init__(
-        self,
-        num_parameters: int = 1,
-        init: float = 1.0,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self.num_parameters = num_parameters
-        self.init = init
-        self.alpha = nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Sets every α to its initial value."""
-        nn.init.constant_(self.alpha, self.init)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `learned_elu`."""
-        return learned_elu(input, self.alpha)
-
-    def extra_repr(self) -> str:
-        """The number of learned α."""
-        return f"num_parameters={self.num_parameters}"

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable
 from scratchnet.function import Function
 
-__all__ = ["Maxout", "MaxoutFunction", "maxout"]
+__all__ = ["MaxoutFunction", "maxout"]
 
 
 class MaxoutFunction(Function):
@@ -75,25 +75,3 @@ def maxout(input: Tensor, pieces: int, dim: int = -1) -> Tensor:
             f"maxout: expected dimension {dim} to hold a multiple of pieces={pieces} elements, got {describe(x)}"
         )
     return MaxoutFunction.apply(x, pieces, dim % x.dim())
-
-
-class Maxout(nn.Module):
-    """`maxout` over the last dimension, ``(…, pieces * features)`` to ``(…, features)``.
-
-    A maxout layer is a linear layer with ``pieces * features`` outputs, followed by this one.
-    """
-
-    __constants__ = ["dim", "pieces"]
-
-    def __init__(self, pieces: int, dim: int = -1) -> None:
-        super().__init__()
-        self.pieces = pieces
-        self.dim = dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `maxout`."""
-        return maxout(input, self.pieces, self.dim)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"pieces={self.pieces}, dim={self.dim}"

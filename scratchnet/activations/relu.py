@@ -16,17 +16,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from scratchnet.activations.inplace import InPlaceModule
 from scratchnet.arguments import describe, floating, number, overridable, tensor
 from scratchnet.function import Elementwise, Function, elementwise, overwrite, unobserved
 
 __all__ = [
-    "LeakyReLU",
     "LeakyReLUFromOutputFunction",
     "LeakyReLUFunction",
-    "ReLU",
     "ReLUFunction",
     "leaky_relu",
     "leaky_relu_",
@@ -149,30 +146,3 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """`leaky_relu`, which overwrites its input."""
     return leaky_relu(input, negative_slope, inplace=True)
-
-
-class ReLU(InPlaceModule):
-    """`relu` as a module; input and output have the same shape."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `relu`."""
-        return relu(input, self.inplace)
-
-
-class LeakyReLU(nn.Module):
-    """`leaky_relu` as a module; input and output have the same shape."""
-
-    __constants__ = ["inplace", "negative_slope"]
-
-    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        super().__init__()
-        self.negative_slope = negative_slope
-        self.inplace = inplace
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `leaky_relu`."""
-        return leaky_relu(input, self.negative_slope, self.inplace)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")

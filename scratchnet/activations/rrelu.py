@@ -23,13 +23,13 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.activations.relu import LeakyReLUFunction, overwritten_leaky_relu
 from scratchnet.arguments import floating, number, overridable
 from scratchnet.function import Function, overwrite, readable
 
-__all__ = ["RReLU", "RReLUFunction", "rrelu", "rrelu_"]
+__all__ = ["RReLUFunction", "rrelu", "rrelu_"]
 
 
 class RReLUFunction(Function):
@@ -107,23 +107,3 @@ def _slopes(x: Tensor, lower: float, upper: float) -> Tensor:
         return slopes.masked_scatter_(negative, draw(int(negative.count_nonzero())))
     rank = negative.reshape(-1).cumsum(0).sub(1).clamp(min=0).view(x.shape)
     return torch.where(negative, draw(x.numel())[rank], 1)
-
-
-class RReLU(nn.Module):
-    """`rrelu` as a module, random in training mode and fixed in evaluation mode."""
-
-    __constants__ = ["lower", "upper", "inplace"]
-
-    def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False) -> None:
-        super().__init__()
-        self.lower = lower
-        self.upper = upper
-        self.inplace = inplace
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `rrelu`."""
-        return rrelu(input, self.lower, self.upper, self.training, self.inplace)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"lower={self.lower}, upper={self.upper}" + (", inplace=True" if self.inplace else "")

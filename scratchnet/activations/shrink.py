@@ -20,18 +20,15 @@ Source: Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", 1
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.activations.tanh import TanhFunction
 from scratchnet.arguments import floating, number, overridable, promoted
 from scratchnet.function import Elementwise
 
 __all__ = [
-    "Hardshrink",
     "HardshrinkFunction",
-    "Softshrink",
     "SoftshrinkFunction",
-    "Tanhshrink",
     "TanhshrinkFunction",
     "hardshrink",
     "softshrink",
@@ -153,47 +150,3 @@ def tanhshrink(input: Tensor) -> Tensor:
         TypeError: if ``input`` is no tensor.
     """
     return TanhshrinkFunction.apply(promoted("tanhshrink", input, complex=True))
-
-
-class Hardshrink(nn.Module):
-    """`hardshrink` as a module; input and output have the same shape."""
-
-    __constants__ = ["lambd"]
-
-    def __init__(self, lambd: float = 0.5) -> None:
-        super().__init__()
-        self.lambd = lambd
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `hardshrink`."""
-        return hardshrink(input, self.lambd)
-
-    def extra_repr(self) -> str:
-        """The option."""
-        return f"{self.lambd}"
-
-
-class Softshrink(nn.Module):
-    """`softshrink` as a module; input and output have the same shape."""
-
-    __constants__ = ["lambd"]
-
-    def __init__(self, lambd: float = 0.5) -> None:
-        super().__init__()
-        self.lambd = lambd
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `softshrink`."""
-        return softshrink(input, self.lambd)
-
-    def extra_repr(self) -> str:
-        """The option."""
-        return f"{self.lambd}"
-
-
-class Tanhshrink(nn.Module):
-    """`tanhshrink` as a module; input and output have the same shape."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `tanhshrink`."""
-        return tanhshrink(input)

@@ -13,12 +13,12 @@ Source: P.-F. Verhulst, "Recherches mathématiques sur la loi d'accroissement de
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import overridable, promoted
 from scratchnet.function import Elementwise, unobserved
 
-__all__ = ["LogisticFunction", "Sigmoid", "SigmoidFunction", "sigmoid", "sigmoid_slope"]
+__all__ = ["LogisticFunction", "SigmoidFunction", "sigmoid", "sigmoid_slope"]
 
 
 class SigmoidFunction(Elementwise):
@@ -70,11 +70,3 @@ def sigmoid(input: Tensor) -> Tensor:
         A tensor of the same shape, with values in [0, 1].
     """
     return SigmoidFunction.apply(promoted("sigmoid", input, complex=True))
-
-
-class Sigmoid(nn.Module):
-    """`sigmoid` as a module; input and output have the same shape."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `sigmoid`."""
-        return sigmoid(input)

@@ -18,22 +18,13 @@ import warnings
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, unobserved
 from scratchnet.tiling import slabs
 
-__all__ = [
-    "LogSoftmax",
-    "LogSoftmaxFunction",
-    "Softmax",
-    "Softmax2d",
-    "SoftmaxFunction",
-    "along_dimension",
-    "log_softmax",
-    "softmax",
-]
+__all__ = ["LogSoftmaxFunction", "SoftmaxFunction", "along_dimension", "log_softmax", "softmax"]
 
 
 class SoftmaxFunction(Function):
@@ -179,55 +170,3 @@ def along_dimension(
             f"{op}: expected dim between {-rank} and {rank - 1}, got {dim} for a tensor of shape {tuple(x.shape)}"
         )
     return floating(op, x if dtype is None else x.to(dtype)), dim
-
-
-class Softmax(nn.Module):
-    """`softmax` as a module; input and output have the same shape."""
-
-    __constants__ = ["dim"]
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `softmax`."""
-        return softmax(input, self.dim, _stacklevel=5)
-
-    def extra_repr(self) -> str:
-        """The dimension."""
-        return f"dim={self.dim}"
-
-
-class Softmax2d(nn.Module):
-    """`softmax` over the channels at each place of ``(N, C, H, W)`` or ``(C, H, W)``.
-
-    Raises:
-        ValueError: if the input has another number of dimensions.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `softmax` to the channels."""
-        if tensor("Softmax2d", input).dim() not in (3, 4):
-            raise ValueError(
-                f"Softmax2d: expected input of shape (N, C, H, W) or (C, H, W), got {describe(input)}"
-            )
-        return softmax(input, -3, _stacklevel=5)
-
-
-class LogSoftmax(nn.Module):
-    """`log_softmax` as a module; input and output have the same shape."""
-
-    __constants__ = ["dim"]
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `log_softmax`."""
-        return log_softmax(input, self.dim, _stacklevel=5)
-
-    def extra_repr(self) -> str:
-        """The dimension."""
-        return f"dim={self.dim}"

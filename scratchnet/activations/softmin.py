@@ -10,12 +10,12 @@ The smallest element gets the largest share. It is a composition: negation, then
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.activations.softmax import SoftmaxFunction, along_dimension
 from scratchnet.arguments import overridable, tensor
 
-__all__ = ["Softmin", "softmin"]
+__all__ = ["softmin"]
 
 
 @overridable
@@ -39,21 +39,3 @@ def softmin(
         IndexError: if ``dim`` is out of range.
     """
     return SoftmaxFunction.apply(*along_dimension("softmin", -tensor("softmin", input), dim, _stacklevel, dtype))
-
-
-class Softmin(nn.Module):
-    """`softmin` as a module; input and output have the same shape."""
-
-    __constants__ = ["dim"]
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `softmin`."""
-        return softmin(input, self.dim, _stacklevel=5)
-
-    def extra_repr(self) -> str:
-        """The dimension."""
-        return f"dim={self.dim}"

@@ -22,13 +22,13 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.activations.sigmoid import LogisticFunction
 from scratchnet.arguments import floating, number, overridable
 from scratchnet.function import Elementwise, unobserved
 
-__all__ = ["LogSigmoid", "LogSigmoidFunction", "Softplus", "SoftplusFunction", "logsigmoid", "softplus"]
+__all__ = ["LogSigmoidFunction", "SoftplusFunction", "logsigmoid", "softplus"]
 
 
 class SoftplusFunction(Elementwise):
@@ -126,30 +126,3 @@ def logsigmoid(input: Tensor) -> Tensor:
         NotImplementedError: if ``input`` is not floating point.
     """
     return LogSigmoidFunction.apply(floating("logsigmoid", input))
-
-
-class Softplus(nn.Module):
-    """`softplus` as a module; input and output have the same shape."""
-
-    __constants__ = ["beta", "threshold"]
-
-    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
-        super().__init__()
-        self.beta = beta
-        self.threshold = threshold
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `softplus`."""
-        return softplus(input, self.beta, self.threshold)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"beta={self.beta}, threshold={self.threshold}"
-
-
-class LogSigmoid(nn.Module):
-    """`logsigmoid` as a module; input and output have the same shape."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `logsigmoid`."""
-        return logsigmoid(input)

@@ -11,12 +11,12 @@ Source: Bergstra, Desjardins, Lamblin and Bengio, "Quadratic polynomials learn b
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import overridable, promoted
 from scratchnet.function import Elementwise
 
-__all__ = ["Softsign", "SoftsignFunction", "softsign"]
+__all__ = ["SoftsignFunction", "softsign"]
 
 
 class SoftsignFunction(Elementwise):
@@ -52,11 +52,3 @@ def softsign(input: Tensor) -> Tensor:
         TypeError: if ``input`` is no tensor.
     """
     return SoftsignFunction.apply(promoted("softsign", input, complex=True))
-
-
-class Softsign(nn.Module):
-    """`softsign` as a module; input and output have the same shape."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `softsign`."""
-        return softsign(input)

@@ -14,12 +14,12 @@ Source: J. H. Lambert, "Observations trigonométriques", 1768.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import overridable, promoted
 from scratchnet.function import Elementwise
 
-__all__ = ["Tanh", "TanhFunction", "tanh"]
+__all__ = ["TanhFunction", "tanh"]
 
 
 class TanhFunction(Elementwise):
@@ -59,11 +59,3 @@ def tanh(input: Tensor) -> Tensor:
         TypeError: if ``input`` is no tensor.
     """
     return TanhFunction.apply(promoted("tanh", input, complex=True))
-
-
-class Tanh(nn.Module):
-    """`tanh` as a module; input and output have the same shape."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `tanh`."""
-        return tanh(input)

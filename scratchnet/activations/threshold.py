@@ -13,12 +13,12 @@ Source: Konda, Memisevic and Krueger, "Zero-bias autoencoders and the benefits o
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, number, overridable, tensor
 from scratchnet.function import Elementwise, overwrite
 
-__all__ = ["Threshold", "ThresholdFunction", "threshold", "threshold_"]
+__all__ = ["ThresholdFunction", "threshold", "threshold_"]
 
 
 class ThresholdFunction(Elementwise):
@@ -71,23 +71,3 @@ def _threshold(input: Tensor, threshold: float, value: float, inplace: bool) -> 
         raise NotImplementedError(f"threshold: expected numbers, got {describe(x)}; convert it with .float()")
     y = x.masked_fill(x <= int(threshold), int(value))
     return x.copy_(y) if inplace else y
-
-
-class Threshold(nn.Module):
-    """`threshold` as a module; input and output have the same shape."""
-
-    __constants__ = ["threshold", "value", "inplace"]
-
-    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
-        super().__init__()
-        self.threshold = threshold
-        self.value = value
-        self.inplace = inplace
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `threshold`."""
-        return threshold(input, self.threshold, self.value, self.inplace)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"threshold={self.threshold}, value={self.value}" + (", inplace=True" if self.inplace else "")

@@ -20,13 +20,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable
 from scratchnet.function import Function, unobserved
 from scratchnet.windows import Geometry, columns, image, read_columns, sizes, write_padded
 
-__all__ = ["Fold", "FoldFunction", "Unfold", "UnfoldFunction", "fold", "unfold"]
+__all__ = ["FoldFunction", "UnfoldFunction", "fold", "unfold"]
 
 Pair = int | Sequence[int]
 
@@ -192,51 +192,3 @@ def fold(
     if x.dim() == 2:
         return FoldFunction.apply(x.unsqueeze(0), geometry, size).squeeze(0)
     return FoldFunction.apply(x, geometry, size)
-
-
-class Unfold(nn.Module):
-    """`unfold` as a module."""
-
-    __constants__ = ["dilation", "kernel_size", "padding", "stride"]
-
-    def __init__(self, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0, stride: Pair = 1) -> None:
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.dilation = dilation
-        self.padding = padding
-        self.stride = stride
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `unfold`."""
-        return unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"kernel_size={self.kernel_size}, dilation={self.dilation}, padding={self.padding}, stride={self.stride}"
-
-
-class Fold(nn.Module):
-    """`fold` as a module."""
-
-    __constants__ = ["dilation", "kernel_size", "output_size", "padding", "stride"]
-
-    def __init__(
-        self, output_size: Pair, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0, stride: Pair = 1
-    ) -> None:
-        super().__init__()
-        self.output_size = output_size
-        self.kernel_size = kernel_size
-        self.dilation = dilation
-        self.padding = padding
-        self.stride = stride
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `fold`."""
-        return fold(input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return (
-            f"output_size={self.output_size}, kernel_size={self.kernel_size}, dilation={self.dilation}, "
-            f"padding={self.padding}, stride={self.stride}"
-        )

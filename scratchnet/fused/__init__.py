@@ -6,6 +6,5 @@ it, and pooling leaves a quarter of it.
 
 from scratchnet.fused.pooled_convolution import conv2d_relu_max_pool2d
 from scratchnet.fused.rectified_convolution import conv2d_relu
-from scratchnet.fused.sequential import Sequential
 
-__all__ = ["Sequential", "conv2d_relu", "conv2d_relu_max_pool2d"]
+__all__ = ["conv2d_relu", "conv2d_relu_max_pool2d"]

@@ -1,42 +1,22 @@
 """Layers: linear, dropout, and rooms of their own for normalization and pooling."""
 
-from scratchnet.distance import PairwiseDistance, pairwise_distance
-from scratchnet.layers.alpha_dropout import AlphaDropout, FeatureAlphaDropout, alpha_dropout, feature_alpha_dropout
+from scratchnet.distance import pairwise_distance
+from scratchnet.layers.alpha_dropout import alpha_dropout, feature_alpha_dropout
 from scratchnet.layers.attention import scaled_dot_product_attention
-from scratchnet.layers.bilinear import Bilinear, bilinear
+from scratchnet.layers.bilinear import bilinear
 from scratchnet.layers.cdist import cdist
-from scratchnet.layers.channel_dropout import Dropout1d, Dropout2d, Dropout3d, dropout1d, dropout2d, dropout3d
-from scratchnet.layers.cosine_similarity import CosineSimilarity, cosine_similarity
-from scratchnet.layers.dropout import Dropout, dropout
-from scratchnet.layers.embedding import Embedding, embedding
-from scratchnet.layers.embedding_bag import EmbeddingBag, embedding_bag
+from scratchnet.layers.channel_dropout import dropout1d, dropout2d, dropout3d
+from scratchnet.layers.cosine_similarity import cosine_similarity
+from scratchnet.layers.dropout import dropout
+from scratchnet.layers.embedding import embedding
+from scratchnet.layers.embedding_bag import embedding_bag
 from scratchnet.layers.grid_sample import affine_grid, grid_sample
 from scratchnet.layers.grouped_mm import grouped_mm, scaled_mm
-from scratchnet.layers.interpolate import (
-    Upsample,
-    UpsamplingBilinear2d,
-    UpsamplingNearest2d,
-    interpolate,
-    upsample,
-    upsample_bilinear,
-    upsample_nearest,
-)
-from scratchnet.layers.kernel_machine import KernelSVM, LinearSVM
+from scratchnet.layers.interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
 from scratchnet.layers.kernels import linear_kernel, polynomial_kernel, rbf_kernel
-from scratchnet.layers.linear import Linear, linear
+from scratchnet.layers.linear import linear
 from scratchnet.layers.multi_head_attention import multi_head_attention_forward
-from scratchnet.layers.multihead_attention import MultiheadAttention
 from scratchnet.layers.normalization import (
-    BatchNorm1d,
-    BatchNorm2d,
-    BatchNorm3d,
-    GroupNorm,
-    InstanceNorm1d,
-    InstanceNorm2d,
-    InstanceNorm3d,
-    LayerNorm,
-    LocalResponseNorm,
-    RMSNorm,
     batch_norm,
     group_norm,
     instance_norm,
@@ -48,36 +28,8 @@ from scratchnet.layers.normalization import (
 )
 from scratchnet.layers.one_hot import one_hot
 from scratchnet.layers.pdist import pdist
-from scratchnet.layers.pixel_shuffle import (
-    ChannelShuffle,
-    PixelShuffle,
-    PixelUnshuffle,
-    channel_shuffle,
-    native_channel_shuffle,
-    pixel_shuffle,
-    pixel_unshuffle,
-)
+from scratchnet.layers.pixel_shuffle import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
 from scratchnet.layers.pooling import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AdaptiveAvgPool3d,
-    AdaptiveMaxPool1d,
-    AdaptiveMaxPool2d,
-    AdaptiveMaxPool3d,
-    AvgPool1d,
-    AvgPool2d,
-    AvgPool3d,
-    FractionalMaxPool2d,
-    FractionalMaxPool3d,
-    LPPool1d,
-    LPPool2d,
-    LPPool3d,
-    MaxPool1d,
-    MaxPool2d,
-    MaxPool3d,
-    MaxUnpool1d,
-    MaxUnpool2d,
-    MaxUnpool3d,
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
     adaptive_avg_pool3d,
@@ -109,57 +61,6 @@ from scratchnet.layers.pooling import (
 )
 
 __all__ = [
-    "AdaptiveAvgPool1d",
-    "AdaptiveAvgPool2d",
-    "AdaptiveAvgPool3d",
-    "AdaptiveMaxPool1d",
-    "AdaptiveMaxPool2d",
-    "AdaptiveMaxPool3d",
-    "AlphaDropout",
-    "AvgPool1d",
-    "AvgPool2d",
-    "AvgPool3d",
-    "BatchNorm1d",
-    "BatchNorm2d",
-    "BatchNorm3d",
-    "Bilinear",
-    "ChannelShuffle",
-    "CosineSimilarity",
-    "Dropout",
-    "Dropout1d",
-    "Dropout2d",
-    "Dropout3d",
-    "Embedding",
-    "EmbeddingBag",
-    "FeatureAlphaDropout",
-    "FractionalMaxPool2d",
-    "FractionalMaxPool3d",
-    "GroupNorm",
-    "InstanceNorm1d",
-    "InstanceNorm2d",
-    "InstanceNorm3d",
-    "KernelSVM",
-    "LPPool1d",
-    "LPPool2d",
-    "LPPool3d",
-    "LayerNorm",
-    "Linear",
-    "LinearSVM",
-    "LocalResponseNorm",
-    "MaxPool1d",
-    "MaxPool2d",
-    "MaxPool3d",
-    "MaxUnpool1d",
-    "MaxUnpool2d",
-    "MaxUnpool3d",
-    "MultiheadAttention",
-    "PairwiseDistance",
-    "PixelShuffle",
-    "PixelUnshuffle",
-    "RMSNorm",
-    "Upsample",
-    "UpsamplingBilinear2d",
-    "UpsamplingNearest2d",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool3d",

@@ -23,10 +23,10 @@ from torch import Tensor
 
 from scratchnet.arguments import floating, overridable, tensor
 from scratchnet.function import Function
-from scratchnet.layers.dropout import DropoutModule, check_probability, of_features
+from scratchnet.layers.dropout import check_probability, of_features
 from scratchnet.layers.random_mask import random_mask
 
-__all__ = ["AlphaDropout", "AlphaDropoutFunction", "FeatureAlphaDropout", "alpha_dropout", "feature_alpha_dropout"]
+__all__ = ["AlphaDropoutFunction", "alpha_dropout", "feature_alpha_dropout"]
 
 SATURATION = -1.7580993408473766  # -scale · alpha of SELU
 
@@ -109,24 +109,3 @@ def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False,
         RuntimeError: if ``input`` has fewer than 2 dimensions or is not floating point.
     """
     return _alpha_dropout("feature_alpha_dropout", input, p, training, inplace, features=True)
-
-
-class AlphaDropout(DropoutModule):
-    """`alpha_dropout` as a module, which drops in training mode and is the identity in evaluation mode.
-
-    Args:
-        p: probability of an element to be dropped.
-        inplace: accepted for compatibility; as in PyTorch, the input is left as it is.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `alpha_dropout`."""
-        return alpha_dropout(input, self.p, self.training)
-
-
-class FeatureAlphaDropout(DropoutModule):
-    """`feature_alpha_dropout` as a module; otherwise like `AlphaDropout`."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `feature_alpha_dropout`."""
-        return feature_alpha_dropout(input, self.p, self.training)

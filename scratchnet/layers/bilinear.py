@@ -22,12 +22,12 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, floating, overridable
 from scratchnet.function import Function
 
-__all__ = ["Bilinear", "BilinearFunction", "bilinear"]
+__all__ = ["BilinearFunction", "bilinear"]
 
 
 class BilinearFunction(Function):
@@ -115,61 +115,3 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     rows = math.prod(leading)
     y = BilinearFunction.apply(input1.reshape(rows, first), input2.reshape(rows, second), weight, bias)
     return y.view(*leading, outputs)
-
-
-class Bilinear(nn.Module):
-    r"""`bilinear` with ``weight`` and ``bias`` as parameters.
-
-    Both start uniform between :math:`\pm 1 / \sqrt{\text{in1\_features}}`, drawn as PyTorch draws them.
-
-    Args:
-        in1_features: I, the features of the first input.
-        in2_features: J, the features of the second input.
-        out_features: O, the outputs.
-        bias: whether to learn an additive bias.
-        device: where the parameters live.
-        dtype: their dtype.
-    """
-
-    __constants__ = ["in1_features", "in2_features", "out_features"]
-
-    def __init__(
-        self,
-        in1_features: int,
-        in2_features: int,
-        out_features: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        if in1_features <= 0:
-            raise ValueError(f"Bilinear: expected in1_features of at least 1, got {in1_features}")
-        self.in1_features = in1_features
-        self.in2_features = in2_features
-        self.out_features = out_features
-        shape = (out_features, in1_features, in2_features)
-        self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-        if bias:
-            self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype))
-        else:
-            self.register_parameter("bias", None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws new parameters."""
-        bound = 1 / math.sqrt(self.in1_features)
-        nn.init.uniform_(self.weight, -bound, bound)
-        if self.bias is not None:
-            nn.init.uniform_(self.bias, -bound, bound)
-
-    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
-        """Applies `bilinear`."""
-        return bilinear(input1, input2, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        """The sizes."""
-        return (
-            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
-            f"out_features={self.out_features}, bias={self.bias is not None}"
-        )

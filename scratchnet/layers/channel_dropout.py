@@ -18,10 +18,10 @@ import warnings
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.layers.dropout import DropoutFunction, DropoutModule, check_probability, of_features
+from scratchnet.layers.dropout import DropoutFunction, check_probability, of_features
 from scratchnet.layers.random_mask import random_mask
 
-__all__ = ["Dropout1d", "Dropout2d", "Dropout3d", "dropout1d", "dropout2d", "dropout3d"]
+__all__ = ["dropout1d", "dropout2d", "dropout3d"]
 
 
 def _channel_dropout(op: str, x: Tensor, p: float, training: bool) -> Tensor:
@@ -127,32 +127,3 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     if x.dim() != 5:
         return _finished(input, _channel_dropout("dropout3d", x.unsqueeze(0), p, training).squeeze(0), inplace)
     return _finished(input, _channel_dropout("dropout3d", x, p, training), inplace)
-
-
-class Dropout1d(DropoutModule):
-    """`dropout1d` as a module, which drops in training mode and is the identity in evaluation mode.
-
-    Args:
-        p: probability of a channel to be zeroed.
-        inplace: overwrite the input with the result.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `dropout1d`."""
-        return dropout1d(input, self.p, self.training, self.inplace)
-
-
-class Dropout2d(DropoutModule):
-    """`dropout2d` as a module; otherwise like `Dropout1d`."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `dropout2d`."""
-        return dropout2d(input, self.p, self.training, self.inplace)
-
-
-class Dropout3d(DropoutModule):
-    """`dropout3d` as a module; otherwise like `Dropout1d`."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `dropout3d`."""
-        return dropout3d(input, self.p, self.training, self.inplace)

@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, number, overridable, tensor
 from scratchnet.distance import norm, slope
 from scratchnet.function import Function
 
-__all__ = ["CosineSimilarity", "CosineSimilarityFunction", "cosine_similarity"]
+__all__ = ["CosineSimilarityFunction", "cosine_similarity"]
 
 
 class CosineSimilarityFunction(Function):
@@ -104,23 +104,3 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     if not isinstance(dim, int) or not -rank <= dim < rank:
         raise IndexError(f"{op}: expected dim between {-rank} and {rank - 1}, got {dim} for shape {tuple(shape)}")
     return CosineSimilarityFunction.apply(a.to(dtype).expand(shape), b.to(dtype).expand(shape), dim, eps)
-
-
-class CosineSimilarity(nn.Module):
-    """`cosine_similarity` as a module.
-
-    Args:
-        dim: the dimension of the vectors.
-        eps: the least length to divide by.
-    """
-
-    __constants__ = ["dim", "eps"]
-
-    def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
-        super().__init__()
-        self.dim = dim
-        self.eps = eps
-
-    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
-        """Applies `cosine_similarity`."""
-        return cosine_similarity(x1, x2, self.dim, self.eps)

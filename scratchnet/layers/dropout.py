@@ -21,20 +21,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number, overridable, tensor
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.random_mask import random_mask
 
-__all__ = [
-    "Dropout",
-    "DropoutFunction",
-    "DropoutModule",
-    "check_probability",
-    "dropout",
-    "of_features",
-]
+__all__ = ["DropoutFunction", "check_probability", "dropout", "of_features"]
 
 
 class DropoutFunction(Function):
@@ -112,32 +105,3 @@ def of_features(op: str, x: Tensor) -> tuple[int, ...]:
     if x.dim() < 2:
         raise RuntimeError(f"{op}: expected input of shape (N, C, ...), got {describe(x)}")
     return (*x.shape[:2], *(1,) * (x.dim() - 2))
-
-
-class DropoutModule(nn.Module):
-    """What the modules share: a probability, and whether to work in place."""
-
-    __constants__ = ["inplace", "p"]
-
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        super().__init__()
-        check_probability(type(self).__name__, p)
-        self.p = p
-        self.inplace = inplace
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"p={self.p}, inplace={self.inplace}"
-
-
-class Dropout(DropoutModule):
-    """`dropout` as a module, which drops in training mode and is the identity in evaluation mode.
-
-    Args:
-        p: probability of an element to be zeroed.
-        inplace: overwrite the input with the result.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `dropout`."""
-        return dropout(input, self.p, self.training, self.inplace)

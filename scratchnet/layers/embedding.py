@@ -20,21 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import Function
-from scratchnet.layers.embedding_table import (
-    Table,
-    check_indices,
-    check_table,
-    renormalize,
-    row_gradient,
-    table_row,
-)
+from scratchnet.layers.embedding_table import check_indices, renormalize, row_gradient, table_row
 
-__all__ = ["Embedding", "EmbeddingFunction", "embedding"]
+__all__ = ["EmbeddingFunction", "embedding"]
 
 
 class EmbeddingFunction(Function):
@@ -123,95 +115,3 @@ def embedding(
     if max_norm is not None:
         renormalize(weight, input, max_norm, norm_type)
     return EmbeddingFunction.apply(input, weight, rows, row, scale_grad_by_freq, sparse)
-
-
-class Embedding(Table):
-    """`embedding` with its table as a parameter, ``weight``, which starts from a standard normal distribution.
-
-    Args:
-        num_embeddings: V, the rows of the table.
-        embedding_dim: D, the features of a row.
-        padding_idx: a row that starts as zeros and gets no gradient.
-        max_norm: scale rows that are used down to this norm, in place.
-        norm_type: the p of that norm.
-        scale_grad_by_freq: divide the gradient of a row by how often it is used.
-        sparse: make the gradient of the table a sparse tensor.
-        device: where the table lives.
-        dtype: its dtype.
-    """
-
-    __constants__ = [
-        "num_embeddings",
-        "embedding_dim",
-        "padding_idx",
-        "max_norm",
-        "norm_type",
-        "scale_grad_by_freq",
-        "sparse",
-    ]
-
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        padding_idx: int | None = None,
-        max_norm: float | None = None,
-        norm_type: float = 2.0,
-        scale_grad_by_freq: bool = False,
-        sparse: bool = False,
-        _weight: Tensor | None = None,
-        _freeze: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        options = padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
-        super().__init__(num_embeddings, embedding_dim, *options, _weight, _freeze, device, dtype)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `embedding`."""
-        return embedding(
-            input,
-            self.weight,
-            self.padding_idx,
-            self.max_norm,
-            self.norm_type,
-            self.scale_grad_by_freq,
-            self.sparse,
-        )
-
-    def extra_repr(self) -> str:
-        """The sizes, and the options that differ from the default."""
-        options = [f"{self.num_embeddings}, {self.embedding_dim}"]
-        options += [f"padding_idx={self.padding_idx}"] if self.padding_idx is not None else []
-        options += [f"max_norm={self.max_norm}"] if self.max_norm is not None else []
-        options += [f"norm_type={self.norm_type}"] if self.norm_type != 2 else []
-        options += [f"scale_grad_by_freq={self.scale_grad_by_freq}"] if self.scale_grad_by_freq else []
-        options += ["sparse=True"] if self.sparse else []
-        return ", ".join(options)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        embeddings: Tensor,
-        freeze: bool = True,
-        padding_idx: int | None = None,
-        max_norm: float | None = None,
-        norm_type: float = 2.0,
-        scale_grad_by_freq: bool = False,
-        sparse: bool = False,
-    ) -> Embedding:
-        """A layer around a given table, which ``freeze`` keeps from training.
-
-        Raises:
-            AssertionError: if the table is not of shape ``(V, D)``.
-        """
-        return cls(
-            *check_table("Embedding", embeddings),
-            padding_idx=padding_idx,
-            max_norm=max_norm,
-            norm_type=norm_type,
-            scale_grad_by_freq=scale_grad_by_freq,
-            sparse=sparse,
-            _weight=embeddings,
-            _freeze=freeze,
-        )

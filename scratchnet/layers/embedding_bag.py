@@ -26,16 +26,9 @@ from torch import Tensor
 from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import LOW_PRECISION, Function, unobserved
 from scratchnet.layers.bags import bags_of, indices_and_offsets, members_of
-from scratchnet.layers.embedding_table import (
-    Table,
-    check_indices,
-    check_table,
-    renormalize,
-    row_gradient,
-    table_row,
-)
+from scratchnet.layers.embedding_table import check_indices, renormalize, row_gradient, table_row
 
-__all__ = ["EmbeddingBag", "EmbeddingBagFunction", "EmbeddingMaxFunction", "embedding_bag"]
+__all__ = ["EmbeddingBagFunction", "EmbeddingMaxFunction", "embedding_bag"]
 
 
 class EmbeddingBagFunction(Function):
@@ -254,113 +247,3 @@ def _check_options(
         )
     if mode != "sum":
         raise NotImplementedError(f"{op}: expected mode='sum' with per_sample_weights, got mode={mode!r}")
-
-
-class EmbeddingBag(Table):
-    """`embedding_bag` with its table as a parameter, ``weight``, which starts from a standard normal distribution.
-
-    Args:
-        num_embeddings: V, the rows of the table.
-        embedding_dim: D, the features of a row.
-        max_norm: scale rows that are used down to this norm, in place.
-        norm_type: the p of that norm.
-        scale_grad_by_freq: divide the gradient of a row by how often it is used.
-        mode: ``"sum"``, ``"mean"`` or ``"max"``.
-        sparse: make the gradient of the table a sparse tensor.
-        include_last_offset: whether the last offset is the end of the last bag.
-        padding_idx: a row that starts as zeros and whose uses are left out of their bags.
-        device: where the table lives.
-        dtype: its dtype.
-    """
-
-    __constants__ = [
-        "num_embeddings",
-        "embedding_dim",
-        "max_norm",
-        "norm_type",
-        "scale_grad_by_freq",
-        "mode",
-        "sparse",
-        "include_last_offset",
-        "padding_idx",
-    ]
-
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        max_norm: float | None = None,
-        norm_type: float = 2.0,
-        scale_grad_by_freq: bool = False,
-        mode: str = "mean",
-        sparse: bool = False,
-        _weight: Tensor | None = None,
-        include_last_offset: bool = False,
-        padding_idx: int | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        options = padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
-        super().__init__(num_embeddings, embedding_dim, *options, _weight, False, device, dtype)
-        self.mode = mode
-        self.include_last_offset = include_last_offset
-
-    def forward(
-        self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None
-    ) -> Tensor:
-        """Applies `embedding_bag`."""
-        return embedding_bag(
-            input,
-            self.weight,
-            offsets,
-            self.max_norm,
-            self.norm_type,
-            self.scale_grad_by_freq,
-            self.mode,
-            self.sparse,
-            per_sample_weights,
-            self.include_last_offset,
-            self.padding_idx,
-        )
-
-    def extra_repr(self) -> str:
-        """The sizes, the mode, and the options that differ from the default."""
-        options = [f"{self.num_embeddings}, {self.embedding_dim}"]
-        options += [f"max_norm={self.max_norm!r}"] if self.max_norm is not None else []
-        options += [f"norm_type={self.norm_type!r}"] if self.norm_type != 2 else []
-        options += [f"scale_grad_by_freq={self.scale_grad_by_freq}"] if self.scale_grad_by_freq else []
-        options += [f"mode={self.mode!r}"]
-        options += [f"padding_idx={self.padding_idx}"] if self.padding_idx is not None else []
-        return ", ".join(options)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        embeddings: Tensor,
-        freeze: bool = True,
-        max_norm: float | None = None,
-        norm_type: float = 2.0,
-        scale_grad_by_freq: bool = False,
-        mode: str = "mean",
-        sparse: bool = False,
-        include_last_offset: bool = False,
-        padding_idx: int | None = None,
-    ) -> EmbeddingBag:
-        """A layer around a given table, which ``freeze`` keeps from training.
-
-        Raises:
-            AssertionError: if the table is not of shape ``(V, D)``.
-        """
-        layer = cls(
-            *check_table("EmbeddingBag", embeddings),
-            max_norm=max_norm,
-            norm_type=norm_type,
-            scale_grad_by_freq=scale_grad_by_freq,
-            mode=mode,
-            sparse=sparse,
-            include_last_offset=include_last_offset,
-            padding_idx=padding_idx,
-            _weight=embeddings,
-        )
-        layer.weight.requires_grad = not freeze
-        return layer

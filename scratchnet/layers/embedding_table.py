@@ -6,13 +6,13 @@ Shapes: V rows of the table, D features, N indices.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, tensor
 from scratchnet.distance import norm
 from scratchnet.function import LOW_PRECISION, readable, unobserved
 
-__all__ = ["Table", "check_indices", "check_table", "renormalize", "row_gradient", "table_row"]
+__all__ = ["check_indices", "check_table", "renormalize", "row_gradient", "table_row"]
 
 
 def row_gradient(
@@ -82,48 +82,3 @@ def check_table(name: str, table: Tensor) -> tuple[int, int]:
         raise AssertionError(f"{name}: expected a table of shape (V, D), got {describe(table)}")
     rows, features = table.shape
     return rows, features
-
-
-class Table(nn.Module):
-    """A table as a parameter, ``weight``, and the options of those who look rows up in it.
-
-    Raises:
-        AssertionError: if ``padding_idx`` is no row, or a given table has another shape.
-    """
-
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        padding_idx: int | None,
-        max_norm: float | None,
-        norm_type: float,
-        scale_grad_by_freq: bool,
-        sparse: bool,
-        table: Tensor | None,
-        freeze: bool,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-    ) -> None:
-        super().__init__()
-        name, shape = type(self).__name__, (num_embeddings, embedding_dim)
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
-        self.padding_idx = table_row(name, padding_idx, num_embeddings)
-        self.max_norm = max_norm
-        self.norm_type = norm_type
-        self.scale_grad_by_freq = scale_grad_by_freq
-        self.sparse = sparse
-        if table is not None and tuple(table.shape) != shape:
-            raise AssertionError(f"{name}: expected a table of shape {shape}, got {describe(table)}")
-        values = torch.empty(shape, device=device, dtype=dtype) if table is None else table
-        self.weight = nn.Parameter(values, requires_grad=not freeze)
-        if table is None:
-            self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws a new table, whose padding row is zero."""
-        nn.init.normal_(self.weight)
-        if self.padding_idx is not None:
-            with torch.no_grad():
-                self.weight[self.padding_idx].fill_(0)

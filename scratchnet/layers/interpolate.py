@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.layers.byte_images import resampled_bytes
@@ -20,15 +20,7 @@ from scratchnet.layers.pooling.adaptive_pooling import AdaptiveAvgPoolFunction
 from scratchnet.layers.resampling import ResampleFunction, resampled_by_symbols, resampling
 from scratchnet.windows import channels_last
 
-__all__ = [
-    "Upsample",
-    "UpsamplingBilinear2d",
-    "UpsamplingNearest2d",
-    "interpolate",
-    "upsample",
-    "upsample_bilinear",
-    "upsample_nearest",
-]
+__all__ = ["interpolate", "upsample", "upsample_bilinear", "upsample_nearest"]
 
 Size = int | Sequence[int]
 Factor = float | Sequence[float]
@@ -180,59 +172,3 @@ def upsample_bilinear(input: Tensor, size: Size | None = None, scale_factor: Fac
 def _deprecated(name: str) -> None:
     if not torch.compiler.is_compiling():
         warnings.warn(f"{name}: deprecated, as in PyTorch; call interpolate instead", stacklevel=4)
-
-
-class Upsample(nn.Module):
-    """`interpolate` as a module, without antialiasing."""
-
-    __constants__ = ["align_corners", "mode", "name", "recompute_scale_factor", "scale_factor", "size"]
-
-    def __init__(
-        self,
-        size: Size | None = None,
-        scale_factor: Factor | None = None,
-        mode: str = "nearest",
-        align_corners: bool | None = None,
-        recompute_scale_factor: bool | None = None,
-    ) -> None:
-        super().__init__()
-        self.name = type(self).__name__
-        self.size = size
-        self.scale_factor: float | tuple[float, ...] | None = None
-        if isinstance(scale_factor, tuple):
-            self.scale_factor = tuple(map(float, scale_factor))
-        elif scale_factor:
-            # A list is refused here, as PyTorch's module refuses it.
-            self.scale_factor = float(scale_factor)  # type: ignore[arg-type]
-        self.mode = mode
-        self.align_corners = align_corners
-        self.recompute_scale_factor = recompute_scale_factor
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Fills in the option that modules pickled by early PyTorch lack."""
-        super().__setstate__({"recompute_scale_factor": True, **state})
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `interpolate`."""
-        return interpolate(
-            input, self.size, self.scale_factor, self.mode, self.align_corners, self.recompute_scale_factor
-        )
-
-    def extra_repr(self) -> str:
-        """The factor or the size, and the mode."""
-        given = f"size={self.size!r}" if self.scale_factor is None else f"scale_factor={self.scale_factor!r}"
-        return f"{given}, mode={self.mode!r}"
-
-
-class UpsamplingNearest2d(Upsample):
-    """`interpolate` of images with mode nearest."""
-
-    def __init__(self, size: Size | None = None, scale_factor: Factor | None = None) -> None:
-        super().__init__(size, scale_factor, mode="nearest")
-
-
-class UpsamplingBilinear2d(Upsample):
-    """`interpolate` of images with mode bilinear and aligned corners."""
-
-    def __init__(self, size: Size | None = None, scale_factor: Factor | None = None) -> None:
-        super().__init__(size, scale_factor, mode="bilinear", align_corners=True)

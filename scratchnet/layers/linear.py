@@ -24,12 +24,12 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, floating, overridable
 from scratchnet.function import Function
 
-__all__ = ["Linear", "LinearFunction", "linear"]
+__all__ = ["LinearFunction", "linear"]
 
 
 class LinearFunction(Function):
@@ -126,52 +126,3 @@ def _check(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
             f"linear: expected input, weight and bias of one dtype, got {given}; convert the input with "
             f".to({weight.dtype}), or the layer with .to({input.dtype})"
         )
-
-
-class Linear(nn.Module):
-    r"""`linear` with ``weight`` and ``bias`` as parameters.
-
-    Both start uniform between :math:`\pm 1 / \sqrt{\text{in\_features}}`, drawn as PyTorch draws them.
-
-    Args:
-        in_features: size of the last dimension of the input.
-        out_features: size of the last dimension of the output.
-        bias: whether to learn an additive bias.
-        device: where the parameters live.
-        dtype: their dtype.
-    """
-
-    __constants__ = ["in_features", "out_features"]
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self.in_features = in_features
-        self.out_features = out_features
-        self.weight = nn.Parameter(torch.empty(out_features, in_features, device=device, dtype=dtype))
-        if bias:
-            self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype))
-        else:
-            self.register_parameter("bias", None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws new parameters."""
-        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
-        if self.bias is not None:
-            bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
-            nn.init.uniform_(self.bias, -bound, bound)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `linear`."""
-        return linear(input, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        """The sizes."""
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -18,17 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import Function
 
 __all__ = [
-    "ChannelShuffle",
     "ChannelShuffleFunction",
-    "PixelShuffle",
     "PixelShuffleFunction",
-    "PixelUnshuffle",
     "PixelUnshuffleFunction",
     "channel_shuffle",
     "native_channel_shuffle",
@@ -203,57 +200,3 @@ def _factor(op: str, input: Tensor, factor: int, name: str) -> int:
     if factor < 1:
         raise RuntimeError(f"{op}: expected {name} of at least 1, got {factor}")
     return factor
-
-
-class PixelShuffle(nn.Module):
-    """`pixel_shuffle` as a module."""
-
-    __constants__ = ["upscale_factor"]
-
-    def __init__(self, upscale_factor: int) -> None:
-        super().__init__()
-        self.upscale_factor = upscale_factor
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `pixel_shuffle`."""
-        return pixel_shuffle(input, self.upscale_factor)
-
-    def extra_repr(self) -> str:
-        """The factor."""
-        return f"upscale_factor={self.upscale_factor}"
-
-
-class PixelUnshuffle(nn.Module):
-    """`pixel_unshuffle` as a module."""
-
-    __constants__ = ["downscale_factor"]
-
-    def __init__(self, downscale_factor: int) -> None:
-        super().__init__()
-        self.downscale_factor = downscale_factor
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `pixel_unshuffle`."""
-        return pixel_unshuffle(input, self.downscale_factor)
-
-    def extra_repr(self) -> str:
-        """The factor."""
-        return f"downscale_factor={self.downscale_factor}"
-
-
-class ChannelShuffle(nn.Module):
-    """`channel_shuffle` as a module."""
-
-    __constants__ = ["groups"]
-
-    def __init__(self, groups: int) -> None:
-        super().__init__()
-        self.groups = groups
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `channel_shuffle`."""
-        return channel_shuffle(input, self.groups)
-
-    def extra_repr(self) -> str:
-        """The groups."""
-        return f"groups={self.groups}"

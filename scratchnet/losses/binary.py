@@ -33,12 +33,10 @@ from torch import Tensor
 from scratchnet.activations.sigmoid import LogisticFunction
 from scratchnet.arguments import autocasts, describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
-from scratchnet.losses.reduction import Loss, WeightedLoss, constant_weight, reduce, reduction_of, spread
+from scratchnet.losses.reduction import constant_weight, reduce, reduction_of, spread
 
 __all__ = [
-    "BCELoss",
     "BCELossFunction",
-    "BCEWithLogitsLoss",
     "BCEWithLogitsLossFunction",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
@@ -255,38 +253,3 @@ def _same_shape(op: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]
             "use target.expand_as(input) or unsqueeze to make them equal"
         )
     return x, target
-
-
-class BCELoss(WeightedLoss):
-    """`binary_cross_entropy` as a module."""
-
-    __constants__ = ["reduction"]
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `binary_cross_entropy`."""
-        return binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)
-
-
-class BCEWithLogitsLoss(Loss):
-    """`binary_cross_entropy_with_logits` as a module."""
-
-    weight: Tensor | None
-    pos_weight: Tensor | None
-
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-        pos_weight: Tensor | None = None,
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.register_buffer("weight", weight)
-        self.register_buffer("pos_weight", pos_weight)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `binary_cross_entropy_with_logits`."""
-        return binary_cross_entropy_with_logits(
-            input, target, self.weight, pos_weight=self.pos_weight, reduction=self.reduction
-        )

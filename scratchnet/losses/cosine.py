@@ -24,9 +24,9 @@ from torch import Tensor
 from scratchnet.arguments import describe, number, overridable, tensor
 from scratchnet.function import Function
 from scratchnet.losses.pointwise import promoted_together
-from scratchnet.losses.reduction import Loss, reduce, reduction_of, spread
+from scratchnet.losses.reduction import reduce, reduction_of, spread
 
-__all__ = ["CosineEmbeddingLoss", "CosineEmbeddingLossFunction", "cosine_embedding_loss"]
+__all__ = ["CosineEmbeddingLossFunction", "cosine_embedding_loss"]
 
 EPSILON = 1e-12
 
@@ -129,23 +129,3 @@ def cosine_embedding_loss(
     x1, x2 = promoted_together(op, x1, x2)
     rows = y.expand(shape[:-1])
     return CosineEmbeddingLossFunction.apply(x1.expand(shape), x2.expand(shape), rows, margin, reduction)
-
-
-class CosineEmbeddingLoss(Loss):
-    """`cosine_embedding_loss` as a module."""
-
-    __constants__ = ["margin", "reduction"]
-
-    def __init__(
-        self,
-        margin: float = 0.0,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.margin = margin
-
-    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
-        """Applies `cosine_embedding_loss`."""
-        return cosine_embedding_loss(input1, input2, target, margin=self.margin, reduction=self.reduction)

@@ -33,15 +33,10 @@ from torch import Tensor
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, unobserved
 from scratchnet.losses.class_targets import CLASS, ClassTargets, check_smoothing, check_weight, checked
-from scratchnet.losses.reduction import WeightedLoss, reduce, reduction_of, spread
+from scratchnet.losses.reduction import reduce, reduction_of, spread
 from scratchnet.tiling import slabs
 
-__all__ = [
-    "CrossEntropyLoss",
-    "IndexCrossEntropyFunction",
-    "ProbabilityCrossEntropyFunction",
-    "cross_entropy",
-]
+__all__ = ["IndexCrossEntropyFunction", "ProbabilityCrossEntropyFunction", "cross_entropy"]
 
 
 class IndexCrossEntropyFunction(Function):
@@ -263,33 +258,3 @@ def _of_probabilities(
     check_weight(op, weight, x)
     losses = ProbabilityCrossEntropyFunction.apply(x.to(dtype), q.to(dtype), weight, smoothing, reduction)
     return losses.squeeze(0) if alone and reduction == "none" else losses
-
-
-class CrossEntropyLoss(WeightedLoss):
-    """`cross_entropy` as a module."""
-
-    __constants__ = ["ignore_index", "label_smoothing", "reduction"]
-
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        size_average: bool | None = None,
-        ignore_index: int = -100,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-        label_smoothing: float = 0.0,
-    ) -> None:
-        super().__init__(weight, size_average, reduce, reduction)
-        self.ignore_index = ignore_index
-        self.label_smoothing = label_smoothing
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `cross_entropy`."""
-        return cross_entropy(
-            input,
-            target,
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            label_smoothing=self.label_smoothing,
-        )

@@ -35,9 +35,9 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable, unobserved
-from scratchnet.losses.reduction import Loss, reduce, reduction_of, spread
+from scratchnet.losses.reduction import reduce, reduction_of, spread
 
-__all__ = ["CTCLoss", "CTCLossFunction", "ctc_loss"]
+__all__ = ["CTCLossFunction", "ctc_loss"]
 
 NEVER = -math.inf
 FRAME, CLASS = 0, 2
@@ -313,22 +313,3 @@ def _padded(op: str, targets: Tensor, labels: Tensor, blank: int, classes: int) 
                 f"{op}: expected labels from 0 to {classes - 1}, got targets from {spelled.min()} to {spelled.max()}"
             )
     return padded
-
-
-class CTCLoss(Loss):
-    """`ctc_loss` as a module."""
-
-    __constants__ = ["blank", "reduction"]
-
-    def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
-        super().__init__(reduction=reduction)
-        self.blank = blank
-        self.zero_infinity = zero_infinity
-
-    def forward(
-        self, log_probs: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths
-    ) -> Tensor:
-        """Applies `ctc_loss`."""
-        return ctc_loss(
-            log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction, self.zero_infinity
-        )

@@ -25,9 +25,9 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, overridable
 from scratchnet.losses.pointwise import PointwiseLoss, aligned, promoted_together
-from scratchnet.losses.reduction import Loss, reduce, reduction_of
+from scratchnet.losses.reduction import reduce, reduction_of
 
-__all__ = ["KLDivLoss", "KLDivLossFunction", "LogTargetKLDivLossFunction", "kl_div"]
+__all__ = ["KLDivLossFunction", "LogTargetKLDivLossFunction", "kl_div"]
 
 
 class KLDivLossFunction(PointwiseLoss):
@@ -117,23 +117,3 @@ def kl_div(
     function = LogTargetKLDivLossFunction if log_target else KLDivLossFunction
     total: Tensor = function.apply(x, target, chosen)
     return total / input.shape[0] if per_sample and input.dim() else total
-
-
-class KLDivLoss(Loss):
-    """`kl_div` as a module."""
-
-    __constants__ = ["reduction"]
-
-    def __init__(
-        self,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-        log_target: bool = False,
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.log_target = log_target
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `kl_div`."""
-        return kl_div(input, target, reduction=self.reduction, log_target=self.log_target)

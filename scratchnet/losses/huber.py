@@ -25,10 +25,10 @@ from torch import Tensor
 from scratchnet.arguments import describe, overridable
 from scratchnet.function import unobserved
 from scratchnet.losses.pointwise import PointwiseLoss, pair
-from scratchnet.losses.reduction import Loss, reduce, reduction_of
+from scratchnet.losses.reduction import reduce, reduction_of
 from scratchnet.losses.regression import L1LossFunction
 
-__all__ = ["HuberLoss", "HuberLossFunction", "SmoothL1Loss", "huber_loss", "smooth_l1_loss"]
+__all__ = ["HuberLossFunction", "huber_loss", "smooth_l1_loss"]
 
 
 class HuberLossFunction(PointwiseLoss):
@@ -128,39 +128,3 @@ def huber_loss(
             f"{op}: expected weight of the input's shape {tuple(input.shape)}, got {describe(weight)}"
         )
     return reduce(HuberLossFunction.apply(x, target, delta, 1.0, "none") * weight, reduction)
-
-
-class SmoothL1Loss(Loss):
-    """`smooth_l1_loss` as a module."""
-
-    __constants__ = ["reduction"]
-
-    def __init__(
-        self,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-        beta: float = 1.0,
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.beta = beta
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `smooth_l1_loss`."""
-        return smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
-
-
-class HuberLoss(Loss):
-    """`huber_loss` as a module."""
-
-    __constants__ = ["reduction", "delta"]
-
-    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
-        if not isinstance(delta, int | float):
-            raise TypeError(f"HuberLoss: expected delta to be a number, got {describe(delta)}")
-        super().__init__(reduction=reduction)
-        self.delta = delta
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `huber_loss`."""
-        return huber_loss(input, target, reduction=self.reduction, delta=self.delta)

@@ -37,16 +37,9 @@ from torch import Tensor
 from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import readable, unobserved
 from scratchnet.losses.pointwise import PointwiseLoss, aligned, promoted_together
-from scratchnet.losses.reduction import Loss, reduction_of
+from scratchnet.losses.reduction import reduction_of
 
-__all__ = [
-    "GaussianNLLLoss",
-    "GaussianNLLLossFunction",
-    "PoissonNLLLoss",
-    "PoissonNLLLossFunction",
-    "gaussian_nll_loss",
-    "poisson_nll_loss",
-]
+__all__ = ["GaussianNLLLossFunction", "PoissonNLLLossFunction", "gaussian_nll_loss", "poisson_nll_loss"]
 
 
 class PoissonNLLLossFunction(PointwiseLoss):
@@ -200,44 +193,3 @@ def _spread_variance(op: str, x: Tensor, variance: Tensor) -> Tensor:
             f"one place, got {describe(variance)}"
         )
     return variance
-
-
-class PoissonNLLLoss(Loss):
-    """`poisson_nll_loss` as a module."""
-
-    __constants__ = ["log_input", "full", "eps", "reduction"]
-
-    def __init__(
-        self,
-        log_input: bool = True,
-        full: bool = False,
-        size_average: bool | None = None,
-        eps: float = 1e-8,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.log_input = log_input
-        self.full = full
-        self.eps = eps
-
-    def forward(self, log_input: Tensor, target: Tensor) -> Tensor:
-        """Applies `poisson_nll_loss`."""
-        return poisson_nll_loss(
-            log_input, target, log_input=self.log_input, full=self.full, eps=self.eps, reduction=self.reduction
-        )
-
-
-class GaussianNLLLoss(Loss):
-    """`gaussian_nll_loss` as a module."""
-
-    __constants__ = ["full", "eps", "reduction"]
-
-    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
-        super().__init__(None, None, reduction)
-        self.full = full
-        self.eps = eps
-
-    def forward(self, input: Tensor, target: Tensor, var: Tensor | float) -> Tensor:
-        """Applies `gaussian_nll_loss`."""
-        return gaussian_nll_loss(input, target, var, full=self.full, eps=self.eps, reduction=self.reduction)

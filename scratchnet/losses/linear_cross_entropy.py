@@ -29,7 +29,6 @@ Efficient Triton Kernels for LLM Training", 2024, for the gradients on the way f
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,18 +37,12 @@ from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, floating, overridable, tensor
 from scratchnet.function import Function, transformed
-from scratchnet.layers.linear import Linear
 from scratchnet.losses.class_targets import ClassTargets, check_smoothing, checked
 from scratchnet.losses.cross_entropy import cross_entropy
 from scratchnet.losses.logit_chunks import Gradients, chunks, delta, logits, powers_of, room_for, with_losses
-from scratchnet.losses.reduction import WeightedLoss, reduction_of
+from scratchnet.losses.reduction import reduction_of
 
-__all__ = [
-    "LinearCrossEntropyFunction",
-    "LinearCrossEntropyLoss",
-    "ReducedLinearCrossEntropyFunction",
-    "linear_cross_entropy",
-]
+__all__ = ["LinearCrossEntropyFunction", "ReducedLinearCrossEntropyFunction", "linear_cross_entropy"]
 
 CHUNK_ELEMENTS = 1 << 25
 
@@ -288,76 +281,3 @@ def _check(
         )
     if target.shape == (*x.shape[:-1], *outputs) and ignore_index is not None:
         raise RuntimeError(f"{op}: expected no ignore_index with probabilities as target, got {ignore_index}")
-
-
-class LinearCrossEntropyLoss(WeightedLoss):
-    """`linear_cross_entropy` with the linear map's weight and bias as parameters, in ``linear``.
-
-    Args:
-        in_features: D, the size of a hidden state.
-        num_classes: C.
-        out_features: further dimensions d… of the logits, (N, C, d…).
-        bias: whether to learn a bias.
-        device: where the parameters live.
-        dtype: their dtype.
-        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
-        weight: the weight of each class, of shape ``(C,)``.
-        ignore_index: targets that count for nothing.
-        label_smoothing: the share of the uniform distribution mixed into the target.
-        options: as of `linear_cross_entropy`.
-
-    Raises:
-        RuntimeError: if the weight's shape or the smoothing does not fit.
-    """
-
-    __constants__ = ["num_classes", "out_features", "reduction", "ignore_index", "label_smoothing"]
-
-    def __init__(
-        self,
-        in_features: int,
-        num_classes: int,
-        *,
-        out_features: tuple[int, ...] = (),
-        bias: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        reduction: str = "mean",
-        weight: Tensor | None = None,
-        ignore_index: int | None = None,
-        label_smoothing: float = 0.0,
-        options: Any = None,
-    ) -> None:
-        name = "LinearCrossEntropyLoss"
-        if weight is not None and weight.shape != (num_classes,):
-            raise RuntimeError(f"{name}: expected weight of shape ({num_classes},), got {describe(weight)}")
-        check_smoothing(name, label_smoothing)
-        super().__init__(weight, reduction=reduction)
-        self.num_classes = num_classes
-        self.out_features = out_features
-        self.ignore_index = ignore_index
-        self.label_smoothing = label_smoothing
-        self.linear = Linear(in_features, math.prod(out_features, start=num_classes), bias, device, dtype)
-        self.options = options
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `linear_cross_entropy`."""
-        outputs = (self.num_classes, *self.out_features)
-        return linear_cross_entropy(
-            input,
-            self.linear.weight.view(*outputs, self.linear.in_features),
-            target,
-            linear_bias=None if self.linear.bias is None else self.linear.bias.view(outputs),
-            weight=self.weight,
-            reduction=self.reduction,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-            options=self.options,
-        )
-
-    def extra_repr(self) -> str:
-        """The sizes and options."""
-        return (
-            f"in_features={self.linear.in_features}, num_classes={self.num_classes}, "
-            f"out_features={self.out_features}, bias={self.linear.bias is not None}, reduction={self.reduction}, "
-            f"ignore_index={self.ignore_index}, label_smoothing={self.label_smoothing}, options={self.options}"
-        )

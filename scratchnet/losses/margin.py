@@ -21,9 +21,9 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number, overridable, tensor
 from scratchnet.function import Function, readable
-from scratchnet.losses.reduction import WeightedLoss, constant_weight, mean_or_zero, reduction_of, spread
+from scratchnet.losses.reduction import constant_weight, mean_or_zero, reduction_of, spread
 
-__all__ = ["MultiMarginLoss", "MultiMarginLossFunction", "multi_margin_loss"]
+__all__ = ["MultiMarginLossFunction", "multi_margin_loss"]
 
 
 class MultiMarginLossFunction(Function):
@@ -140,32 +140,3 @@ def multi_margin_loss(
         )
     losses = MultiMarginLossFunction.apply(scores, labels, constant_weight(op, weight), p, margin, reduction)
     return losses.view(target.shape) if reduction == "none" else losses
-
-
-class MultiMarginLoss(WeightedLoss):
-    """`multi_margin_loss` as a module."""
-
-    __constants__ = ["margin", "p", "reduction"]
-
-    def __init__(
-        self,
-        p: int = 1,
-        margin: float = 1.0,
-        weight: Tensor | None = None,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(weight, size_average, reduce, reduction)
-        if p not in (1, 2):
-            raise ValueError(f"MultiMarginLoss: expected p to be 1 or 2, got {describe(p)}")
-        if weight is not None and weight.dim() != 1:
-            raise ValueError(f"MultiMarginLoss: expected a weight of one dimension, got {describe(weight)}")
-        self.p = p
-        self.margin = margin
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `multi_margin_loss`."""
-        return multi_margin_loss(
-            input, target, p=self.p, margin=self.margin, weight=self.weight, reduction=self.reduction
-        )

@@ -31,12 +31,10 @@ from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
 from scratchnet.losses.binary import loss_of_logit, slope_of_logit
 from scratchnet.losses.pointwise import aligned, promoted_together
-from scratchnet.losses.reduction import Loss, WeightedLoss, mean_or_zero, reduce, reduction_of, spread
+from scratchnet.losses.reduction import mean_or_zero, reduce, reduction_of, spread
 
 __all__ = [
-    "MultiLabelMarginLoss",
     "MultiLabelMarginLossFunction",
-    "MultiLabelSoftMarginLoss",
     "MultiLabelSoftMarginLossFunction",
     "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
@@ -227,23 +225,3 @@ def multilabel_soft_margin_loss(
     x, target, *weights = promoted_together(op, *aligned(op, **given))
     function = MultiLabelSoftMarginLossFunction
     return function.apply(x, target, weights[0] if weights else None, input.shape[-1], reduction)
-
-
-class MultiLabelMarginLoss(Loss):
-    """`multilabel_margin_loss` as a module."""
-
-    __constants__ = ["reduction"]
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `multilabel_margin_loss`."""
-        return multilabel_margin_loss(input, target, reduction=self.reduction)
-
-
-class MultiLabelSoftMarginLoss(WeightedLoss):
-    """`multilabel_soft_margin_loss` as a module."""
-
-    __constants__ = ["reduction"]
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `multilabel_soft_margin_loss`."""
-        return multilabel_soft_margin_loss(input, target, weight=self.weight, reduction=self.reduction)

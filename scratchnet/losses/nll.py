@@ -20,9 +20,9 @@ from torch import Tensor
 from scratchnet.arguments import overridable
 from scratchnet.function import Function
 from scratchnet.losses.class_targets import CLASS, ClassTargets, checked
-from scratchnet.losses.reduction import WeightedLoss, reduction_of
+from scratchnet.losses.reduction import reduction_of
 
-__all__ = ["NLLLoss", "NLLLossFunction", "nll_loss"]
+__all__ = ["NLLLossFunction", "nll_loss"]
 
 
 class NLLLossFunction(Function):
@@ -106,26 +106,3 @@ def nll_loss(
     x, labels, alone, ignored = checked(op, input, target, weight, ignore_index)
     losses = NLLLossFunction.apply(x, labels, weight, x.shape[CLASS], ignored, reduction)
     return losses.view(target.shape) if alone and reduction == "none" else losses
-
-
-class NLLLoss(WeightedLoss):
-    """`nll_loss` as a module."""
-
-    __constants__ = ["ignore_index", "reduction"]
-
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        size_average: bool | None = None,
-        ignore_index: int = -100,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(weight, size_average, reduce, reduction)
-        self.ignore_index = ignore_index
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `nll_loss`."""
-        return nll_loss(
-            input, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction
-        )

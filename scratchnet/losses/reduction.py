@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe
 
-__all__ = ["Loss", "WeightedLoss", "constant_weight", "mean_or_zero", "reduce", "reduction_of", "spread"]
+__all__ = ["constant_weight", "mean_or_zero", "reduce", "reduction_of", "spread"]
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -43,37 +42,6 @@ def reduction_of(op: str, reduction: str, size_average: bool | None = None, redu
     if reduction not in REDUCTIONS:
         raise ValueError(f"{op}: expected reduction to be one of {REDUCTIONS}, got {describe(reduction)}")
     return reduction
-
-
-class Loss(nn.Module):
-    """Base of the loss modules: holds the reduction."""
-
-    reduction: str
-
-    def __init__(
-        self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
-    ) -> None:
-        super().__init__()
-        legacy = size_average is not None or reduce is not None
-        name = type(self).__name__
-        self.reduction = reduction_of(name, reduction, size_average, reduce) if legacy else reduction
-
-
-class WeightedLoss(Loss):
-    """Base of the loss modules that weight classes or elements: holds the weight as a buffer."""
-
-    weight: Tensor | None
-
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(size_average, reduce, reduction, **kwargs)
-        self.register_buffer("weight", weight)
 
 
 def constant_weight(op: str, weight: Tensor | None, name: str = "weight") -> Tensor | None:

@@ -20,9 +20,9 @@ from torch import Tensor
 from scratchnet.arguments import describe, overridable
 from scratchnet.function import Function, unobserved
 from scratchnet.losses.pointwise import pair
-from scratchnet.losses.reduction import Loss, reduce, reduction_of, spread
+from scratchnet.losses.reduction import reduce, reduction_of, spread
 
-__all__ = ["L1Loss", "L1LossFunction", "MSELoss", "MSELossFunction", "l1_loss", "mse_loss"]
+__all__ = ["L1LossFunction", "MSELossFunction", "l1_loss", "mse_loss"]
 
 
 class MSELossFunction(Function):
@@ -164,23 +164,3 @@ def _weighted(op: str, losses: Tensor, input: Tensor, weight: Tensor, reduction:
     if reduction == "none":
         return weighted
     return weighted.sum() if reduction == "sum" else weighted.sum() / weight.sum()
-
-
-class MSELoss(Loss):
-    """`mse_loss` as a module."""
-
-    __constants__ = ["reduction"]
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `mse_loss`."""
-        return mse_loss(input, target, reduction=self.reduction)
-
-
-class L1Loss(Loss):
-    """`l1_loss` as a module."""
-
-    __constants__ = ["reduction"]
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `l1_loss`."""
-        return l1_loss(input, target, reduction=self.reduction)

@@ -31,14 +31,11 @@ from torch import Tensor
 from scratchnet.arguments import describe, floating, number, overridable, tensor
 from scratchnet.losses.binary import sigmoid_of_negative, softplus_of_negative
 from scratchnet.losses.pointwise import PointwiseLoss, aligned, promoted_together
-from scratchnet.losses.reduction import Loss, constant_weight, reduction_of
+from scratchnet.losses.reduction import constant_weight, reduction_of
 
 __all__ = [
-    "HingeEmbeddingLoss",
     "HingeEmbeddingLossFunction",
-    "MarginRankingLoss",
     "MarginRankingLossFunction",
-    "SoftMarginLoss",
     "SoftMarginLossFunction",
     "hinge_embedding_loss",
     "margin_ranking_loss",
@@ -204,53 +201,3 @@ def margin_ranking_loss(
         )
     x1, x2, y = promoted_together(op, *aligned(op, input1=x1, input2=x2, target=y))
     return MarginRankingLossFunction.apply(x1, x2, y, margin, reduction)
-
-
-class SoftMarginLoss(Loss):
-    """`soft_margin_loss` as a module."""
-
-    __constants__ = ["reduction"]
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `soft_margin_loss`."""
-        return soft_margin_loss(input, target, reduction=self.reduction)
-
-
-class HingeEmbeddingLoss(Loss):
-    """`hinge_embedding_loss` as a module."""
-
-    __constants__ = ["margin", "reduction"]
-
-    def __init__(
-        self,
-        margin: float = 1.0,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.margin = margin
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Applies `hinge_embedding_loss`."""
-        return hinge_embedding_loss(input, target, margin=self.margin, reduction=self.reduction)
-
-
-class MarginRankingLoss(Loss):
-    """`margin_ranking_loss` as a module."""
-
-    __constants__ = ["margin", "reduction"]
-
-    def __init__(
-        self,
-        margin: float = 0.0,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.margin = margin
-
-    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
-        """Applies `margin_ranking_loss`."""
-        return margin_ranking_loss(input1, input2, target, margin=self.margin, reduction=self.reduction)

@@ -21,18 +21,11 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, overridable, tensor
-from scratchnet.distance import PairwiseDistance, pairwise_distance
+from scratchnet.distance import pairwise_distance
 from scratchnet.losses.pointwise import PointwiseLoss, promoted_together
-from scratchnet.losses.reduction import Loss, reduction_of
+from scratchnet.losses.reduction import reduction_of
 
-__all__ = [
-    "SwappedTripletFunction",
-    "TripletFunction",
-    "TripletMarginLoss",
-    "TripletMarginWithDistanceLoss",
-    "triplet_margin_loss",
-    "triplet_margin_with_distance_loss",
-]
+__all__ = ["SwappedTripletFunction", "TripletFunction", "triplet_margin_loss", "triplet_margin_with_distance_loss"]
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 
@@ -186,75 +179,3 @@ def _compare(
         distances.append(distance_function(positive, negative))
     function = SwappedTripletFunction if swap else TripletFunction
     return function.apply(*torch.broadcast_tensors(*promoted_together(op, *distances)), margin, reduction)
-
-
-class TripletMarginLoss(Loss):
-    """`triplet_margin_loss` as a module."""
-
-    __constants__ = ["margin", "p", "eps", "swap", "reduction"]
-
-    def __init__(
-        self,
-        margin: float = 1.0,
-        p: float = 2.0,
-        eps: float = 1e-6,
-        swap: bool = False,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        if margin <= 0:
-            raise ValueError(f"TripletMarginLoss: expected margin to be more than 0, got {describe(margin)}")
-        self.margin = margin
-        self.p = p
-        self.eps = eps
-        self.swap = swap
-
-    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        """Applies `triplet_margin_loss`."""
-        return triplet_margin_loss(
-            anchor,
-            positive,
-            negative,
-            margin=self.margin,
-            p=self.p,
-            eps=self.eps,
-            swap=self.swap,
-            reduction=self.reduction,
-        )
-
-
-class TripletMarginWithDistanceLoss(Loss):
-    """`triplet_margin_with_distance_loss` as a module."""
-
-    __constants__ = ["margin", "swap", "reduction"]
-
-    def __init__(
-        self,
-        *,
-        distance_function: Distance | None = None,
-        margin: float = 1.0,
-        swap: bool = False,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(reduction=reduction)
-        if margin <= 0:
-            raise ValueError(
-                f"TripletMarginWithDistanceLoss: expected margin to be more than 0, got {describe(margin)}"
-            )
-        self.distance_function: Distance = distance_function or PairwiseDistance()
-        self.margin = margin
-        self.swap = swap
-
-    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        """Applies `triplet_margin_with_distance_loss`."""
-        return triplet_margin_with_distance_loss(
-            anchor,
-            positive,
-            negative,
-            distance_function=self.distance_function,
-            margin=self.margin,
-            swap=self.swap,
-            reduction=self.reduction,
-        )

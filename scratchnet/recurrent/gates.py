@@ -14,16 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = [
-    "sigmoid",
-    "sigmoid_",
-    "sigmoid_slope",
-    "sigmoid_slope_",
-    "tanh",
-    "tanh_",
-    "tanh_slope",
-    "tanh_slope_",
-]
+__all__ = ["sigmoid", "sigmoid_", "sigmoid_slope", "sigmoid_slope_", "tanh", "tanh_", "tanh_slope", "tanh_slope_"]
 
 LIMIT = 40.0
 

@@ -59,7 +59,7 @@ class Steps(NamedTuple):
     def walk(self, *rows: Tensor) -> list[tuple[Tensor, ...]]:
         """The matrices cut into the rows of each time, in the order of the walk."""
         even = (len(self.sizes), self.sizes[0]) if self.even else None
-        cut = [x.unflatten(0, even).unbind() if even else x.split(self.sizes) for x in rows]
+        cut = [x.reshape(*even, *x.shape[1:]).unbind() if even else x.split(self.sizes) for x in rows]
         times = list(zip(*cut, strict=True))
         return times[::-1] if self.reverse else times
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook
 
 from scratchnet import nn
-from scratchnet.fused import sequential
+from scratchnet.nn.modules import container as sequential
 from scratchnet.windows import channels_last
 
 

@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from reference.catalog.losses.common import REDUCTIONS, bad
 from reference.catalog.record import Beyond, Make, Record, Sample
 from scratchnet.losses.binary import (
-    BCELoss,
     BCELossFunction,
-    BCEWithLogitsLoss,
     BCEWithLogitsLossFunction,
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
 )
+from scratchnet.nn import BCELoss, BCEWithLogitsLoss
 
 __all__ = ["RECORDS"]
 

@@ -14,18 +14,17 @@ from torch import Tensor, nn
 from reference.catalog.losses.common import REDUCTIONS, bad
 from reference.catalog.record import BadInput, Beyond, Make, Record, Sample
 from scratchnet.losses.cross_entropy import (
-    CrossEntropyLoss,
     IndexCrossEntropyFunction,
     ProbabilityCrossEntropyFunction,
     cross_entropy,
 )
 from scratchnet.losses.linear_cross_entropy import (
     LinearCrossEntropyFunction,
-    LinearCrossEntropyLoss,
     ReducedLinearCrossEntropyFunction,
     linear_cross_entropy,
 )
-from scratchnet.losses.nll import NLLLoss, NLLLossFunction, nll_loss
+from scratchnet.losses.nll import NLLLossFunction, nll_loss
+from scratchnet.nn import CrossEntropyLoss, LinearCrossEntropyLoss, NLLLoss
 
 __all__ = ["RECORDS"]
 

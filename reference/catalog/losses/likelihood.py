@@ -11,15 +11,14 @@ from torch import nn
 
 from reference.catalog.losses.common import REDUCTIONS, bad
 from reference.catalog.record import Make, Record, Sample
-from scratchnet.losses.divergence import KLDivLoss, KLDivLossFunction, LogTargetKLDivLossFunction, kl_div
+from scratchnet.losses.divergence import KLDivLossFunction, LogTargetKLDivLossFunction, kl_div
 from scratchnet.losses.likelihood import (
-    GaussianNLLLoss,
     GaussianNLLLossFunction,
-    PoissonNLLLoss,
     PoissonNLLLossFunction,
     gaussian_nll_loss,
     poisson_nll_loss,
 )
+from scratchnet.nn import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
 
 __all__ = ["RECORDS"]
 

@@ -11,15 +11,14 @@ from torch import nn
 
 from reference.catalog.losses.common import REDUCTIONS, bad
 from reference.catalog.record import Make, Record, Sample, rounded_once
-from scratchnet.losses.margin import MultiMarginLoss, MultiMarginLossFunction, multi_margin_loss
+from scratchnet.losses.margin import MultiMarginLossFunction, multi_margin_loss
 from scratchnet.losses.multilabel import (
-    MultiLabelMarginLoss,
     MultiLabelMarginLossFunction,
-    MultiLabelSoftMarginLoss,
     MultiLabelSoftMarginLossFunction,
     multilabel_margin_loss,
     multilabel_soft_margin_loss,
 )
+from scratchnet.nn import MultiLabelMarginLoss, MultiLabelSoftMarginLoss, MultiMarginLoss
 
 __all__ = ["RECORDS"]
 

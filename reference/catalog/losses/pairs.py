@@ -12,13 +12,10 @@ from torch import Tensor, nn
 from reference.catalog.losses.common import REDUCTIONS, bad
 from reference.catalog.record import Make, Record, Sample
 from scratchnet.distance import PairwiseDistanceFunction
-from scratchnet.losses.cosine import CosineEmbeddingLoss, CosineEmbeddingLossFunction, cosine_embedding_loss
+from scratchnet.losses.cosine import CosineEmbeddingLossFunction, cosine_embedding_loss
 from scratchnet.losses.signed import (
-    HingeEmbeddingLoss,
     HingeEmbeddingLossFunction,
-    MarginRankingLoss,
     MarginRankingLossFunction,
-    SoftMarginLoss,
     SoftMarginLossFunction,
     hinge_embedding_loss,
     margin_ranking_loss,
@@ -27,10 +24,16 @@ from scratchnet.losses.signed import (
 from scratchnet.losses.triplet import (
     SwappedTripletFunction,
     TripletFunction,
-    TripletMarginLoss,
-    TripletMarginWithDistanceLoss,
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
+)
+from scratchnet.nn import (
+    CosineEmbeddingLoss,
+    HingeEmbeddingLoss,
+    MarginRankingLoss,
+    SoftMarginLoss,
+    TripletMarginLoss,
+    TripletMarginWithDistanceLoss,
 )
 
 __all__ = ["RECORDS"]

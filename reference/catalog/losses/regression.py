@@ -11,8 +11,9 @@ from torch import nn
 
 from reference.catalog.losses.common import REDUCTIONS, bad
 from reference.catalog.record import BadInput, Make, Record, Sample
-from scratchnet.losses.huber import HuberLoss, HuberLossFunction, SmoothL1Loss, huber_loss, smooth_l1_loss
-from scratchnet.losses.regression import L1Loss, L1LossFunction, MSELoss, MSELossFunction, l1_loss, mse_loss
+from scratchnet.losses.huber import HuberLossFunction, huber_loss, smooth_l1_loss
+from scratchnet.losses.regression import L1LossFunction, MSELossFunction, l1_loss, mse_loss
+from scratchnet.nn import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
 
 __all__ = ["RECORDS"]
 

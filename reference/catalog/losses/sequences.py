@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from reference.catalog.losses.common import REDUCTIONS, bad
 from reference.catalog.record import Make, Record, Sample, rounded_once
 from scratchnet.activations import log_softmax
-from scratchnet.losses.ctc import CTCLoss, CTCLossFunction, ctc_loss
+from scratchnet.losses.ctc import CTCLossFunction, ctc_loss
+from scratchnet.nn import CTCLoss
 
 __all__ = ["RECORDS"]
 

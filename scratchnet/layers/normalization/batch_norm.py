@@ -57,13 +57,17 @@ from scratchnet.layers.normalization.channelwise import (
     standardized,
 )
 from scratchnet.layers.normalization.parameters import check_parameters
-from scratchnet.layers.normalization.running_statistics import (
-    RunningNorm,
-    check_statistics,
-    follow,
-)
+from scratchnet.layers.normalization.running_statistics import check_statistics, follow
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "BatchNormFunction", "FixedNormFunction", "batch_norm"]
+__all__ = [
+    "BatchNormFunction",
+    "FixedNormFunction",
+    "batch_norm",
+    "normalize_batch",
+    "project",
+    "scale_of",
+    "with_parameters",
+]
 
 
 class BatchNormFunction(Function):
@@ -80,7 +84,7 @@ class BatchNormFunction(Function):
         flat = planes.of(x)
         mean, var = moments(flat, planes.count)
         rstd = (var + eps) ** -0.5
-        y = standardized(flat, mean, _scale(weight, rstd), bias)
+        y = standardized(flat, mean, scale_of(weight, rstd), bias)
         return (planes.back(y), mean, var), (x, weight, mean, rstd)
 
     @staticmethod
@@ -94,7 +98,7 @@ class BatchNormFunction(Function):
         total, aligned = centred_sums(g, x, mean, rstd)
         grad_x = None
         if needs[0]:
-            projected = _projected(g, x, total / planes.count, aligned / planes.count, mean, rstd, weight)
+            projected = project(g, x, total / planes.count, aligned / planes.count, mean, rstd, weight)
             grad_x = planes.back(projected)
         return grad_x, aligned * rstd, total
 
@@ -105,8 +109,8 @@ class BatchNormFunction(Function):
         planes = Planes(x)
         t, x = planes.of(tangents[0]), planes.of(x)
         total, aligned = centred_sums(t, x, mean, rstd)
-        y = _projected(t, x, total / planes.count, aligned / planes.count, mean, rstd, weight)
-        return planes.back(_with_parameters(y, x, mean, rstd, *tangents[1:]))
+        y = project(t, x, total / planes.count, aligned / planes.count, mean, rstd, weight)
+        return planes.back(with_parameters(y, x, mean, rstd, *tangents[1:]))
 
 
 class FixedNormFunction(Function):
@@ -118,7 +122,7 @@ class FixedNormFunction(Function):
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """The affine map."""
         planes = Planes(x)
-        scale = _scale(weight, (var + eps) ** -0.5)
+        scale = scale_of(weight, (var + eps) ** -0.5)
         shift = -mean * scale if bias is None else bias - mean * scale
         return planes.back(affine(planes.of(x), scale, shift)), (x, weight, mean, var)
 
@@ -129,7 +133,7 @@ class FixedNormFunction(Function):
         """The slope of the map for x, and the sums over each channel for the rest."""
         x, weight, mean, var = saved
         rstd = (var + eps) ** -0.5
-        scale = _scale(weight, rstd)
+        scale = scale_of(weight, rstd)
         planes = Planes(x)
         g = planes.of(grad)
         grad_x = planes.back(g * scale[:, None]) if needs[0] else None
@@ -144,19 +148,20 @@ class FixedNormFunction(Function):
         x, weight, mean, var = saved
         rstd = (var + eps) ** -0.5
         planes = Planes(x)
-        y = planes.of(tangents[0]) * _scale(weight, rstd)[:, None]
-        return planes.back(_with_parameters(y, planes.of(x), mean, rstd, *tangents[1:3]))
+        y = planes.of(tangents[0]) * scale_of(weight, rstd)[:, None]
+        return planes.back(with_parameters(y, planes.of(x), mean, rstd, *tangents[1:3]))
 
 
-def _scale(weight: Tensor | None, rstd: Tensor) -> Tensor:
+def scale_of(weight: Tensor | None, rstd: Tensor) -> Tensor:
+    """Returns w r."""
     return rstd if weight is None else weight * rstd
 
 
-def _projected(
+def project(
     v: Tensor, x: Tensor, mean_v: Tensor, along: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor | None
 ) -> Tensor:
     """w r (v - mean of v - x̂ · mean of v x̂), where ``along`` is the mean of v (x - μ)."""
-    scale, pull = _scale(weight, rstd), rstd**2 * along
+    scale, pull = scale_of(weight, rstd), rstd**2 * along
     if not unobserved():
         return scale[:, None] * (v - mean_v[:, None] - (x - mean[:, None]) * pull[:, None])
     result = fresh(x)
@@ -167,7 +172,7 @@ def _projected(
     return result
 
 
-def _with_parameters(
+def with_parameters(
     tangent: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor | None, bias: Tensor | None
 ) -> Tensor:
     """Adds what the tangents of w and b bring: ẇ x̂ + ḃ."""
@@ -215,10 +220,10 @@ def batch_norm(
         RuntimeError: if shapes or dtypes do not fit, evaluation lacks running statistics, or these require grad.
     """
     number("batch_norm", momentum, "momentum")
-    return _batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    return normalize_batch(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
-def _batch_norm(
+def normalize_batch(
     input: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
@@ -231,7 +236,7 @@ def _batch_norm(
     """`batch_norm`, whose momentum may also be a tensor."""
     if isinstance(input, Tensor) and input.shape == (0,):  # PyTorch takes it for a batch without channels
         row = input.unsqueeze(0)
-        return _batch_norm(row, running_mean, running_var, weight, bias, training, momentum, eps).squeeze(0)
+        return normalize_batch(row, running_mean, running_var, weight, bias, training, momentum, eps).squeeze(0)
     _check_input(input, training, eps)
     given = {"weight": weight, "bias": bias, "running_mean": running_mean, "running_var": running_var}
     check_parameters("batch_norm", input, **given)
@@ -260,67 +265,3 @@ def _check_input(input: Tensor, training: bool, eps: float) -> None:
             f"batch_norm: expected more than 1 value per channel in training, got {describe(input)}; "
             "use a larger batch, drop the last one (drop_last=True), or evaluate with .eval()"
         )
-
-
-class _BatchNorm(RunningNorm):
-    """What the layers share; they differ in the shapes they accept.
-
-    With momentum None batch number k counts 1 / k in the running statistics, which makes these the plain average
-    over all batches.
-    """
-
-    _dims: tuple[int, ...]
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `batch_norm`, in training or where there are no running statistics with the batch's own."""
-        if input.dim() not in self._dims:
-            raise ValueError(
-                f"{type(self).__name__}: expected {' or '.join(f'{d}D' for d in self._dims)} input of shape "
-                f"(N, {self.num_features}, ...), got {describe(input)}"
-            )
-        factor: float | Tensor = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                factor = self.num_batches_tracked.reciprocal()
-        missing = self.running_mean is None and self.running_var is None
-        use_running = not self.training or self.track_running_stats
-        return _batch_norm(
-            input,
-            self.running_mean if use_running else None,
-            self.running_var if use_running else None,
-            self.weight,
-            self.bias,
-            self.training or missing,
-            factor,
-            self.eps,
-        )
-
-
-class BatchNorm1d(_BatchNorm):
-    """`batch_norm` of inputs of shape ``(N, C)`` or ``(N, C, L)``, with its parameters and running statistics.
-
-    Args:
-        num_features: the number of channels C.
-        eps: added to the variance.
-        momentum: weight of a batch in the running statistics; None averages over all batches alike.
-        affine: whether to learn a weight and a bias for each channel.
-        track_running_stats: whether to keep running statistics; without them evaluation uses the batch's.
-        device: where parameters and buffers live.
-        dtype: their dtype.
-        bias: whether an affine layer has a bias.
-    """
-
-    _dims = (2, 3)
-
-
-class BatchNorm2d(_BatchNorm):
-    """`batch_norm` of inputs of shape ``(N, C, H, W)``; otherwise like `BatchNorm1d`."""
-
-    _dims = (4,)
-
-
-class BatchNorm3d(_BatchNorm):
-    """`batch_norm` of inputs of shape ``(N, C, D, H, W)``; otherwise like `BatchNorm1d`."""
-
-    _dims = (5,)

@@ -35,7 +35,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number, overridable
 from scratchnet.function import Function, unobserved
@@ -43,7 +43,7 @@ from scratchnet.layers.normalization.channelwise import blocks, fresh, scale_and
 from scratchnet.layers.normalization.parameters import check_parameters
 from scratchnet.windows import in_layout_of
 
-__all__ = ["GroupNorm", "GroupNormFunction", "Groups", "group_norm"]
+__all__ = ["GroupNormFunction", "Groups", "group_norm"]
 
 Groups = tuple[int, int, int, int]
 
@@ -245,67 +245,4 @@ def _check_groups(x: Tensor, groups: int) -> None:
         raise ValueError(
             f"group_norm: expected more than 1 value per group, got {describe(x)} in {groups} group(s); "
             "use fewer groups or a larger input"
-        )
-
-
-class GroupNorm(nn.Module):
-    """`group_norm` with a weight and a bias for each channel.
-
-    Args:
-        num_groups: the number of groups, which divides ``num_channels``.
-        num_channels: the number of channels C.
-        eps: added to the variance.
-        affine: whether to learn a weight and a bias for each channel.
-        device: where the parameters live.
-        dtype: their dtype.
-        bias: whether an affine layer has a bias.
-    """
-
-    __constants__ = ["affine", "eps", "num_channels", "num_groups"]
-
-    weight: nn.Parameter | None
-    bias: nn.Parameter | None
-
-    def __init__(
-        self,
-        num_groups: int,
-        num_channels: int,
-        eps: float = 1e-5,
-        affine: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__()
-        if num_channels % num_groups != 0:
-            raise ValueError(
-                f"GroupNorm: expected num_groups to divide num_channels, got {num_groups} groups of "
-                f"{num_channels} channels"
-            )
-        self.num_groups = num_groups
-        self.num_channels = num_channels
-        self.eps = eps
-        self.affine = affine
-        for name, wanted in (("weight", affine), ("bias", affine and bias)):
-            values = nn.Parameter(torch.empty(num_channels, device=device, dtype=dtype)) if wanted else None
-            self.register_parameter(name, values)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Sets weight to 1 and bias to 0."""
-        if self.weight is not None:
-            nn.init.ones_(self.weight)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `group_norm`."""
-        return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return (
-            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
-            f"bias={self.bias is not None}"
         )

@@ -28,15 +28,15 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import floating, number, overridable
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.normalization.channelwise import blocks, fresh, scale_and_shift
 from scratchnet.layers.normalization.parameters import check_dtypes
-from scratchnet.layers.normalization.rows import check_rows, whole
+from scratchnet.layers.normalization.rows import check_rows
 
-__all__ = ["LayerNorm", "LayerNormFunction", "layer_norm"]
+__all__ = ["LayerNormFunction", "layer_norm"]
 
 
 class LayerNormFunction(Function):
@@ -165,57 +165,3 @@ def layer_norm(
     rows = math.prod(x.shape[: x.dim() - len(shape)])
     weight, bias = (p if p is None or p.dim() == 1 else p.reshape(-1) for p in (weight, bias))
     return LayerNormFunction.apply(x, weight, bias, (rows, math.prod(shape)), eps)
-
-
-class LayerNorm(nn.Module):
-    """`layer_norm` with a weight and a bias of shape ``normalized_shape``.
-
-    Args:
-        normalized_shape: the sizes of the dimensions to normalize over, or the size of the last one.
-        eps: added to the variance.
-        elementwise_affine: whether to learn a weight and a bias.
-        bias: whether a layer with a weight has a bias.
-        device: where the parameters live.
-        dtype: their dtype.
-    """
-
-    __constants__ = ["elementwise_affine", "eps", "normalized_shape"]
-
-    weight: nn.Parameter | None
-    bias: nn.Parameter | None
-
-    def __init__(
-        self,
-        normalized_shape: int | Sequence[int],
-        eps: float = 1e-5,
-        elementwise_affine: bool = True,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self.normalized_shape = whole(normalized_shape)
-        self.eps = eps
-        self.elementwise_affine = elementwise_affine
-        for name, wanted in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
-            values = torch.empty(self.normalized_shape, device=device, dtype=dtype) if wanted else None
-            self.register_parameter(name, None if values is None else nn.Parameter(values))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Sets weight to 1 and bias to 0."""
-        if self.weight is not None:
-            nn.init.ones_(self.weight)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `layer_norm`."""
-        return layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return (
-            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
-            f"bias={self.bias is not None}"
-        )

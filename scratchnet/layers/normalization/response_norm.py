@@ -22,12 +22,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, number, overridable, promoted
 from scratchnet.function import Function
 
-__all__ = ["LocalResponseNorm", "LocalResponseNormFunction", "local_response_norm"]
+__all__ = ["LocalResponseNormFunction", "local_response_norm"]
 
 
 class LocalResponseNormFunction(Function):
@@ -120,31 +120,3 @@ def local_response_norm(
     if x.dim() > 3 and x.device.type == "cpu" and autocasts(x):
         x = x if x.dtype is torch.float64 else x.float()
     return LocalResponseNormFunction.apply(x, size, alpha, beta, k)
-
-
-class LocalResponseNorm(nn.Module):
-    """`local_response_norm` as a module; input and output have the same shape.
-
-    Args:
-        size: the number of channels in a window.
-        alpha: factor of the mean square.
-        beta: exponent of the denominator.
-        k: added to the denominator.
-    """
-
-    __constants__ = ["alpha", "beta", "k", "size"]
-
-    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
-        super().__init__()
-        self.size = size
-        self.alpha = alpha
-        self.beta = beta
-        self.k = k
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `local_response_norm`."""
-        return local_response_norm(input, self.size, self.alpha, self.beta, self.k)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -25,14 +25,14 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import floating, number, overridable
 from scratchnet.function import LOW_PRECISION, Function, unobserved
 from scratchnet.layers.normalization.channelwise import blocks, fresh
-from scratchnet.layers.normalization.rows import check_rows, whole
+from scratchnet.layers.normalization.rows import check_rows
 
-__all__ = ["RMSNorm", "RMSNormFunction", "rms_norm"]
+__all__ = ["RMSNormFunction", "rms_norm"]
 
 
 class RMSNormFunction(Function):
@@ -132,48 +132,3 @@ def rms_norm(
     rows = (math.prod(x.shape[: x.dim() - len(shape)]), math.prod(shape))
     flat = weight if weight is None or weight.dim() == 1 else weight.reshape(-1)
     return RMSNormFunction.apply(x, flat, rows, offset)
-
-
-class RMSNorm(nn.Module):
-    """`rms_norm` with a weight of shape ``normalized_shape``.
-
-    Args:
-        normalized_shape: the sizes of the dimensions to normalize over, or the size of the last one.
-        eps: added to the mean square, or None for the rounding of the dtype.
-        elementwise_affine: whether to learn a weight.
-        device: where it lives.
-        dtype: its dtype.
-    """
-
-    __constants__ = ["elementwise_affine", "eps", "normalized_shape"]
-
-    weight: nn.Parameter | None
-
-    def __init__(
-        self,
-        normalized_shape: int | Sequence[int],
-        eps: float | None = None,
-        elementwise_affine: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self.normalized_shape = whole(normalized_shape)
-        self.eps = eps
-        self.elementwise_affine = elementwise_affine
-        values = torch.empty(self.normalized_shape, device=device, dtype=dtype) if elementwise_affine else None
-        self.register_parameter("weight", None if values is None else nn.Parameter(values))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Sets the weight to 1."""
-        if self.weight is not None:
-            nn.init.ones_(self.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Applies `rms_norm`."""
-        return rms_norm(x, self.normalized_shape, self.weight, self.eps)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"

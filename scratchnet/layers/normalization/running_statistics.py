@@ -6,14 +6,11 @@ variance: an exponential average over roughly the last 1 / m batches.
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.function import batched
 
-__all__ = ["RunningNorm", "check_statistics", "follow"]
+__all__ = ["check_statistics", "follow"]
 
 
 def follow(op: str, running: Tensor, statistic: Tensor, momentum: float | Tensor, name: str) -> None:
@@ -49,84 +46,3 @@ def check_statistics(
         )
     if not both and running_mean is not running_var:
         raise ValueError(f"{op}: expected running_mean and running_var, or neither, got only one of them")
-
-
-class RunningNorm(nn.Module):
-    """What the layers with running statistics share: weight, bias, buffers, and how these are reset and loaded."""
-
-    _version = 2
-    __constants__ = ["affine", "eps", "momentum", "num_features", "track_running_stats"]
-
-    weight: nn.Parameter | None
-    bias: nn.Parameter | None
-    running_mean: Tensor | None
-    running_var: Tensor | None
-    num_batches_tracked: Tensor | None
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__()
-        self.num_features = num_features
-        self.eps = eps
-        self.momentum = momentum
-        self.affine = affine
-        self.track_running_stats = track_running_stats
-
-        def vector(wanted: bool) -> Tensor | None:
-            return torch.empty(num_features, device=device, dtype=dtype) if wanted else None
-
-        for name, wanted in (("weight", affine), ("bias", affine and bias)):
-            values = vector(wanted)
-            self.register_parameter(name, None if values is None else nn.Parameter(values))
-        for name in ("running_mean", "running_var"):
-            self.register_buffer(name, vector(track_running_stats))
-        batches = torch.tensor(0, dtype=torch.long, device=device) if track_running_stats else None
-        self.register_buffer("num_batches_tracked", batches)
-        self.reset_parameters()
-
-    def reset_running_stats(self) -> None:
-        """Sets the running mean to 0, the running variance to 1, and forgets how many batches there were."""
-        for buffer, start in (
-            (self.running_mean, 0),
-            (self.running_var, 1),
-            (self.num_batches_tracked, 0),
-        ):
-            if buffer is not None:
-                buffer.fill_(start)
-
-    def reset_parameters(self) -> None:
-        """Resets the running statistics, and sets weight to 1 and bias to 0."""
-        self.reset_running_stats()
-        if self.weight is not None:
-            nn.init.ones_(self.weight)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
-    ) -> None:
-        """Fills in the count of batches, which state saved before version 2 lacks."""
-        version = local_metadata.get("version")
-        key = f"{prefix}num_batches_tracked"
-        if (version is None or version < 2) and self.track_running_stats and key not in state_dict:
-            counted = self.num_batches_tracked
-            known = counted is not None and counted.device.type != "meta"
-            state_dict[key] = counted if known else torch.tensor(0, dtype=torch.long)
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)

@@ -1,12 +1,6 @@
 """Pooling: maximum, average, adaptive, p-norm, fractional, and its reverse."""
 
 from scratchnet.layers.pooling.adaptive_pooling import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AdaptiveAvgPool3d,
-    AdaptiveMaxPool1d,
-    AdaptiveMaxPool2d,
-    AdaptiveMaxPool3d,
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
     adaptive_avg_pool3d,
@@ -14,37 +8,11 @@ from scratchnet.layers.pooling.adaptive_pooling import (
     adaptive_max_pool2d,
     adaptive_max_pool3d,
 )
-from scratchnet.layers.pooling.average_pooling import (
-    AvgPool1d,
-    AvgPool2d,
-    AvgPool3d,
-    avg_pool1d,
-    avg_pool2d,
-    avg_pool3d,
-)
-from scratchnet.layers.pooling.fractional_pooling import (
-    FractionalMaxPool2d,
-    FractionalMaxPool3d,
-    fractional_max_pool2d,
-    fractional_max_pool3d,
-)
-from scratchnet.layers.pooling.lp_pooling import LPPool1d, LPPool2d, LPPool3d, lp_pool1d, lp_pool2d, lp_pool3d
-from scratchnet.layers.pooling.max_pooling import (
-    MaxPool1d,
-    MaxPool2d,
-    MaxPool3d,
-    max_pool1d,
-    max_pool2d,
-    max_pool3d,
-)
-from scratchnet.layers.pooling.unpooling import (
-    MaxUnpool1d,
-    MaxUnpool2d,
-    MaxUnpool3d,
-    max_unpool1d,
-    max_unpool2d,
-    max_unpool3d,
-)
+from scratchnet.layers.pooling.average_pooling import avg_pool1d, avg_pool2d, avg_pool3d
+from scratchnet.layers.pooling.fractional_pooling import fractional_max_pool2d, fractional_max_pool3d
+from scratchnet.layers.pooling.lp_pooling import lp_pool1d, lp_pool2d, lp_pool3d
+from scratchnet.layers.pooling.max_pooling import max_pool1d, max_pool2d, max_pool3d
+from scratchnet.layers.pooling.unpooling import max_unpool1d, max_unpool2d, max_unpool3d
 from scratchnet.layers.pooling.with_indices import (
     adaptive_max_pool1d_with_indices,
     adaptive_max_pool2d_with_indices,
@@ -57,26 +25,6 @@ from scratchnet.layers.pooling.with_indices import (
 )
 
 __all__ = [
-    "AdaptiveAvgPool1d",
-    "AdaptiveAvgPool2d",
-    "AdaptiveAvgPool3d",
-    "AdaptiveMaxPool1d",
-    "AdaptiveMaxPool2d",
-    "AdaptiveMaxPool3d",
-    "AvgPool1d",
-    "AvgPool2d",
-    "AvgPool3d",
-    "FractionalMaxPool2d",
-    "FractionalMaxPool3d",
-    "LPPool1d",
-    "LPPool2d",
-    "LPPool3d",
-    "MaxPool1d",
-    "MaxPool2d",
-    "MaxPool3d",
-    "MaxUnpool1d",
-    "MaxUnpool2d",
-    "MaxUnpool3d",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool3d",

@@ -25,10 +25,10 @@ recognition", 2014.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import floating, overridable
 from scratchnet.function import Function
@@ -36,13 +36,7 @@ from scratchnet.layers.pooling.selection import largest, select
 from scratchnet.layers.pooling.windows import batched, pooled, widened
 
 __all__ = [
-    "AdaptiveAvgPool1d",
-    "AdaptiveAvgPool2d",
-    "AdaptiveAvgPool3d",
     "AdaptiveAvgPoolFunction",
-    "AdaptiveMaxPool1d",
-    "AdaptiveMaxPool2d",
-    "AdaptiveMaxPool3d",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool3d",
@@ -51,7 +45,7 @@ __all__ = [
     "adaptive_max_pool3d",
 ]
 
-Outputs = int | Sequence[int | None]
+Outputs = int | Sequence[int | None] | None
 Sizes = tuple[int, ...]
 
 
@@ -286,78 +280,3 @@ def adaptive_max_pool3d(input: Tensor, output_size: Outputs, return_indices: boo
         RuntimeError: if the input's shape or ``output_size`` does not fit.
     """
     return _max("adaptive_max_pool3d", 3, input, output_size, return_indices)
-
-
-class _AdaptiveAvgPool(nn.Module):
-    """What the averaging modules share; they differ in the number of dimensions."""
-
-    __constants__ = ["output_size"]
-    _dims: ClassVar[int]
-
-    def __init__(self, output_size: Any) -> None:
-        super().__init__()
-        self.output_size = output_size
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies the functional form of its dimension."""
-        return _avg(type(self).__name__, self._dims, input, self.output_size)
-
-    def extra_repr(self) -> str:
-        """The number of outputs."""
-        return f"output_size={self.output_size}"
-
-
-class AdaptiveAvgPool1d(_AdaptiveAvgPool):
-    """`adaptive_avg_pool1d` as a module."""
-
-    _dims = 1
-
-
-class AdaptiveAvgPool2d(_AdaptiveAvgPool):
-    """`adaptive_avg_pool2d` as a module."""
-
-    _dims = 2
-
-
-class AdaptiveAvgPool3d(_AdaptiveAvgPool):
-    """`adaptive_avg_pool3d` as a module."""
-
-    _dims = 3
-
-
-class _AdaptiveMaxPool(nn.Module):
-    """What the maximum's modules share; they differ in the number of dimensions."""
-
-    __constants__ = ["output_size", "return_indices"]
-    _dims: ClassVar[int]
-
-    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
-        super().__init__()
-        self.output_size = output_size
-        self.return_indices = return_indices
-
-    def forward(self, input: Tensor) -> Any:
-        """Applies the functional form of its dimension."""
-        return _max(type(self).__name__, self._dims, input, self.output_size, self.return_indices)
-
-    def extra_repr(self) -> str:
-        """The number of outputs."""
-        return f"output_size={self.output_size}"
-
-
-class AdaptiveMaxPool1d(_AdaptiveMaxPool):
-    """`adaptive_max_pool1d` as a module."""
-
-    _dims = 1
-
-
-class AdaptiveMaxPool2d(_AdaptiveMaxPool):
-    """`adaptive_max_pool2d` as a module."""
-
-    _dims = 2
-
-
-class AdaptiveMaxPool3d(_AdaptiveMaxPool):
-    """`adaptive_max_pool3d` as a module."""
-
-    _dims = 3

@@ -18,23 +18,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import floating, overridable
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
 from scratchnet.windows import Geometry, image, padded, sizes
 
-__all__ = [
-    "AvgPool1d",
-    "AvgPool2d",
-    "AvgPool3d",
-    "AvgPoolFunction",
-    "avg_pool1d",
-    "avg_pool2d",
-    "avg_pool3d",
-    "window_counts",
-]
+__all__ = ["AvgPoolFunction", "avg_pool1d", "avg_pool2d", "avg_pool3d", "window_counts"]
 
 Counts = tuple[int | tuple[int, ...], ...]
 
@@ -251,86 +242,3 @@ def avg_pool3d(
     """
     op = "avg_pool3d"
     return _avg_pool(op, 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-
-
-class AvgPool1d(nn.Module):
-    """`avg_pool1d` as a module."""
-
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-    ) -> None:
-        super().__init__()
-        self.kernel_size = sizes("AvgPool1d", "kernel_size", kernel_size, 1, least=1)
-        self.stride = self.kernel_size if stride is None else sizes("AvgPool1d", "stride", stride, 1, least=1)
-        self.padding = sizes("AvgPool1d", "padding", padding, 1, least=0)
-        self.ceil_mode = ceil_mode
-        self.count_include_pad = count_include_pad
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies `avg_pool1d`."""
-        return avg_pool1d(
-            input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
-        )
-
-    def extra_repr(self) -> str:
-        """The windows."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
-
-class _AvgPool(nn.Module):
-    """What the modules of more dimensions share."""
-
-    __constants__ = ["ceil_mode", "count_include_pad", "divisor_override", "kernel_size", "padding", "stride"]
-    _dims: int
-
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.ceil_mode = ceil_mode
-        self.count_include_pad = count_include_pad
-        self.divisor_override = divisor_override
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies the functional form of its dimension."""
-        return _avg_pool(
-            type(self).__name__,
-            self._dims,
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.count_include_pad,
-            self.divisor_override,
-        )
-
-    def extra_repr(self) -> str:
-        """The windows."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
-
-class AvgPool2d(_AvgPool):
-    """`avg_pool2d` as a module."""
-
-    _dims = 2
-
-
-class AvgPool3d(_AvgPool):
-    """`avg_pool3d` as a module."""
-
-    _dims = 3

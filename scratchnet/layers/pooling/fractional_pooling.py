@@ -21,17 +21,17 @@ Source: B. Graham, "Fractional max-pooling", 2014.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.layers.pooling.selection import largest, select
 from scratchnet.layers.pooling.windows import Size, batched, widened
 from scratchnet.windows import sizes
 
-__all__ = ["FractionalMaxPool2d", "FractionalMaxPool3d", "fractional_max_pool2d", "fractional_max_pool3d"]
+__all__ = ["fractional_max_pool2d", "fractional_max_pool3d"]
 
 Ratio = float | Sequence[float]
 Sizes = tuple[int, ...]
@@ -180,55 +180,3 @@ def fractional_max_pool3d(
     """
     op = "fractional_max_pool3d"
     return _fractional(op, 3, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
-
-
-class _FractionalMaxPool(nn.Module):
-    """What the modules share; they differ in the number of dimensions."""
-
-    __constants__ = ["kernel_size", "output_ratio", "output_size", "return_indices"]
-    _dims: ClassVar[int]
-
-    _random_samples: Tensor | None
-
-    def __init__(
-        self,
-        kernel_size: Size,
-        output_size: Size | None = None,
-        output_ratio: Ratio | None = None,
-        return_indices: bool = False,
-        _random_samples: Tensor | None = None,
-    ) -> None:
-        super().__init__()
-        name, dims = type(self).__name__, self._dims
-        try:
-            self.kernel_size = sizes(name, "kernel_size", kernel_size, dims, least=1)
-        except RuntimeError as error:
-            raise ValueError(str(error)) from None
-        self.return_indices = return_indices
-        self.register_buffer("_random_samples", _random_samples)
-        self.output_size = None if output_size is None else sizes(name, "output_size", output_size, dims, least=0)
-        self.output_ratio = None if output_ratio is None else _ratios(output_ratio, dims)
-        if (output_size is None) == (output_ratio is None):
-            raise ValueError(
-                f"{name}: expected either an output_size or an output_ratio, got "
-                f"{'neither' if output_size is None else 'both'}"
-            )
-        if self.output_ratio is not None and not all(0 < ratio < 1 for ratio in self.output_ratio):
-            raise ValueError(f"{name}: expected an output_ratio between 0 and 1, got {output_ratio}")
-
-    def forward(self, input: Tensor) -> Any:
-        """Applies the functional form of its dimension."""
-        options = (self.kernel_size, self.output_size, self.output_ratio, self.return_indices)
-        return _fractional(type(self).__name__, self._dims, input, *options, self._random_samples)
-
-
-class FractionalMaxPool2d(_FractionalMaxPool):
-    """`fractional_max_pool2d` as a module."""
-
-    _dims = 2
-
-
-class FractionalMaxPool3d(_FractionalMaxPool):
-    """`fractional_max_pool3d` as a module."""
-
-    _dims = 3

@@ -16,9 +16,8 @@ classification", 2012.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import number, overridable, promoted, tensor
 from scratchnet.function import Function
@@ -27,7 +26,7 @@ from scratchnet.layers.pooling.max_pooling import max_pool1d, max_pool2d, max_po
 from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
 from scratchnet.windows import Geometry
 
-__all__ = ["LPPool1d", "LPPool2d", "LPPool3d", "LPPoolFunction", "lp_pool1d", "lp_pool2d", "lp_pool3d"]
+__all__ = ["LPPoolFunction", "lp_pool1d", "lp_pool2d", "lp_pool3d"]
 
 Sizes = tuple[int, ...]
 MAXIMUM = {1: max_pool1d, 2: max_pool2d, 3: max_pool3d}
@@ -169,49 +168,3 @@ def lp_pool3d(
         RuntimeError: if the input's shape or an option does not fit.
     """
     return _lp_pool("lp_pool3d", 3, input, norm_type, kernel_size, stride, ceil_mode)
-
-
-class _LPPool(nn.Module):
-    """What the modules share; they differ in the number of dimensions."""
-
-    __constants__ = ["ceil_mode", "kernel_size", "norm_type", "stride"]
-    _dims: ClassVar[int]
-
-    def __init__(
-        self, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
-    ) -> None:
-        super().__init__()
-        self.norm_type = norm_type
-        self.kernel_size = kernel_size
-        self.stride = stride
-        self.ceil_mode = ceil_mode
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Applies the functional form of its dimension."""
-        name = type(self).__name__
-        return _lp_pool(name, self._dims, input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return (
-            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
-            f"ceil_mode={self.ceil_mode}"
-        )
-
-
-class LPPool1d(_LPPool):
-    """`lp_pool1d` as a module."""
-
-    _dims = 1
-
-
-class LPPool2d(_LPPool):
-    """`lp_pool2d` as a module."""
-
-    _dims = 2
-
-
-class LPPool3d(_LPPool):
-    """`lp_pool3d` as a module."""
-
-    _dims = 3

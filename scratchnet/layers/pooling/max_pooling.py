@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, overridable
 from scratchnet.function import Function
@@ -27,15 +27,7 @@ from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_win
 from scratchnet.layers.pooling.winners import at_winners, hand_back, indices_of, largest
 from scratchnet.windows import Geometry
 
-__all__ = [
-    "MaxPool1d",
-    "MaxPool2d",
-    "MaxPool3d",
-    "MaxPoolFunction",
-    "max_pool1d",
-    "max_pool2d",
-    "max_pool3d",
-]
+__all__ = ["MaxPoolFunction", "max_pool1d", "max_pool2d", "max_pool3d"]
 
 
 class MaxPoolFunction(Function):
@@ -187,66 +179,3 @@ def max_pool3d(
     """
     op = "max_pool3d"
     return _max_pool(op, 3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-
-
-class _MaxPool(nn.Module):
-    """What the modules share; they differ in the number of dimensions."""
-
-    __constants__ = ["ceil_mode", "dilation", "kernel_size", "padding", "return_indices", "stride"]
-    _dims: int
-
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        dilation: Size = 1,
-        return_indices: bool = False,
-        ceil_mode: bool = False,
-    ) -> None:
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.dilation = dilation
-        self.return_indices = return_indices
-        self.ceil_mode = ceil_mode
-
-    def forward(self, input: Tensor) -> Any:
-        """Applies the functional form of its dimension."""
-        return _max_pool(
-            type(self).__name__,
-            self._dims,
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.ceil_mode,
-            self.return_indices,
-        )
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
-            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
-        )
-
-
-class MaxPool1d(_MaxPool):
-    """`max_pool1d` as a module."""
-
-    _dims = 1
-
-
-class MaxPool2d(_MaxPool):
-    """`max_pool2d` as a module."""
-
-    _dims = 2
-
-
-class MaxPool3d(_MaxPool):
-    """`max_pool3d` as a module."""
-
-    _dims = 3

@@ -17,25 +17,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
 from scratchnet.layers.pooling.windows import Size, batched, pooled, widened
 from scratchnet.windows import sizes
 
-__all__ = [
-    "MaxUnpool1d",
-    "MaxUnpool2d",
-    "MaxUnpool3d",
-    "MaxUnpoolFunction",
-    "max_unpool1d",
-    "max_unpool2d",
-    "max_unpool3d",
-]
+__all__ = ["MaxUnpoolFunction", "max_unpool1d", "max_unpool2d", "max_unpool3d"]
 
 
 class MaxUnpoolFunction(Function):
@@ -203,44 +194,3 @@ def max_unpool3d(
         RuntimeError: if a shape, the indices or an option do not fit.
     """
     return _unpool("max_unpool3d", 3, input, indices, kernel_size, stride, padding, output_size)
-
-
-class _MaxUnpool(nn.Module):
-    """What the modules share; they differ in the number of dimensions."""
-
-    _dims: ClassVar[int]
-
-    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
-        super().__init__()
-        name = type(self).__name__
-        self.kernel_size = sizes(name, "kernel_size", kernel_size, self._dims, least=0)
-        given = self.kernel_size if stride is None else stride
-        self.stride = sizes(name, "stride", given, self._dims, least=0)
-        self.padding = sizes(name, "padding", padding, self._dims, least=0)
-
-    def forward(self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """Applies the functional form of its dimension."""
-        name, options = type(self).__name__, (self.kernel_size, self.stride, self.padding)
-        return _unpool(name, self._dims, input, indices, *options, output_size)
-
-    def extra_repr(self) -> str:
-        """The pooling's windows."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
-
-class MaxUnpool1d(_MaxUnpool):
-    """`max_unpool1d` as a module."""
-
-    _dims = 1
-
-
-class MaxUnpool2d(_MaxUnpool):
-    """`max_unpool2d` as a module."""
-
-    _dims = 2
-
-
-class MaxUnpool3d(_MaxUnpool):
-    """`max_unpool3d` as a module."""
-
-    _dims = 3

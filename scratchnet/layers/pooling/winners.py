@@ -167,6 +167,7 @@ def _first_inside(x: Tensor, geometry: Geometry) -> Tensor:
         beyond = start + place * d >= size
         none = beyond if none is None else none.unsqueeze(-1) | beyond
         first = first.unsqueeze(-1) * k + place
+    assert none is not None
     return first.masked_fill(none, geometry.places).to(_kind(geometry))
 
 
