@@ -14,13 +14,10 @@ from reference.catalog.record import BadInput, Make, Record, Sample, leaf, round
 from scratchnet.layers.normalization.group_norm import GroupNormFunction, group_norm
 from scratchnet.layers.normalization.layer_norm import LayerNormFunction, layer_norm
 from scratchnet.layers.normalization.lp_normalize import NormalizeFunction, normalize
-from scratchnet.layers.normalization.response_norm import (
-    LocalResponseNorm,
-    LocalResponseNormFunction,
-    local_response_norm,
-)
-from scratchnet.layers.normalization.rms_norm import RMSNorm, RMSNormFunction, rms_norm
+from scratchnet.layers.normalization.response_norm import LocalResponseNormFunction, local_response_norm
+from scratchnet.layers.normalization.rms_norm import RMSNormFunction, rms_norm
 from scratchnet.layers.normalization.weight_norm import WeightNormFunction, weight_norm
+from scratchnet.nn import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 
 __all__ = ["RECORDS"]
 

@@ -11,13 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.record import BadInput, Make, Record, Sample, rounded_once
-from scratchnet.distance import (
-    PairwiseDistance,
-    PairwiseDistanceFunction,
-    pairwise_distance,
-)
+from scratchnet.distance import PairwiseDistanceFunction, pairwise_distance
 from scratchnet.layers.cdist import CDistFunction, cdist
-from scratchnet.layers.cosine_similarity import CosineSimilarity, CosineSimilarityFunction, cosine_similarity
+from scratchnet.layers.cosine_similarity import CosineSimilarityFunction, cosine_similarity
 from scratchnet.layers.pdist import PDistFunction, pdist
 from scratchnet.layers.pixel_shuffle import (
     ChannelShuffleFunction,
