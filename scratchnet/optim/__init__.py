@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from scratchnet.optim import lr_scheduler as lr_scheduler
+from scratchnet.optim import swa_utils as swa_utils
 from scratchnet.optim.penalties import l1_penalty, l2_penalty, max_norm_
 from scratchnet.optim.sgd import SGD
 
