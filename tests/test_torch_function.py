@@ -13,8 +13,7 @@ from torch.overrides import TorchFunctionMode
 from reference.catalog import RECORDS, Make
 from scratchnet import functional
 
-# Missing: fx cannot trace our scaled_mm, whose node would hold an enumeration; the built-in's it can.
-FORMS = [r for name, r in RECORDS.items() if name in functional.__all__ and name != "scaled_mm"]
+FORMS = [record for name, record in RECORDS.items() if name in functional.__all__]
 every_form = pytest.mark.parametrize("record", FORMS, ids=lambda record: record.name)
 
 

@@ -20,14 +20,12 @@ from reference.catalog import (
     padding,
     penalties,
     pooling,
-    products,
     rectifiers,
     recurrent,
     resampling,
     similarity,
     transformer,
     unfolding,
-    variants,
 )
 from reference.catalog.record import DTYPES, BadInput, Beyond, Make, Record, Sample
 
@@ -57,8 +55,6 @@ PARTS = (
     resampling,
     grids,
     kernels,
-    products,
-    variants,
     optimizers,
     penalties,
 )

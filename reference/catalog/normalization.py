@@ -16,7 +16,6 @@ from scratchnet.layers.normalization.layer_norm import LayerNormFunction, layer_
 from scratchnet.layers.normalization.lp_normalize import NormalizeFunction, normalize
 from scratchnet.layers.normalization.response_norm import LocalResponseNormFunction, local_response_norm
 from scratchnet.layers.normalization.rms_norm import RMSNormFunction, rms_norm
-from scratchnet.layers.normalization.weight_norm import WeightNormFunction, weight_norm
 from scratchnet.nn import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 
 __all__ = ["RECORDS"]
@@ -53,15 +52,6 @@ def of_layers(make: Make) -> Iterator[Sample]:
     """Rows, with a bias alone too."""
     yield from of_rows(make, parameters=2)
     yield Sample((make.normal(3, 4), (4,), None, make.normal(4)))
-
-
-def of_weights(make: Make) -> Iterator[Sample]:
-    """Norms of the slices along the first and the last dimension, and of everything, in every layout."""
-    yield Sample((make.normal(3, 4), make.normal(3, 1)))
-    yield Sample((make.normal(3, 2, 2), make.normal(3, 1, 1), 0))
-    yield Sample((make.normal(3, 2, 4), make.normal(1, 1, 4)), {"dim": 2})
-    yield Sample((leaf(make.normal(4, 3).t()), make.normal(3, 1)))
-    yield Sample((make.normal(3, 4, grad=False), make.normal(3, 1)))
 
 
 def of_groups(make: Make) -> Iterator[Sample]:
@@ -246,15 +236,6 @@ RECORDS = (
         [LocalResponseNormFunction],
         errors=RESPONSE_NORM_ERRORS,
         modules=pairs(LocalResponseNorm, nn.LocalResponseNorm, ((3,), {}), ((2, 1e-3, 0.5, 2.0), {})),
-    ),
-    Record(
-        "weight_norm",
-        weight_norm,
-        torch._weight_norm,
-        of_weights,
-        [WeightNormFunction],
-        builtin_lacks=frozenset({"forward mode"}),
-        double_backward=False,  # the built-in's fails gradgradcheck
     ),
     Record(
         "normalize",

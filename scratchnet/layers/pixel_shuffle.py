@@ -28,7 +28,6 @@ __all__ = [
     "PixelShuffleFunction",
     "PixelUnshuffleFunction",
     "channel_shuffle",
-    "native_channel_shuffle",
     "pixel_shuffle",
     "pixel_unshuffle",
 ]
@@ -184,12 +183,6 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     if groups < 1 or input.shape[1] % groups:
         raise RuntimeError(f"{op}: expected groups that divide {input.shape[1]} channels, got {groups}")
     return ChannelShuffleFunction.apply(input, groups)
-
-
-@overridable
-def native_channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    """`channel_shuffle` under the name of PyTorch's kernel, which has no derivative."""
-    return channel_shuffle(input, groups)
 
 
 def _factor(op: str, input: Tensor, factor: int, name: str) -> int:

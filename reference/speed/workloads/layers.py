@@ -31,6 +31,16 @@ def heads(make: Make, *shape: int) -> tuple[Any, ...]:
     return make.normal(*shape), make.normal(*shape), make.normal(*shape)
 
 
+def places(make: Make) -> Sample:
+    """Images, and a grid of places in them."""
+    return Sample((make.normal(*IMAGE), make.uniform(IMAGE[0], *IMAGE[2:], 2, low=-1.0)))
+
+
+def maps(make: Make) -> Sample:
+    """Affine maps of images, and the size of these."""
+    return Sample((make.normal(IMAGE[0], 2, 3), IMAGE))
+
+
 def lookups(count: int, rows: int, width: int, make: Make) -> Sample:
     """Indices, and the table they look up."""
     return Sample((make.labels(count, classes=rows), make.normal(rows, width)))
@@ -72,6 +82,8 @@ WORKLOADS = (
         op_workload("linear", f"({rows},{features})·{out}", partial(layer, rows, features, out))
         for rows, features, out in ((1, 4, 4), (128, 784, 512), (128, 256, 10), (4096, 1024, 1024))
     ),
+    op_workload("grid_sample", f"{IMAGE}", places),
+    op_workload("affine_grid", f"{IMAGE}", maps),
     op_workload("bilinear", "(128,64)·(128,64)·32", partial(pairs, 128, 64, 32)),
     *sized("scaled_dot_product_attention", ((1, 1, 4, 4), (8, 8, 128, 64), (2, 8, 1024, 64)), heads),
     *sized("scaled_dot_product_attention", ((2, 8, 1024, 64),), heads, is_causal=True),
