@@ -33,12 +33,12 @@ def heads(make: Make, *shape: int) -> tuple[Any, ...]:
 
 def places(make: Make) -> Sample:
     """Images, and a grid of places in them."""
-    return Sample((make.normal(*IMAGE), make.uniform(IMAGE[0], *IMAGE[2:], 2, low=-1.0)))
+    return Sample((make.normal(*IMAGE), make.uniform(IMAGE[0], *IMAGE[2:], 2, low=-1.0)), {"align_corners": False})
 
 
 def maps(make: Make) -> Sample:
     """Affine maps of images, and the size of these."""
-    return Sample((make.normal(IMAGE[0], 2, 3), IMAGE))
+    return Sample((make.normal(IMAGE[0], 2, 3), IMAGE), {"align_corners": False})
 
 
 def lookups(count: int, rows: int, width: int, make: Make) -> Sample:
