@@ -77,9 +77,12 @@ class PDistFunction(Function):
 
 
 def _pairs(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The two rows of each pair: the places above the diagonal of a square, row by row."""
-    first, second = torch.triu_indices(x.shape[0], x.shape[0], 1, device=x.device).unbind()
-    return first, second
+    """The two rows of each pair, N - 1 with row 0, N - 2 with row 1, …: row i begins at place i · (2 N - i - 1) / 2."""
+    count = x.shape[0]
+    row = torch.arange(count, device=x.device)
+    first = row.repeat_interleave(count - 1 - row, output_size=count * (count - 1) // 2)
+    place = torch.arange(first.shape[0], device=x.device)
+    return first, place - first * (2 * count - first - 1) // 2 + first + 1
 
 
 def _above(x: Tensor) -> Tensor:
