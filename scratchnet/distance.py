@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, number, overridable, tensor
-from scratchnet.function import Function
+from scratchnet.function import Function, readable
 
 __all__ = ["PairwiseDistanceFunction", "norm", "pairwise_distance", "real", "slope"]
 
@@ -72,18 +72,35 @@ def real(x: Tensor) -> Tensor:
 
 def norm(difference: Tensor, p: float, dim: Dims = -1) -> Tensor:
     """The p-norm over a dimension or several, which stay; its slope at zero is zero."""
-    if p == 2 and not difference.is_complex():
-        return _root((difference * difference).sum(dim, keepdim=True), p)
-    size = difference.abs()
-    if p == 2:
-        return _root((size * size).sum(dim, keepdim=True), p)
+    size = difference if p == 2 and not difference.is_complex() else difference.abs()
     if p == 0:
         return (difference != 0).to(size.dtype).sum(dim, keepdim=True)
     if abs(p) == INFINITY and _has_elements(size, dim):
         return size.amax(dim, keepdim=True) if p > 0 else size.amin(dim, keepdim=True)
     if p == 1:
         return size.sum(dim, keepdim=True)
-    return _root(size.pow(p).sum(dim, keepdim=True), p)
+    total = _powers(size, p).sum(dim, keepdim=True)
+    unit = _unit(size, total, p, dim)
+    return _root(total, p) if unit is None else _root(_powers(size / unit, p).sum(dim, keepdim=True), p) * unit
+
+
+def _powers(size: Tensor, p: float) -> Tensor:
+    return size * size if p == 2 else size.pow(p)
+
+
+def _unit(size: Tensor, total: Tensor, p: float, dim: Dims) -> Tensor | None:
+    """The largest element of vectors whose powers overflow or underflow, 1 for others; None if there are no such.
+
+    A norm in any constant unit is the same function, so the unit has no derivative.
+    """
+    if p < 0 or not _has_elements(size, dim):
+        return None
+    limits, sums = torch.finfo(total.dtype), total.detach()
+    outside = (sums == INFINITY) | (sums < limits.tiny / limits.eps)
+    if readable(outside) and not bool(outside.any()):
+        return None
+    largest = size.detach().abs().amax(dim, keepdim=True)
+    return largest.masked_fill(~outside | (largest == 0) | (largest == INFINITY), 1)
 
 
 def _root(total: Tensor, p: float) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reference.catalog.record import BadInput, Make, Record, Sample, leaf, rounded_once
+from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, leaf, rounded_once
 from scratchnet.layers.normalization.group_norm import GroupNormFunction, group_norm
 from scratchnet.layers.normalization.layer_norm import LayerNormFunction, layer_norm
 from scratchnet.layers.normalization.lp_normalize import NormalizeFunction, normalize
@@ -244,5 +244,14 @@ RECORDS = (
         of_vectors,
         [NormalizeFunction],
         errors=NORMALIZE_ERRORS,
+        beyond=[
+            Beyond(
+                "a vector whose squares overflow",
+                lambda make: Sample(
+                    (make.values(*[torch.finfo(make.dtype).max / 8] * 4, grad=False),), {"dim": 0}
+                ),
+                [0.5] * 4,
+            )
+        ],
     ),
 )

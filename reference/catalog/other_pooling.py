@@ -12,7 +12,7 @@ from torch import nn
 
 import scratchnet.nn
 from reference.catalog.adaptive_pooling import size
-from reference.catalog.record import BadInput, Make, Record, Sample, leaf, rounded_once
+from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, leaf, rounded_once
 from scratchnet.layers.pooling import fractional_pooling as fractional
 from scratchnet.layers.pooling import lp_pooling as lp
 from scratchnet.layers.pooling import unpooling
@@ -74,6 +74,20 @@ def lp_record(dims: int) -> Record:
         partial(of_norms, dims=dims),
         [lp.LPPoolFunction],
         errors=tuple(lp_errors(dims)),
+        beyond=[
+            Beyond(
+                "a negative sum of odd powers, which has a real root",
+                lambda make: Sample((leaf(make.values(-2.0).view((1,) * (dims + 1))), 3, 1)),
+                torch.full((1,) * (dims + 1), -2.0).tolist(),
+                [torch.ones((1,) * (dims + 1)).tolist()],
+            ),
+            Beyond(
+                "powers that overflow",
+                lambda make: Sample((leaf(make.values(3.0).view((1,) * (dims + 1))), 2000, 1)),
+                torch.full((1,) * (dims + 1), 3.0).tolist(),
+                [torch.ones((1,) * (dims + 1)).tolist()],
+            ),
+        ],
         modules=tuple(
             (partial(getattr(scratchnet.nn, module), *c), partial(getattr(nn, module), *c)) for c in calls
         ),

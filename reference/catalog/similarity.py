@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.catalog.record import BadInput, Make, Record, Sample, rounded_once
+from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, rounded_once
 from scratchnet.distance import PairwiseDistanceFunction, pairwise_distance
 from scratchnet.layers.cosine_similarity import CosineSimilarityFunction, cosine_similarity
 from scratchnet.layers.pdist import PDistFunction, pdist
@@ -149,6 +149,14 @@ RECORDS = (
         errors=[
             bad(TypeError, "expected x2 to be a tensor", X, [1.0]),
             bad(RuntimeError, "expected vectors that broadcast", X, X[:3]),
+        ],
+        beyond=[
+            Beyond(
+                "a norm whose powers underflow",
+                lambda make: Sample((make.values(0.5, 0.25), make.values(0.0, 0.0, grad=False), 2000.0, 0.0)),
+                0.5,
+                [[1.0, 0.0]],
+            )
         ],
         modules=twins(PairwiseDistance, nn.PairwiseDistance, (), (1.0, 0.1, True)),
     ),

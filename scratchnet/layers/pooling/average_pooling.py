@@ -25,7 +25,7 @@ from scratchnet.function import Function, unobserved
 from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
 from scratchnet.windows import Geometry, image, padded, sizes
 
-__all__ = ["AvgPoolFunction", "avg_pool1d", "avg_pool2d", "avg_pool3d", "window_counts"]
+__all__ = ["AvgPoolFunction", "avg_pool1d", "avg_pool2d", "avg_pool3d", "divisor", "window_counts"]
 
 Counts = tuple[int | tuple[int, ...], ...]
 
@@ -74,17 +74,17 @@ def averages(x: Tensor, geometry: Geometry, counts: Counts) -> Tensor:
         total = wide[first].clone(memory_format=torch.contiguous_format)
         for place in others:
             total.add_(wide[place])
-        return total.div_(_divisor(counts, x))
+        return total.div_(divisor(counts, x))
     total = wide[first]
     for place in others:
         total = total + wide[place]
-    divisor = _divisor(counts, x)
-    return total / divisor if x.is_floating_point() else total.div(divisor, rounding_mode="trunc")
+    by = divisor(counts, x)
+    return total / by if x.is_floating_point() else total.div(by, rounding_mode="trunc")
 
 
 def shares(grad: Tensor, geometry: Geometry, size: Sequence[int], counts: Counts) -> Tensor:
     """The adjoint of `averages`: gives every place of a window the same share, and adds the windows up."""
-    share = grad / _divisor(counts, grad)
+    share = grad / divisor(counts, grad)
     if not unobserved():
         return image(share.unsqueeze(2).expand(-1, -1, geometry.places, *grad.shape[2:]), size, geometry)
     total = grad.new_zeros((*grad.shape[:2], *geometry.extent(size)))
@@ -93,9 +93,9 @@ def shares(grad: Tensor, geometry: Geometry, size: Sequence[int], counts: Counts
     return total[geometry.inside(size)]
 
 
-def _divisor(counts: Counts, like: Tensor) -> Tensor | int:
+def divisor(counts: Counts, like: Tensor) -> Tensor | int:
     """The counts of all windows, ``(P, Q)``, or the one that all have."""
-    divisor: Tensor | int = 1
+    total: Tensor | int = 1
     for count in counts:
         along: Tensor | int
         if isinstance(count, int):
@@ -104,8 +104,8 @@ def _divisor(counts: Counts, like: Tensor) -> Tensor | int:
             outputs, kernel, stride, margin, low, high = count
             starts = torch.arange(outputs, device=like.device) * stride - margin
             along = ((starts + kernel).clamp(max=high) - starts.clamp(min=low)).to(like.dtype)
-        divisor = (divisor.unsqueeze(-1) if isinstance(divisor, Tensor) else divisor) * along
-    return divisor
+        total = (total.unsqueeze(-1) if isinstance(total, Tensor) else total) * along
+    return total
 
 
 def window_counts(geometry: Geometry, size: Sequence[int], margins: Sequence[int], include_pad: bool) -> Counts:

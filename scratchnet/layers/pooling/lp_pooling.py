@@ -7,7 +7,8 @@ r"""p-norm pooling: each output is the p-th root of the sum of its window's p-th
 With p = 1 it is the sum, and it tends to the maximum of the magnitudes for p → ∞, which is what infinity asks for.
 Powers are taken of the elements, not of their magnitudes, so odd ones keep the sign. As in PyTorch, a window that
 sticks out in ``ceil_mode`` is scaled up to what a whole one would have, and a window whose sum is 0, where the root
-has no slope, passes no gradient.
+has no slope, passes no gradient. A negative sum of odd powers has a negative root, and windows whose powers leave the
+range of the dtype are measured in units of their largest element; the built-in makes NaN, infinity or 0 of both.
 
 Source: P. Sermanet, S. Chintala and Y. LeCun, "Convolutional neural networks applied to house numbers digit
 classification", 2012.
@@ -17,14 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from scratchnet.arguments import number, overridable, promoted, tensor
-from scratchnet.function import Function
-from scratchnet.layers.pooling.average_pooling import Counts, averages, shares, window_counts
+from scratchnet.function import Function, readable
+from scratchnet.layers.pooling.average_pooling import Counts, averages, divisor, shares, window_counts
 from scratchnet.layers.pooling.max_pooling import max_pool1d, max_pool2d, max_pool3d
 from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
-from scratchnet.windows import Geometry
+from scratchnet.windows import Geometry, columns, image
 
 __all__ = ["LPPoolFunction", "lp_pool1d", "lp_pool2d", "lp_pool3d"]
 
@@ -41,7 +43,10 @@ class LPPoolFunction(Function):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Powers, sums, roots."""
         sums = averages(x**p, geometry, counts) * geometry.places
-        return sums ** (1 / p), (x, sums)
+        if _out_of_range(x, sums, p):
+            _, unit, scaled = _scaled(x, p, geometry, counts)
+            return _root(scaled, p) * unit, (x, sums)
+        return _root(sums, p), (x, sums)
 
     @staticmethod
     def backward(
@@ -56,6 +61,10 @@ class LPPoolFunction(Function):
     ) -> Tensor:
         """Through the root to each window, and through the power to its elements."""
         x, sums = saved
+        if _out_of_range(x, sums, p):
+            seen, _, scaled = _scaled(x, p, geometry, counts)
+            of_sum = grad * _root_slope(scaled, p) * geometry.places / divisor(counts, x)
+            return image(seen ** (p - 1) * of_sum.unsqueeze(2), size, geometry)
         of_sum = grad * _root_slope(sums, p) * geometry.places
         return shares(of_sum, geometry, size, counts) * x ** (p - 1)
 
@@ -75,10 +84,34 @@ class LPPoolFunction(Function):
         return of_sum * _root_slope(sums, p)
 
 
+def _out_of_range(x: Tensor, sums: Tensor, p: float) -> bool:
+    """Whether a power or a sum is so large or small that digits are lost."""
+    if p < 0 or not readable(sums):
+        return False
+    size, limits = sums.detach().abs(), torch.finfo(sums.dtype)
+    if bool(((size == float("inf")) | ((size > 0) & (size < limits.tiny / limits.eps))).any()):
+        return True
+    return bool((size == 0).any()) and bool(((x != 0) & (x.detach() ** p == 0)).any())
+
+
+def _scaled(x: Tensor, p: float, geometry: Geometry, counts: Counts) -> tuple[Tensor, Tensor, Tensor]:
+    """Windows in units of their largest element, these units, and the sums of powers; units have no derivative."""
+    seen = columns(x, geometry)
+    unit = seen.detach().abs().amax(2)
+    unit = unit.masked_fill((unit == 0) | (unit == float("inf")), 1)
+    seen = seen / unit.unsqueeze(2)
+    return seen, unit, (seen**p).sum(2) * geometry.places / divisor(counts, x)
+
+
+def _root(sums: Tensor, p: float) -> Tensor:
+    """The p-th root, which is real for the negative sums of odd powers too."""
+    return torch.sgn(sums) * sums.abs() ** (1 / p)
+
+
 def _root_slope(sums: Tensor, p: float) -> Tensor:
-    """Returns p times the slope of the root, s^(1/p - 1); 0 where the sum is 0."""
+    """Returns p times the slope of the root, |s|^(1/p - 1); 0 where the sum is 0."""
     none = sums == 0
-    return (sums.masked_fill(none, 1) ** (1 / p - 1)).masked_fill(none, 0)
+    return (sums.abs().masked_fill(none, 1) ** (1 / p - 1)).masked_fill(none, 0)
 
 
 def _lp_pool(
