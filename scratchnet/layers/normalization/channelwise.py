@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from scratchnet.function import unobserved
+from scratchnet.function import readable, unobserved
 
 __all__ = [
     "Planes",
@@ -24,6 +24,7 @@ __all__ = [
     "blocks",
     "centred_sums",
     "column",
+    "drowned",
     "fresh",
     "moments",
     "scale_and_shift",
@@ -77,11 +78,29 @@ def moments(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """
     mean = channel_sum(x) / count
     if not unobserved():
+        # Rounding made the mean of what is left; it has no derivative.
+        mean = mean + (channel_sum(x - mean[:, None]) / count).detach()
         centred = x - mean[:, None]
         return mean, channel_sum(centred * centred) / count
+    var, error = _spread(x, mean, count)
+    lost = drowned(mean, var)
+    if bool(lost.any()):
+        mean = torch.where(lost, mean + error, mean)
+        var = _spread(x, mean, count)[0]
+    return mean, var
+
+
+def _spread(x: Tensor, mean: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The variance of each channel, and the rounding error of its mean."""
     sums = [(channel_sum(centred), channel_sum(centred.square_())) for centred in _centred(x, mean)]
     error, square = (_total(parts).div_(count) for parts in zip(*sums, strict=True))
-    return mean, square.addcmul_(error, error, value=-1)
+    return square.addcmul_(error, error, value=-1), error
+
+
+def drowned(mean: Tensor, var: Tensor) -> Tensor:
+    """Where values differ so little that the rounding of their mean may be all that the variance holds."""
+    rounding = mean * (16 * torch.finfo(mean.dtype).eps)
+    return (var <= rounding * rounding) & (mean != 0) if readable(mean) else torch.zeros(())
 
 
 def centred_sums(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, Tensor]:

@@ -39,7 +39,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number, overridable
 from scratchnet.function import Function, unobserved
-from scratchnet.layers.normalization.channelwise import blocks, fresh, scale_and_shift
+from scratchnet.layers.normalization.channelwise import blocks, drowned, fresh, scale_and_shift
 from scratchnet.layers.normalization.parameters import check_parameters
 from scratchnet.windows import in_layout_of
 
@@ -64,6 +64,7 @@ class GroupNormFunction(Function):
             y, mean, var, rstd = _forward_in_blocks(v, weight, bias, eps)
             return (y.reshape(x.shape), mean, var), (x, weight, mean, rstd)
         mean = v.sum((2, 3)) / count
+        mean = mean + (_centred(v, mean).sum((2, 3)) / count).detach()  # what rounding left
         centred = _centred(v, mean)
         var = (centred * centred).sum((2, 3)) / count
         rstd = (var + eps) ** -0.5
@@ -138,6 +139,10 @@ def _forward_in_blocks(
         torch.sum(x, (2, 3), out=m).div_(count)
         torch.sub(x, m[:, :, None, None], out=out)
         torch.sum(out * out, (2, 3), out=s).div_(count)
+        if bool(drowned(m, s).any()):
+            m.add_(out.sum((2, 3)).div_(count))
+            torch.sub(x, m[:, :, None, None], out=out)
+            torch.sum(out * out, (2, 3), out=s).div_(count)
         torch.add(s, eps, out=r).rsqrt_()
         out.mul_(r[:, :, None, None])
         scale_and_shift(out, w, b)

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from scratchnet.arguments import floating, number, overridable
 from scratchnet.function import Function, unobserved
-from scratchnet.layers.normalization.channelwise import blocks, fresh, scale_and_shift
+from scratchnet.layers.normalization.channelwise import blocks, drowned, fresh, scale_and_shift
 from scratchnet.layers.normalization.parameters import check_dtypes
 from scratchnet.layers.normalization.rows import check_rows
 
@@ -54,6 +54,7 @@ class LayerNormFunction(Function):
             y, mean, rstd = _forward_in_blocks(rows, weight, bias, count, eps)
             return y.reshape(x.shape), (x, weight, mean, rstd)
         mean = rows.sum(1, keepdim=True) / count
+        mean = mean + ((rows - mean).sum(1, keepdim=True) / count).detach()  # what rounding left
         centred = rows - mean
         rstd = ((centred * centred).sum(1, keepdim=True) / count + eps) ** -0.5
         y = centred * rstd
@@ -103,7 +104,11 @@ def _forward_in_blocks(
     for out, x, m, r in blocks(y, rows, mean, rstd):
         torch.sum(x, 1, keepdim=True, out=m).div_(count)
         torch.sub(x, m, out=out)
-        torch.sum(out * out, 1, keepdim=True, out=r).div_(count).add_(eps).rsqrt_()
+        torch.sum(out * out, 1, keepdim=True, out=r).div_(count)
+        if bool(drowned(m, r).any()):
+            torch.sub(x, m.add_(out.sum(1, keepdim=True).div_(count)), out=out)
+            torch.sum(out * out, 1, keepdim=True, out=r).div_(count)
+        r.add_(eps).rsqrt_()
         out.mul_(r)
         scale_and_shift(out, weight, bias)
     return y, mean, rstd
