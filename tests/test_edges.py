@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from scratchnet import functional, nn
 
@@ -85,3 +86,94 @@ def test_max_norm_takes_int32(name):
     expected = getattr(torch.nn.functional, name)(indices, tables[1], max_norm=1.0)
     torch.testing.assert_close(ours, expected)
     torch.testing.assert_close(*tables)
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "instance_norm", "group_norm", "layer_norm"])
+@pytest.mark.parametrize("value", [0.1, 1e8, 1e30])
+def test_a_constant_is_normalized_to_zero(name, value):
+    options = {"batch_norm": (None, None, None, None, True), "group_norm": (3,), "layer_norm": ((3, 7, 7),)}
+    x = torch.full((8, 3, 7, 7), value, requires_grad=True)
+    y = getattr(functional, name)(x, *options.get(name, ()))
+    assert not y.any()
+    assert torch.autograd.grad(y, x, torch.randn_like(y))[0].isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e-30])
+@pytest.mark.parametrize("p", [1.5, 2.0, 3.0, 200.0])
+def test_norms_neither_overflow_nor_underflow(scale, p):
+    """They are homogeneous, so a scale changes values and gradients by known factors."""
+    x, z = (torch.rand(4, 6, generator=torch.Generator().manual_seed(i)) + 0.1 for i in (0, 1))
+    of_degree_one = (
+        lambda x, z: functional.pairwise_distance(x, z, p, eps=0.0),
+        lambda x, z: functional.cdist(x, z, p),
+        lambda x, z: functional.pdist(x, p),
+        lambda x, z: functional.lp_pool1d(x, p, 3, stride=1),
+        lambda x, z: functional.triplet_margin_loss(x, z, x.flip(0), margin=1e-35, p=p, eps=0.0),
+    )
+    of_degree_zero = (
+        lambda x, z: functional.normalize(x, p, eps=0.0),
+        lambda x, z: functional.cosine_similarity(x, z, eps=0.0),
+    )
+    for norm in (*of_degree_one, *of_degree_zero):
+        unit = scale if norm in of_degree_one else 1.0
+        small, large = ([t.mul(s).requires_grad_() for t in (x, z)] for s in (1.0, scale))
+        expected, got = norm(*small), norm(*large)
+        torch.testing.assert_close(got / unit, expected, rtol=1e-4, atol=1e-6)
+        wanted, found = (
+            torch.autograd.grad(y.sum(), of, allow_unused=True) for y, of in ((expected, small), (got, large))
+        )
+        for one, other in zip(found, wanted, strict=True):
+            if other is not None:
+                torch.testing.assert_close(one * (scale / unit), other, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_sequences_without_times_leave_the_states(kind, bidirectional):
+    network = getattr(nn, kind)(3, 4, num_layers=2, bidirectional=bidirectional)
+    features, layers = 8 if bidirectional else 4, 4 if bidirectional else 2
+    state = torch.randn(layers, 5, 4, requires_grad=True)
+    hx = (state, state.detach() * 2) if kind == "LSTM" else state
+    nothing = torch.zeros(0, 3)
+    packed = PackedSequence(nothing, torch.zeros(0, dtype=torch.int64))
+    for x in (torch.zeros(0, 5, 3), packed):
+        y, final = network(x, hx)
+        assert (y.data if x is packed else y).shape == ((0, features) if x is packed else (0, 5, features))
+        for one, other in zip(*((s,) if isinstance(s, Tensor) else s for s in (final, hx)), strict=True):
+            assert torch.equal(one, other)
+        first = final if isinstance(final, Tensor) else final[0]
+        assert torch.equal(torch.autograd.grad(first.sum(), state)[0], torch.ones_like(state))
+    y, final = network(nothing)
+    assert y.shape == (0, features)
+    assert not (final if isinstance(final, Tensor) else final[0]).any()
+
+
+@pytest.mark.parametrize("average", [False, True])
+@pytest.mark.parametrize("boolean", [False, True])
+def test_a_query_that_may_look_nowhere_has_weights_of_zero(average, boolean):
+    attention = nn.MultiheadAttention(8, 2, batch_first=True)
+    x = torch.randn(2, 3, 8, requires_grad=True)
+    mask = torch.zeros(3, 3, dtype=torch.bool)
+    mask[1] = True
+    mask = mask if boolean else torch.zeros(3, 3).masked_fill(mask, float("-inf"))
+    y, weights = attention(x, x, x, attn_mask=mask, average_attn_weights=average)
+    assert not weights[..., 1, :].any()
+    torch.testing.assert_close(y, attention(x, x, x, attn_mask=mask, need_weights=False)[0])
+    first = torch.autograd.grad(y.square().sum() + weights.square().sum(), x, create_graph=True)[0]
+    assert first.isfinite().all()
+    assert torch.autograd.grad(first.square().sum(), x)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int32, torch.int64], ids=str)
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+def test_integers_and_masks_are_resampled_as_they_are(dtype, mode):
+    x = torch.randint(0, 2, (2, 3, 4, 5)).to(dtype)
+    expected = torch.nn.functional.interpolate(x.double(), size=(7, 3), mode=mode).to(dtype)
+    assert torch.equal(functional.interpolate(x, size=(7, 3), mode=mode), expected)
+
+
+def test_negative_sums_of_odd_powers_have_a_root():
+    x = torch.tensor([[-1.0, -2.0, -3.0, 4.0]], dtype=torch.float64, requires_grad=True)
+    y = functional.lp_pool1d(x, 3, 2)
+    torch.testing.assert_close(y, torch.tensor([[-(9 ** (1 / 3)), 37 ** (1 / 3)]], dtype=torch.float64))
+    assert torch.autograd.gradcheck(lambda x: functional.lp_pool1d(x, 3, 2), x)

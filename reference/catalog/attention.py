@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.catalog.record import BadInput, Make, Record, Sample
+from reference.catalog.record import BadInput, Beyond, Make, Record, Sample
 from scratchnet.layers.attention import AttentionFunction, scaled_dot_product_attention
 from scratchnet.layers.attention_weights import AttentionWeightsFunction
 from scratchnet.layers.multi_head_attention import multi_head_attention_forward
@@ -162,6 +162,18 @@ RECORDS = (
             bad_heads("key_padding_mask of shape (B, S)", key_padding_mask=torch.zeros(5)),
             bad_heads("expected attn_mask of shape (3, 5)", error=RuntimeError, attn_mask=torch.zeros(3, 4)),
             bad_heads("expected attn_mask with is_causal", error=RuntimeError, is_causal=True),
+        ],
+        beyond=[
+            Beyond(
+                "a query that may look nowhere, with weights: these are 0",
+                lambda make: Sample(
+                    (*(make.normal(1, 1, 1) for _ in "qkv"), 1, 1, make.normal(3, 1, grad=False), None, None, None)
+                    + (False, 0.0, make.normal(1, 1, grad=False), None),
+                    {"attn_mask": torch.tensor([[True]])},
+                ),
+                [[[0.0]]],
+                [[[[0.0]]]] * 3,
+            )
         ],
         modules=[
             (partial(MultiheadAttention, 4, 2, **options), partial(nn.MultiheadAttention, 4, 2, **options))

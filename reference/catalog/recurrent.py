@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from reference.catalog.record import BadInput, Make, Record, Sample
+from reference.catalog.record import BadInput, Beyond, Make, Record, Sample
 from scratchnet.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
 from scratchnet.recurrent.elman import ElmanFunction
 from scratchnet.recurrent.gru import GRUFunction
@@ -116,8 +116,6 @@ def network_errors(pair: bool) -> list[BadInput]:
             RuntimeError, "of 3 features", pack_padded_sequence(torch.zeros(TIMES, BATCH, 2), torch.tensor([3, 2]))
         ),
         bad(ValueError, "in the parameters' dtype, torch.float32", X.double()),
-        bad(RuntimeError, "at least one time", torch.zeros(0, BATCH, FEATURES)),
-        bad(RuntimeError, "at least one time", torch.zeros(BATCH, 0, FEATURES), batch_first=True),
         bad(RuntimeError, "a state of shape (1, 2, 2)", X, hx(1, BATCH, 3)),
         bad(RuntimeError, "a state of shape (2, 2, 2)", X, hx(1, BATCH, HIDDEN), num_layers=2),
         bad(RuntimeError, "a state of shape (1, 2, 2)", X, hx(1, HIDDEN)),
@@ -148,6 +146,13 @@ def twins(
     return [(partial(ours, 4, 3, **o), partial(theirs, 4, 3, **o)) for o in ({}, *options)]
 
 
+NO_TIMES = Beyond(
+    "sequences of length 0: no outputs, and the initial states as the final ones",
+    lambda make: Sample(
+        (make.normal(0, 1, grad=False),), arguments={"input_size": 1, "hidden_size": 1, "dtype": make.dtype}
+    ),
+    [],
+)
 EVERY = {"num_layers": 2, "bias": False, "batch_first": True, "dropout": 0.25, "bidirectional": True}
 
 RECORDS = (
@@ -160,6 +165,7 @@ RECORDS = (
         errors=[
             *network_errors(pair=False),
         ],
+        beyond=[NO_TIMES],
         builtin_lacks=frozenset({"vmap"}),
         modules=twins(RNN, nn.RNN, EVERY, {"nonlinearity": "relu"}),
     ),
@@ -173,6 +179,7 @@ RECORDS = (
             *network_errors(pair=True),
             bad(RuntimeError, "expected hx to be a pair", X, torch.zeros(2, BATCH, HIDDEN)),
         ],
+        beyond=[NO_TIMES],
         builtin_lacks=frozenset({"vmap"}),
         modules=[
             *twins(LSTM, nn.LSTM, EVERY, {"proj_size": 2}, {**EVERY, "proj_size": 2}),
@@ -186,6 +193,7 @@ RECORDS = (
         partial(network_samples, pair=False),
         [GRUFunction],
         errors=[*network_errors(pair=False)],
+        beyond=[NO_TIMES],
         builtin_lacks=frozenset({"vmap"}),
         modules=twins(GRU, nn.GRU, EVERY),
     ),

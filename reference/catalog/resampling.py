@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.catalog.record import BadInput, Make, Record, Sample, rounded_once
+from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, rounded_once
 from scratchnet.layers.interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
 from scratchnet.layers.resampling import ResampleFunction
 from scratchnet.nn import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
@@ -87,6 +87,13 @@ RECORDS = (
         rounded_once(F.interpolate),  # antialiasing has no short dtypes
         images,
         [ResampleFunction],
+        beyond=[
+            Beyond(
+                "mode nearest of integers and masks",
+                lambda make: Sample((torch.tensor([[[True, False]]]), 4)),
+                [[[True, True, False, False]]],
+            )
+        ],
         errors=[
             bad(ValueError, "either size or scale_factor", IMAGE),
             bad(ValueError, "either size or scale_factor", IMAGE, 2, 2.0),
@@ -100,7 +107,7 @@ RECORDS = (
             bad(NotImplementedError, "got 'lanczos'", torch.zeros(1, 2, 4), 2, mode="lanczos"),
             bad(ValueError, "'lanczos' with antialias=True", IMAGE, 2, mode="lanczos"),
             bad(NotImplementedError, "to be floating point", IMAGE.to(torch.uint8), 2, mode="area"),
-            bad(NotImplementedError, "to be floating point", IMAGE.long(), 2),
+            bad(NotImplementedError, "to be floating point", IMAGE.long(), 2, mode="bilinear"),
             bad(TypeError, "expected size to be integers", IMAGE, (2.5, 2)),
             bad(RuntimeError, "sizes of at least 1", IMAGE, 0, mode="bilinear"),
         ],

@@ -195,6 +195,12 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise NotImplementedError(f"{op}: expected mode to be one of {MODES}, got {mode!r}")
     if mode == "constant":
         constant = 0 if value is None else number(op, value, "value")
+        for dim, n, before, after in sides:
+            if n + min(before, 0) + min(after, 0) < 0:
+                raise RuntimeError(
+                    f"{op}: expected widths that cut off at most the {n} elements of dimension {dim}, got "
+                    f"{(before, after)}"
+                )
         return in_layout_of(x, ConstantPadFunction.apply(x, sides, constant))
     if value:
         raise RuntimeError(f"{op}: expected no value for mode={mode!r}, got {value}")

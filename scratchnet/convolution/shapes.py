@@ -22,7 +22,7 @@ def batched(op: str, dims: int, input: Tensor, weight: Tensor, weight_is: str) -
     Raises:
         TypeError: if input or weight is no tensor.
         NotImplementedError: if one of them is not floating point.
-        RuntimeError: if one of them has another number of dimensions, or is empty but for the batch.
+        RuntimeError: if one of them has another number of dimensions, or is empty where the batch is not.
     """
     x = floating(op, input, complex=True, integer=True)
     floating(op, weight, "weight", complex=True, integer=True)
@@ -32,8 +32,9 @@ def batched(op: str, dims: int, input: Tensor, weight: Tensor, weight_is: str) -
             f"{op}: expected an input of shape (B, C, {letters}) or (C, {letters}) and a weight of shape "
             f"({weight_is}, {KERNEL[dims]}), got {describe(x)} and {describe(weight)}"
         )
+    without_batch = x.dim() == dims + 2 and x.shape[0] == 0
     if (
-        0 in x.shape[-dims:]
+        (0 in x.shape[-dims:] and not without_batch)
         or 0 in (len(weight), *weight.shape[2:])
         or (weight.shape[1] == 0 and x.shape[-dims - 1])
     ):

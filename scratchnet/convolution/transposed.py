@@ -116,7 +116,7 @@ def _transposed(
             f"{geometry.stride} and a dilation of {geometry.dilation}"
         )
     size = tuple(n + e for n, e in zip(smallest_size(geometry, x.shape[2:]), extra, strict=True))
-    if min(size) < 1:
+    if min(size) < (1 if alone else 0):
         raise RuntimeError(
             f"{op}: expected padding that leaves an output, got padding {padding} of {describe_windows(geometry)} "
             f"for an input of {tuple(x.shape[2:])} elements; it would be of size {size}"

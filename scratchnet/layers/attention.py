@@ -43,7 +43,7 @@ from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, floating, number, overridable
 from scratchnet.function import Function, unobserved
-from scratchnet.layers.attention_weights import default_scale, later_keys, masked_scores
+from scratchnet.layers.attention_weights import default_scale, largest_scores, later_keys, masked_scores
 from scratchnet.layers.random_mask import random_mask
 
 __all__ = ["AttentionFunction", "scaled_dot_product_attention"]
@@ -67,7 +67,7 @@ class AttentionFunction(Function):
             y, largest, total = _blocked_forward(q, k, v, mask, kept, scale, causal, p)
         else:
             scores = masked_scores(q, k, mask, scale, causal)
-            largest, nowhere = _largest(scores)
+            largest, nowhere = largest_scores(scores)
             weights = torch.exp(scores - largest)
             total = weights.sum(-1, keepdim=True).masked_fill(nowhere, 1)
             y = _dropped(weights, kept, p) @ v / total
@@ -109,16 +109,6 @@ class AttentionFunction(Function):
         return _dropped(moved, kept, p) @ v + _dropped(probabilities, kept, p) @ tangents[2]
 
 
-def _largest(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest score of each query, 0 for a query that may look nowhere, and which these are."""
-    if not scores.shape[-1]:
-        zero = scores.sum(-1, keepdim=True)
-        return zero, zero == 0
-    largest = scores.amax(-1, keepdim=True)
-    nowhere = largest == float("-inf")
-    return largest.masked_fill(nowhere, 0), nowhere
-
-
 def _dropped(weights: Tensor, kept: Maybe, p: float) -> Tensor:
     return weights if kept is None else weights * (kept.to(weights.dtype) * (1 / (1 - p)))
 
@@ -153,7 +143,7 @@ def _blocked_forward(
     later = later_keys(q.shape[1], k.shape[1], q.device) if causal else None
     for block in _blocks(q, k):
         weights = _block_scores(q[block], k[block], _at(block, mask), scale, later)
-        largest[block], nowhere = _largest(weights)
+        largest[block], nowhere = largest_scores(weights)
         weights.sub_(largest[block]).exp_()
         torch.sum(weights, -1, keepdim=True, out=total[block]).masked_fill_(nowhere, 1)
         if kept is not None:
@@ -291,8 +281,7 @@ def _shared_heads(op: str, query: Tensor, shared: Tensor) -> Tensor:
 def _flat_mask(op: str, mask: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The mask for all leading dimensions as one, which it keeps at 1 where it is the same for all."""
     try:
-        torch.broadcast_shapes(mask.shape, shape)
-        fits = mask.dim() <= len(shape)
+        fits = torch.broadcast_shapes(mask.shape, shape) == torch.Size(shape)
     except RuntimeError:
         fits = False
     if not fits:

@@ -26,7 +26,14 @@ from torch import Tensor
 
 from scratchnet.function import Function
 
-__all__ = ["AttentionWeightsFunction", "attention_weights", "default_scale", "later_keys", "masked_scores"]
+__all__ = [
+    "AttentionWeightsFunction",
+    "attention_weights",
+    "default_scale",
+    "largest_scores",
+    "later_keys",
+    "masked_scores",
+]
 
 Maybe = Tensor | None
 
@@ -38,10 +45,11 @@ class AttentionWeightsFunction(Function):
 
     @staticmethod
     def forward(q: Tensor, k: Tensor, mask: Maybe, *, scale: float) -> tuple[Tensor, tuple[Maybe, ...]]:
-        """Softmax of the scores; NaN for a query that may look nowhere, as PyTorch's softmax has it."""
+        """Softmax of the scores; zeros for a query that may look nowhere."""
         scores = masked_scores(q, k, mask, scale, False)
-        e = torch.exp(scores - scores.amax(-1, keepdim=True) if scores.shape[-1] else scores)
-        y = e / e.sum(-1, keepdim=True)
+        largest, nowhere = largest_scores(scores)
+        e = torch.exp(scores - largest)
+        y = e / e.sum(-1, keepdim=True).masked_fill(nowhere, 1)
         return y, (q, k, mask, y)
 
     @staticmethod
@@ -61,6 +69,16 @@ class AttentionWeightsFunction(Function):
         change = scale * (tangents[0] @ k.mT + q @ tangents[1].mT)
         change = change if mask is None else change + tangents[2]
         return y * (change - (y * change).sum(-1, keepdim=True))
+
+
+def largest_scores(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest score of each query, 0 for a query that may look nowhere, and which these are."""
+    if not scores.shape[-1]:
+        zero = scores.sum(-1, keepdim=True)
+        return zero, zero == 0
+    largest = scores.amax(-1, keepdim=True)
+    nowhere = largest == float("-inf")
+    return largest.masked_fill(nowhere, 0), nowhere
 
 
 def masked_scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, causal: bool) -> Tensor:
@@ -92,6 +110,6 @@ def attention_weights(q: Tensor, k: Tensor, mask: Maybe = None) -> Tensor:
         mask: added to the scores, of a shape that broadcasts to ``(B, L, S)``.
 
     Returns:
-        A tensor of shape ``(B, L, S)`` whose rows sum to one.
+        A tensor of shape ``(B, L, S)`` whose rows sum to one; zeros for a query that may look nowhere.
     """
     return AttentionWeightsFunction.apply(q, k, mask, default_scale(q))

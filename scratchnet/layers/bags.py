@@ -31,6 +31,8 @@ def indices_and_offsets(
         )
     if include_last and offsets.shape[0] < 1:
         raise RuntimeError(f"{op}: expected an offset at least, since the last one is the end, got none")
+    if not offsets.shape[0] and input.shape[0]:
+        raise RuntimeError(f"{op}: expected an offset for {input.shape[0]} indices, got none")
     if readable(offsets) and offsets.numel():
         first, last = int(offsets[0]), int(offsets[-1])
         if first != 0 or last > input.shape[0]:

@@ -40,7 +40,7 @@ class BilinearFunction(Function):
         x1: Tensor, x2: Tensor, weight: Tensor, bias: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """One product of the outer products with the weights."""
-        pairs, flat = _outer(x1, x2), weight.reshape(weight.shape[0], -1)
+        pairs, flat = _outer(x1, x2), weight.flatten(1)
         y = pairs @ flat.t() if bias is None else torch.addmm(bias, pairs, flat.t())
         return y, (x1, x2, weight)
 
@@ -50,7 +50,7 @@ class BilinearFunction(Function):
         x1, x2, weight = saved
         grad_x1 = grad_x2 = None
         if needs[0] or needs[1]:
-            pairs = (grad @ weight.reshape(weight.shape[0], -1)).view(-1, *weight.shape[1:])
+            pairs = (grad @ weight.flatten(1)).view(grad.shape[0], *weight.shape[1:])
             grad_x1 = (pairs @ x2.unsqueeze(2)).squeeze(2) if needs[0] else None
             grad_x2 = (x1.unsqueeze(1) @ pairs).squeeze(1) if needs[1] else None
         grad_weight = (grad.t() @ _outer(x1, x2)).view(weight.shape) if needs[2] else None
@@ -62,9 +62,9 @@ class BilinearFunction(Function):
         """Product rule over the three factors."""
         x1, x2, weight = saved
         tangent_x1, tangent_x2, tangent_weight, tangent_bias = tangents
-        flat = weight.reshape(weight.shape[0], -1)
+        flat = weight.flatten(1)
         tangent = (_outer(tangent_x1, x2) + _outer(x1, tangent_x2)) @ flat.t()
-        tangent = tangent + _outer(x1, x2) @ tangent_weight.reshape(weight.shape[0], -1).t()
+        tangent = tangent + _outer(x1, x2) @ tangent_weight.flatten(1).t()
         return tangent if tangent_bias is None else tangent + tangent_bias
 
 

@@ -111,7 +111,7 @@ def embedding(
         raise RuntimeError(f"{op}: expected weight of shape (V, D), got {describe(weight)}")
     rows = weight.shape[0]
     row = table_row(op, padding_idx, rows)
-    check_indices(op, input, rows)
+    check_indices(op, input, rows, IndexError if rows else RuntimeError)
     if max_norm is not None:
         renormalize(weight, input, max_norm, norm_type)
     return EmbeddingFunction.apply(input, weight, rows, row, scale_grad_by_freq, sparse)

@@ -49,7 +49,7 @@ def interpolate(
 
     Args:
         input: tensor of shape ``(B, C, W)``, ``(B, C, H, W)`` or ``(B, C, D, H, W)``; of floating point, or of bytes
-            (``uint8``) where the mode is nearest or the input an image whose mode is not area.
+            (``uint8``) where the input is an image whose mode is not area; of any dtype where the mode is nearest.
         size: the sizes of the output.
         scale_factor: outputs for each input, instead of ``size``.
         mode: ``"nearest"``, ``"nearest-exact"``, ``"area"``; ``"linear"`` for lines, ``"bilinear"``,
@@ -89,9 +89,11 @@ def interpolate(
         )
     of_bytes = input.dtype is torch.uint8
     weighs_bytes = of_bytes and dims == 2 and mode in KERNELS
-    if not weighs_bytes and not (of_bytes and mode.startswith("nearest")):
+    if not weighs_bytes and not mode.startswith("nearest"):  # which takes elements as they are
         floating(op, input)
-    if min(outputs) < 1 or 0 in input.shape[1:]:
+    whole = all(n == 1 for n in outputs)
+    averages_nothing = mode == "area" and min(outputs) >= 0 and (dims < 3 or whole or input.shape[1] > 0)
+    if not averages_nothing and (min(outputs) < 1 or 0 in input.shape[1:]) or 0 in input.shape[2:]:
         raise RuntimeError(
             f"{op}: expected sizes of at least 1 of all but the batch, got {describe(input)} and outputs {outputs}"
         )

@@ -129,15 +129,23 @@ def multi_head_attention_forward(
     padding = additive_mask(key_padding_mask, "key_padding_mask", query.dtype, attn_mask, "attn_mask")
     if is_causal and attn_mask is None:
         raise RuntimeError(f"{OP}: expected attn_mask with is_causal=True, which only hints that it is causal")
-    causal = is_causal and padding is None and not need_weights
-    mask = None if causal else additive_mask(attn_mask, "attn_mask", query.dtype)
+    mask = additive_mask(attn_mask, "attn_mask", query.dtype)
     if mask is not None:
         mask = _mask_of_heads(mask, length, key.shape[0], batch * num_heads)
+    causal = is_causal and padding is None and not need_weights
+    mask = None if causal else mask
 
+    if in_proj_bias is not None and in_proj_bias.shape != (3 * features,):
+        error = AssertionError if use_separate_proj_weight else RuntimeError
+        raise error(f"{OP}: expected in_proj_bias of shape {(3 * features,)}, got {describe(in_proj_bias)}")
     if use_separate_proj_weight:
         q, k, v = _projected((query, key, value), (q_proj_weight, k_proj_weight, v_proj_weight), in_proj_bias)
     elif in_proj_weight is None:
         raise AssertionError(f"{OP}: expected in_proj_weight, since use_separate_proj_weight is False, got None")
+    elif in_proj_weight.shape != (3 * features, features):
+        raise RuntimeError(
+            f"{OP}: expected in_proj_weight of shape {(3 * features, features)}, got {describe(in_proj_weight)}"
+        )
     elif query is key and key is value:
         q, k, v = linear(query, in_proj_weight, in_proj_bias).split(features, -1)  # one product for all three
     else:
@@ -228,6 +236,8 @@ def _projected(inputs: tuple[Tensor, ...], weights: tuple[Maybe, ...], bias: May
             raise AssertionError(
                 f"{OP}: expected {name}_proj_weight, since use_separate_proj_weight is True, got None"
             )
+        if weight.shape[1] != x.shape[-1]:
+            raise AssertionError(f"{OP}: expected {name}_proj_weight for {describe(x)}, got {describe(weight)}")
         found.append(linear(x, weight, offset))
     return found
 

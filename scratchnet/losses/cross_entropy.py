@@ -61,7 +61,7 @@ class IndexCrossEntropyFunction(Function):
         losses = targets.weighted(above - (targets.pick(x) - top))
         if smoothing:
             uniform = targets.counted(_weighted(_surprise(x, top, total), weight).sum(CLASS))
-            losses = (1 - smoothing) * losses + smoothing / x.shape[CLASS] * uniform
+            losses = (1 - smoothing) * losses + smoothing * (uniform / x.shape[CLASS])
         return targets.average(losses, reduction), (x, target, weight, top, total)
 
     @staticmethod
@@ -81,7 +81,7 @@ class IndexCrossEntropyFunction(Function):
         total = (1 - smoothing) * targets.weighted(upstream)
         at_target = -total
         if smoothing:
-            share = smoothing / x.shape[CLASS] * targets.counted(upstream)
+            share = smoothing * (targets.counted(upstream) / x.shape[CLASS])
             total = total + share * (x.shape[CLASS] if weight is None else weight.sum())
         uncounted = targets.uncounted(smoothing)
         columns = [top, total / exps, targets.labels, at_target, *([] if uncounted is None else [uncounted])]
@@ -117,7 +117,7 @@ class IndexCrossEntropyFunction(Function):
         changes = targets.weighted(mean - targets.pick(tangent))
         if smoothing:
             uniform = targets.counted(_weighted(mean.unsqueeze(CLASS) - tangent, weight).sum(CLASS))
-            changes = (1 - smoothing) * changes + smoothing / x.shape[CLASS] * uniform
+            changes = (1 - smoothing) * changes + smoothing * (uniform / x.shape[CLASS])
         return targets.average(changes, reduction)
 
 
@@ -189,7 +189,7 @@ def _weighted(x: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def _smoothed(target: Tensor, smoothing: float) -> Tensor:
-    return target if not smoothing else (1 - smoothing) * target + smoothing / target.shape[CLASS]
+    return target if not smoothing else (1 - smoothing) * target + smoothing / max(target.shape[CLASS], 1)
 
 
 @overridable

@@ -37,7 +37,7 @@ def convolve(
     """
     if geometry.pads and not _finite(weight):
         return written_out.convolve_inside(x, weight, bias, geometry, groups, outputs)
-    if not unobserved():
+    if not unobserved() or not (x.numel() and weight.numel()):
         return written_out.convolve(x, weight, bias, geometry, groups, outputs)
     channels, out = x.shape[1], len(weight)
     last = channels_last(x) or channels_last(weight) if last is None else last
@@ -54,7 +54,7 @@ def spread(
     y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, size: Sequence[int]
 ) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``, and a bias added."""
-    if not unobserved():
+    if not unobserved() or not (y.numel() and weight.numel()):
         return written_out.spread(y, weight, bias, geometry, groups, size)
     channels, out, last = weight.shape[1] * groups, y.shape[1], channels_last(y) or channels_last(weight)
     if winograd.pays(y, channels, out, geometry, groups):
@@ -72,7 +72,7 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C/G, R, S)``."""
     if geometry.pads and not unobserved() and not _finite(y):
         return written_out.correlate_inside(y, x, geometry, groups)
-    if not unobserved():
+    if not unobserved() or not (y.numel() and x.numel()):
         return written_out.correlate(y, x, geometry, groups)
     channels, out = x.shape[1], y.shape[1]
     if winograd.pays(y, channels, out, geometry, groups):

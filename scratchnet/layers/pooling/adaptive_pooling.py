@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import floating, overridable
+from scratchnet.arguments import floating, overridable, tensor
 from scratchnet.function import Function
 from scratchnet.layers.pooling.selection import largest, select
 from scratchnet.layers.pooling.windows import batched, pooled, widened
@@ -146,7 +146,10 @@ def _outputs(op: str, output_size: Any, size: Sequence[int]) -> Sizes:
 
 
 def _avg(op: str, dims: int, input: Tensor, output_size: Any) -> Tensor:
-    x, alone = batched(op, input, dims, without_channels=dims < 3)
+    whole = output_size == 1 or (isinstance(output_size, Sequence) and set(output_size) == {1})
+    channels_too = dims < 3 or tensor(op, input).dim() == dims + 1
+    # The one mean over everything is NaN where there is nothing.
+    x, alone = batched(op, input, dims, may_be_empty=dims + 2 if whole else 1 + channels_too)
     size = tuple(x.shape[2:])
     outputs = _outputs(op, output_size, size)
     floating(op, x, complex=all(n == 1 for n in outputs))
@@ -154,7 +157,7 @@ def _avg(op: str, dims: int, input: Tensor, output_size: Any) -> Tensor:
 
 
 def _max(op: str, dims: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
-    x, alone = batched(op, input, dims)
+    x, alone = batched(op, input, dims, may_be_empty=1 + (tensor(op, input).dim() == dims + 1))
     floating(op, x)
     outputs = _outputs(op, output_size, x.shape[2:])
     positions = [_positions(n, o, x.device)[0] for n, o in zip(x.shape[2:], outputs, strict=True)]

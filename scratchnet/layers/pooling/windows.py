@@ -19,12 +19,12 @@ __all__ = ["Size", "batched", "pooled", "pooling_windows", "widened"]
 Size = int | Sequence[int]
 
 
-def batched(op: str, input: Tensor, dims: int, *, without_channels: bool = False) -> tuple[Tensor, bool]:
-    """The input with a batch dimension, and whether it came without; some ops take an input without channels.
+def batched(op: str, input: Tensor, dims: int, *, may_be_empty: int = 1) -> tuple[Tensor, bool]:
+    """The input with a batch dimension, and whether it came without; so many leading dimensions may be empty.
 
     Raises:
         TypeError: if it is no tensor.
-        RuntimeError: if it has another number of dimensions, or one but the batch is empty.
+        RuntimeError: if it has another number of dimensions, or another one is empty.
     """
     x = tensor(op, input)
     letters = {1: "L", 2: "H, W", 3: "D, H, W"}[dims]
@@ -34,7 +34,7 @@ def batched(op: str, input: Tensor, dims: int, *, without_channels: bool = False
         )
     alone = x.dim() == dims + 1
     x = x.unsqueeze(0) if alone else x
-    if 0 in x.shape[2 if without_channels else 1 :]:
+    if 0 in x.shape[may_be_empty:]:
         raise RuntimeError(f"{op}: expected an input whose batch alone may be empty, got {describe(input)}")
     return x, alone
 

@@ -82,7 +82,8 @@ class RNNBase(torch.nn.RNNBase):
     def _packed(self, input: PackedSequence, hx: States | None) -> tuple[PackedSequence, States]:
         self._check_input(input.data, 1)
         sizes = tuple(input.batch_sizes.tolist())
-        states = self._initial(input.data, hx, sizes[0], batched=True)
+        batch = sizes[0] if sizes else 0 if hx is None else hx[0].shape[1]
+        states = self._initial(input.data, hx, batch, batched=True)
         if input.sorted_indices is not None and hx is not None:
             states = tuple(state.index_select(1, input.sorted_indices) for state in states)
         rows, states = self._stack(input.data, states, sizes, packed=True)
@@ -93,7 +94,9 @@ class RNNBase(torch.nn.RNNBase):
     def _stack(
         self, x: Tensor, states: States, sizes: tuple[int, ...], packed: bool = False
     ) -> tuple[Tensor, States]:
-        """All layers on rows: what the last one puts out, and the final states of all."""
+        """All layers on rows: what the last one puts out, and the final states of all; no times leave the states."""
+        if not sizes:
+            return x.new_zeros(0, self._directions * self._features), tuple(state.clone() for state in states)
         initial = list(zip(*[state.unbind(0) for state in states], strict=True))
         finals = []
         for layer in range(self.num_layers):
@@ -133,7 +136,7 @@ class RNNBase(torch.nn.RNNBase):
         return "(B, T, I)" if self.batch_first else "(T, B, I)"
 
     def _check_input(self, x: Tensor, leading: int) -> None:
-        """Dtype, dimensions, features and length of an input."""
+        """Dtype, dimensions and features of an input."""
         name, weight = type(self).__name__, self.all_weights[0][0]
         if x.dtype is not weight.dtype and not autocasts(x):
             raise ValueError(
@@ -147,8 +150,6 @@ class RNNBase(torch.nn.RNNBase):
                 f"{name}: expected an input of {self.input_size} features in its last dimension, the network's "
                 f"input_size, got {describe(x)}"
             )
-        if x.shape[1 if leading == 2 and self.batch_first else 0] == 0:
-            raise RuntimeError(f"{name}: expected at least one time, got {describe(x)}")
 
 
 class _OfOneState(RNNBase):
@@ -171,7 +172,7 @@ class _OfOneState(RNNBase):
 
         Raises:
             ValueError: if the input has neither two dimensions nor three, or another dtype than the parameters.
-            RuntimeError: if sizes do not fit, or there is no time at all.
+            RuntimeError: if sizes do not fit.
         """
         output, (final,) = self._run(input, None if hx is None else (hx,))
         return output, final
@@ -203,7 +204,7 @@ class LSTM(RNNBase, torch.nn.LSTM):
 
         Raises:
             ValueError: if the input has neither two dimensions nor three, or another dtype than the parameters.
-            RuntimeError: if sizes do not fit, ``hx`` is no pair, or there is no time at all.
+            RuntimeError: if sizes do not fit, or ``hx`` is no pair.
         """
         if hx is not None and (isinstance(hx, Tensor) or len(hx) != 2):
             raise RuntimeError(f"LSTM: expected hx to be a pair of states, (h_0, c_0), got {type(hx).__name__}")

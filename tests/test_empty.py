@@ -1,0 +1,115 @@
+"""Shapes with zeros and ones: every dimension of every tensor of the catalog's samples, against the built-in."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+from torch import Tensor
+
+from reference.catalog import RECORDS, Make, Record, Sample
+
+# What the built-in does with some of these shapes, for which ours is not asked to do the same.
+BUILTIN_ENDS_THE_PROCESS = {"LSTM", "ctc_loss", "embedding_bag", "scaled_dot_product_attention", "weight_norm"}
+BUILTIN_READS_BEYOND_ITS_TENSORS = {
+    "bilinear",
+    "conv1d",
+    "conv2d",
+    "conv2d_relu",
+    "conv3d",
+    "conv_tbc",
+    "grouped_mm",
+}
+BUILTIN_CHECKS_NOTHING_WHERE_EMPTY = {"batch_norm", "cross_entropy", "instance_norm", "nll_loss", "scaled_mm"}
+OURS_IS_NO_BROADCAST = {"learned_elu", "linear_cross_entropy", "linear_kernel", "polynomial_kernel", "rbf_kernel"}
+OTHER_CHECKS_COME_FIRST = {"fractional_max_pool3d", "pixel_unshuffle"}
+BUILTIN_BROADCASTS_PROJECTIONS = {name for name in RECORDS if "Transformer" in name or "multi_head" in name}
+NOT_ALIKE = (
+    BUILTIN_ENDS_THE_PROCESS
+    | BUILTIN_READS_BEYOND_ITS_TENSORS
+    | BUILTIN_CHECKS_NOTHING_WHERE_EMPTY
+    | OURS_IS_NO_BROADCAST
+    | OTHER_CHECKS_COME_FIRST
+    | BUILTIN_BROADCASTS_PROJECTIONS
+)
+BARE = (AttributeError, KeyError, NameError, UnboundLocalError, ZeroDivisionError)
+
+
+def resized(x: Tensor, dim: int, size: int) -> Tensor:
+    shape = (*x.shape[:dim], size, *x.shape[dim + 1 :])
+    values = x.detach().narrow(dim, 0, size) if x.shape[dim] >= size else x.new_ones(shape)
+    return values.clone().requires_grad_(x.requires_grad)
+
+
+def variants(sample: Sample) -> Iterator[Sample]:
+    """The sample with one dimension of one tensor at size 0 or 1, or all dimensions of one size in all tensors."""
+    tensors = {i: x for i, x in enumerate(sample.inputs) if isinstance(x, Tensor)}
+
+    def put(new: dict[int, Tensor]) -> Sample:
+        return replace(sample, inputs=tuple(new.get(i, x) for i, x in enumerate(sample.inputs)))
+
+    for size in (0, 1):
+        for i, x in tensors.items():
+            for dim in range(x.dim()):
+                if x.shape[dim] != size:
+                    yield put({i: resized(x, dim, size)})
+        for n in sorted({n for x in tensors.values() for n in x.shape} - {size}):
+            new = {}
+            for i, x in tensors.items():
+                for dim in range(x.dim()):
+                    x = resized(x, dim, size) if x.shape[dim] == n else x
+                new[i] = x
+            yield put(new)
+
+
+def shapes(function, sample: Sample) -> list[tuple[int, ...]] | Exception:
+    """The shapes of the outputs, after a backward through them; or the error."""
+    inputs = [
+        x.detach().clone().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in sample.inputs
+    ]
+    try:
+        torch.manual_seed(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = function(*inputs, **sample.options)
+    except Exception as error:
+        return error
+    outputs = [y for y in (result if isinstance(result, tuple) else (result,)) if isinstance(y, Tensor)]
+    leaves = [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
+    graded = [y.sum() for y in outputs if y.requires_grad and leaves]
+    for grad, leaf in zip(
+        torch.autograd.grad(graded, leaves, allow_unused=True) if graded else (), leaves, strict=False
+    ):
+        assert grad is None or grad.shape == leaf.shape
+    return [tuple(y.shape) for y in outputs]
+
+
+def disagreements(record: Record, most: int | None) -> Iterator[str]:
+    samples = record.samples(Make(torch.float64))
+    for sample in islice((v for s in samples for v in variants(s)), most):
+        if not record.empty and any(isinstance(x, Tensor) and not x.numel() for x in sample.inputs):
+            continue
+        ours, builtin = record.sides(sample)
+        got = shapes(ours, sample)
+        if isinstance(got, BARE):
+            yield f"{sample}: {got!r}"
+        if record.name in BUILTIN_ENDS_THE_PROCESS:
+            continue
+        try:
+            expected = shapes(builtin, sample)
+        except RuntimeError:  # its backward fails
+            continue
+        if isinstance(expected, Exception) or record.name in NOT_ALIKE:
+            continue  # ours may have an answer, or another error
+        if got != expected:
+            yield f"{sample}: {got!r} instead of {expected}"
+
+
+@pytest.mark.parametrize("most", [8, pytest.param(None, marks=pytest.mark.slow)], ids=["some", "all"])
+@pytest.mark.parametrize("name", RECORDS)
+def test_shapes_with_zeros_and_ones_are_the_built_ins(name, most):
+    assert list(disagreements(RECORDS[name], most)) == []
