@@ -24,9 +24,30 @@ from scratchnet.layers.normalization.batch_norm import project, scale_of, with_p
 from scratchnet.layers.normalization.channelwise import Planes, centred_sums, moments, standardized
 from scratchnet.layers.normalization.running_statistics import follow
 
-__all__ = ["SyncBatchNormFunction", "sync_batch_norm"]
+__all__ = ["SumFunction", "SyncBatchNormFunction", "sync_batch_norm"]
 
 Group = dist.ProcessGroup | None
+
+
+class SumFunction(Function):
+    """The sum over all processes, each of which passes on the sum of the gradients that all of them got."""
+
+    @staticmethod
+    def forward(x: Tensor, *, group: Group) -> tuple[Tensor, tuple[()]]:
+        """Leaves x as it is."""
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total, group=group)
+        return total, ()
+
+    @staticmethod
+    def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, group: Group) -> Tensor:
+        """The map is symmetric."""
+        return SumFunction.apply(grad, group)
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, group: Group) -> Tensor:
+        """The map is linear."""
+        return SumFunction.apply(tangents[0], group)
 
 
 class SyncBatchNormFunction(Function):
@@ -42,11 +63,11 @@ class SyncBatchNormFunction(Function):
         planes = Planes(x)
         flat, n = planes.of(x), x.numel() // x.shape[1]
         own_mean, own_var = moments(flat, planes.count)
-        count, weighted = _summed(torch.cat((own_mean.new_tensor([n]), n * own_mean)), group).split(
+        count, weighted = SumFunction.apply(torch.cat((own_mean.new_tensor([n]), n * own_mean)), group).split(
             (1, len(own_mean))
         )
         mean = weighted / count
-        var = _summed(n * (own_var + (own_mean - mean) ** 2), group) / count
+        var = SumFunction.apply(n * (own_var + (own_mean - mean) ** 2), group) / count
         rstd = (var + eps) ** -0.5
         y = standardized(flat, mean, scale_of(weight, rstd), bias)
         return (planes.back(y), mean, var, count), (x, weight, mean, rstd, count)
@@ -56,15 +77,11 @@ class SyncBatchNormFunction(Function):
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, eps: float, group: Group
     ) -> tuple[Tensor | None, ...]:
         """Takes the two means over all processes off the gradient."""
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "sync_batch_norm: expected a single backward pass; its backward cannot be differentiated"
-            )
         x, weight, mean, rstd, count = saved
         planes = Planes(x)
         g, x = planes.of(grad), planes.of(x)
         total, aligned = centred_sums(g, x, mean, rstd)
-        mean_g, along = _summed(torch.stack((total, aligned)), group) / count
+        mean_g, along = SumFunction.apply(torch.stack((total, aligned)), group) / count
         grad_x = planes.back(project(g, x, mean_g, along, mean, rstd, weight)) if needs[0] else None
         return grad_x, aligned * rstd, total
 
@@ -74,16 +91,9 @@ class SyncBatchNormFunction(Function):
         x, weight, mean, rstd, count = saved
         planes = Planes(x)
         t, x = planes.of(tangents[0]), planes.of(x)
-        mean_t, along = _summed(torch.stack(centred_sums(t, x, mean, rstd)), group) / count
+        mean_t, along = SumFunction.apply(torch.stack(centred_sums(t, x, mean, rstd)), group) / count
         y = project(t, x, mean_t, along, mean, rstd, weight)
         return planes.back(with_parameters(y, x, mean, rstd, *tangents[1:]))
-
-
-def _summed(own: Tensor, group: Group) -> Tensor:
-    """The sum over all processes."""
-    total = own.contiguous()
-    dist.all_reduce(total, group=group)
-    return total
 
 
 def sync_batch_norm(
@@ -107,9 +117,6 @@ def sync_batch_norm(
         momentum: weight of the batch's statistics in the running ones.
         eps: added to the variance, in the squared unit of the input.
         group: the processes that take part; None for all.
-
-    Raises:
-        RuntimeError: if the backward is itself differentiated.
     """
     y, mean, var, count = SyncBatchNormFunction.apply(input, weight, bias, eps, group)
     if running_mean is not None and running_var is not None:
