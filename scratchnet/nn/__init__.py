@@ -12,12 +12,13 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
 from torch.nn import (
     Buffer,
     Container,
-    CrossMapLRN2d,
     DataParallel,
     Flatten,
     Identity,
@@ -31,26 +32,23 @@ from torch.nn import (
     Unflatten,
     UninitializedBuffer,
     UninitializedParameter,
+    attention,
+    common_types,
     factory_kwargs,
+    grad,
+    init,
+    intrinsic,
+    parallel,
+    parameter,
+    qat,
+    quantizable,
+    quantized,
+    utils,
 )
 
 from scratchnet import functional
 from scratchnet.nn import moved
 from scratchnet.nn.modules import *
-
-LENT = (
-    "attention",
-    "common_types",
-    "grad",
-    "init",
-    "intrinsic",
-    "parallel",
-    "parameter",
-    "qat",
-    "quantizable",
-    "quantized",
-    "utils",
-)
 
 
 class _Lender(MetaPathFinder, Loader):
@@ -60,7 +58,10 @@ class _Lender(MetaPathFinder, Loader):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         parent, _, rest = fullname.partition(f"{__name__}.")
-        return ModuleSpec(fullname, self) if not parent and rest.split(".")[0] in LENT else None
+        ours = Path(__file__).parent.joinpath(*rest.split("."))
+        if parent or not rest or ours.with_suffix(".py").exists() or ours.is_dir():
+            return None
+        return ModuleSpec(fullname, self) if find_spec(f"torch.nn.{rest}") else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = importlib.import_module(spec.name.replace("scratchnet", "torch", 1))
@@ -73,13 +74,3 @@ class _Lender(MetaPathFinder, Loader):
 
 sys.meta_path.insert(0, _Lender())
 sys.modules[f"{__name__}.functional"] = functional
-
-
-def __getattr__(name: str) -> ModuleType:
-    if name in LENT:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *LENT})

@@ -6,11 +6,14 @@ import copy
 import importlib
 import inspect
 import pickle
+import pkgutil
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from scratchnet import nn
+from scratchnet import functional, nn
 from scratchnet.nn.moved import MOVED
 
 CLASSES = {
@@ -19,7 +22,6 @@ CLASSES = {
     if inspect.isclass(theirs) and issubclass(theirs, torch.nn.Module)
 }
 LENT = {
-    "CrossMapLRN2d",  # tensor arithmetic already
     "Container",
     "DataParallel",
     "Flatten",
@@ -44,20 +46,15 @@ COMPUTING = {
     "__setstate__",  # fills in what older pickles lack
     "__init__",  # of the classes that hold others: torch's own constructor, whose modules become ours
 }
-PACKAGES = (
-    "attention",
-    "common_types",
-    "functional",
-    "grad",
-    "init",
-    "modules",
-    "parallel",
-    "parameter",
-    "utils",
-    "utils.parametrizations",
-    "utils.parametrize",
-    "utils.rnn",
-)
+FILES = [file.name for file in pkgutil.iter_modules(torch.nn.modules.__path__)]
+LENT_PACKAGES = [
+    name.removeprefix("torch.nn.")
+    for name in (
+        "torch.nn.attention.flex_attention",  # not imported with torch
+        *(name for name in sorted(sys.modules) if name.startswith("torch.nn.")),
+    )
+    if name.split(".")[2] not in ("functional", "modules")
+]
 
 
 def test_nothing_of_torch_is_missing():
@@ -94,12 +91,20 @@ def test_a_class_overrides_what_computes_alone(name):
     assert changed - {"__module__", "__doc__", "__annotations__", "__init_subclass__"} <= COMPUTING
 
 
-@pytest.mark.parametrize("name", PACKAGES)
-def test_packages_below_nn_are_imported_by_name(name):
-    module = importlib.import_module(f"scratchnet.nn.{name}")
-    if name not in ("functional", "modules"):
+def test_packages_below_nn_are_imported_by_name():
+    assert importlib.import_module("scratchnet.nn.functional") is functional
+    for name in LENT_PACKAGES:
+        module = importlib.import_module(f"scratchnet.nn.{name}")
         assert module is importlib.import_module(f"torch.nn.{name}")
         assert module.__spec__.name == f"torch.nn.{name}"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_has_every_name_that_torchs_defines(file):
+    ours, theirs = (importlib.import_module(f"{package}.nn.modules.{file}") for package in ("scratchnet", "torch"))
+    defined = {name for name, found in vars(theirs).items() if getattr(found, "__module__", "") == theirs.__name__}
+    assert [name for name in defined if not hasattr(ours, name)] == []
+    assert ours is theirs or all(getattr(ours, name) is OURS[name] for name in defined & set(OURS))
 
 
 def test_an_unknown_package_is_not_found():
@@ -190,6 +195,23 @@ def test_states_of_older_pickles_are_filled_in():
         older.__setstate__(state)
         x = torch.randn(2, 1, 4, 4) if module is conv else torch.randn(2, 1, 3)
         torch.testing.assert_close(older.to("cpu")(x), module(x))
+
+
+def test_a_checkpoint_of_whole_modules_from_before_computes_what_it_did():
+    before = torch.load(Path(__file__).with_name("checkpoint_0.1.pt"), weights_only=False)
+    torch.testing.assert_close(before["net"](before["x"])[0], before["y"])
+    torch.testing.assert_close(before["lstm"](torch.ones(3, 4))[0], before["lstm_y"])
+    torch.testing.assert_close(before["cell"](torch.ones(2)), before["cell_y"])
+    again = copy.deepcopy(pickle.loads(pickle.dumps(before["net"])))
+    torch.testing.assert_close(again(before["x"])[0], before["y"])
+
+
+def test_normalization_across_channels_has_the_gradient_of_its_values():
+    x = torch.randn(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    options = (5, 0.7, 0.75, 1.5)
+    torch.testing.assert_close(nn.CrossMapLRN2d(*options)(x), torch.nn.CrossMapLRN2d(*options)(x))
+    many = torch.randn(1, 8, 1, 1, dtype=torch.float64, requires_grad=True)  # where torch's is wrong
+    assert torch.autograd.gradcheck(nn.CrossMapLRN2d(*options), (many,))
 
 
 def test_the_adaptive_softmax_is_torchs():

@@ -1,4 +1,4 @@
-"""Activations."""
+"""Activations and multi-head attention."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from torch import Tensor
 
 from scratchnet import functional as F
 from scratchnet.arguments import describe
+from scratchnet.nn.modules.adoption import adopting
+from scratchnet.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 __all__ = [
     "CELU",
@@ -23,6 +25,7 @@ __all__ = [
     "LogSoftmax",
     "Maxout",
     "Mish",
+    "MultiheadAttention",
     "PReLU",
     "RReLU",
     "ReLU",
@@ -237,3 +240,50 @@ class Maxout(torch.nn.Module):
     def extra_repr(self) -> str:
         """The options."""
         return f"pieces={self.pieces}, dim={self.dim}"
+
+
+class MultiheadAttention(torch.nn.MultiheadAttention):
+    __init__ = adopting(torch.nn.MultiheadAttention.__init__, NonDynamicallyQuantizableLinear)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        swap = self.batch_first and query.dim() == 3
+        if swap:
+            together = query is key and key is value
+            query = query.transpose(0, 1)
+            key, value = (query, query) if together else (key.transpose(0, 1), value.transpose(0, 1))
+        y, weights = F.multi_head_attention_forward(
+            query,
+            key,
+            value,
+            self.embed_dim,
+            self.num_heads,
+            self.in_proj_weight,
+            self.in_proj_bias,
+            self.bias_k,
+            self.bias_v,
+            self.add_zero_attn,
+            self.dropout,
+            self.out_proj.weight,
+            self.out_proj.bias,
+            training=self.training,
+            key_padding_mask=key_padding_mask,
+            need_weights=need_weights,
+            attn_mask=attn_mask,
+            use_separate_proj_weight=not self._qkv_same_embed_dim,
+            q_proj_weight=self.q_proj_weight,
+            k_proj_weight=self.k_proj_weight,
+            v_proj_weight=self.v_proj_weight,
+            average_attn_weights=average_attn_weights,
+            is_causal=is_causal,
+        )
+        return (y.transpose(0, 1) if swap else y), weights

@@ -34,8 +34,16 @@ class AdaptiveLogSoftmaxWithLoss(torch.nn.AdaptiveLogSoftmaxWithLoss):
                 f"{name}: expected targets from 0 to {self.n_classes - 1}, got targets from {target.min()} to "
                 f"{target.max()}"
             )
-        logprob = self._get_full_log_prob(input, self.head(input))
-        output = logprob.gather(1, target[:, None]).squeeze(1)
+        # Each sample asks the head for its class or the column of its cluster, and that cluster for its share.
+        cluster = torch.bucketize(target, torch.tensor(self.cutoffs, device=target.device), right=True)
+        column = torch.where(cluster == 0, target, cluster + self.shortlist_size - 1)
+        output = F.log_softmax(self.head(input), 1).gather(1, column[:, None]).squeeze(1)
+        for i, tail in enumerate(self.tail):
+            rows = (cluster == i + 1).nonzero().squeeze(1)
+            if rows.numel():
+                within = target.index_select(0, rows) - self.cutoffs[i]
+                shares = F.log_softmax(tail(input.index_select(0, rows)), 1).gather(1, within[:, None])
+                output = output.index_add(0, rows, shares.squeeze(1))
         return _ASMoutput(output if batched else output.squeeze(0), (-output).mean())
 
     def _get_full_log_prob(self, input: Tensor, head_output: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-class _Normalizes(torch.nn.modules.batchnorm._BatchNorm):
+class _BatchNorm(torch.nn.modules.batchnorm._BatchNorm):
     """Normalizes with the batch's statistics, or in evaluation with the running ones."""
 
     def _next_momentum(self) -> float | Tensor:
@@ -49,31 +49,31 @@ class _Normalizes(torch.nn.modules.batchnorm._BatchNorm):
         )
 
 
-class BatchNorm1d(_Normalizes, torch.nn.BatchNorm1d):
+class BatchNorm1d(_BatchNorm, torch.nn.BatchNorm1d):
     pass
 
 
-class BatchNorm2d(_Normalizes, torch.nn.BatchNorm2d):
+class BatchNorm2d(_BatchNorm, torch.nn.BatchNorm2d):
     pass
 
 
-class BatchNorm3d(_Normalizes, torch.nn.BatchNorm3d):
+class BatchNorm3d(_BatchNorm, torch.nn.BatchNorm3d):
     pass
 
 
-class LazyBatchNorm1d(_Normalizes, torch.nn.LazyBatchNorm1d):
+class LazyBatchNorm1d(_BatchNorm, torch.nn.LazyBatchNorm1d):
     cls_to_become = BatchNorm1d
 
 
-class LazyBatchNorm2d(_Normalizes, torch.nn.LazyBatchNorm2d):
+class LazyBatchNorm2d(_BatchNorm, torch.nn.LazyBatchNorm2d):
     cls_to_become = BatchNorm2d
 
 
-class LazyBatchNorm3d(_Normalizes, torch.nn.LazyBatchNorm3d):
+class LazyBatchNorm3d(_BatchNorm, torch.nn.LazyBatchNorm3d):
     cls_to_become = BatchNorm3d
 
 
-class SyncBatchNorm(_Normalizes, torch.nn.SyncBatchNorm):
+class SyncBatchNorm(_BatchNorm, torch.nn.SyncBatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         distributed = dist.is_available() and dist.is_initialized()
         if not (self.training and distributed and dist.get_world_size(self.process_group) > 1):

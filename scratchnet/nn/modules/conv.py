@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-class _Convolves(torch.nn.modules.conv._ConvNd):
+class _ConvNd(torch.nn.modules.conv._ConvNd):
     """Convolves in ``_conv_forward``, which subclasses call and override as they do torch's."""
 
     _convolve: ClassVar[Callable[..., Tensor]]
@@ -45,7 +45,7 @@ class _Convolves(torch.nn.modules.conv._ConvNd):
         return self._convolve(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
-class _ConvolvesBack(torch.nn.modules.conv._ConvTransposeNd):
+class _ConvTransposeNd(torch.nn.modules.conv._ConvTransposeNd):
     """Computes the transpose of a convolution."""
 
     _convolve: ClassVar[Callable[..., Tensor]]
@@ -57,27 +57,27 @@ class _ConvolvesBack(torch.nn.modules.conv._ConvTransposeNd):
         return self._convolve(input, self.weight, self.bias, *options)
 
 
-class Conv1d(_Convolves, torch.nn.Conv1d):
+class Conv1d(_ConvNd, torch.nn.Conv1d):
     _convolve = staticmethod(F.conv1d)
 
 
-class ConvTranspose1d(_ConvolvesBack, torch.nn.ConvTranspose1d):
+class ConvTranspose1d(_ConvTransposeNd, torch.nn.ConvTranspose1d):
     _convolve = staticmethod(F.conv_transpose1d)
 
 
-class Conv2d(_Convolves, torch.nn.Conv2d):
+class Conv2d(_ConvNd, torch.nn.Conv2d):
     _convolve = staticmethod(F.conv2d)
 
 
-class ConvTranspose2d(_ConvolvesBack, torch.nn.ConvTranspose2d):
+class ConvTranspose2d(_ConvTransposeNd, torch.nn.ConvTranspose2d):
     _convolve = staticmethod(F.conv_transpose2d)
 
 
-class Conv3d(_Convolves, torch.nn.Conv3d):
+class Conv3d(_ConvNd, torch.nn.Conv3d):
     _convolve = staticmethod(F.conv3d)
 
 
-class ConvTranspose3d(_ConvolvesBack, torch.nn.ConvTranspose3d):
+class ConvTranspose3d(_ConvTransposeNd, torch.nn.ConvTranspose3d):
     _convolve = staticmethod(F.conv_transpose3d)
 
 

@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 
-class _NormalizesInstances(torch.nn.modules.instancenorm._InstanceNorm):
+class _InstanceNorm(torch.nn.modules.instancenorm._InstanceNorm):
     """Normalizes each channel of each sample."""
 
     def _apply_instance_norm(self, input: Tensor) -> Tensor:
@@ -33,25 +33,25 @@ class _NormalizesInstances(torch.nn.modules.instancenorm._InstanceNorm):
         )
 
 
-class InstanceNorm1d(_NormalizesInstances, torch.nn.InstanceNorm1d):
+class InstanceNorm1d(_InstanceNorm, torch.nn.InstanceNorm1d):
     pass
 
 
-class InstanceNorm2d(_NormalizesInstances, torch.nn.InstanceNorm2d):
+class InstanceNorm2d(_InstanceNorm, torch.nn.InstanceNorm2d):
     pass
 
 
-class InstanceNorm3d(_NormalizesInstances, torch.nn.InstanceNorm3d):
+class InstanceNorm3d(_InstanceNorm, torch.nn.InstanceNorm3d):
     pass
 
 
-class LazyInstanceNorm1d(_NormalizesInstances, torch.nn.LazyInstanceNorm1d):
+class LazyInstanceNorm1d(_InstanceNorm, torch.nn.LazyInstanceNorm1d):
     cls_to_become = InstanceNorm1d
 
 
-class LazyInstanceNorm2d(_NormalizesInstances, torch.nn.LazyInstanceNorm2d):
+class LazyInstanceNorm2d(_InstanceNorm, torch.nn.LazyInstanceNorm2d):
     cls_to_become = InstanceNorm2d
 
 
-class LazyInstanceNorm3d(_NormalizesInstances, torch.nn.LazyInstanceNorm3d):
+class LazyInstanceNorm3d(_InstanceNorm, torch.nn.LazyInstanceNorm3d):
     cls_to_become = InstanceNorm3d

@@ -7,10 +7,21 @@ from torch import Tensor
 
 from scratchnet import functional as F
 
-__all__ = ["GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
+__all__ = ["CrossMapLRN2d", "GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
 
 
 class LocalResponseNorm(torch.nn.LocalResponseNorm):
+    def forward(self, input: Tensor) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+
+class CrossMapLRN2d(torch.nn.CrossMapLRN2d):
+    """`local_response_norm` of images.
+
+    Torch's drops the wrong channel from its running sum, so that its values are others after the first few channels,
+    and its gradients not those of its values.
+    """
+
     def forward(self, input: Tensor) -> Tensor:
         return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
 

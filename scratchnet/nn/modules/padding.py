@@ -90,12 +90,12 @@ class ConstantPad3d(torch.nn.ConstantPad3d):
 
 
 class ZeroPad1d(ConstantPad1d, torch.nn.ZeroPad1d):
-    pass
+    value = 0.0  # which older pickles lack
 
 
 class ZeroPad2d(ConstantPad2d, torch.nn.ZeroPad2d):
-    pass
+    value = 0.0  # which older pickles lack
 
 
 class ZeroPad3d(ConstantPad3d, torch.nn.ZeroPad3d):
-    pass
+    value = 0.0  # which older pickles lack

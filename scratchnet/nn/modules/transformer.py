@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe
+from scratchnet.nn.modules.activation import MultiheadAttention
 from scratchnet.nn.modules.adoption import adopting
-from scratchnet.nn.modules.attention import MultiheadAttention
 from scratchnet.nn.modules.dropout import Dropout
 from scratchnet.nn.modules.linear import Linear, NonDynamicallyQuantizableLinear
 from scratchnet.nn.modules.normalization import LayerNorm
