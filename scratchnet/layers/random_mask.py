@@ -29,7 +29,7 @@ def random_mask(x: Tensor, shape: Sequence[int], q: float) -> Tensor:
     """A mask of some shape, true with probability q; laid out like x where it has its shape."""
     like = tuple(shape) == tuple(x.shape)
     mask = torch.empty_like(x, dtype=torch.bool) if like else x.new_empty(shape, dtype=torch.bool)
-    if mask.numel() < LEAST or not readable(mask) or not _compares_integers():
+    if not readable(mask) or mask.numel() < LEAST or not _compares_integers():
         return mask.bernoulli_(q)
     _draw(mask.as_strided((mask.numel(),), (1,)), q)
     return mask

@@ -67,7 +67,7 @@ class ResampleFunction(Function):
 def applied(x: Tensor, dim: int, taps: Taps) -> Tensor:
     """Gathers each tap and adds them up with their weights, or multiplies with the matrix of all weights."""
     most = max([0, *[len(each) for each in taps]])
-    if most > 1 and x.shape[dim] <= LARGEST_MATRIX and unobserved() and readable(x) and _finite(x):
+    if unobserved() and readable(x) and most > 1 and x.shape[dim] <= LARGEST_MATRIX and _finite(x):
         return _multiplied(x, dim, taps)
     total = None
     for t in range(most):
