@@ -50,13 +50,13 @@ def hand_back(grad: Tensor, which: Tensor, geometry: Geometry, size: tuple[int, 
 
 def indices_of(which: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
     """The place in the window as an index into the flattened image, as PyTorch gives it; -1 where there is none."""
-    within, start = [0], torch.zeros((), dtype=torch.int64, device=which.device)
+    within = start = torch.zeros((), dtype=torch.int64, device=which.device)
     for n, k, s, d, (before, _), outputs in zip(
         size, geometry.kernel, geometry.stride, geometry.dilation, geometry.padding, which.shape[2:], strict=True
     ):
-        within = [index * n + r * d for index in within for r in range(k)]
+        within = within.unsqueeze(-1) * n + torch.arange(k, device=which.device) * d
         start = start.unsqueeze(-1) * n + (torch.arange(outputs, device=which.device) * s - before)
-    table = torch.tensor([*within, 0], dtype=torch.int64, device=which.device)
+    table = torch.cat([within.flatten(), within.new_zeros(1)])
     indices = table[which.long()] + start
     return indices.masked_fill(which == geometry.places, -1) if _beside(geometry, size) else indices
 
