@@ -12,7 +12,7 @@ from scratchnet import functional
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
 PREFIX = "nn.functional."
-PLAIN = ("sigmoid", "tanh", "softmax", "log_softmax")
+PLAIN = ("sigmoid", "tanh", "softmax", "log_softmax", "logsumexp", "cdist")
 
 
 def ours(op):

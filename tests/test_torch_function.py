@@ -13,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 from reference.catalog import RECORDS, Make
 from scratchnet import functional
 
-FORMS = [record for name, record in RECORDS.items() if name in functional.__all__]
+# As PyTorch's, scaled_mm itself asks nothing: the op that it calls does, with integers for the enumerations.
+FORMS = [r for name, r in RECORDS.items() if name in functional.__all__ and name != "scaled_mm"]
 every_form = pytest.mark.parametrize("record", FORMS, ids=lambda record: record.name)
 
 

@@ -20,12 +20,14 @@ from reference.catalog import (
     padding,
     penalties,
     pooling,
+    products,
     rectifiers,
     recurrent,
     resampling,
     similarity,
     transformer,
     unfolding,
+    variants,
 )
 from reference.catalog.record import DTYPES, BadInput, Beyond, Make, Record, Sample
 
@@ -55,6 +57,8 @@ PARTS = (
     resampling,
     grids,
     kernels,
+    products,
+    variants,
     optimizers,
     penalties,
 )

@@ -14,6 +14,7 @@ from reference.catalog.record import BadInput, Make, Record, Sample
 from scratchnet.activations.gated import GLUFunction, MishFunction, SiLUFunction, glu, mish, silu
 from scratchnet.activations.gelu import GELUFunction, TanhGELUFunction, gelu
 from scratchnet.activations.gumbel import gumbel_softmax
+from scratchnet.activations.logsumexp import LogSumExpFunction, logsumexp
 from scratchnet.activations.maxout import MaxoutFunction, maxout
 from scratchnet.activations.shrink import TanhshrinkFunction, tanhshrink
 from scratchnet.activations.sigmoid import SigmoidFunction, sigmoid
@@ -77,6 +78,20 @@ def halved(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(2, 4, 2), 1))
     yield Sample((make.normal(2, 4, 2, 2).detach().to(memory_format=torch.channels_last).requires_grad_(), 1))
     yield Sample((make.values(1000.0, -1000.0, 2.0, 1.0, 1.0, -1000.0, 1000.0, float("nan")),), smooth=False)
+
+
+def summed(make: Make) -> Iterator[Sample]:
+    """One dimension and several, kept and not; large offsets, infinities, nothing to sum."""
+    for x in layouts(make, (3, 4)):
+        yield Sample((x, 1))
+    for dim in (-1, (0, 2), [1]):
+        for keepdim in (False, True):
+            yield Sample((make.normal(2, 3, 4), dim, keepdim))
+    yield Sample((make.normal(), 0))
+    yield Sample((make.normal(3, 0), 1))
+    yield Sample((make.values(1000.0, 999.0, -1000.0), 0), smooth=False)
+    yield Sample((make.values(float("inf"), 1.0), 0), smooth=False)
+    yield Sample((make.values(-float("inf"), 1.0, float("-inf")), 0), smooth=False)
 
 
 def drawn(make: Make) -> Iterator[Sample]:
@@ -205,6 +220,18 @@ RECORDS = (
         [LogSoftmaxFunction],
         errors=[BAD_DIM, INTEGER_ROW],
         modules=[(partial(LogSoftmax, 1), partial(nn.LogSoftmax, 1))],
+    ),
+    Record(
+        "logsumexp",
+        logsumexp,
+        torch.logsumexp,
+        summed,
+        [LogSumExpFunction],
+        errors=[
+            BadInput(lambda: (([1.0], 0), {}), TypeError, "expected input to be a tensor"),
+            BadInput(lambda: ((torch.zeros(2, 3), 2), {}), IndexError, "expected dim between -2 and 1, got 2"),
+            BadInput(lambda: ((torch.zeros(2, 3), (0, 0)), {}), RuntimeError, "expected each dimension once"),
+        ],
     ),
     Record(
         "softmin",

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, leaf, rounded_once
 from scratchnet.layers.normalization.group_norm import GroupNormFunction, group_norm
@@ -16,6 +16,7 @@ from scratchnet.layers.normalization.layer_norm import LayerNormFunction, layer_
 from scratchnet.layers.normalization.lp_normalize import NormalizeFunction, normalize
 from scratchnet.layers.normalization.response_norm import LocalResponseNormFunction, local_response_norm
 from scratchnet.layers.normalization.rms_norm import RMSNormFunction, rms_norm
+from scratchnet.layers.normalization.weight_norm import WeightNormFunction, weight_norm
 from scratchnet.nn import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 
 __all__ = ["RECORDS"]
@@ -52,6 +53,27 @@ def of_layers(make: Make) -> Iterator[Sample]:
     """Rows, with a bias alone too."""
     yield from of_rows(make, parameters=2)
     yield Sample((make.normal(3, 4), (4,), None, make.normal(4)))
+
+
+def of_weights(make: Make) -> Iterator[Sample]:
+    """Norms of the slices along each dimension, of each element and of all, one of them zero; layouts."""
+    for dim, shape in enumerate(((3, 1, 1), (1, 2, 1), (1, 1, 4))):
+        yield Sample((make.normal(3, 2, 4), make.normal(*shape), dim))
+    yield Sample((make.normal(3, 4), make.normal(4)), {"dim": 1})
+    yield Sample((make.normal(3), make.normal(3)))
+    for g in (make.normal(), make.normal(1), make.normal(3, 1)):
+        yield Sample((make.normal(3, 4), g, -1))
+    yield Sample((leaf(make.normal(4, 3).t()), make.normal(3, 1)))
+    yield Sample((make.normal(3, 4, grad=False), make.normal(3, 1)))
+    yield Sample(
+        (leaf(make.normal(3, 4) * make.values(1.0, 0.0, 1.0).unsqueeze(1)), make.normal(3, 1)), smooth=False
+    )
+
+
+def weight_norm_of_fitting(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """PyTorch's op, which reads beyond norms that are too few."""
+    torch.broadcast_tensors(v, g)
+    return torch._weight_norm(v, g, dim)
 
 
 def of_groups(make: Make) -> Iterator[Sample]:
@@ -137,6 +159,7 @@ def of_rows_errors() -> tuple[BadInput, ...]:
     )
 
 
+ROW = torch.zeros(3)
 LAYER_NORM_ERRORS = (
     *of_rows_errors(),
     bad(RuntimeError, "expected input of shape (*, 2, 3)", (3,), (2, 3)),
@@ -236,6 +259,21 @@ RECORDS = (
         [LocalResponseNormFunction],
         errors=RESPONSE_NORM_ERRORS,
         modules=pairs(LocalResponseNorm, nn.LocalResponseNorm, ((3,), {}), ((2, 1e-3, 0.5, 2.0), {})),
+    ),
+    Record(
+        "weight_norm",
+        weight_norm,
+        weight_norm_of_fitting,
+        of_weights,
+        [WeightNormFunction],
+        errors=[
+            BadInput(lambda: (([1.0], ROW), {}), TypeError, "expected v to be a tensor"),
+            BadInput(lambda: ((ROW.long(), ROW.long()), {}), NotImplementedError, "floating point or complex"),
+            BadInput(lambda: ((ROW, ROW, 1), {}), IndexError, "expected dim between -1 and 0, got 1"),
+            BadInput(lambda: ((ROW, torch.zeros(2)), {}), RuntimeError, "expected g to broadcast against v"),
+        ],
+        builtin_lacks=frozenset({"forward mode"}),
+        double_backward=False,  # the built-in's fails gradgradcheck for the first and the last dimension
     ),
     Record(
         "normalize",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, rounded_once
 from scratchnet.distance import PairwiseDistanceFunction, pairwise_distance
+from scratchnet.layers.cdist import CDistFunction, cdist
 from scratchnet.layers.cosine_similarity import CosineSimilarityFunction, cosine_similarity
 from scratchnet.layers.pdist import PDistFunction, pdist
 from scratchnet.layers.pixel_shuffle import (
@@ -80,6 +81,22 @@ def points(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(4, 0),))
     for p in (2.0, 1.5, 3.0):
         yield Sample((leaf(make.normal(1, 3).expand(3, 3)), p), smooth=False)
+
+
+def crosses(make: Make) -> Iterator[Sample]:
+    """Rows under each norm, batches that broadcast, layouts; equal rows, none, and no features."""
+    for p in NORMS:
+        yield Sample((make.normal(4, 3), make.normal(2, 3), p))
+    yield Sample((make.normal(4, 3), make.normal(2, 3)), {"p": 0.0}, smooth=False)
+    yield Sample((make.normal(2, 1, 3, 2), make.normal(3, 4, 2)))
+    yield Sample((leaf(make.normal(3, 4).t()), leaf(make.normal(4, 6)[:, ::2])))
+    yield Sample((make.normal(30, 3), make.normal(28, 3)), {"compute_mode": "donot_use_mm_for_euclid_dist"})
+    yield Sample((make.normal(4, 3, grad=False), make.normal(2, 3)))
+    yield Sample((make.normal(0, 3), make.normal(2, 3)))
+    yield Sample((make.normal(3, 0), make.normal(2, 0)))
+    same = make.normal(3, 3)
+    for p in (2.0, 1.5):
+        yield Sample((same, leaf(same.detach()[:2].clone()), p), smooth=False)
 
 
 def shuffled(make: Make, channels: int, height: int, width: int, factors: tuple[int, ...]) -> Iterator[Sample]:
@@ -173,6 +190,23 @@ RECORDS = (
             bad(RuntimeError, "expected an input of shape (N, D)", X[0]),
             bad(RuntimeError, "expected a norm p of at least 0, got -1", X, p=-1.0),
             bad(RuntimeError, "floating point", X.long()),
+        ],
+    ),
+    Record(
+        "cdist",
+        cdist,
+        rounded_once(torch.cdist),
+        crosses,
+        [CDistFunction],
+        builtin_lacks=frozenset({"double backward", "forward mode"}),
+        errors=[
+            bad(TypeError, "expected x2 to be a tensor", X, [1.0]),
+            bad(RuntimeError, "expected x1 of shape", X[0], X),
+            bad(RuntimeError, "expected rows of one length", X, X[:, :2]),
+            bad(RuntimeError, "expected a norm p of at least 0, got -1", X, X, p=-1.0),
+            bad(RuntimeError, "floating point", X.long(), X.long()),
+            bad(RuntimeError, "batches that broadcast", X.expand(2, 4, 3), X.expand(3, 4, 3)),
+            bad(ValueError, "expected a compute_mode", X, X, compute_mode="fast"),
         ],
     ),
     Record(

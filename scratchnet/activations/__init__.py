@@ -7,6 +7,7 @@ from scratchnet.activations.gumbel import gumbel_softmax
 from scratchnet.activations.hard import hardsigmoid, hardswish
 from scratchnet.activations.hardtanh import hardtanh, hardtanh_, relu6
 from scratchnet.activations.learned import learned_elu, prelu
+from scratchnet.activations.logsumexp import logsumexp
 from scratchnet.activations.maxout import maxout
 from scratchnet.activations.relu import leaky_relu, leaky_relu_, relu, relu_
 from scratchnet.activations.rrelu import rrelu, rrelu_
@@ -37,6 +38,7 @@ __all__ = [
     "learned_elu",
     "log_softmax",
     "logsigmoid",
+    "logsumexp",
     "maxout",
     "mish",
     "prelu",

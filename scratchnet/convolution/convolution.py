@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from scratchnet.arguments import overridable
+from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.convolution import products
 from scratchnet.convolution.shapes import Size, batched, check_channels, windows
 from scratchnet.function import Function
@@ -157,6 +157,37 @@ def conv1d(
         RuntimeError: if shapes, dtypes or options do not fit each other.
     """
     return convolution("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+
+
+@overridable
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """Convolves sequences that have time first and channels last.
+
+    Args:
+        input: sequences of shape ``(L, B, C)``.
+        weight: kernels of shape ``(R, C, O)``.
+        bias: of shape ``(O,)``.
+        pad: steps of zeros before and after.
+
+    Returns:
+        A tensor of shape ``(P, B, O)``.
+
+    Raises:
+        TypeError: if an argument is no tensor, or ``pad`` no integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if shapes or dtypes do not fit each other.
+    """
+    op = "conv_tbc"
+    x, kernels = tensor(op, input), tensor(op, weight, "weight")
+    if x.dim() != 3 or kernels.dim() != 3:
+        raise RuntimeError(
+            f"{op}: expected input (L, B, C) and weight (R, C, O), got {describe(x)} and {describe(kernels)}"
+        )
+    tensor(op, bias, "bias")
+    if not isinstance(pad, int):
+        raise TypeError(f"{op}: expected pad to be an integer, got {describe(pad)}")
+    y = convolution(op, 1, x.permute(1, 2, 0), kernels.permute(2, 1, 0), bias, 1, pad, 1, 1)
+    return y.permute(2, 0, 1).contiguous()
 
 
 @overridable

@@ -28,6 +28,7 @@ __all__ = [
     "PixelShuffleFunction",
     "PixelUnshuffleFunction",
     "channel_shuffle",
+    "native_channel_shuffle",
     "pixel_shuffle",
     "pixel_unshuffle",
 ]
@@ -183,6 +184,12 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     if groups < 1 or input.shape[1] % groups:
         raise RuntimeError(f"{op}: expected groups that divide {input.shape[1]} channels, got {groups}")
     return ChannelShuffleFunction.apply(input, groups)
+
+
+@overridable
+def native_channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Shuffles channels as `channel_shuffle` does; PyTorch's kernel of this name has no derivative."""
+    return channel_shuffle(input, groups)
 
 
 def _factor(op: str, input: Tensor, factor: int, name: str) -> int:

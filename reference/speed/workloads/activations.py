@@ -66,7 +66,7 @@ WORKLOADS = (
     *sized("maxout", ELEMENTS, in_groups),
     *(
         w
-        for op in ("softmax", "log_softmax", "softmin", "gumbel_softmax")
+        for op in ("softmax", "log_softmax", "softmin", "gumbel_softmax", "logsumexp")
         for w in sized(op, ALONG_A_DIMENSION, dim=-1)
     ),
 )

@@ -35,6 +35,11 @@ def convolution_in_words(image: Shape, out: int, *window: int) -> str:
     return f"{in_words(image)}·{out}·{'×'.join(map(str, window))}"
 
 
+def sequences(make: Make) -> Sample:
+    """Sequences with time first, kernels of three steps, and a bias."""
+    return Sample((make.normal(256, 32, 32), make.normal(3, 32, 32, scale=96**-0.5), make.normal(32)))
+
+
 def windows(make: Make, *shape: int) -> tuple[Any, ...]:
     """An image, and windows of 3×3."""
     return make.normal(*shape), 3
@@ -63,6 +68,7 @@ WORKLOADS = (
     convolution("conv2d_relu_max_pool2d", (1, 1, 4, 4), 2, 3, 3),
     *(convolution("conv2d_relu_max_pool2d", *sizes) for sizes in LARGE),
     convolution("conv1d", (32, 64, 256), 64, 3),
+    op_workload("conv_tbc", "(256,32,32)·32·3", sequences),
     convolution("conv3d", (4, 16, 16, 16, 16), 32, 3, 3, 3),
     convolution("conv_transpose1d", (32, 64, 256), 64, 3),
     convolution("conv_transpose2d", (32, 64, 26, 26), 32, 3, 3),
@@ -72,7 +78,11 @@ WORKLOADS = (
     *(w for mode in ("constant", "reflect", "circular") for w in sized("pad", IMAGES, padded, mode=mode)),
     *sized("pixel_shuffle", ((1, 4, 4, 4), (32, 64, 28, 28)), lambda make, *shape: (make.normal(*shape), 2)),
     *sized("pixel_unshuffle", ((1, 1, 8, 8), (32, 16, 56, 56)), lambda make, *shape: (make.normal(*shape), 2)),
-    *sized("channel_shuffle", ((1, 4, 4, 4), (32, 64, 28, 28)), lambda make, *shape: (make.normal(*shape), 2)),
+    *(
+        w
+        for op in ("channel_shuffle", "native_channel_shuffle")
+        for w in sized(op, ((1, 4, 4, 4), (32, 64, 28, 28)), lambda make, *shape: (make.normal(*shape), 2))
+    ),
     *(
         w
         for mode in ("nearest", "bilinear", "bicubic")

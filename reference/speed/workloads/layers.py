@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import torch
+import torch.nn.functional as F
+
 from reference.catalog import Make, Sample
 from reference.speed.workload import op_workload
 from reference.speed.workloads.sized import ELEMENTS, sized
@@ -39,6 +42,21 @@ def places(make: Make) -> Sample:
 def maps(make: Make) -> Sample:
     """Affine maps of images, and the size of these."""
     return Sample((make.normal(IMAGE[0], 2, 3), IMAGE), {"align_corners": False})
+
+
+def experts(tokens: int, width: int, count: int, make: Make) -> Sample:
+    """Tokens, as many for each expert, and the experts' weights."""
+    ends = torch.arange(1, count + 1, dtype=torch.int32) * (tokens // count)
+    weights = make.normal(count, width, width, scale=width**-0.5)
+    return Sample((make.normal(tokens, width), weights), {"offs": ends})
+
+
+def in_float8(width: int, make: Make) -> Sample:
+    """Two square matrices, and a scale for each."""
+    one = torch.tensor(1.0)
+    a, b = (make.normal(width, width, grad=False).to(torch.float8_e4m3fn) for _ in range(2))
+    recipe = F.ScalingType.TensorWise
+    return Sample((a, b.t(), one, recipe, one, recipe), {"output_dtype": torch.float32})
 
 
 def lookups(count: int, rows: int, width: int, make: Make) -> Sample:
@@ -82,6 +100,8 @@ WORKLOADS = (
         op_workload("linear", f"({rows},{features})·{out}", partial(layer, rows, features, out))
         for rows, features, out in ((1, 4, 4), (128, 784, 512), (128, 256, 10), (4096, 1024, 1024))
     ),
+    op_workload("grouped_mm", "(1024,256)·256 by 8", partial(experts, 1024, 256, 8)),
+    op_workload("scaled_mm", "(256,256)·256", partial(in_float8, 256), compiles=False),
     op_workload("grid_sample", f"{IMAGE}", places),
     op_workload("affine_grid", f"{IMAGE}", maps),
     op_workload("bilinear", "(128,64)·(128,64)·32", partial(pairs, 128, 64, 32)),
@@ -104,5 +124,6 @@ WORKLOADS = (
     *sized("pairwise_distance", VECTORS, two_sets),
     *sized("pdist", ((4, 4), (128, 64), (512, 64))),
     *(w for p in (1.0, float("inf")) for w in sized("pdist", ((512, 64),), p=p)),
+    *sized("cdist", VECTORS[:2], two_sets),
     *(w for op in ("linear_kernel", "polynomial_kernel", "rbf_kernel") for w in sized(op, VECTORS[:2], two_sets)),
 )

@@ -40,6 +40,11 @@ def by_group(make: Make, *shape: int) -> tuple[Any, ...]:
     return make.normal(*shape), 4, make.normal(shape[1]), make.normal(shape[1])
 
 
+def by_weight(make: Make, *shape: int) -> tuple[Any, ...]:
+    """Directions, and a length for each row."""
+    return make.normal(*shape), make.normal(shape[0], 1)
+
+
 def neighbours(make: Make, *shape: int) -> tuple[Any, ...]:
     """An input, and five neighbouring channels."""
     return make.normal(*shape), 5
@@ -54,4 +59,5 @@ WORKLOADS = (
     *sized("group_norm", IMAGES, by_group, layouts=True),
     *sized("local_response_norm", IMAGES[:2], neighbours),
     *sized("normalize", ROWS),
+    *sized("weight_norm", ROWS, by_weight),
 )

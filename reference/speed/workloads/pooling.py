@@ -46,4 +46,15 @@ WORKLOADS = (
     *(w for d in (1, 2, 3) for w in sized(f"lp_pool{d}d", INPUTS[d], halved_by_norm)),
     *(w for d in (1, 2, 3) for w in sized(f"max_unpool{d}d", INPUTS[d], maxima)),
     *(w for d in (2, 3) for w in sized(f"fractional_max_pool{d}d", INPUTS[d], halved, output_ratio=(0.6,) * d)),
+    *(
+        w
+        for kind in ("max", "adaptive_max")
+        for d in (1, 2, 3)
+        for w in sized(f"{kind}_pool{d}d_with_indices", INPUTS[d][1:], halved)
+    ),
+    *(
+        w
+        for d in (2, 3)
+        for w in sized(f"fractional_max_pool{d}d_with_indices", INPUTS[d][1:], halved, output_ratio=(0.6,) * d)
+    ),
 )

@@ -7,6 +7,7 @@ from scratchnet.layers.normalization.layer_norm import layer_norm
 from scratchnet.layers.normalization.lp_normalize import normalize
 from scratchnet.layers.normalization.response_norm import local_response_norm
 from scratchnet.layers.normalization.rms_norm import rms_norm
+from scratchnet.layers.normalization.weight_norm import weight_norm
 
 __all__ = [
     "batch_norm",
@@ -16,4 +17,5 @@ __all__ = [
     "local_response_norm",
     "normalize",
     "rms_norm",
+    "weight_norm",
 ]

@@ -37,5 +37,5 @@ class GroupNorm(torch.nn.GroupNorm):
 
 
 class RMSNorm(torch.nn.RMSNorm):
-    def forward(self, input: Tensor) -> Tensor:
-        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
