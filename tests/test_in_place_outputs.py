@@ -129,6 +129,20 @@ def test_a_compiled_output_may_be_changed_in_place(record):
     holds(record, ["y += 1"], compiled=True)
 
 
+@every_op
+def test_no_two_elements_of_an_output_share_memory(record):
+    """Which a change in place refuses; indices too."""
+    for sample in record.samples(Make(torch.float64)):
+        outputs, expected = (tree_leaves(side(*sample.inputs, **sample.options)) for side in record.sides(sample))
+        for y, theirs in zip(outputs, expected, strict=True):
+            if isinstance(y, Tensor):
+                assert _overlaps(y) <= _overlaps(theirs), f"{record.name}({sample})"
+
+
+def _overlaps(y: Tensor) -> bool:
+    return any(stride == 0 and size > 1 for stride, size in zip(y.stride(), y.shape, strict=True))
+
+
 @pytest.mark.parametrize("change", IN_PLACE.values(), ids=list(IN_PLACE))
 def test_a_view_made_inside_would_raise(change):
     class Viewed(torch.autograd.Function):

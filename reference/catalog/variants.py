@@ -31,7 +31,9 @@ def pooled(make: Make, kind: str, dims: int) -> Iterator[Sample]:
         return
     yield Sample((make.distinct(2, 2, *shape), 2))
     yield Sample((make.distinct(2, 2, *shape), 2), {"return_indices": False})
-    if not kind:
+    if kind:
+        yield Sample((make.distinct(2, 2, *shape), shape))  # each element is a window
+    else:
         yield Sample((make.distinct(2, 2, *shape), 2, 1, 1, 1, True, False))
 
 

@@ -78,7 +78,7 @@ def largest(x: Tensor, positions: Sequence[Tensor]) -> Tensor:
             better = (seen > best) | (seen != seen)
             best, which = torch.where(better, seen, best), torch.where(better, index, which)
     assert which is not None
-    return which.reshape(shape)
+    return which.reshape(shape).contiguous()  # a window of one element leaves an expanded index
 
 
 def _largest_at_once(flat: Tensor, positions: Sequence[Tensor], size: Sequence[int]) -> Tensor:
