@@ -178,7 +178,7 @@ def _stretched(x: Tensor, dim: int, at: slice, size: int) -> Tensor:
 def padded(x: Tensor, geometry: Geometry, fill: float) -> Tensor:
     """Images ``(B, C, H, W)`` within a margin of one value, in operations that can be differentiated."""
     for dim, ((before, after), n) in enumerate(zip(geometry.padding, x.shape[2:], strict=True), 2):
-        if before or after:
+        if before or after or not isinstance(after, int):  # which in a trace is 0 at one size alone
             if torch.onnx.is_in_onnx_export() or x.is_complex():  # which have no slice_scatter
                 edges = [x.new_full((*x.shape[:dim], m, *x.shape[dim + 1 :]), fill) for m in (before, after)]
                 x = torch.cat((edges[0], x, edges[1]), dim)

@@ -8,7 +8,7 @@ from torch import fx
 
 from reference.catalog import RECORDS
 from reference.tracers import TRACERS, traced
-from scratchnet import nn
+from scratchnet import functional, nn
 
 CHEAP = ("fx", "jit.trace", "fake tensors")
 # Ours walk through time in a loop, which a trace unrolls: the number of steps is that of the traced call.
@@ -37,6 +37,37 @@ def test_exports_do_what_they_do_with_the_built_in(name, tracer):
         assert found.startswith("every first size")
     else:
         assert found in ("works", "works alone", "-")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [f"{kind}_pool{d}d" for kind in ("avg", "lp", "max") for d in (1, 2, 3)])
+@pytest.mark.parametrize("windows", [(2, 3), (3, 2), (3, 2, 1)], ids=str)
+def test_traced_pooling_in_ceil_mode_takes_other_sizes(name, windows):
+    if name.startswith("lp"):
+        windows = (3.0, *windows[:2])
+
+    def pool(x):
+        return getattr(functional, name)(x, *windows, ceil_mode=True)
+
+    dims = int(name[-2])
+    for traced_size in (6, 7):
+        graph = torch.jit.trace(pool, torch.rand(2, 3, *(traced_size,) * dims), check_trace=False)
+        for size in range(4, 10):
+            x = torch.rand(2, 3, *(size,) * dims)
+            torch.testing.assert_close(graph(x), pool(x))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("last", [False, True])
+def test_traced_embedding_bag_takes_offsets(last):
+    def bags(indices, table, offsets):
+        return functional.embedding_bag(indices, table, offsets, include_last_offset=last)
+
+    sizes = (torch.tensor([0, 2, 1]), torch.tensor([0, 2, 3])), (torch.arange(5) % 4, torch.tensor([0, 1, 3, 5]))
+    table = torch.randn(4, 3)
+    graph = torch.jit.trace(bags, (sizes[0][0], table, sizes[0][1]), check_trace=False)
+    for indices, offsets in sizes:
+        torch.testing.assert_close(graph(indices, table, offsets), bags(indices, table, offsets))
 
 
 def test_fx_takes_modules_for_leaves_as_it_does_those_of_torch():

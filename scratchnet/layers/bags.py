@@ -41,7 +41,7 @@ def indices_and_offsets(
             )
         if include_last:
             input = input[:last]
-    return input, offsets, offsets.shape[0] - include_last
+    return input, offsets, offsets.shape[0] - int(include_last)
 
 
 def bags_of(offsets: Tensor, indices: Tensor, count: int) -> Tensor:

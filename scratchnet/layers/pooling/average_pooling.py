@@ -115,7 +115,9 @@ def window_counts(geometry: Geometry, size: Sequence[int], margins: Sequence[int
     """
     return tuple(
         k
-        if padding == (p, p) and (include_pad or not p)
+        if isinstance(padding[1], int)
+        and padding == (p, p)
+        and (include_pad or not p)  # in a trace it is no integer
         else (m, k, s, p, *((-p, n + p) if include_pad else (0, n)))
         for n, m, k, s, p, padding in zip(
             size, geometry.outputs(size), geometry.kernel, geometry.stride, margins, geometry.padding, strict=True

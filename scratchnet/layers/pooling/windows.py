@@ -71,17 +71,22 @@ def pooling_windows(
                 f"{kernel_size} with dilation {dilation}"
             )
         room = n + 2 * p - d * (k - 1) - 1
-        outputs = (room + (s - 1 if ceil_mode else 0)) // s + 1
-        if ceil_mode and (outputs - 1) * s >= n + p:
-            outputs -= 1
+        outputs = room // s + 1
+        if ceil_mode:
+            outputs = _least((room + s - 1) // s, (n + p - 1) // s) + 1
         if outputs < 1:
             raise RuntimeError(
                 f"{op}: expected an input of at least the kernel's size, got a kernel of {kernel_size} with "
                 f"dilation {dilation} and padding {padding} for {describe(x)}"
             )
         reach = (outputs - 1) * s + d * (k - 1) + 1
-        edges.append((p, max(reach - n - p, p)))
+        edges.append((p, -_least(n + p - reach, -p) if ceil_mode else p))
     return Geometry(kernel, steps, tuple(edges), spread)
+
+
+def _least(a: int, b: int) -> int:
+    """The smaller one, without a choice that a trace would keep for other sizes."""
+    return (a + b - abs(a - b)) // 2
 
 
 def pooled(y: Tensor, x: Tensor, alone: bool) -> Tensor:
