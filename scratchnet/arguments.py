@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import operator
 from collections.abc import Callable
 from functools import wraps
+from numbers import Complex, Real
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -15,21 +18,46 @@ from scratchnet.nested import is_jagged, on_values
 __all__ = [
     "autocasts",
     "describe",
+    "dtype",
     "floating",
+    "integer",
+    "integers",
     "is_integer",
     "number",
+    "numbers",
     "overridable",
     "per_channel",
     "promoted",
     "tensor",
+    "truth",
 ]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
+# Options whose mere truth PyTorch asks, whatever their type; of the others it takes True and False alone.
+TRUTHY = {
+    *("add_zero_attn", "antialias", "average_attn_weights", "hard", "include_last_offset", "inplace"),
+    *("need_weights", "recompute_scale_factor", "reduce", "return_indices", "size_average"),
+    *("gaussian_nll_loss.full", "triplet_margin_with_distance_loss.swap"),
+    *("multi_head_attention_forward.training", "multi_head_attention_forward.is_causal"),
+    *("multi_head_attention_forward.use_separate_proj_weight",),
+}
+
+
 def overridable(form: Callable[P, R]) -> Callable[P, R]:
-    """Lets ``__torch_function__`` of the arguments and of modes override a functional form, as torch's do."""
+    """Makes a functional form check its arguments by their annotations, and lets ``__torch_function__`` override it."""
+    op = form.__name__
+    checks = {
+        name: (
+            _truthiness if name in TRUTHY or f"{op}.{name}" in TRUTHY else CHECKS[kind],
+            p.annotation.endswith("None") or p.annotation == "Maybe" or p.default is None,
+        )
+        for name, p in inspect.signature(form).parameters.items()
+        if (kind := p.annotation.removesuffix(" | None")) in CHECKS
+    }
+    ordered = [(name, *checks.get(name, (_anything, True))) for name in inspect.signature(form).parameters]
 
     @wraps(form)
     def overridden(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -41,7 +69,18 @@ def overridable(form: Callable[P, R]) -> Callable[P, R]:
             if any(map(is_jagged, relevant)) and not torch.compiler.is_compiling():
                 return on_values(overridden, args, kwargs)
             return handle_torch_function(overridden, relevant, *args, **kwargs)
-        return form(*args, **kwargs)
+        given: list[Any] = [
+            value if value is None and optional else check(op, value, name)
+            for value, (name, check, optional) in zip(args, ordered, strict=False)
+        ]
+        named: dict[str, Any] = kwargs
+        if kwargs:
+            named = dict(kwargs)
+            for name, value in kwargs.items():
+                check, optional = checks.get(name, (_anything, True))
+                if value is not None or not optional:
+                    named[name] = check(op, value, name)
+        return form(*given, *args[len(ordered) :], **named)  # type: ignore[arg-type]
 
     return overridden
 
@@ -114,10 +153,124 @@ def promoted(op: str, value: Any, name: str = "input", complex: bool = False) ->
 
 
 def number(op: str, value: Any, name: str) -> float:
-    """The option, known to be a number; otherwise TypeError."""
-    if not isinstance(value, int | float):
-        raise TypeError(f"{op}: expected {name} to be a number, got {describe(value)}")
+    """Returns the option as a number: whatever has ``__float__``, such as a NumPy scalar or a tensor of shape ().
+
+    Raises:
+        TypeError: if it is none, or a tensor that requires grad, whose gradient would be lost.
+    """
+    kind = type(value)
+    if (
+        kind is float
+        or (kind is int and -(2**63) <= value < 2**63)
+        or isinstance(value, torch.SymInt | torch.SymFloat)
+    ):
+        return value
+    complex = (
+        value.is_complex()
+        if isinstance(value, Tensor)
+        else isinstance(value, Complex) and not isinstance(value, Real)
+    )
+    constant = not isinstance(value, Tensor) or not value.requires_grad
+    if hasattr(value, "__float__") and not complex and constant and getattr(value, "ndim", 0) == 0:
+        try:
+            return float(value)
+        except (OverflowError, TypeError, ValueError):
+            pass
+    raise TypeError(f"{op}: expected {name} to be a number, got {describe(value)}; convert it with float(...)")
+
+
+def integer(op: str, value: Any, name: str) -> int:
+    """Returns the option as an integer: whatever has ``__index__``; sizes of traces stay symbolic.
+
+    Raises:
+        TypeError: if it is none, or a bool.
+        ValueError: if it takes more than 64 bits.
+    """
+    if type(value) is not int:
+        if isinstance(value, torch.SymInt) or isinstance(value, Tensor) and torch.jit.is_tracing():
+            return value  # type: ignore[return-value]
+        boolean = isinstance(value, bool) or isinstance(value, Tensor) and value.dtype is torch.bool
+        try:
+            value = operator.index(None if boolean else value)  # type: ignore[arg-type]
+        except TypeError:
+            raise TypeError(
+                f"{op}: expected {name} to be an integer, got {describe(value)}; convert it with int(...)"
+            ) from None
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{op}: expected {name} to be an integer of 64 bits, got {value}; choose a smaller one")
     return value
+
+
+def truth(op: str, value: Any, name: str) -> bool:
+    """Returns the option, known to be True or False; otherwise TypeError."""
+    if not isinstance(value, bool | torch.SymBool):
+        raise TypeError(
+            f"{op}: expected {name} to be True or False, got {describe(value)}; convert it with bool(...)"
+        )
+    return value  # type: ignore[return-value]
+
+
+def integers(op: str, value: Any, name: str) -> Any:
+    """Returns one integer, or a tuple of them from a list or tuple, where None stays as it is."""
+    return _each(integer, op, value, name, "an integer or a tuple of integers")
+
+
+def sequence(op: str, value: Any, name: str) -> Any:
+    """Returns a tuple of integers from a list or tuple; otherwise TypeError."""
+    kind = "a tuple of integers"
+    if not isinstance(value, list | tuple):
+        raise TypeError(
+            f"{op}: expected {name} to be {kind}, got {describe(value)}; one dimension is written (n,)"
+        )
+    return _each(integer, op, value, name, kind)
+
+
+def numbers(op: str, value: Any, name: str) -> Any:
+    """Returns one number, or a tuple of them from a list or tuple."""
+    return _each(number, op, value, name, "a number or a tuple of numbers")
+
+
+def _each(check: Callable[[str, Any, str], Any], op: str, value: Any, name: str, kind: str) -> Any:
+    try:
+        if isinstance(value, list | tuple):
+            return tuple([n if n is None else check(op, n, name) for n in value])
+        return check(op, value, name)
+    except TypeError:
+        raise TypeError(f"{op}: expected {name} to be {kind}, got {describe(value)}") from None
+
+
+def dtype(op: str, value: Any, name: str) -> torch.dtype:
+    """Returns the option, known to be a dtype; otherwise TypeError."""
+    if not isinstance(value, torch.dtype):
+        raise TypeError(
+            f"{op}: expected {name} to be a dtype, got {describe(value)}; write one like torch.float32"
+        )
+    return value
+
+
+def _truthiness(op: str, value: Any, name: str) -> bool:
+    return bool(value)
+
+
+def _integers_or_word(op: str, value: Any, name: str) -> Any:
+    return value if isinstance(value, str) else integers(op, value, name)
+
+
+def _anything(op: str, value: Any, name: str) -> Any:
+    return value
+
+
+CHECKS: dict[str, Callable[[str, Any, str], Any]] = {
+    **dict.fromkeys(("Tensor", "Maybe"), tensor),
+    **dict.fromkeys(("float", "int | float"), number),
+    **dict.fromkeys(("Size", "Pair", "Outputs", "int | Sequence[int]"), integers),
+    **dict.fromkeys(("Factor", "Ratio"), numbers),
+    "str | Size": _integers_or_word,
+    "Sequence[int]": sequence,
+    "int": integer,
+    "bool": truth,
+    "torch.dtype": dtype,
+}
 
 
 def autocasts(x: Tensor) -> bool:

@@ -25,6 +25,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from scratchnet.arguments import integers
+
 __all__ = [
     "Geometry",
     "channels_last",
@@ -93,8 +95,9 @@ def sizes(op: str, name: str, value: int | Sequence[int], dims: int, least: int)
         TypeError: if it holds something else than integers.
         RuntimeError: if their number is neither 1 nor ``dims``, or one is too small.
     """
-    given = (value,) if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else None
-    if given is None or not all(isinstance(n, int) for n in given):
+    checked = integers(op, value, name)
+    given = checked if isinstance(checked, tuple) else (checked,)
+    if None in given:
         raise TypeError(f"{op}: expected {name} to be an integer or a tuple of {dims}, got {value!r}")
     full = given * dims if len(given) == 1 else given
     if len(full) != dims or min(full) < least:

@@ -134,7 +134,7 @@ def unpooling_errors(dims: int) -> Iterator[BadInput]:
     yield bad("expected indices from 0 to", y, indices - 1, 2)
     yield bad("expected output_size to hold", y, indices, 2, output_size=(4,) * (dims + 1), error=ValueError)
     yield bad("expected an output_size within a stride", y, indices, 2, output_size=(9,) * dims, error=ValueError)
-    yield bad("expected output_size to be a sequence", y, indices, 2, output_size=4, error=TypeError)
+    yield bad("expected output_size to be a tuple", y, indices, 2, output_size=4, error=TypeError)
     yield bad("expected kernel_size to be an integer", y, indices, 2.0, error=TypeError)
     yield bad("whose batch alone may be empty", y[:, :0], indices[:, :0], 2)
 

@@ -108,7 +108,7 @@ RECORDS = (
             bad(ValueError, "'lanczos' with antialias=True", IMAGE, 2, mode="lanczos"),
             bad(NotImplementedError, "to be floating point", IMAGE.to(torch.uint8), 2, mode="area"),
             bad(NotImplementedError, "to be floating point", IMAGE.long(), 2, mode="bilinear"),
-            bad(TypeError, "expected size to be integers", IMAGE, (2.5, 2)),
+            bad(TypeError, "expected size to be an integer or a tuple", IMAGE, (2.5, 2)),
             bad(RuntimeError, "sizes of at least 1", IMAGE, 0, mode="bilinear"),
         ],
         modules=twins(

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, number, overridable, tensor
+from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.distance import norm, slope
 from scratchnet.function import Function
 
@@ -90,7 +90,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     """
     op = "cosine_similarity"
     a, b = tensor(op, x1, "x1"), tensor(op, x2, "x2")
-    number(op, eps, "eps")
+    if not eps >= 0:
+        raise RuntimeError(f"{op}: expected eps not below 0, got {eps}")
     dtype = torch.promote_types(a.dtype, b.dtype)
     if not dtype.is_floating_point:
         raise RuntimeError(f"{op}: expected floating-point vectors, got {describe(a)} and {describe(b)}")

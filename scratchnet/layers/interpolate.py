@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, overridable, tensor
+from scratchnet.arguments import describe, floating, number, overridable, tensor
 from scratchnet.layers.byte_images import resampled_bytes
 from scratchnet.layers.pooling.adaptive_pooling import AdaptiveAvgPoolFunction
 from scratchnet.layers.resampling import ResampleFunction, resampled_by_symbols, resampling
@@ -71,6 +71,8 @@ def interpolate(
     """
     op = "interpolate"
     dims = tensor(op, input).dim() - 2
+    if not isinstance(mode, str):
+        raise NotImplementedError(f"{op}: expected mode to be a word like 'bilinear', got {describe(mode)}")
     if mode in PLAIN and align_corners is not None:
         raise ValueError(f"{op}: expected no align_corners with mode {mode!r}, got {align_corners}")
     outputs, factors = _sizes(op, input, dims, size, scale_factor, mode, bool(recompute_scale_factor))
@@ -131,12 +133,12 @@ def _sizes(
         sizes: list[Any] = list(size) if isinstance(size, list | tuple) else [size] * dims
         if len(sizes) != dims:
             raise ValueError(f"{op}: expected {dims} sizes for {describe(x)}, got {size}")
-        if not all(isinstance(n, int | torch.SymInt | Tensor) for n in sizes):
-            raise TypeError(f"{op}: expected size to be integers, got {size!r}")
         return sizes, nothing
     factors: list[Any] = list(scale_factor) if isinstance(scale_factor, list | tuple) else [scale_factor] * dims
     if len(factors) != dims:
         raise ValueError(f"{op}: expected {dims} scale factors for {describe(x)}, got {scale_factor}")
+    if any(not isinstance(f, torch.SymFloat) and not -1e9 < number(op, f, "scale_factor") < 1e9 for f in factors):
+        raise RuntimeError(f"{op}: expected scale factors below 1e9, got {scale_factor}; choose smaller ones")
     sizes = [
         (n.double() * f).long() if isinstance(n, Tensor) else math.floor(n * f)
         for n, f in zip(x.shape[2:], factors, strict=True)

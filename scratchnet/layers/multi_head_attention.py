@@ -150,9 +150,9 @@ def multi_head_attention_forward(
         q, k, v = linear(query, in_proj_weight, in_proj_bias).split(features, -1)  # one product for all three
     else:
         q, k, v = _projected((query, key, value), in_proj_weight.split(features), in_proj_bias)
-    k, v = _with_bias(k, bias_k, static_k, "k"), _with_bias(v, bias_v, static_v, "v")
     if (bias_k is None) is not (bias_v is None):
         raise AssertionError(f"{OP}: expected both bias_k and bias_v or neither, got one of them")
+    k, v = _with_bias(k, bias_k, static_k, "k"), _with_bias(v, bias_v, static_v, "v")
 
     q = _heads(q, num_heads)
     k = _static(static_k, "static_k", q) if static_k is not None else _heads(k, num_heads)
@@ -210,7 +210,7 @@ def _check_shapes(query: Tensor, key: Tensor, value: Tensor, padding: Maybe, mas
 def _check_features(query: Tensor, key: Tensor, value: Tensor, features: int, heads: int, separate: bool) -> None:
     if query.shape[2] != features:
         raise AssertionError(f"{OP}: expected a query of {features} features, got {describe(query)}")
-    if features % heads:
+    if heads < 1 or features % heads:
         raise AssertionError(f"{OP}: expected a number of features that {heads} heads divide, got {features}")
     same = key.shape[:2] == value.shape[:2] if separate else key.shape == value.shape
     if not same:
@@ -258,7 +258,7 @@ def _heads(x: Tensor, heads: int) -> Tensor:
 
 
 def _static(x: Tensor, name: str, q: Tensor) -> Tensor:
-    if x.shape[0] != q.shape[0] or x.shape[2] != q.shape[2]:
+    if x.dim() != 3 or x.shape[0] != q.shape[0] or x.shape[2] != q.shape[2]:
         raise AssertionError(f"{OP}: expected {name} of shape {(q.shape[0], 'S', q.shape[2])}, got {describe(x)}")
     return x
 

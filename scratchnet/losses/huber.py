@@ -83,7 +83,7 @@ def smooth_l1_loss(
     op = "smooth_l1_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
     x, target = pair(op, input, target, complex=beta == 0, integer=beta == 0 and reduction != "mean")
-    if beta < 0:
+    if not beta >= 0:
         raise RuntimeError(f"{op}: expected beta of at least 0, got {describe(beta)}")
     if beta == 0:
         return L1LossFunction.apply(x, target, reduction)
@@ -119,7 +119,7 @@ def huber_loss(
     op = "huber_loss"
     reduction = reduction_of(op, reduction)
     x, target = pair(op, input, target)
-    if delta <= 0:
+    if not delta > 0:
         raise RuntimeError(f"{op}: expected a positive delta, got {describe(delta)}")
     if weight is None:
         return HuberLossFunction.apply(x, target, delta, 1.0, reduction)

@@ -37,7 +37,7 @@ def reduction_of(op: str, reduction: str, size_average: bool | None = None, redu
     """
     if size_average is not None or reduce is not None:
         average = size_average is None or size_average
-        reduction = "none" if reduce is False else "mean" if average else "sum"
+        reduction = "none" if reduce is not None and not reduce else "mean" if average else "sum"
         warnings.warn(f"{op}: size_average and reduce are deprecated; use reduction='{reduction}'", stacklevel=4)
     if reduction not in REDUCTIONS:
         raise ValueError(f"{op}: expected reduction to be one of {REDUCTIONS}, got {describe(reduction)}")

@@ -147,6 +147,8 @@ def triplet_margin_with_distance_loss(
     op = "triplet_margin_with_distance_loss"
     reduction = reduction_of(op, reduction)
     _check(op, anchor, positive, negative, margin)
+    if distance_function is not None and not callable(distance_function):
+        raise TypeError(f"{op}: expected distance_function to be callable, got {describe(distance_function)}")
     return _compare(
         op, (anchor, positive, negative), distance_function or pairwise_distance, margin, swap, reduction
     )

@@ -113,4 +113,6 @@ def _dims(x: Tensor, dim: int | Sequence[int] | None) -> Dims:
     for d in listed:
         if not -rank <= d < rank:
             raise IndexError(f"normalize: expected dim between {-rank} and {rank - 1}, got {d} for {describe(x)}")
+    if len({d % rank for d in listed}) != len(listed):
+        raise RuntimeError(f"normalize: expected each dim once, got {dim}")
     return tuple(d % rank for d in listed) or tuple(range(x.dim()))

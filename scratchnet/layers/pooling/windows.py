@@ -59,7 +59,7 @@ def pooling_windows(
     """
     dims = x.dim() - 2
     kernel = sizes(op, f"{prefix}kernel_size", kernel_size, dims, least=1)
-    unset = stride is None or (not isinstance(stride, int) and len(stride) == 0)
+    unset = stride is None or (isinstance(stride, list | tuple) and len(stride) == 0)
     steps = kernel if unset or stride is None else sizes(op, f"{prefix}stride", stride, dims, least=1)
     margins = sizes(op, f"{prefix}padding", padding, dims, least=0)
     spread = sizes(op, f"{prefix}dilation", dilation, dims, least=1)
