@@ -61,6 +61,9 @@ class CommonSettings:
     def check(self) -> None:
         """Raises UsageError for a value out of range."""
         expect(0 <= self.seed < 2**63, "seed", "a whole number from 0 to 2**63 - 1", self.seed)
+        for name, value in vars(self).items():
+            fits = not isinstance(value, int) or -(2**63) <= value < 2**63
+            expect(fits, name, "a whole number of 64 bits", value)
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,10 @@ def examine(
     results = []
     for dtype in dtypes if theirs is not None else [torch.float64]:
         make = Make(dtype)
-        inputs = [make.normal(*size) for size in sizes]
+        try:
+            inputs = [make.normal(*size) for size in sizes]
+        except (RuntimeError, TypeError) as error:
+            raise Misuse(f"--shape: expected tensors that fit in memory, got {' '.join(shapes)}") from error
         if theirs is None:
             result = check(ours, *inputs, name=name)
         else:

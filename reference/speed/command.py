@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.seconds > 0:
         fail(PROGRAM, f"--seconds: expected a positive number, got {options.seconds:g}")
     if options.threads is not None:
-        if options.threads < 1:
-            fail(PROGRAM, f"--threads: expected at least 1, got {options.threads}")
+        if not 1 <= options.threads <= 1024:
+            fail(PROGRAM, f"--threads: expected 1 to 1024, got {options.threads}")
         torch.set_num_threads(options.threads)
     targets = _chosen_targets(options.names) if options.targets else []
     if options.targets and not targets:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shutil
 import subprocess
 import sys
+import typing
 
 import pytest
 from experiment_runs import ROOT, mnist
@@ -60,6 +62,20 @@ def test_misuse_is_one_line_and_status_2(words, here, capsys):
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert MISUSE[words] in err
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_whole_numbers_have_at_most_64_bits(chapter, here, capsys):
+    kind = importlib.import_module(f"experiments.chapters.{chapter}").Config
+    for name, annotation in typing.get_type_hints(kind).items():
+        if annotation in (int, int | None):
+            flag = f"--{name.replace('_', '-')}"
+            assert main([chapter, flag, str(10**400)]) == 2
+            out, err = capsys.readouterr()
+            assert out == ""
+            assert err.startswith(f"error: {flag}: expected a")
+            assert err.count("\n") == 1
     assert list(here.iterdir()) == []
 
 

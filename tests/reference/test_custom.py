@@ -92,6 +92,7 @@ def test_a_wrong_function_gives_status_1_and_is_explained(capsys):
         (["--custom", "of_a_user:number", *FLAGS], "to be a function, got int"),
         (["--custom", "of_a_user:squashed", *FLAGS[:2]], "expected a --shape"),
         (["--custom", "of_a_user:squashed", *FLAGS[:2], "--shape", "3,x"], "expected sizes such as 8,16"),
+        (["--custom", "of_a_user:squashed", *FLAGS[:2], "--shape", str(10**30)], "that fit in memory"),
         (["--custom", "of_a_user:squashed", *FLAGS, "--arg", "dim"], "expected k=v"),
         (["--custom", "of_a_user:squashed", *FLAGS, "--arg", "dim=7"], "does not take (3, 4)"),
         (["relu", "--custom", "of_a_user:squashed", *FLAGS], "got both: relu"),

@@ -9,7 +9,6 @@ Source: R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -64,7 +63,7 @@ class Config(Settings):
         for name, by_task in (("quick", QUICK), ("full", FULL)):
             chosen = by_task[self.task]
             steps = self.max_steps or chosen["max_steps"]
-            each_epoch = {} if self.epochs else {"eval_every": math.ceil(steps / EVALUATIONS)}
+            each_epoch = {} if self.epochs else {"eval_every": -(-steps // EVALUATIONS)}
             found[name] = {"lr": 1.0, **chosen, **each_epoch}
         return found
 
