@@ -34,6 +34,8 @@ __all__ = [
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Check = Callable[[str, Any, str], Any]
+Expected = tuple[frozenset[type], Check]
 
 
 # Options whose mere truth PyTorch asks, whatever their type; of the others it takes True and False alone.
@@ -49,15 +51,8 @@ TRUTHY = {
 def overridable(form: Callable[P, R]) -> Callable[P, R]:
     """Makes a functional form check its arguments by their annotations, and lets ``__torch_function__`` override it."""
     op = form.__name__
-    checks = {
-        name: (
-            _truthiness if name in TRUTHY or f"{op}.{name}" in TRUTHY else CHECKS[kind],
-            p.annotation.endswith("None") or p.annotation == "Maybe" or p.default is None,
-        )
-        for name, p in inspect.signature(form).parameters.items()
-        if (kind := p.annotation.removesuffix(" | None")) in CHECKS
-    }
-    ordered = [(name, *checks.get(name, (_anything, True))) for name in inspect.signature(form).parameters]
+    expected = {name: _expected(f"{op}.{name}", p) for name, p in inspect.signature(form).parameters.items()}
+    ordered, usual = tuple(expected.items()), tuple(types for types, _ in expected.values())
 
     @wraps(form)
     def overridden(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -69,18 +64,20 @@ def overridable(form: Callable[P, R]) -> Callable[P, R]:
             if any(map(is_jagged, relevant)) and not torch.compiler.is_compiling():
                 return on_values(overridden, args, kwargs)
             return handle_torch_function(overridden, relevant, *args, **kwargs)
-        given: list[Any] = [
-            value if value is None and optional else check(op, value, name)
-            for value, (name, check, optional) in zip(args, ordered, strict=False)
-        ]
-        named: dict[str, Any] = kwargs
-        if kwargs:
-            named = dict(kwargs)
-            for name, value in kwargs.items():
-                check, optional = checks.get(name, (_anything, True))
-                if value is not None or not optional:
-                    named[name] = check(op, value, name)
-        return form(*given, *args[len(ordered) :], **named)  # type: ignore[arg-type]
+        given: Any = args
+        for value, types in zip(args, usual, strict=False):
+            if type(value) not in types:
+                given = [
+                    value if type(value) in types else check(op, value, name)
+                    for value, (name, (types, check)) in zip(args, ordered, strict=False)
+                ] + list(args[len(ordered) :])
+                break
+        named: Any = kwargs
+        for name, value in kwargs.items():
+            types, check = expected.get(name, ANYTHING)
+            if type(value) not in types and (checked := check(op, value, name)) is not value:
+                named = {**named, name: checked}
+        return form(*given, **named)
 
     return overridden
 
@@ -230,7 +227,7 @@ def numbers(op: str, value: Any, name: str) -> Any:
     return _each(number, op, value, name, "a number or a tuple of numbers")
 
 
-def _each(check: Callable[[str, Any, str], Any], op: str, value: Any, name: str, kind: str) -> Any:
+def _each(check: Check, op: str, value: Any, name: str, kind: str) -> Any:
     try:
         if isinstance(value, list | tuple):
             return tuple([n if n is None else check(op, n, name) for n in value])
@@ -260,7 +257,8 @@ def _anything(op: str, value: Any, name: str) -> Any:
     return value
 
 
-CHECKS: dict[str, Callable[[str, Any, str], Any]] = {
+ANYTHING: Expected = (frozenset(), _anything)
+CHECKS: dict[str, Check] = {
     **dict.fromkeys(("Tensor", "Maybe"), tensor),
     **dict.fromkeys(("float", "int | float"), number),
     **dict.fromkeys(("Size", "Pair", "Outputs", "int | Sequence[int]"), integers),
@@ -271,6 +269,19 @@ CHECKS: dict[str, Callable[[str, Any, str], Any]] = {
     "bool": truth,
     "torch.dtype": dtype,
 }
+
+
+# What is so plainly right that no check is called for it; not integers, which may be too large.
+PLAIN = {tensor: (Tensor, torch.nn.Parameter), number: (float,), truth: (bool,), _truthiness: (bool,)}
+
+
+def _expected(option: str, parameter: inspect.Parameter) -> Expected:
+    """Returns the types of an option that need no check, and the check of the others."""
+    kind, name = parameter.annotation.removesuffix(" | None"), parameter.name
+    check = _truthiness if name in TRUTHY or option in TRUTHY else CHECKS.get(kind, _anything)
+    types = PLAIN.get(check, ())
+    optional = kind != parameter.annotation or kind == "Maybe" or parameter.default is None
+    return frozenset((*types, type(None)) if optional else types), check
 
 
 def autocasts(x: Tensor) -> bool:
