@@ -18,18 +18,14 @@ from scratchnet.nested import is_jagged, on_values
 __all__ = [
     "autocasts",
     "describe",
-    "dtype",
     "floating",
     "integer",
-    "integers",
     "is_integer",
     "number",
-    "numbers",
     "overridable",
     "per_channel",
     "promoted",
     "tensor",
-    "truth",
 ]
 
 P = ParamSpec("P")
@@ -93,7 +89,13 @@ def describe(value: Any) -> str:
     if isinstance(value, Tensor):
         dtype = str(value.dtype).removeprefix("torch.")
         return f"a {dtype} tensor of shape {tuple(value.shape)}"
-    return "None" if value is None else f"{type(value).__name__} {value!r}"
+    if value is None:
+        return "None"
+    try:
+        words = " ".join(repr(value).split())  # those of an array fill lines
+    except ValueError:  # Python writes no number of thousands of digits
+        words = "of too many digits"
+    return f"{type(value).__name__} {words if len(words) <= 100 else words[:97] + '...'}"
 
 
 def tensor(op: str, value: Any, name: str = "input") -> Tensor:
@@ -150,25 +152,19 @@ def promoted(op: str, value: Any, name: str = "input", complex: bool = False) ->
 
 
 def number(op: str, value: Any, name: str) -> float:
-    """Returns the option as a number: whatever has ``__float__``, such as a NumPy scalar or a tensor of shape ().
+    """Returns the option as a number: whatever `float` takes, such as a NumPy scalar or a tensor of one element.
 
     Raises:
         TypeError: if it is none, or a tensor that requires grad, whose gradient would be lost.
     """
-    kind = type(value)
-    if (
-        kind is float
-        or (kind is int and -(2**63) <= value < 2**63)
-        or isinstance(value, torch.SymInt | torch.SymFloat)
-    ):
+    if isinstance(value, Tensor):
+        if value.numel() == 1 and not value.requires_grad and not value.is_complex():
+            return number(op, value.item(), name)
+    elif _fits(value) or isinstance(value, float | torch.SymInt | torch.SymFloat):
         return value
-    complex = (
-        value.is_complex()
-        if isinstance(value, Tensor)
-        else isinstance(value, Complex) and not isinstance(value, Real)
-    )
-    constant = not isinstance(value, Tensor) or not value.requires_grad
-    if hasattr(value, "__float__") and not complex and constant and getattr(value, "ndim", 0) == 0:
+    elif not isinstance(value, str | bytes | bytearray) and (
+        isinstance(value, Real) or not isinstance(value, Complex)
+    ):
         try:
             return float(value)
         except (OverflowError, TypeError, ValueError):
@@ -183,19 +179,25 @@ def integer(op: str, value: Any, name: str) -> int:
         TypeError: if it is none, or a bool.
         ValueError: if it takes more than 64 bits.
     """
-    if type(value) is not int:
-        if isinstance(value, torch.SymInt) or isinstance(value, Tensor) and torch.jit.is_tracing():
-            return value  # type: ignore[return-value]
-        boolean = isinstance(value, bool) or isinstance(value, Tensor) and value.dtype is torch.bool
-        try:
-            value = operator.index(None if boolean else value)  # type: ignore[arg-type]
-        except TypeError:
-            raise TypeError(
-                f"{op}: expected {name} to be an integer, got {describe(value)}; convert it with int(...)"
-            ) from None
-    if not -(2**63) <= value < 2**63:
-        raise ValueError(f"{op}: expected {name} to be an integer of 64 bits, got {value}; choose a smaller one")
-    return value
+    if _fits(value) or isinstance(value, torch.SymInt) or isinstance(value, Tensor) and torch.jit.is_tracing():
+        return value
+    if isinstance(value, Tensor) and is_integer(value) and value.numel() == 1:
+        return integer(op, value.item(), name)
+    try:
+        n = operator.index(None if isinstance(value, bool | Tensor) else value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            f"{op}: expected {name} to be an integer, got {describe(value)}; convert it with int(...)"
+        ) from None
+    if not _fits(n):
+        raise ValueError(
+            f"{op}: expected {name} to be an integer of 64 bits, got {describe(n)}; choose a smaller one"
+        )
+    return n
+
+
+def _fits(value: Any) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def truth(op: str, value: Any, name: str) -> bool:
@@ -207,50 +209,70 @@ def truth(op: str, value: Any, name: str) -> bool:
     return value  # type: ignore[return-value]
 
 
-def integers(op: str, value: Any, name: str) -> Any:
-    """Returns one integer, or a tuple of them from a list or tuple, where None stays as it is."""
-    return _each(integer, op, value, name, "an integer or a tuple of integers")
+def _one_or_more(check: Check, kind: str, more: str) -> Check:
+    """Returns a check of one such value, or of a list or tuple of them, which it makes a tuple."""
+
+    def checked(op: str, value: Any, name: str) -> Any:
+        try:
+            return (
+                tuple([check(op, n, name) for n in value])
+                if isinstance(value, list | tuple)
+                else check(op, value, name)
+            )
+        except TypeError:
+            raise TypeError(
+                f"{op}: expected {name} to be {kind} or a tuple of {more}, got {describe(value)}"
+            ) from None
+
+    return checked
 
 
-def sequence(op: str, value: Any, name: str) -> Any:
-    """Returns a tuple of integers from a list or tuple; otherwise TypeError."""
-    kind = "a tuple of integers"
-    if not isinstance(value, list | tuple):
-        raise TypeError(
-            f"{op}: expected {name} to be {kind}, got {describe(value)}; one dimension is written (n,)"
-        )
-    return _each(integer, op, value, name, kind)
+def _sequence(check: Check, more: str) -> Check:
+    """Returns a check of a list or tuple of such values, which it makes a tuple."""
+
+    def checked(op: str, value: Any, name: str) -> Any:
+        try:
+            return tuple([check(op, n, name) for n in (value if isinstance(value, list | tuple) else (None,))])
+        except TypeError:
+            raise TypeError(
+                f"{op}: expected {name} to be a tuple of {more}, got {describe(value)}; for one dimension write (n,)"
+            ) from None
+
+    return checked
 
 
-def numbers(op: str, value: Any, name: str) -> Any:
-    """Returns one number, or a tuple of them from a list or tuple."""
-    return _each(number, op, value, name, "a number or a tuple of numbers")
+def _either(kind: type | None, check: Check) -> Check:
+    """Returns a check that leaves values of the kind, or None, as they are."""
+
+    def checked(op: str, value: Any, name: str) -> Any:
+        return value if value is kind or kind and isinstance(value, kind) else check(op, value, name)
+
+    return checked
 
 
-def _each(check: Check, op: str, value: Any, name: str, kind: str) -> Any:
-    try:
-        if isinstance(value, list | tuple):
-            return tuple([n if n is None else check(op, n, name) for n in value])
-        return check(op, value, name)
-    except TypeError:
-        raise TypeError(f"{op}: expected {name} to be {kind}, got {describe(value)}") from None
+def _instance(kind: type, noun: str, mend: str) -> Check:
+    """Returns a check of values that are of the kind already."""
 
+    def checked(op: str, value: Any, name: str) -> Any:
+        if not isinstance(value, kind):
+            raise TypeError(f"{op}: expected {name} to be {noun}, got {describe(value)}; {mend}")
+        return value
 
-def dtype(op: str, value: Any, name: str) -> torch.dtype:
-    """Returns the option, known to be a dtype; otherwise TypeError."""
-    if not isinstance(value, torch.dtype):
-        raise TypeError(
-            f"{op}: expected {name} to be a dtype, got {describe(value)}; write one like torch.float32"
-        )
-    return value
+    return checked
 
 
 def _truthiness(op: str, value: Any, name: str) -> bool:
-    return bool(value)
+    try:
+        return bool(value)
+    except (RuntimeError, ValueError):
+        raise RuntimeError(f"{op}: expected {name} to be True or False, got {describe(value)}") from None
 
 
-def _integers_or_word(op: str, value: Any, name: str) -> Any:
-    return value if isinstance(value, str) else integers(op, value, name)
+def _word(op: str, value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        error = ValueError if name == "reduction" else TypeError
+        raise error(f"{op}: expected {name} to be a word, got {describe(value)}")
+    return value
 
 
 def _anything(op: str, value: Any, name: str) -> Any:
@@ -258,21 +280,32 @@ def _anything(op: str, value: Any, name: str) -> Any:
 
 
 ANYTHING: Expected = (frozenset(), _anything)
+INTEGERS = _one_or_more(integer, "an integer", "integers")
 CHECKS: dict[str, Check] = {
     **dict.fromkeys(("Tensor", "Maybe"), tensor),
     **dict.fromkeys(("float", "int | float"), number),
-    **dict.fromkeys(("Size", "Pair", "Outputs", "int | Sequence[int]"), integers),
-    **dict.fromkeys(("Factor", "Ratio"), numbers),
-    "str | Size": _integers_or_word,
-    "Sequence[int]": sequence,
+    **dict.fromkeys(("Size", "Pair", "int | Sequence[int]"), INTEGERS),
     "int": integer,
     "bool": truth,
-    "torch.dtype": dtype,
+    "str": _word,
+    "str | Size": _either(str, INTEGERS),
+    "Outputs": _one_or_more(_either(None, integer), "an integer", "integers"),
+    "Factor": _one_or_more(number, "a number", "numbers"),
+    "Sequence[int]": _sequence(integer, "integers"),
+    "Sequence[float]": _sequence(number, "numbers"),
+    "Lengths": _either(Tensor, _sequence(integer, "integers")),
+    "Tensor | float": _either(Tensor, number),
+    "torch.dtype": _instance(torch.dtype, "a dtype", "write one like torch.float32"),
+    "torch.memory_format": _instance(torch.memory_format, "a memory format", "write one like torch.channels_last"),
 }
-
-
 # What is so plainly right that no check is called for it; not integers, which may be too large.
-PLAIN = {tensor: (Tensor, torch.nn.Parameter), number: (float,), truth: (bool,), _truthiness: (bool,)}
+PLAIN = {
+    tensor: (Tensor, torch.nn.Parameter),
+    number: (float,),
+    truth: (bool,),
+    _truthiness: (bool,),
+    _word: (str,),
+}
 
 
 def _expected(option: str, parameter: inspect.Parameter) -> Expected:

@@ -25,8 +25,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import integers
-
 __all__ = [
     "Geometry",
     "channels_last",
@@ -92,13 +90,9 @@ def sizes(op: str, name: str, value: int | Sequence[int], dims: int, least: int)
     """An option of windows as one integer for each dimension.
 
     Raises:
-        TypeError: if it holds something else than integers.
         RuntimeError: if their number is neither 1 nor ``dims``, or one is too small.
     """
-    checked = integers(op, value, name)
-    given = checked if isinstance(checked, tuple) else (checked,)
-    if None in given:
-        raise TypeError(f"{op}: expected {name} to be an integer or a tuple of {dims}, got {value!r}")
+    given = tuple(value) if isinstance(value, Sequence) else (value,)
     full = given * dims if len(given) == 1 else given
     if len(full) != dims or min(full) < least:
         wanted = f"of at least {least}" if least else "not below 0"

@@ -57,11 +57,16 @@ def renormalize(weight: Tensor, indices: Tensor, max_norm: float, norm_type: flo
 
 
 def table_row(op: str, padding_idx: int | None, rows: int) -> int | None:
-    """A row of the table counted from its start; AssertionError where there is no such row, as in PyTorch."""
+    """A row of the table counted from its start.
+
+    Raises:
+        AssertionError: if there is no such row; RuntimeError for bags of rows, as in PyTorch.
+    """
     if padding_idx is None:
         return None
     if not -rows <= padding_idx < rows and padding_idx != 0:
-        raise AssertionError(f"{op}: expected padding_idx between {-rows} and {rows - 1}, got {padding_idx}")
+        error = RuntimeError if op == "embedding_bag" else AssertionError
+        raise error(f"{op}: expected padding_idx between {-rows} and {rows - 1}, got {padding_idx}")
     return padding_idx % rows if rows else None
 
 

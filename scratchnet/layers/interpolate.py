@@ -71,8 +71,6 @@ def interpolate(
     """
     op = "interpolate"
     dims = tensor(op, input).dim() - 2
-    if not isinstance(mode, str):
-        raise NotImplementedError(f"{op}: expected mode to be a word like 'bilinear', got {describe(mode)}")
     if mode in PLAIN and align_corners is not None:
         raise ValueError(f"{op}: expected no align_corners with mode {mode!r}, got {align_corners}")
     outputs, factors = _sizes(op, input, dims, size, scale_factor, mode, bool(recompute_scale_factor))

@@ -211,7 +211,8 @@ def _check_features(query: Tensor, key: Tensor, value: Tensor, features: int, he
     if query.shape[2] != features:
         raise AssertionError(f"{OP}: expected a query of {features} features, got {describe(query)}")
     if heads < 1 or features % heads:
-        raise AssertionError(f"{OP}: expected a number of features that {heads} heads divide, got {features}")
+        error = RuntimeError if heads < 1 else AssertionError
+        raise error(f"{OP}: expected a number of features that {heads} heads divide, got {features}")
     same = key.shape[:2] == value.shape[:2] if separate else key.shape == value.shape
     if not same:
         raise AssertionError(

@@ -6,18 +6,17 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable
-from scratchnet.arguments import tensor as checked
 from scratchnet.function import readable
 
 __all__ = ["one_hot"]
 
 
 @overridable
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     """One-hot rows of class indices.
 
     Args:
-        tensor: int64 indices of any shape.
+        input: int64 indices of any shape.
         num_classes: the length of a row; by default as long as the largest index needs.
 
     Returns:
@@ -27,21 +26,20 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         TypeError: if the input is no tensor.
         RuntimeError: if it is not int64, an index is out of range, or an empty input leaves ``num_classes`` open.
     """
-    indices = checked("one_hot", tensor)
-    if indices.dtype is not torch.int64:
-        raise RuntimeError(f"one_hot: expected int64 indices, got {describe(indices)}; use .long()")
-    if num_classes < -1 or (num_classes < 1 and indices.numel() == 0):
+    if input.dtype is not torch.int64:
+        raise RuntimeError(f"one_hot: expected int64 indices, got {describe(input)}; use .long()")
+    if num_classes < -1 or (num_classes < 1 and input.numel() == 0):
         raise RuntimeError(
             f"one_hot: expected num_classes of at least 1, or -1 for indices that tell it, got {num_classes} for "
-            f"{describe(indices)}"
+            f"{describe(input)}"
         )
     if num_classes == -1:
-        num_classes = int(indices.max()) + 1
-    if readable(indices) and indices.numel():
-        lowest, highest = int(indices.min()), int(indices.max())
+        num_classes = int(input.max()) + 1
+    if readable(input) and input.numel():
+        lowest, highest = int(input.min()), int(input.max())
         if lowest < 0 or highest >= num_classes:
             raise RuntimeError(
                 f"one_hot: expected indices from 0 to {num_classes - 1}, got indices from {lowest} to {highest}"
             )
-    rows = indices.new_zeros(*indices.shape, num_classes)
-    return rows.scatter(-1, indices.unsqueeze(-1), 1)
+    rows = input.new_zeros(*input.shape, num_classes)
+    return rows.scatter(-1, input.unsqueeze(-1), 1)

@@ -167,10 +167,10 @@ def gaussian_nll_loss(
     """
     op = "gaussian_nll_loss"
     x, target = tensor(op, input), tensor(op, target, "target")
-    variance = x.new_full((), var, dtype=_real(x)) if isinstance(var, int | float) else tensor(op, var, "var")
+    variance = var if isinstance(var, Tensor) else x.new_full((), var, dtype=_real(x))
     if readable(variance) and bool((variance < 0).any()):
         raise ValueError(f"{op}: expected variances of at least 0, got {variance.min().item():g}")
-    if isinstance(var, int | float):
+    if not isinstance(var, Tensor):
         variance = variance.expand(x.shape)
     elif variance.shape != x.shape:
         variance = _spread_variance(op, x, variance)

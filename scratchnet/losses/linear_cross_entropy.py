@@ -197,6 +197,8 @@ def linear_cross_entropy(
     x, linear_weight = floating(op, input), floating(op, linear_weight, "linear_weight")
     target = tensor(op, target, "target")
     _check(op, x, linear_weight, linear_bias, target, ignore_index)
+    if options is not None and not hasattr(options, "batch_chunk_size"):
+        raise TypeError(f"{op}: expected options to be LinearCrossEntropyOptions, got {describe(options)}")
     reduction = reduction_of(op, reduction)
     ignored = -100 if ignore_index is None else ignore_index
     given = [x, linear_weight] if linear_bias is None else [x, linear_weight, linear_bias]

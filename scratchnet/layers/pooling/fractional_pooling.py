@@ -33,7 +33,6 @@ from scratchnet.windows import sizes
 
 __all__ = ["fractional_max_pool2d", "fractional_max_pool3d"]
 
-Ratio = float | Sequence[float]
 Sizes = tuple[int, ...]
 
 
@@ -48,21 +47,18 @@ def _starts(u: Tensor, n: int, outputs: int, kernel: int) -> Tensor:
     return torch.cat([reached - (u * step).to(torch.int64).unsqueeze(-1), last], -1)
 
 
-def _outputs(op: str, size: Sequence[int], output_size: Size | None, output_ratio: Ratio | None) -> Sizes:
+def _outputs(
+    op: str, size: Sequence[int], output_size: Size | None, output_ratio: Sequence[float] | None
+) -> Sizes:
     """The number of windows along each dimension, given or as a part of the input's size."""
     dims = len(size)
     if output_size is not None:
         return sizes(op, "output_size", output_size, dims, least=0)
     if output_ratio is None:
         raise ValueError(f"{op}: expected an output_size or an output_ratio, got neither")
-    ratios = _ratios(output_ratio, dims)
-    if len(ratios) != dims:
-        raise ValueError(f"{op}: expected output_ratio to be one number or {dims}, got {output_ratio}")
-    return tuple(int(n * ratio) for n, ratio in zip(size, ratios, strict=True))
-
-
-def _ratios(output_ratio: Ratio, dims: int) -> tuple[float, ...]:
-    return (output_ratio,) * dims if isinstance(output_ratio, int | float) else tuple(output_ratio)
+    if len(output_ratio) != dims:
+        raise ValueError(f"{op}: expected output_ratio to hold {dims} numbers, got {output_ratio}")
+    return tuple(int(n * ratio) for n, ratio in zip(size, output_ratio, strict=True))
 
 
 def _check_samples(op: str, samples: Tensor, x: Tensor) -> None:
@@ -82,7 +78,7 @@ def _fractional(
     input: Tensor,
     kernel_size: Size,
     output_size: Size | None,
-    output_ratio: Ratio | None,
+    output_ratio: Sequence[float] | None,
     return_indices: bool,
     samples: Tensor | None,
 ) -> Any:
@@ -121,7 +117,7 @@ def fractional_max_pool2d(
     input: Tensor,
     kernel_size: Size,
     output_size: Size | None = None,
-    output_ratio: Ratio | None = None,
+    output_ratio: Sequence[float] | None = None,
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Any:
@@ -154,7 +150,7 @@ def fractional_max_pool3d(
     input: Tensor,
     kernel_size: Size,
     output_size: Size | None = None,
-    output_ratio: Ratio | None = None,
+    output_ratio: Sequence[float] | None = None,
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Any:

@@ -100,7 +100,7 @@ class FractionalMaxPool2d(torch.nn.FractionalMaxPool2d):
 
     def forward(self, input: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         sizes = self.kernel_size, self.output_size, self.output_ratio, self.return_indices
-        return F.fractional_max_pool2d(input, *sizes, _random_samples=self._random_samples)
+        return F.fractional_max_pool2d(input, *sizes, _random_samples=self._random_samples)  # type: ignore[arg-type]
 
 
 class MaxPool3d(torch.nn.MaxPool3d):
@@ -140,4 +140,4 @@ class FractionalMaxPool3d(torch.nn.FractionalMaxPool3d):
 
     def forward(self, input: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         sizes = self.kernel_size, self.output_size, self.output_ratio, self.return_indices
-        return F.fractional_max_pool3d(input, *sizes, _random_samples=self._random_samples)
+        return F.fractional_max_pool3d(input, *sizes, _random_samples=self._random_samples)  # type: ignore[arg-type]
