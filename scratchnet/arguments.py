@@ -20,6 +20,7 @@ __all__ = [
     "describe",
     "floating",
     "integer",
+    "integers",
     "is_integer",
     "number",
     "overridable",
@@ -280,15 +281,15 @@ def _anything(op: str, value: Any, name: str) -> Any:
 
 
 ANYTHING: Expected = (frozenset(), _anything)
-INTEGERS = _one_or_more(integer, "an integer", "integers")
+integers = _one_or_more(integer, "an integer", "integers")
 CHECKS: dict[str, Check] = {
     **dict.fromkeys(("Tensor", "Maybe"), tensor),
     **dict.fromkeys(("float", "int | float"), number),
-    **dict.fromkeys(("Size", "Pair", "int | Sequence[int]"), INTEGERS),
+    **dict.fromkeys(("Size", "Pair", "int | Sequence[int]"), integers),
     "int": integer,
     "bool": truth,
     "str": _word,
-    "str | Size": _either(str, INTEGERS),
+    "str | Size": _either(str, integers),
     "Outputs": _one_or_more(_either(None, integer), "an integer", "integers"),
     "Factor": _one_or_more(number, "a number", "numbers"),
     "Sequence[int]": _sequence(integer, "integers"),

@@ -25,6 +25,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from scratchnet.arguments import integers
+
 __all__ = [
     "Geometry",
     "channels_last",
@@ -90,9 +92,11 @@ def sizes(op: str, name: str, value: int | Sequence[int], dims: int, least: int)
     """An option of windows as one integer for each dimension.
 
     Raises:
+        TypeError: if it holds something else than integers.
         RuntimeError: if their number is neither 1 nor ``dims``, or one is too small.
     """
-    given = tuple(value) if isinstance(value, Sequence) else (value,)
+    checked = integers(op, value, name)
+    given = checked if isinstance(checked, tuple) else (checked,)
     full = given * dims if len(given) == 1 else given
     if len(full) != dims or min(full) < least:
         wanted = f"of at least {least}" if least else "not below 0"

@@ -237,6 +237,9 @@ def normalize_batch(
     if isinstance(input, Tensor) and input.shape == (0,):  # PyTorch takes it for a batch without channels
         row = input.unsqueeze(0)
         return normalize_batch(row, running_mean, running_var, weight, bias, training, momentum, eps).squeeze(0)
+    eps = number("batch_norm", eps, "eps")
+    if not isinstance(momentum, Tensor):
+        momentum = number("batch_norm", momentum, "momentum")
     _check_input(input, training, eps)
     given = {"weight": weight, "bias": bias, "running_mean": running_mean, "running_var": running_var}
     check_parameters("batch_norm", input, **given)
@@ -258,7 +261,7 @@ def _check_input(input: Tensor, training: bool, eps: float) -> None:
             f"batch_norm: expected input of shape (N, C, ...), got {describe(input)}; "
             "one sample needs a batch dimension of its own: input.unsqueeze(0)"
         )
-    if number("batch_norm", eps, "eps") < 0 or (training and eps == 0):
+    if eps < 0 or (training and eps == 0):
         raise ValueError(f"batch_norm: expected eps > 0 in training and eps >= 0 in evaluation, got {eps}")
     if training and input.numel() > 0 and input.numel() == input.shape[1]:
         raise ValueError(

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from scratchnet import functional as F
-from scratchnet.arguments import autocasts, describe, tensor
+from scratchnet.arguments import autocasts, describe, integer, tensor
 from scratchnet.recurrent.elman import ElmanFunction
 from scratchnet.recurrent.gru import GRUFunction
 from scratchnet.recurrent.lstm import LSTMFunction
@@ -242,7 +242,7 @@ class RNNCellBase(torch.nn.RNNCellBase):
         for state in hx or ():
             if tensor(name, state, "hx").dim() not in (1, 2):
                 raise ValueError(f"{name}: expected hx of shape (B, H) or (H,), got {describe(state)}")
-        if input.shape[-1] != self.input_size:
+        if input.shape[-1] != integer(name, self.input_size, "input_size"):
             raise RuntimeError(
                 f"{name}: expected an input of {self.input_size} features in its last dimension, the cell's "
                 f"input_size, got {describe(input)}"

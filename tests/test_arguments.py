@@ -1,0 +1,188 @@
+"""Options as Python sees them: what has ``__index__`` is an integer, what has ``__float__`` a number."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.testing._internal.common_modules import module_db
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from reference.catalog import RECORDS, Make
+from scratchnet import functional, nn
+from scratchnet.arguments import describe
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class Index:
+    def __init__(self, value):
+        self.value = value
+
+    def __index__(self):
+        return self.value
+
+
+class Number:
+    def __init__(self, value):
+        self.value = value
+
+    def __float__(self):
+        return float(self.value)
+
+
+# For each kind of option, what makes another type of it, and the plain value of that.
+INTEGERS = [np.int64, np.int16, torch.tensor, Index]
+NUMBERS = [np.float64, np.float32, np.float16, torch.tensor, partial(torch.tensor, dtype=torch.float64), Number]
+OTHER_TYPES: dict[type, list[Callable[[Any], Any]]] = {int: INTEGERS, float: NUMBERS, bool: [np.bool_]}
+HUGE = 10**400
+WRONG: dict[type, list[Any]] = {
+    int: ["a", None, [], [1, "a"], 1 + 2j, float("nan"), 1.5, HUGE, 2**70, -7, True, object(), np.zeros((2, 2))],
+    float: ["a", None, [], [1.0], 1 + 2j, HUGE, Index(HUGE), object(), torch.zeros(2), np.zeros((2, 2))],
+    bool: ["a", None, [], -1, 1.5, HUGE, 1 + 2j, object(), torch.zeros(2), np.zeros((2, 2))],
+    str: ["a", None, [], 1 + 2j, 0, HUGE, True, np.zeros((2, 2))],
+}
+REFUSALS = (TypeError, ValueError, RuntimeError, NotImplementedError, IndexError)
+
+
+# A call of a form whose record has one around it.
+CTC = {
+    "log_probs": torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(0)).log_softmax(-1),
+    "targets": torch.tensor([[1, 2], [3, 1]]),
+    "input_lengths": (5, 4),
+    "target_lengths": (2, 1),
+}
+
+
+def each(change, value):
+    return type(value)([change(v) for v in value]) if type(value) in (list, tuple) else change(value)
+
+
+def plain(value):
+    return value.value if isinstance(value, Index | Number) else value.item()
+
+
+def calls(record) -> Iterator[dict[str, Any]]:
+    """The arguments of each sample by name."""
+    if record.name == "ctc_loss":
+        yield CTC
+        return
+    names = inspect.signature(getattr(functional, record.name)).parameters
+    for sample in record.samples(Make(torch.float64)):
+        yield {**dict(zip(names, sample.inputs, strict=False)), **sample.options}
+
+
+def options_of(record) -> Iterator[tuple[str, Any, type, dict[str, Any]]]:
+    """Each option of a form, once for each kind of value: name, value, kind, and the arguments of a call."""
+    seen = set()
+    for arguments in calls(record):
+        for name, parameter in inspect.signature(getattr(functional, record.name)).parameters.items():
+            value = arguments.get(name, parameter.default)
+            first = value[0] if isinstance(value, list | tuple) and value else value
+            kind = float if "float" in parameter.annotation and type(first) is int else type(first)
+            if (name, type(value), kind) not in seen and not name.startswith("_"):
+                seen.add((name, type(value), kind))
+                yield name, value, kind, arguments
+
+
+def outcome(function, arguments) -> tuple[list[Any] | None, Exception | None]:
+    torch.manual_seed(0)
+    copies = {name: x.detach().clone() if isinstance(x, Tensor) else x for name, x in arguments.items()}
+    try:
+        with torch.no_grad():
+            return tree_leaves(function(**copies)), None
+    except Exception as error:
+        return None, error
+
+
+def same(found, expected):
+    for x, y in zip(found, expected, strict=True):
+        torch.testing.assert_close(x, y, rtol=0, atol=0, equal_nan=True)
+
+
+FORMS = [pytest.param(RECORDS[name], id=name) for name in functional.__all__]
+
+
+@pytest.mark.parametrize("record", FORMS)
+def test_numbers_of_every_type_are_plain_numbers(record):
+    form, theirs = (getattr(m, record.name, None) for m in (functional, torch.nn.functional))
+    for name, value, kind, arguments in options_of(record):
+        for change in OTHER_TYPES.get(kind, ()):
+            changed = each(change, value)
+            found, error = outcome(form, {**arguments, name: changed})
+            if theirs and outcome(theirs, {**arguments, name: changed})[1] is None:
+                assert error is None, f"{name}={changed!r}: {error!r}"
+            if error is None:
+                expected, error = outcome(form, {**arguments, name: each(plain, changed)})
+                assert error is None, f"{name}={changed!r}: {error!r}"
+                same(found, expected)
+
+
+# Forms that are another one, or call it, say so by that one's name.
+SPEAKERS = {name: f"{name}|interpolate" for name in ("upsample", "upsample_bilinear", "upsample_nearest")}
+SPEAKERS["multi_head_attention_forward"] = "multi_head_attention_forward|dropout"
+
+
+@pytest.mark.parametrize("record", FORMS)
+def test_what_an_option_cannot_be_is_refused_in_one_line(record):
+    form, theirs = (getattr(m, record.name, None) for m in (functional, torch.nn.functional))
+    speaker = SPEAKERS.get(record.name, record.name.rstrip("_"))
+    for name, value, kind, arguments in options_of(record):
+        for wrong in WRONG.get(kind, ()):
+            for other in (wrong, (wrong, wrong)) if isinstance(value, tuple) else (wrong,):
+                call = {**arguments, name: other}
+                error = outcome(form, call)[1]
+                refused = outcome(theirs, call)[1] if theirs else None
+                shown = f"{name}={describe(other)}: {error!r}, built-in: {refused!r}"
+                if error is None:
+                    assert refused is None, shown
+                    continue
+                assert isinstance(error, (*REFUSALS, type(refused))), shown
+                assert re.match(rf"({speaker})_?: expected ", str(error)), shown
+                assert len(str(error)) < 400, shown
+
+
+MODULES = [
+    pytest.param(info, id=info.module_cls.__name__) for info in module_db if hasattr(nn, info.module_cls.__name__)
+]
+
+
+def run(module_class, options, call):
+    torch.manual_seed(0)
+    module = module_class(**options)
+    copies = tree_map_only(Tensor, lambda x: x.detach().clone(), (call.args, call.kwargs))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        return tree_leaves(module(*copies[0], **copies[1]))
+
+
+@pytest.mark.parametrize("info", MODULES)
+def test_modules_take_numbers_of_every_type(info):
+    theirs, ours = info.module_cls, getattr(nn, info.module_cls.__name__)
+    parameters, seen = list(inspect.signature(theirs.__init__).parameters)[1:], set()
+    for sample in info.module_inputs_func(
+        info, device="cpu", dtype=torch.float32, requires_grad=False, training=True
+    ):
+        made = sample.constructor_input
+        options = {**dict(zip(parameters, made.args, strict=False)), **made.kwargs}
+        for name, value in options.items():
+            first = value[0] if isinstance(value, list | tuple) and value else value
+            kind = type(value), type(first)
+            if (name, kind) in seen:
+                continue
+            seen.add((name, kind))
+            for change in OTHER_TYPES.get(type(first), ()):
+                changed = each(change, value)
+                try:
+                    run(theirs, {**options, name: changed}, sample.forward_input)
+                except Exception:
+                    continue
+                found = run(ours, {**options, name: changed}, sample.forward_input)
+                same(found, run(ours, {**options, name: each(plain, changed)}, sample.forward_input))
