@@ -72,8 +72,8 @@ def overridable(form: Callable[P, R]) -> Callable[P, R]:
         named: Any = kwargs
         for name, value in kwargs.items():
             types, check = expected.get(name, ANYTHING)
-            if type(value) not in types and (checked := check(op, value, name)) is not value:
-                named = {**named, name: checked}
+            if type(value) not in types:
+                named = {**named, name: check(op, value, name)}
         return form(*given, **named)
 
     return overridden
@@ -182,6 +182,9 @@ def integer(op: str, value: Any, name: str) -> int:
     """
     if _fits(value) or isinstance(value, torch.SymInt) or isinstance(value, Tensor) and torch.jit.is_tracing():
         return value
+    # The compiler sees a tensor in a NumPy scalar, and none of its methods.
+    if torch.compiler.is_compiling() and hasattr(value, "dtype") and not isinstance(value, Tensor):
+        value = torch.as_tensor(value)
     if isinstance(value, Tensor) and is_integer(value) and value.numel() == 1:
         return integer(op, value.item(), name)
     try:
@@ -210,16 +213,14 @@ def truth(op: str, value: Any, name: str) -> bool:
     return value  # type: ignore[return-value]
 
 
-def _one_or_more(check: Check, kind: str, more: str) -> Check:
+def _one_or_more(check: Check, kind: str, more: str, optional: bool = False) -> Check:
     """Returns a check of one such value, or of a list or tuple of them, which it makes a tuple."""
 
     def checked(op: str, value: Any, name: str) -> Any:
         try:
-            return (
-                tuple([check(op, n, name) for n in value])
-                if isinstance(value, list | tuple)
-                else check(op, value, name)
-            )
+            if not isinstance(value, list | tuple):
+                return check(op, value, name)
+            return tuple([n if n is None and optional else check(op, n, name) for n in value])
         except TypeError:
             raise TypeError(
                 f"{op}: expected {name} to be {kind} or a tuple of {more}, got {describe(value)}"
@@ -236,17 +237,17 @@ def _sequence(check: Check, more: str) -> Check:
             return tuple([check(op, n, name) for n in (value if isinstance(value, list | tuple) else (None,))])
         except TypeError:
             raise TypeError(
-                f"{op}: expected {name} to be a tuple of {more}, got {describe(value)}; for one dimension write (n,)"
+                f"{op}: expected {name} to be a tuple of {more}, got {describe(value)}; one dimension is written (n,)"
             ) from None
 
     return checked
 
 
-def _either(kind: type | None, check: Check) -> Check:
-    """Returns a check that leaves values of the kind, or None, as they are."""
+def _either(kind: type, check: Check) -> Check:
+    """Returns a check that leaves values of the kind as they are."""
 
     def checked(op: str, value: Any, name: str) -> Any:
-        return value if value is kind or kind and isinstance(value, kind) else check(op, value, name)
+        return value if isinstance(value, kind) else check(op, value, name)
 
     return checked
 
@@ -290,7 +291,7 @@ CHECKS: dict[str, Check] = {
     "bool": truth,
     "str": _word,
     "str | Size": _either(str, integers),
-    "Outputs": _one_or_more(_either(None, integer), "an integer", "integers"),
+    "Outputs": _one_or_more(integer, "an integer", "integers or None", optional=True),
     "Factor": _one_or_more(number, "a number", "numbers"),
     "Sequence[int]": _sequence(integer, "integers"),
     "Sequence[float]": _sequence(number, "numbers"),

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, number, overridable, tensor
+from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import Function, readable
 
 __all__ = ["PairwiseDistanceFunction", "norm", "pairwise_distance", "real", "slope"]
@@ -160,7 +160,6 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
     """
     op = "pairwise_distance"
     a, b = tensor(op, x1, "x1"), tensor(op, x2, "x2")
-    number(op, eps, "eps")
     dtype = torch.promote_types(a.dtype, b.dtype)
     dtype = dtype if dtype.is_floating_point or dtype.is_complex else torch.get_default_dtype()
     try:
@@ -169,4 +168,4 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
         raise RuntimeError(
             f"{op}: expected vectors that broadcast, got {describe(a)} and {describe(b)}"
         ) from error
-    return PairwiseDistanceFunction.apply(a.to(dtype), b.to(dtype), float(number(op, p, "p")), eps, keepdim)
+    return PairwiseDistanceFunction.apply(a.to(dtype), b.to(dtype), float(p), eps, keepdim)

@@ -28,7 +28,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import floating, number, overridable
+from scratchnet.arguments import floating, overridable
 from scratchnet.function import Elementwise, overwrite, unobserved
 
 __all__ = [
@@ -112,7 +112,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
         NotImplementedError: if ``input`` is not floating point.
     """
     x = floating("elu", input)
-    options = (number("elu", alpha, "alpha"), 1.0, 1.0)
+    options = (alpha, 1.0, 1.0)
     return _overwritten(x, *options) if inplace else ELUFunction.apply(x, *options)
 
 
@@ -140,7 +140,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
         NotImplementedError: if ``input`` is not floating point.
     """
     x = floating("celu", input)
-    if number("celu", alpha, "alpha") == 0:
+    if alpha == 0:
         raise RuntimeError("celu: expected alpha other than 0, got 0; its limit for small alpha is relu")
     options = (alpha, 1 / alpha, 1.0)
     return _overwritten(x, *options) if inplace else ELUFunction.apply(x, *options)

@@ -182,8 +182,6 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     x = tensor("glu", input)
     if x.dim() == 0:
         raise RuntimeError(f"glu: expected at least one dimension, to halve it, got {describe(x)}")
-    if not isinstance(dim, int):
-        raise TypeError(f"glu: expected dim to be an integer, got {describe(dim)}")
     if not -x.dim() <= dim < x.dim():
         raise IndexError(f"glu: expected dim between {-x.dim()} and {x.dim() - 1}, got {dim} for {describe(x)}")
     if x.shape[dim] % 2:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.activations.softmax import SoftmaxFunction, along_dimension
-from scratchnet.arguments import floating, number, overridable
+from scratchnet.arguments import floating, overridable
 
 __all__ = ["gumbel_softmax"]
 
@@ -48,7 +48,6 @@ def gumbel_softmax(
         IndexError: if ``dim`` is out of range.
     """
     x = floating("gumbel_softmax", logits, "logits")
-    number("gumbel_softmax", tau, "tau")
     if eps != 1e-10:
         warnings.warn("gumbel_softmax: eps has no effect, leave it out", stacklevel=3)
     noise = -torch.empty_like(x, memory_format=torch.legacy_contiguous_format).exponential_().log()

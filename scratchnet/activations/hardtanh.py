@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, number, overridable, tensor
+from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import Elementwise, overwrite
 
 __all__ = ["HardtanhFunction", "hardtanh", "hardtanh_", "relu6"]
@@ -83,7 +83,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 def _hardtanh(op: str, input: Tensor, low: float, high: float, inplace: bool) -> Tensor:
     x = tensor(op, input)
-    if number(op, low, "min_val") > number(op, high, "max_val"):
+    if low > high:
         raise ValueError(f"{op}: expected min_val of at most max_val={high}, got {low}")
     if x.is_floating_point():
         return overwrite(HardtanhFunction, x, low, high) if inplace else HardtanhFunction.apply(x, low, high)

@@ -68,8 +68,8 @@ def maxout(input: Tensor, pieces: int, dim: int = -1) -> Tensor:
     x = floating("maxout", input)
     if not -x.dim() <= dim < x.dim():
         raise IndexError(f"maxout: expected dim between {-x.dim()} and {x.dim() - 1}, got {dim}")
-    if not isinstance(pieces, int) or pieces < 1:
-        raise ValueError(f"maxout: expected pieces to be a positive integer, got {describe(pieces)}")
+    if pieces < 1:
+        raise ValueError(f"maxout: expected pieces to be a positive integer, got {pieces}")
     if x.shape[dim] % pieces:
         raise ValueError(
             f"maxout: expected dimension {dim} to hold a multiple of pieces={pieces} elements, got {describe(x)}"

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, number, overridable, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Elementwise, Function, elementwise, overwrite, unobserved
 
 __all__ = [
@@ -138,8 +138,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
         NotImplementedError: if ``input`` is not floating point.
     """
     x = floating("leaky_relu", input)
-    slope = number("leaky_relu", negative_slope, "negative_slope")
-    return overwritten_leaky_relu(x, slope) if inplace else LeakyReLUFunction.apply(x, slope)
+    return overwritten_leaky_relu(x, negative_slope) if inplace else LeakyReLUFunction.apply(x, negative_slope)
 
 
 @overridable

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.activations.relu import LeakyReLUFunction, overwritten_leaky_relu
-from scratchnet.arguments import floating, number, overridable
+from scratchnet.arguments import floating, overridable
 from scratchnet.function import Function, overwrite, readable
 
 __all__ = ["RReLUFunction", "rrelu", "rrelu_"]
@@ -73,7 +73,7 @@ def rrelu(
         RuntimeError: if a bound is not finite, or ``lower`` is greater than ``upper``.
     """
     x = floating("rrelu", input)
-    if not (math.isfinite(number("rrelu", lower, "lower")) and math.isfinite(number("rrelu", upper, "upper"))):
+    if not (math.isfinite(lower) and math.isfinite(upper)):
         raise RuntimeError(f"rrelu: expected finite bounds, got lower={lower} and upper={upper}")
     if lower > upper:
         raise RuntimeError(f"rrelu: expected lower of at most upper={upper}, got {lower}")

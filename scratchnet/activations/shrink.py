@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.activations.tanh import TanhFunction
-from scratchnet.arguments import floating, number, overridable, promoted
+from scratchnet.arguments import floating, overridable, promoted
 from scratchnet.function import Elementwise
 
 __all__ = [
@@ -110,7 +110,7 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
         TypeError: if ``input`` is no tensor or ``lambd`` no number.
         NotImplementedError: if ``input`` is not floating point.
     """
-    return HardshrinkFunction.apply(floating("hardshrink", input), number("hardshrink", lambd, "lambd"))
+    return HardshrinkFunction.apply(floating("hardshrink", input), lambd)
 
 
 @overridable
@@ -131,7 +131,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """
     x = floating("softshrink", input)
     largest = torch.finfo(x.dtype).max
-    if not 0 <= number("softshrink", lambd, "lambd") <= largest:
+    if not 0 <= lambd <= largest:
         raise RuntimeError(f"softshrink: expected lambd between 0 and {largest:.3g} for {x.dtype}, got {lambd}")
     return SoftshrinkFunction.apply(x, lambd)
 

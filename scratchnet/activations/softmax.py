@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, overridable, tensor
+from scratchnet.arguments import floating, overridable, tensor
 from scratchnet.function import Function, unobserved
 from scratchnet.tiling import slabs
 
@@ -162,8 +162,6 @@ def along_dimension(
     if dim is None:
         dim = 0 if x.dim() in (0, 1, 3) else 1
         warnings.warn(f"{op}: expected a dim, got none; taking dim={dim}, write it out", stacklevel=stacklevel + 1)
-    if not isinstance(dim, int):
-        raise TypeError(f"{op}: expected dim to be an integer, got {describe(dim)}")
     rank = max(x.dim(), 1)
     if not -rank <= dim < rank:
         raise IndexError(

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.activations.sigmoid import LogisticFunction
-from scratchnet.arguments import floating, number, overridable
+from scratchnet.arguments import floating, overridable
 from scratchnet.function import Elementwise, unobserved
 
 __all__ = ["LogSigmoidFunction", "SoftplusFunction", "logsigmoid", "softplus"]
@@ -107,8 +107,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
         NotImplementedError: if ``input`` is not floating point.
     """
     x = floating("softplus", input)
-    beta = number("softplus", beta, "beta")
-    return SoftplusFunction.apply(x, beta, number("softplus", threshold, "threshold"))
+    return SoftplusFunction.apply(x, beta, threshold)
 
 
 @overridable

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, number, overridable, tensor
+from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import Elementwise, overwrite
 
 __all__ = ["ThresholdFunction", "threshold", "threshold_"]
@@ -64,7 +64,7 @@ def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
 def _threshold(input: Tensor, threshold: float, value: float, inplace: bool) -> Tensor:
     """The name of the function is that of its argument, which hides it."""
     x = tensor("threshold", input)
-    options = (number("threshold", threshold, "threshold"), number("threshold", value, "value"))
+    options = (threshold, value)
     if x.is_floating_point():
         return overwrite(ThresholdFunction, x, *options) if inplace else ThresholdFunction.apply(x, *options)
     if x.dtype is torch.bool:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, number, overridable, tensor
+from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import Function, unobserved
 from scratchnet.windows import in_layout_of
 
@@ -194,7 +194,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if mode not in MODES:
         raise NotImplementedError(f"{op}: expected mode to be one of {MODES}, got {mode!r}")
     if mode == "constant":
-        constant = 0 if value is None else number(op, value, "value")
+        constant = 0 if value is None else value
         for dim, n, before, after in sides:
             if n + min(before, 0) + min(after, 0) < 0:
                 raise RuntimeError(
@@ -212,8 +212,6 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
 def _sides(op: str, x: Tensor, widths: Any) -> Sides:
     """The widths by dimension, the first dimension first."""
-    if not isinstance(widths, Sequence) or not all(isinstance(n, int) for n in widths):
-        raise TypeError(f"{op}: expected pad to be a tuple of integers, got {describe(widths)}")
     if len(widths) % 2 or len(widths) > 2 * x.dim():
         raise RuntimeError(
             f"{op}: expected pad to have two widths for each of at most {x.dim()} dimensions, got {widths}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from scratchnet.arguments import autocasts, describe, floating
+from scratchnet.arguments import autocasts, describe, floating, integer
 from scratchnet.windows import Geometry, sizes
 
 __all__ = ["Size", "batched", "check_channels", "windows"]
@@ -91,8 +91,7 @@ def windows(
         RuntimeError: if an option is out of range.
     """
     dims = len(kernel)
-    if not isinstance(groups, int):
-        raise TypeError(f"{op}: expected groups to be an integer, got {describe(groups)}")
+    groups = integer(op, groups, "groups")
     if groups < 1:
         raise RuntimeError(f"{op}: expected a positive number of groups, got {groups}")
     steps, spaces = sizes(op, "stride", stride, dims, least=1), sizes(op, "dilation", dilation, dims, least=1)

@@ -41,7 +41,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import autocasts, describe, floating, number, overridable
+from scratchnet.arguments import autocasts, describe, floating, overridable
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.attention_weights import default_scale, largest_scores, later_keys, masked_scores
 from scratchnet.layers.random_mask import random_mask
@@ -229,9 +229,8 @@ def scaled_dot_product_attention(
     """
     op = "scaled_dot_product_attention"
     _check(op, query, key, value, attn_mask, is_causal)
-    p = number(op, dropout_p, "dropout_p")
-    if not 0 <= p <= 1:
-        raise RuntimeError(f"{op}: expected dropout_p between 0 and 1, got {p}")
+    if not 0 <= dropout_p <= 1:
+        raise RuntimeError(f"{op}: expected dropout_p between 0 and 1, got {dropout_p}")
     if enable_gqa:
         key, value = _shared_heads(op, query, key), _shared_heads(op, query, value)
     lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
@@ -239,25 +238,27 @@ def scaled_dot_product_attention(
     q, k, v = (x.expand(*lead, *x.shape[-2:]).reshape(math.prod(lead), *x.shape[-2:]) for x in (query, key, value))
     mask = None if attn_mask is None else _flat_mask(op, attn_mask, shape)
     kept = None
-    if p > 0:
+    if dropout_p > 0:
         # Drawn here, not in the Function, whose forward may run a second time; in the order of the scores, not of q.
-        kept = random_mask(q.new_empty(0), (q.shape[0], *shape[-2:]), 1 - p)
+        kept = random_mask(q.new_empty(0), (q.shape[0], *shape[-2:]), 1 - dropout_p)
     scale = default_scale(q) if scale is None else scale
-    y = AttentionFunction.apply(q, k, v, mask, kept, scale, is_causal, p if p < 1 else 0.0)
+    y = AttentionFunction.apply(q, k, v, mask, kept, scale, is_causal, dropout_p if dropout_p < 1 else 0.0)
     return y.reshape(*lead, *y.shape[-2:])
 
 
 def _check(op: str, query: Tensor, key: Tensor, value: Tensor, mask: Maybe, is_causal: bool) -> None:
-    given = ", ".join(map(describe, (query, key, value)))
     for name, x in (("query", query), ("key", key), ("value", value)):
         if floating(op, x, name, error=RuntimeError).dim() < 2:
             raise RuntimeError(f"{op}: expected {name} of shape (*, length, features), got {describe(x)}")
+    wanted = None
     if len({query.dtype, key.dtype, value.dtype}) > 1 and not autocasts(query):
-        raise RuntimeError(f"{op}: expected query, key and value of one dtype, got {given}")
-    if query.shape[-1] != key.shape[-1]:
-        raise RuntimeError(f"{op}: expected query and key of as many features, got {given}")
-    if key.shape[-2] != value.shape[-2]:
-        raise RuntimeError(f"{op}: expected as many keys as values, got {given}")
+        wanted = "query, key and value of one dtype"
+    elif query.shape[-1] != key.shape[-1]:
+        wanted = "query and key of as many features"
+    elif key.shape[-2] != value.shape[-2]:
+        wanted = "as many keys as values"
+    if wanted:
+        raise RuntimeError(f"{op}: expected {wanted}, got {', '.join(map(describe, (query, key, value)))}")
     if mask is None:
         return
     if is_causal:

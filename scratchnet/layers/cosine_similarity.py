@@ -102,6 +102,6 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
             f"{op}: expected vectors that broadcast, got {describe(a)} and {describe(b)}"
         ) from error
     rank = max(len(shape), 1)
-    if not isinstance(dim, int) or not -rank <= dim < rank:
+    if not -rank <= dim < rank:
         raise IndexError(f"{op}: expected dim between {-rank} and {rank - 1}, got {dim} for shape {tuple(shape)}")
     return CosineSimilarityFunction.apply(a.to(dtype).expand(shape), b.to(dtype).expand(shape), dim, eps)

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, number, overridable, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.random_mask import random_mask
 
@@ -92,7 +92,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 
 def check_probability(op: str, p: float) -> None:
     """Expects a number from 0 to 1."""
-    if not 0 <= number(op, p, "p") <= 1:
+    if not 0 <= p <= 1:
         raise ValueError(f"{op}: expected a probability p between 0 and 1, got {p}")
 
 

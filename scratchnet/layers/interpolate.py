@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, number, overridable, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.layers.byte_images import resampled_bytes
 from scratchnet.layers.pooling.adaptive_pooling import AdaptiveAvgPoolFunction
 from scratchnet.layers.resampling import ResampleFunction, resampled_by_symbols, resampling
@@ -135,7 +135,7 @@ def _sizes(
     factors: list[Any] = list(scale_factor) if isinstance(scale_factor, list | tuple) else [scale_factor] * dims
     if len(factors) != dims:
         raise ValueError(f"{op}: expected {dims} scale factors for {describe(x)}, got {scale_factor}")
-    if any(not isinstance(f, torch.SymFloat) and not -1e9 < number(op, f, "scale_factor") < 1e9 for f in factors):
+    if any(not isinstance(f, torch.SymFloat) and not -1e9 < f < 1e9 for f in factors):
         raise RuntimeError(f"{op}: expected scale factors below 1e9, got {scale_factor}; choose smaller ones")
     sizes = [
         (n.double() * f).long() if isinstance(n, Tensor) else math.floor(n * f)

@@ -211,8 +211,6 @@ def polynomial_kernel(x: Tensor, y: Tensor, degree: int = 3, gamma: Gamma = 1.0,
     """
     op = "polynomial_kernel"
     x, y = _points(op, x, y)
-    if not isinstance(degree, int):
-        raise TypeError(f"{op}: expected degree to be an integer, got {describe(degree)}")
     if degree < 0:
         raise ValueError(f"{op}: expected degree of at least 0, got {degree}")
     return PolynomialKernelFunction.apply(x, y, _gamma(op, gamma, x), degree, number(op, constant, "constant"))

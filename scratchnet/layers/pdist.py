@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, number, overridable
+from scratchnet.arguments import describe, floating, overridable
 from scratchnet.distance import norm, slope
 from scratchnet.function import Function, unobserved
 
@@ -129,6 +129,6 @@ def pdist(input: Tensor, p: float = 2) -> Tensor:
     op = "pdist"
     if floating(op, input, error=RuntimeError).dim() != 2:
         raise RuntimeError(f"{op}: expected an input of shape (N, D), got {describe(input)}")
-    if not number(op, p, "p") >= 0:
+    if not p >= 0:
         raise RuntimeError(f"{op}: expected a norm p of at least 0, got {p}")
     return PDistFunction.apply(input, float(p))

@@ -177,8 +177,6 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
         RuntimeError: if the input has fewer than three dimensions, or its channels do not divide by ``groups``.
     """
     op = "channel_shuffle"
-    if not isinstance(groups, int):
-        raise TypeError(f"{op}: expected groups to be an integer, got {describe(groups)}")
     if tensor(op, input).dim() < 3:
         raise RuntimeError(f"{op}: expected an input of shape (B, C, *), got {describe(input)}")
     if groups < 1 or input.shape[1] % groups:
@@ -193,8 +191,6 @@ def native_channel_shuffle(input: Tensor, groups: int) -> Tensor:
 
 
 def _factor(op: str, input: Tensor, factor: int, name: str) -> int:
-    if not isinstance(factor, int):
-        raise TypeError(f"{op}: expected {name} to be an integer, got {describe(factor)}")
     if input.dim() < 3:
         raise RuntimeError(f"{op}: expected an input of shape (*, C, H, W), got {describe(input)}")
     if factor < 1:

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, number, overridable, tensor
+from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import Function
 from scratchnet.losses.pointwise import promoted_together
 from scratchnet.losses.reduction import reduce, reduction_of, spread
@@ -113,7 +113,6 @@ def cosine_embedding_loss(
     """
     op = "cosine_embedding_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
-    number(op, margin, "margin")
     x1, x2, y = (tensor(op, x, n) for x, n in ((input1, "input1"), (input2, "input2"), (target, "target")))
     if y.dim() > 1 or not x1.dim() == x2.dim() == y.dim() + 1:
         raise RuntimeError(

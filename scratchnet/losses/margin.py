@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, number, overridable, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
 from scratchnet.losses.reduction import constant_weight, mean_or_zero, reduction_of, spread
 
@@ -119,7 +119,6 @@ def multi_margin_loss(
     x, target = floating(op, input), tensor(op, target, "target")
     if p not in (1, 2):
         raise ValueError(f"{op}: expected p to be 1 or 2, got {describe(p)}")
-    number(op, margin, "margin")
     if weight is not None and weight.dim() != 1:
         raise ValueError(f"{op}: expected a weight of one dimension, got {describe(weight)}")
     if x.dim() > 2 or (x.dim() and x.shape[-1] == 0):

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, number, overridable, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.losses.binary import sigmoid_of_negative, softplus_of_negative
 from scratchnet.losses.pointwise import PointwiseLoss, aligned, promoted_together
 from scratchnet.losses.reduction import constant_weight, reduction_of
@@ -155,7 +155,6 @@ def hinge_embedding_loss(
     """
     op = "hinge_embedding_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
-    number(op, margin, "margin")
     x, target = aligned(op, input=floating(op, input, integer=reduction != "mean"), target=target)
     return HingeEmbeddingLossFunction.apply(x, target, margin, reduction)
 
@@ -192,7 +191,6 @@ def margin_ranking_loss(
     """
     op = "margin_ranking_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
-    number(op, margin, "margin")
     x1, x2, y = (tensor(op, x, n) for x, n in ((input1, "input1"), (input2, "input2"), (target, "target")))
     if not x1.dim() == x2.dim() == y.dim():
         raise RuntimeError(

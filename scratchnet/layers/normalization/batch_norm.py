@@ -219,7 +219,6 @@ def batch_norm(
             of the running statistics comes without the other.
         RuntimeError: if shapes or dtypes do not fit, evaluation lacks running statistics, or these require grad.
     """
-    number("batch_norm", momentum, "momentum")
     return normalize_batch(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 

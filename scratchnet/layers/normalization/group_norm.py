@@ -37,7 +37,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, number, overridable
+from scratchnet.arguments import describe, floating, overridable
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.normalization.channelwise import blocks, drowned, fresh, scale_and_shift
 from scratchnet.layers.normalization.parameters import check_parameters
@@ -229,7 +229,6 @@ def group_norm(
         RuntimeError: if shapes or dtypes do not fit.
     """
     x = floating("group_norm", input)
-    number("group_norm", eps, "eps")
     if x.dim() < 2:
         raise RuntimeError(f"group_norm: expected input of shape (N, C, ...), got {describe(x)}")
     _check_groups(x, num_groups)

@@ -25,7 +25,7 @@ import math
 
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, number, overridable
+from scratchnet.arguments import describe, floating, overridable
 from scratchnet.layers.normalization.batch_norm import FixedNormFunction
 from scratchnet.layers.normalization.group_norm import GroupNormFunction
 from scratchnet.layers.normalization.parameters import check_parameters
@@ -71,8 +71,6 @@ def instance_norm(
     """
     op = "instance_norm"
     x = floating(op, input)
-    number(op, momentum, "momentum")
-    number(op, eps, "eps")
     positions = math.prod(x.shape[2:])
     if use_input_stats and positions == 1:
         raise ValueError(

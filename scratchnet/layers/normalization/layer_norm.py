@@ -30,7 +30,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import floating, number, overridable
+from scratchnet.arguments import floating, overridable
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.normalization.channelwise import blocks, drowned, fresh, scale_and_shift
 from scratchnet.layers.normalization.parameters import check_dtypes
@@ -164,7 +164,6 @@ def layer_norm(
         RuntimeError: if shapes or dtypes do not fit.
     """
     x = floating("layer_norm", input)
-    number("layer_norm", eps, "eps")
     shape = check_rows("layer_norm", x, normalized_shape, weight=weight, bias=bias)
     check_dtypes("layer_norm", x, weight=weight, bias=bias)
     rows = math.prod(x.shape[: x.dim() - len(shape)])

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, number, overridable
+from scratchnet.arguments import describe, floating, overridable
 from scratchnet.distance import norm, real, slope
 from scratchnet.function import Function
 
@@ -88,10 +88,9 @@ def normalize(
             input that requires grad.
     """
     x = floating("normalize", input, error=RuntimeError, complex=True)
-    number("normalize", eps, "eps")
     dims = _dims(x, dim)
     if (
-        math.isinf(number("normalize", p, "p"))
+        math.isinf(p)
         and any(x.dim() and x.shape[d] == 0 for d in dims)
         or (p < 0 and any(x.dim() and x.shape[d] == 0 for d in dims))
     ):

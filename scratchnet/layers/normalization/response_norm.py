@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import autocasts, describe, number, overridable, promoted
+from scratchnet.arguments import autocasts, describe, overridable, promoted
 from scratchnet.function import Function
 
 __all__ = ["LocalResponseNormFunction", "local_response_norm"]
@@ -105,14 +105,10 @@ def local_response_norm(
     """
     op = "local_response_norm"
     x = promoted(op, input)
-    for name, value in (("alpha", alpha), ("beta", beta), ("k", k)):
-        number(op, value, name)
     if x.dim() < 3:
         raise ValueError(
             f"{op}: expected input of shape (N, C, ...) with at least 3 dimensions, got {describe(x)}"
         )
-    if not isinstance(size, int):
-        raise TypeError(f"{op}: expected size to be an integer, got {describe(size)}")
     if input.numel() == 0:
         return input
     if size < 1:

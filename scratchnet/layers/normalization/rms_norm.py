@@ -27,7 +27,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import floating, number, overridable
+from scratchnet.arguments import floating, overridable
 from scratchnet.function import LOW_PRECISION, Function, unobserved
 from scratchnet.layers.normalization.channelwise import blocks, fresh
 from scratchnet.layers.normalization.rows import check_rows
@@ -128,7 +128,7 @@ def rms_norm(
     x = floating("rms_norm", input, complex=True)
     shape = check_rows("rms_norm", x, normalized_shape, too_few=ValueError, weight=weight)
     computed = torch.float32 if x.dtype in LOW_PRECISION else x.dtype
-    offset = torch.finfo(computed).eps if eps is None else number("rms_norm", eps, "eps")
+    offset = torch.finfo(computed).eps if eps is None else eps
     rows = (math.prod(x.shape[: x.dim() - len(shape)]), math.prod(shape))
     flat = weight if weight is None or weight.dim() == 1 else weight.reshape(-1)
     return RMSNormFunction.apply(x, flat, rows, offset)

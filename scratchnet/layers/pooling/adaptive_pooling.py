@@ -132,11 +132,7 @@ def _known(*sizes: int) -> bool:
 def _outputs(op: str, output_size: Any, size: Sequence[int]) -> Sizes:
     """The number of outputs along each dimension, where None leaves as many as there are elements."""
     dims = len(size)
-    given = (output_size,) * dims if isinstance(output_size, int) else output_size
-    optional = dims > 1
-    if not isinstance(given, Sequence) or not all(isinstance(n, int) or (optional and n is None) for n in given):
-        kinds = "an integer or a tuple of " + (f"{dims} integers or None" if optional else "one")
-        raise TypeError(f"{op}: expected output_size to be {kinds}, got {output_size!r}")
+    given = output_size if isinstance(output_size, tuple) else (output_size,) * dims
     if len(given) != dims:
         raise RuntimeError(f"{op}: expected output_size to be one integer or {dims}, got {output_size}")
     full = tuple(n if wanted is None else wanted for wanted, n in zip(given, size, strict=True))
@@ -146,7 +142,7 @@ def _outputs(op: str, output_size: Any, size: Sequence[int]) -> Sizes:
 
 
 def _avg(op: str, dims: int, input: Tensor, output_size: Any) -> Tensor:
-    whole = output_size == 1 or (isinstance(output_size, Sequence) and set(output_size) == {1})
+    whole = output_size == 1 or isinstance(output_size, tuple) and all(n == 1 for n in output_size)
     channels_too = dims < 3 or tensor(op, input).dim() == dims + 1
     # The one mean over everything is NaN where there is nothing.
     x, alone = batched(op, input, dims, may_be_empty=dims + 2 if whole else 1 + channels_too)

@@ -98,7 +98,7 @@ def divisor(counts: Counts, like: Tensor) -> Tensor | int:
     total: Tensor | int = 1
     for count in counts:
         along: Tensor | int
-        if isinstance(count, int):
+        if not isinstance(count, tuple):
             along = count
         else:
             outputs, kernel, stride, margin, low, high = count

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import number, overridable, promoted, tensor
+from scratchnet.arguments import overridable, promoted, tensor
 from scratchnet.function import Function, readable
 from scratchnet.layers.pooling.average_pooling import Counts, averages, divisor, shares, window_counts
 from scratchnet.layers.pooling.max_pooling import max_pool1d, max_pool2d, max_pool3d
@@ -117,7 +117,7 @@ def _root_slope(sums: Tensor, p: float) -> Tensor:
 def _lp_pool(
     op: str, dims: int, input: Tensor, norm_type: float, kernel_size: Size, stride: Size | None, ceil_mode: bool
 ) -> Tensor:
-    p = float(number(op, norm_type, "norm_type"))
+    p = float(norm_type)
     if p == 0:
         raise ZeroDivisionError(f"{op}: expected a norm_type other than 0, whose root there is none of")
     if p in (float("inf"), float("-inf")):
