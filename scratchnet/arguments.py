@@ -155,12 +155,14 @@ def promoted(op: str, value: Any, name: str = "input", complex: bool = False) ->
 def number(op: str, value: Any, name: str) -> float:
     """Returns the option as a number: whatever `float` takes, such as a NumPy scalar or a tensor of one element.
 
+    Sizes of traces stay symbolic.
+
     Raises:
         TypeError: if it is none, or a tensor that requires grad, whose gradient would be lost.
     """
     if isinstance(value, Tensor):
         if value.numel() == 1 and not value.requires_grad and not value.is_complex():
-            return number(op, value.item(), name)
+            return value if torch.jit.is_tracing() else number(op, value.item(), name)  # type: ignore[return-value]
     elif _fits(value) or isinstance(value, float | torch.SymInt | torch.SymFloat):
         return value
     elif not isinstance(value, str | bytes | bytearray) and (
