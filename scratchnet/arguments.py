@@ -163,8 +163,12 @@ def number(op: str, value: Any, name: str) -> float:
     if isinstance(value, Tensor):
         if value.numel() == 1 and not value.requires_grad and not value.is_complex():
             return value if torch.jit.is_tracing() else number(op, value.item(), name)  # type: ignore[return-value]
-    elif _fits(value) or isinstance(value, float | torch.SymInt | torch.SymFloat):
-        return value
+    elif (
+        type(value) is int
+        and -(2**63) <= value < 2**63
+        or isinstance(value, float | torch.SymInt | torch.SymFloat)
+    ):
+        return value  # type: ignore[return-value]
     elif not isinstance(value, str | bytes | bytearray) and (
         isinstance(value, Real) or not isinstance(value, Complex)
     ):
@@ -182,28 +186,26 @@ def integer(op: str, value: Any, name: str) -> int:
         TypeError: if it is none, or a bool.
         ValueError: if it takes more than 64 bits.
     """
-    if _fits(value) or isinstance(value, torch.SymInt) or isinstance(value, Tensor) and torch.jit.is_tracing():
-        return value
+    if type(value) is int:
+        if -(2**63) <= value < 2**63:
+            return value
+        raise ValueError(
+            f"{op}: expected {name} to be an integer of 64 bits, got {describe(value)}; choose a smaller one"
+        )
+    if isinstance(value, torch.SymInt) or isinstance(value, Tensor) and torch.jit.is_tracing():
+        return value  # type: ignore[return-value]
     # The compiler sees a tensor in a NumPy scalar, and none of its methods.
     if torch.compiler.is_compiling() and hasattr(value, "dtype") and not isinstance(value, Tensor):
         value = torch.as_tensor(value)
     if isinstance(value, Tensor) and is_integer(value) and value.numel() == 1:
         return integer(op, value.item(), name)
     try:
-        n = operator.index(None if isinstance(value, bool | Tensor) else value)  # type: ignore[arg-type]
+        n = int(operator.index(None if isinstance(value, bool | Tensor) else value))  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(
             f"{op}: expected {name} to be an integer, got {describe(value)}; convert it with int(...)"
         ) from None
-    if not _fits(n):
-        raise ValueError(
-            f"{op}: expected {name} to be an integer of 64 bits, got {describe(n)}; choose a smaller one"
-        )
-    return n
-
-
-def _fits(value: Any) -> bool:
-    return type(value) is int and -(2**63) <= value < 2**63
+    return integer(op, n, name)
 
 
 def truth(op: str, value: Any, name: str) -> bool:
