@@ -27,6 +27,7 @@ __all__ = [
     "per_channel",
     "promoted",
     "tensor",
+    "truth",
 ]
 
 P = ParamSpec("P")
@@ -47,7 +48,7 @@ TRUTHY = {
 
 def overridable(form: Callable[P, R]) -> Callable[P, R]:
     """Makes a functional form check its arguments by their annotations, and lets ``__torch_function__`` override it."""
-    op = form.__name__
+    op = form.__name__.lstrip("_")
     expected = {name: _expected(f"{op}.{name}", p) for name, p in inspect.signature(form).parameters.items()}
     ordered, usual = tuple(expected.items()), tuple(types for types, _ in expected.values())
 

@@ -180,7 +180,7 @@ RECORDS = (
         indices,
         (),
         errors=[
-            bad(TypeError, "expected input to be a tensor", [1]),
+            bad(TypeError, "expected tensor to be a tensor", [1]),
             bad(RuntimeError, "expected int64 indices", torch.tensor([1.0])),
             bad(RuntimeError, "expected indices from 0 to 1", torch.tensor([0, 2]), 2),
             bad(RuntimeError, "expected indices from 0 to 1, got indices from -1", torch.tensor([-1, 1])),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import ScalingType, SwizzleType
 
-from scratchnet.arguments import describe, floating, overridable, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor, truth
 from scratchnet.function import Function, unobserved
 
 __all__ = ["GroupedMMFunction", "grouped_mm", "scaled_mm"]
@@ -167,6 +167,7 @@ def scaled_mm(
         TypeError: if an operand is no tensor.
         ValueError: if dtypes, shapes, scales or recipes do not fit.
     """
+    truth("scaled_mm", use_fast_accum, "use_fast_accum")
     # As in PyTorch, `__torch_function__` is asked for the op with integers: fx's nodes hold no pybind enumerations.
     recipes, swizzles = _numbers(scale_recipe_a, scale_recipe_b), _numbers(swizzle_a, swizzle_b)
     return _scaled_mm(mat_a, mat_b, scale_a, scale_b, recipes, swizzles, bias, output_dtype, contraction_dim)
