@@ -12,7 +12,7 @@ from scratchnet.testing.subject import Call, Subject
 
 ARITHMETIC = """
     add sub rsub mul div neg reciprocal pow sqrt rsqrt square exp exp2 expm1 log log1p log2 abs sign sgn copysign erf
-    addcmul addcdiv lerp maximum minimum clamp clamp_min clamp_max fmod remainder floor_divide round floor ceil
+    erfc addcmul addcdiv lerp maximum minimum clamp clamp_min clamp_max fmod remainder floor_divide round floor ceil
     isnan isfinite logical_not logical_and logical_or bitwise_not bitwise_and bitwise_or bitwise_xor
     eq ne lt le gt ge equal where masked_fill
     sum mean var var_mean amax amin max min argmax argmin any all cumsum sort count_nonzero

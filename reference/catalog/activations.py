@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.catalog.elementwise import elementwise, layouts, no_integers, wrong_type
-from reference.catalog.record import BadInput, Make, Record, Sample
+from reference.catalog.elementwise import FINITE, elementwise, layouts, no_integers, wrong_type
+from reference.catalog.record import BadInput, Beyond, Make, Record, Sample
 from scratchnet.activations.gated import GLUFunction, MishFunction, SiLUFunction, glu, mish, silu
 from scratchnet.activations.gelu import GELUFunction, TanhGELUFunction, gelu
 from scratchnet.activations.gumbel import gumbel_softmax
@@ -41,9 +42,6 @@ from scratchnet.nn import (
 )
 
 __all__ = ["RECORDS"]
-
-# At infinity softsign is inf / inf, and what PyTorch differentiates there is NaN too; our slope is its limit, 0.
-FINITE = (-1000.0, -20.0, -1e-30, 1e-30, 20.0, 1000.0, float("nan"))
 
 
 def along_dim(make: Make) -> Iterator[Sample]:
@@ -111,6 +109,16 @@ BAD_DIM = BadInput(lambda: ((torch.zeros(2, 3),), {"dim": 2}), IndexError, "expe
 INTEGER_ROW = BadInput(lambda: ((torch.tensor([1, 2]),), {"dim": 0}), NotImplementedError, "floating point")
 ODD = BadInput(lambda: ((torch.zeros(2, 3),), {}), RuntimeError, "expected an even number of elements")
 NO_DIMENSION = BadInput(lambda: ((torch.zeros(()),), {}), RuntimeError, "expected at least one dimension")
+INF = float("inf")
+
+
+def at_infinity(left: float, right: float, slopes: Sequence[float], **options: Any) -> Beyond:
+    """What an activation is at -∞ and ∞, where a gate of 0 meets ∞ in the built-in."""
+    return Beyond(
+        "at ±∞: the limits", lambda make: Sample((make.values(-INF, INF),), options), [left, right], [slopes]
+    )
+
+
 APPROXIMATE = BadInput(lambda: ((torch.zeros(2),), {"approximate": "erf"}), RuntimeError, "'none' or 'tanh'")
 
 RECORDS = (
@@ -148,6 +156,13 @@ RECORDS = (
         elementwise({}, {"beta": 2.0, "threshold": 1.0}, {"beta": -0.5}, {"threshold": -1.0}),
         [SoftplusFunction],
         errors=[wrong_type(), no_integers()],
+        beyond=[
+            Beyond(
+                "beta=0, which divides by 0: refused",
+                lambda make: Sample((make.values(1.0),), {"beta": 0}),
+                says="softplus: expected beta other than 0",
+            )
+        ],
         modules=[(Softplus, nn.Softplus), (partial(Softplus, 2, 10), partial(nn.Softplus, 2, 10))],
     ),
     Record(
@@ -156,6 +171,7 @@ RECORDS = (
         F.softsign,
         elementwise(extremes=FINITE),
         [SoftsignFunction],
+        beyond=[at_infinity(-1.0, 1.0, [0.0, 0.0])],
         modules=[(Softsign, nn.Softsign)],
     ),
     Record(
@@ -170,8 +186,18 @@ RECORDS = (
         "gelu",
         gelu,
         F.gelu,
-        elementwise({}, {"approximate": "tanh"}),
+        elementwise({}, {"approximate": "tanh"}, extremes=FINITE),
         [GELUFunction, TanhGELUFunction],
+        beyond=[
+            at_infinity(0.0, INF, [0.0, 1.0]),
+            at_infinity(0.0, INF, [0.0, 1.0], approximate="tanh"),
+            Beyond(
+                "an input whose cube overflows",
+                lambda make: Sample((make.values(-torch.finfo(make.dtype).max),), {"approximate": "tanh"}),
+                [0.0],
+                [[0.0]],
+            ),
+        ],
         errors=[wrong_type(), no_integers(), APPROXIMATE],
         modules=[(GELU, nn.GELU), (partial(GELU, "tanh"), partial(nn.GELU, "tanh"))],
     ),
@@ -179,8 +205,9 @@ RECORDS = (
         "silu",
         silu,
         F.silu,
-        elementwise(),
+        elementwise(extremes=FINITE),
         [SiLUFunction],
+        beyond=[at_infinity(0.0, INF, [0.0, 1.0])],
         errors=[wrong_type(), no_integers()],
         modules=[(SiLU, nn.SiLU), (partial(SiLU, True), partial(nn.SiLU, True))],
     ),
@@ -188,8 +215,9 @@ RECORDS = (
         "mish",
         mish,
         F.mish,
-        elementwise(),
+        elementwise(extremes=FINITE),
         [MishFunction],
+        beyond=[at_infinity(0.0, INF, [0.0, 1.0])],
         errors=[wrong_type(), no_integers()],
         double_backward=False,  # the built-in's is NaN from 710 on, where its exponential overflows
         modules=[(Mish, nn.Mish), (partial(Mish, True), partial(nn.Mish, True))],

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.catalog.elementwise import HALVES, elementwise, few, no_integers, on_a_copy, wrong_type
-from reference.catalog.record import BadInput, Record
+from reference.catalog.elementwise import FINITE, HALVES, elementwise, few, no_integers, on_a_copy, wrong_type
+from reference.catalog.record import BadInput, Beyond, Record, Sample
 from scratchnet.activations.hard import HardsigmoidFunction, HardswishFunction, hardsigmoid, hardswish
 from scratchnet.activations.hardtanh import HardtanhFunction, hardtanh, hardtanh_, relu6
 from scratchnet.activations.shrink import HardshrinkFunction, SoftshrinkFunction, hardshrink, softshrink
@@ -17,6 +17,7 @@ from scratchnet.nn import Hardshrink, Hardsigmoid, Hardswish, Hardtanh, ReLU6, S
 
 __all__ = ["RECORDS"]
 
+INF = float("inf")
 BENDS = (-4.0, -3.0, -1.5, 0.0, 1.5, 3.0, 6.0, 7.0)
 
 
@@ -80,8 +81,9 @@ RECORDS = (
         "hardswish",
         hardswish,
         F.hardswish,
-        elementwise(kinks=BENDS),
+        elementwise(kinks=BENDS, extremes=FINITE),
         [HardswishFunction],
+        beyond=[Beyond("at -∞: the limit", lambda make: Sample((make.values(-INF),)), [0.0], [[0.0]])],
         errors=[wrong_type(), no_integers()],
         modules=[(Hardswish, nn.Hardswish), (partial(Hardswish, True), partial(nn.Hardswish, True))],
     ),

@@ -12,6 +12,7 @@ from reference.catalog.record import BadInput, Make, Sample
 
 __all__ = [
     "EXTREMES",
+    "FINITE",
     "HALVES",
     "KINKS",
     "elementwise",
@@ -24,7 +25,8 @@ __all__ = [
 
 KINKS = (-2.0, -1.0, -0.0, 0.0, 1.0, 2.0)
 HALVES = (-1.0, -0.5, -0.25, -0.0, 0.0, 0.25, 0.5, 1.0)
-EXTREMES = (-float("inf"), -1000.0, -20.0, -1e-30, 1e-30, 20.0, 1000.0, float("inf"), float("nan"))
+FINITE = (-1000.0, -20.0, -1e-30, 1e-30, 20.0, 1000.0, float("nan"))
+EXTREMES = (-float("inf"), *FINITE[:-1], float("inf"), float("nan"))
 
 
 def layouts(make: Make, shape: tuple[int, ...] = (3, 4)) -> Iterator[Tensor]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.elementwise import (
+    EXTREMES,
     HALVES,
     KINKS,
     elementwise,
@@ -19,7 +20,7 @@ from reference.catalog.elementwise import (
     on_a_copy,
     wrong_type,
 )
-from reference.catalog.record import BadInput, Make, Record, Sample, rounded_once
+from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, rounded_once
 from scratchnet.activations.elu import ELUFromOutputFunction, ELUFunction, celu, celu_, elu, elu_, selu, selu_
 from scratchnet.activations.learned import LearnedELUFunction, PReLUFunction, learned_elu, prelu
 from scratchnet.activations.relu import (
@@ -80,8 +81,22 @@ RECORDS = (
         "leaky_relu",
         leaky_relu,
         F.leaky_relu,
-        elementwise({}, {"negative_slope": 0.2}, {"negative_slope": -0.5}, {"negative_slope": 0.0}),
+        elementwise(
+            {},
+            {"negative_slope": 0.2},
+            {"negative_slope": -0.5},
+            {"negative_slope": 0.0},
+            extremes=EXTREMES[1:],
+        ),
         [LeakyReLUFunction],
+        beyond=[
+            Beyond(
+                "a slope of 0 at -∞: 0 · ∞ counts as 0",
+                lambda make: Sample((make.values(-float("inf")),), {"negative_slope": 0.0}),
+                [0.0],
+                [[0.0]],
+            )
+        ],
         errors=[wrong_type(), no_integers()],
         modules=[
             (LeakyReLU, nn.LeakyReLU),

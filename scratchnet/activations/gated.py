@@ -1,7 +1,7 @@
 r"""Activations that multiply the input by a gate between 0 and 1: SiLU, Mish and the gated linear unit.
 
 .. math::
-    \operatorname{silu}(x) = x\,\sigma(x) \qquad \frac{dy}{dx} = \sigma + x\,\sigma (1 - \sigma)
+    \operatorname{silu}(x) = x\,\sigma(x) \qquad \frac{dy}{dx} = \sigma(x) \bigl(1 + x\,\sigma(-x)\bigr)
 
 .. math::
     \operatorname{mish}(x) = x\,t(x), \quad t = \tanh \log(1 + e^x) = \frac{e^x (e^x + 2)}{e^x (e^x + 2) + 2}
@@ -14,9 +14,7 @@ r"""Activations that multiply the input by a gate between 0 and 1: SiLU, Mish an
 
 SiLU (swish) and Mish gate themselves: smooth, unbounded above, and with a dip below zero on the left, so that the
 sign of the slope changes once. GLU gates one half of its input, a, by the other, b. Written as a quotient the gate
-of Mish needs one exponential, and loses no digits where it is small.
-
-At -inf the product is -inf · 0, which is NaN here as in PyTorch, though the limit is 0.
+of Mish needs one exponential, and loses no digits where it is small. At -∞ SiLU and Mish are 0, their limit.
 
 Sources: Elfwing, Uchibe and Doya 2018 and Ramachandran, Zoph and Le 2017 (SiLU); Misra, "Mish: A Self Regularized
 Non-Monotonic Activation Function", 2019; Dauphin, Fan, Auli and Grangier, "Language Modeling with Gated
@@ -25,19 +23,17 @@ Convolutional Networks", ICML 2017 (GLU).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from scratchnet.activations.sigmoid import LogisticFunction, sigmoid_slope
+from scratchnet.activations.sigmoid import LogisticFunction, bounded, sigmoid_slope
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Elementwise, Function, elementwise, overwrite, unobserved
 
 __all__ = ["GLUFunction", "MishFunction", "SiLUFunction", "glu", "mish", "silu"]
-
-# From here on the gate of Mish is 1 in float64 as well, and the square of the exponential is far from overflow.
-MISH_OPEN = 20.0
 
 
 class SiLUFunction(Elementwise):
@@ -45,14 +41,49 @@ class SiLUFunction(Elementwise):
 
     @staticmethod
     def value(x: Tensor) -> Tensor:
-        """The input times its sigmoid."""
-        return LogisticFunction.apply(x) * x
+        """x / (1 + exp(-x)), the input times its sigmoid."""
+        x = bounded(x, right=False)
+        return x / (1 + torch.exp(-x))
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
-        """σ + x σ'."""
+        """σ(x) (1 + x σ(-x)); without a second derivative 1 - σ(x) has digits enough."""
         gate = LogisticFunction.apply(x)
-        return torch.addcmul(gate, x, gate * (1 - gate) if unobserved() else sigmoid_slope(x))
+        if unobserved():
+            return torch.addcmul(gate, bounded(x), gate * (1 - gate))
+        return gate * (1 + bounded(x) * LogisticFunction.apply(-x))
+
+
+class MishGateFunction(Elementwise):
+    """tanh(log(1 + exp x)), the gate of Mish. Keeps its input, whose slope has all its digits in both tails."""
+
+    @staticmethod
+    def value(x: Tensor) -> Tensor:
+        """n / (n + 2), n = exp x (exp x + 2)."""
+        e = torch.exp(x.clamp(max=_last_square(x.dtype)))
+        n = (e + 2) * e
+        return n / (n + 2)
+
+    @staticmethod
+    def slope(x: Tensor) -> Tensor:
+        """4 exp x (exp x + 1) / (n + 2)².
+
+        The form that autograd follows has powers of exp(-x) on the right, where those of exp(x) would overflow.
+        """
+        if unobserved():
+            last = _last_square(x.dtype)
+            e = torch.exp(x.clamp(max=last))
+            inverse = torch.reciprocal((e + 2) * e + 2)
+            return torch.where(x > last, 0, 4 * ((e + 1) * inverse * (e * inverse)))
+        right = x >= 0
+        e = torch.exp(-torch.abs(x))
+        d = torch.where(right, 1 + 2 * e * (1 + e), 2 + e * (2 + e))
+        return 4 * e * (1 + e) * torch.where(right, e, 1) / (d * d)
+
+
+def _last_square(dtype: torch.dtype) -> float:
+    """Up to which x the square of exp x is finite, and e times larger."""
+    return 0.5 * math.log(torch.finfo(dtype).max) - 0.5
 
 
 class MishFunction(Elementwise):
@@ -61,28 +92,12 @@ class MishFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """The input times its gate."""
-        e = torch.exp(x.clamp(max=MISH_OPEN))
-        n = (e + 2) * e
-        return n / (n + 2) * x
+        return MishGateFunction.apply(x) * bounded(x, right=False)
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
-        """The gate, and the input times the gate's slope.
-
-        The form that autograd follows has powers of exp(-x) on the right, where those of exp(x) would overflow.
-        """
-        if unobserved():
-            e = torch.exp(x.clamp(max=MISH_OPEN))
-            n = (e + 2) * e
-            inverse = torch.reciprocal(n + 2)
-            gate_slope = 4 * ((e + 1) * inverse * (e * inverse))
-            return torch.addcmul(n * inverse, x, torch.where(x > MISH_OPEN, 0, gate_slope))
-        right = x >= 0
-        e = torch.exp(torch.where(right, -x, x))
-        d = torch.where(right, 1 + 2 * e * (1 + e), 2 + e * (2 + e))
-        gate = torch.where(right, 1 + 2 * e, e * (2 + e)) / d
-        gate_slope = 4 * e * (1 + e) * torch.where(right, e, 1) / (d * d)
-        return gate + x * gate_slope
+        """The gate, and the input times the gate's slope."""
+        return torch.addcmul(MishGateFunction.apply(x), bounded(x), MishGateFunction.slope(x))
 
 
 class GLUFunction(Function):

@@ -1,18 +1,19 @@
 r"""The Gaussian error linear unit, exact and with tanh.
 
 .. math::
-    y = x\,\Phi(x), \quad \Phi(x) = \frac{1}{2} \Bigl(1 + \operatorname{erf} \frac{x}{\sqrt 2}\Bigr)
+    y = x\,\Phi(x), \quad \Phi(x) = \frac{1}{2} \operatorname{erfc} \frac{-x}{\sqrt 2}
     \qquad \frac{dy}{dx} = \Phi(x) + x\,\varphi(x), \quad \varphi(x) = \frac{e^{-x^2/2}}{\sqrt{2\pi}}
 
 Φ is the distribution function of the normal distribution: the input times the probability that a normal variable is
-smaller, or the expectation of a unit that is dropped with the probability that it is larger. The approximation has
+smaller, or the expectation of a unit that is dropped with the probability that it is larger. The complementary error
+function keeps the digits in the left tail, where 1 + erf cancels. The approximation has
 
 .. math::
     \Phi(x) \approx \frac{1}{2} \bigl(1 + \tanh u\bigr) = \sigma(2u), \quad
     2u = 2 \sqrt{2/\pi}\,(x + 0.044715\,x^3)
-    \qquad \frac{dy}{dx} = \sigma + x\,\sigma' \frac{d(2u)}{dx}
+    \qquad \frac{dy}{dx} = \sigma(2u) \Bigl(1 + x\,\sigma(-2u) \frac{d(2u)}{dx}\Bigr)
 
-and as a sigmoid it does not cancel on the left, as 1 + tanh does.
+and as a sigmoid it does not cancel on the left, as 1 + tanh does. At -∞ both are 0, their limit.
 
 Source: Hendrycks and Gimpel, "Gaussian Error Linear Units (GELUs)", 2016.
 """
@@ -24,7 +25,7 @@ import math
 import torch
 from torch import Tensor
 
-from scratchnet.activations.sigmoid import LogisticFunction, sigmoid_slope
+from scratchnet.activations.sigmoid import LogisticFunction, bounded
 from scratchnet.arguments import describe, floating, overridable
 from scratchnet.function import Elementwise
 
@@ -40,17 +41,18 @@ class GELUFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """The input times the probability that a normal variable is smaller."""
-        return _normal_distribution(x) * x
+        return _normal_distribution(x) * bounded(x, right=False)
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
         """Φ(x) + x φ(x)."""
-        bell = torch.exp(-0.5 * (x * x))
-        return torch.addcmul(_normal_distribution(x), x, bell, value=1 / math.sqrt(2 * math.pi))
+        z = bounded(x)
+        bell = torch.exp(-0.5 * (z * z))
+        return torch.addcmul(_normal_distribution(z), z, bell, value=1 / math.sqrt(2 * math.pi))
 
 
 def _normal_distribution(x: Tensor) -> Tensor:
-    return 0.5 * (1 + torch.erf(x * math.sqrt(0.5)))
+    return 0.5 * torch.erfc(x * -math.sqrt(0.5))
 
 
 class TanhGELUFunction(Elementwise):
@@ -58,16 +60,18 @@ class TanhGELUFunction(Elementwise):
 
     @staticmethod
     def value(x: Tensor) -> Tensor:
-        """The input times the approximate probability."""
-        return LogisticFunction.apply((CUBIC * (x * x) + LINEAR) * x) * x
+        """x / (1 + exp(-2u)), the input times the approximate probability."""
+        x = bounded(x, right=False)
+        return x / (1 + torch.exp((-CUBIC * (x * x) - LINEAR) * x))
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
-        """σ + x σ' (2u)'."""
-        square = x * x
-        twice_u = (CUBIC * square + LINEAR) * x
-        probability = LogisticFunction.apply(twice_u)
-        return probability + x * sigmoid_slope(twice_u) * (3 * CUBIC * square + LINEAR)
+        """σ(2u) (1 + x σ(-2u) (2u)')."""
+        z = bounded(x)
+        square = z * z
+        twice_u = (CUBIC * square + LINEAR) * z
+        probability, other = LogisticFunction.apply(twice_u), LogisticFunction.apply(-twice_u)
+        return probability * (1 + z * other * (3 * CUBIC * square + LINEAR))
 
 
 @overridable

@@ -43,7 +43,7 @@ class HardswishFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """x times the ramp."""
-        return _ramp(x) * x
+        return _ramp(x) * x.clamp(min=-3)  # beyond which the ramp is 0
 
     @staticmethod
     def chain(x: Tensor, v: Tensor) -> Tensor:

@@ -71,7 +71,8 @@ class LeakyReLUFunction(Elementwise):
         """The two half-lines."""
         if unobserved() and 0 < negative_slope <= 1:
             return torch.maximum(x, negative_slope * x)
-        return torch.where(x > 0, x, negative_slope * x)
+        # A slope of 0 makes 0 of -∞ too.
+        return torch.where(x > 0, x, negative_slope * x if negative_slope else x.clamp(min=0))
 
     @staticmethod
     def chain(x: Tensor, v: Tensor, *, negative_slope: float) -> Tensor:

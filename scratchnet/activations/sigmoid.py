@@ -18,7 +18,10 @@ from torch import Tensor
 from scratchnet.arguments import overridable, promoted
 from scratchnet.function import Elementwise, unobserved
 
-__all__ = ["LogisticFunction", "SigmoidFunction", "sigmoid", "sigmoid_slope"]
+__all__ = ["LogisticFunction", "SigmoidFunction", "bounded", "sigmoid", "sigmoid_slope"]
+
+# Beyond, a gate is 0 or 1 in every dtype, and to the right its slope no longer counts beside it.
+LEFT, RIGHT = -1000.0, 40.0
 
 
 class SigmoidFunction(Elementwise):
@@ -40,7 +43,13 @@ class SigmoidFunction(Elementwise):
 class LogisticFunction(Elementwise):
     """The sigmoid inside other ops. Keeps its input, whose slope has all its digits in both tails."""
 
-    value = SigmoidFunction.value
+    @staticmethod
+    def value(x: Tensor) -> Tensor:
+        """exp(x) / (exp(x) + 1), which is not 0 before exp(x) is."""
+        if x.is_complex():
+            return torch.reciprocal(1 + torch.exp(-x))
+        e = torch.exp(x.clamp(LEFT, RIGHT))
+        return e / (e + 1)
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
@@ -57,6 +66,17 @@ def sigmoid_slope(x: Tensor) -> Tensor:
         e = torch.exp(-torch.abs(x))
         return e / torch.square(1 + e)
     return LogisticFunction.apply(x) * LogisticFunction.apply(-x)
+
+
+def bounded(x: Tensor, *, right: bool = True) -> Tensor:
+    """The factor of a gate, or of its slope: finite where that is 0, so that 0 · ∞ is 0 and not NaN."""
+    if x.is_complex():
+        return x
+    if unobserved():
+        return x.clamp(LEFT, RIGHT if right else None)
+    # The slope of clamp would not let NaN pass, and second derivatives see the gate's slope up to underflow.
+    x = x.masked_fill(x < LEFT, LEFT)
+    return x.masked_fill(x > -LEFT, -LEFT) if right else x
 
 
 @overridable

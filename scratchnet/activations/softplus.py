@@ -49,13 +49,10 @@ class SoftplusFunction(Elementwise):
     def slope(x: Tensor, *, beta: float, threshold: float) -> Tensor:
         """σ(βx), and 1 above the threshold, at which the second derivative is 0 as in PyTorch."""
         z = beta * x
-        if not unobserved():
-            gate = _sigmoid(z.masked_fill(z >= threshold, threshold))
-        elif _threshold_is_beyond_rounding(x.dtype, beta, threshold):
-            return _sigmoid(z)
-        else:
-            gate = _sigmoid(z)
-        return torch.where(z > threshold, 1, gate)
+        if unobserved() and _threshold_is_beyond_rounding(x.dtype, beta, threshold):
+            return LogisticFunction.apply(z)
+        bent = z if unobserved() else z.masked_fill(z >= threshold, threshold)
+        return torch.where(z > threshold, 1, LogisticFunction.apply(bent))
 
 
 class LogSigmoidFunction(Elementwise):
@@ -69,7 +66,7 @@ class LogSigmoidFunction(Elementwise):
     @staticmethod
     def slope(x: Tensor) -> Tensor:
         """σ(-x)."""
-        return _sigmoid(-x)
+        return LogisticFunction.apply(-x)
 
 
 def _threshold_is_beyond_rounding(dtype: torch.dtype, beta: float, threshold: float) -> bool:
@@ -80,14 +77,6 @@ def _threshold_is_beyond_rounding(dtype: torch.dtype, beta: float, threshold: fl
 def _tail(z: Tensor) -> Tensor:
     """log(1 + exp(-|z|)), which is at most log 2."""
     return torch.log1p(torch.exp(-torch.abs(z)))
-
-
-def _sigmoid(z: Tensor) -> Tensor:
-    """σ(z) as e / (1 + e), with its digits in the left tail: there 1 / (1 + 1/e) is 0 while e is not yet."""
-    if unobserved():
-        e = torch.exp(z.clamp(max=40))
-        return e / (e + 1)
-    return LogisticFunction.apply(z)
 
 
 @overridable
@@ -104,9 +93,12 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
     Raises:
         TypeError: if ``input`` is no tensor, or an option no number.
+        ValueError: if ``beta`` is 0.
         NotImplementedError: if ``input`` is not floating point.
     """
     x = floating("softplus", input)
+    if beta == 0:
+        raise ValueError("softplus: expected beta other than 0, got 0; a larger one bends more sharply")
     return SoftplusFunction.apply(x, beta, threshold)
 
 

@@ -26,7 +26,8 @@ class SoftsignFunction(Elementwise):
 
     @staticmethod
     def value(x: Tensor) -> Tensor:
-        """x / (1 + |x|)."""
+        """x / (1 + |x|), which is ±1 from 1e30 on in every dtype, and so at ±∞."""
+        x = x if x.is_complex() else x.clamp(-1e30, 1e30)
         return x / (1 + torch.abs(x))
 
     @staticmethod

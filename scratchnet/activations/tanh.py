@@ -22,6 +22,20 @@ from scratchnet.function import Elementwise
 __all__ = ["TanhFunction", "tanh"]
 
 
+class TanhSlopeFunction(Elementwise):
+    """The slope of tanh from its output y. Keeps y, of which its own slope is a plain multiple."""
+
+    @staticmethod
+    def value(y: Tensor) -> Tensor:
+        """1 - y², as a product that does not cancel where y is close to ±1."""
+        return (1 - y) * (1 + y)
+
+    @staticmethod
+    def slope(y: Tensor) -> Tensor:
+        """-2 y."""
+        return -2 * y
+
+
 class TanhFunction(Elementwise):
     """The hyperbolic tangent. Keeps its output alone, from which the slope follows."""
 
@@ -41,8 +55,8 @@ class TanhFunction(Elementwise):
 
     @staticmethod
     def slope(y: Tensor) -> Tensor:
-        """1 - y², as a product that does not cancel where y is close to ±1."""
-        return (1 - y) * (1 + y)
+        """1 - y²."""
+        return TanhSlopeFunction.apply(y)
 
 
 @overridable

@@ -33,7 +33,8 @@ from torch import Tensor
 from scratchnet.activations.sigmoid import LogisticFunction
 from scratchnet.arguments import autocasts, describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
-from scratchnet.losses.reduction import constant_weight, reduce, reduction_of, spread
+from scratchnet.losses.pointwise import PointwiseLoss
+from scratchnet.losses.reduction import constant_weight, reduce, reduction_of, spread, weighted
 
 __all__ = [
     "BCELossFunction",
@@ -51,6 +52,26 @@ LOG_FLOOR = -100.0
 SLOPE_FLOOR = torch.tensor(1e-12, dtype=torch.float32).item()
 
 
+class BCESlopeFunction(PointwiseLoss):
+    """The slope of the loss by the probability, whose own slopes are sums that do not cancel. Keeps its inputs."""
+
+    @staticmethod
+    def value(x: Tensor, target: Tensor) -> Tensor:
+        """(x - t) / (x (1 - x)), with a bounded denominator."""
+        return (x - target) / ((1 - x) * x).clamp(min=SLOPE_FLOOR)
+
+    @staticmethod
+    def slopes(x: Tensor, target: Tensor, *, needs: Sequence[bool]) -> tuple[Tensor | None, Tensor | None]:
+        """t / x² + (1 - t) / (1 - x)², which is the inverse of a denominator at its bound; and minus the inverse."""
+        denominator = (1 - x) * x
+        inverse = 1 / denominator.clamp(min=SLOPE_FLOOR)
+        if not needs[0]:
+            return None, -inverse
+        left, right = (1 - x) * inverse, x * inverse
+        curvature = target * left * left + (1 - target) * right * right
+        return torch.where(denominator < SLOPE_FLOOR, inverse, curvature), -inverse if needs[1] else None
+
+
 class BCELossFunction(Function):
     """Binary cross entropy of probabilities. Keeps its inputs."""
 
@@ -62,18 +83,17 @@ class BCELossFunction(Function):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The target's mean of the two bounded logarithms."""
         losses = (target - 1) * torch.log1p(-x).clamp(min=LOG_FLOOR) - target * torch.log(x).clamp(min=LOG_FLOOR)
-        losses = losses if weight is None else losses * weight
-        return reduce(losses, reduction), (x, target) if weight is None else (x, target, weight)
+        return reduce(weighted(losses, weight), reduction), (x, target) if weight is None else (x, target, weight)
 
     @staticmethod
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, reduction: str
     ) -> tuple[Tensor | None, Tensor | None, None]:
-        """Of the probability, with a bounded denominator; of the target, the difference of the logarithms."""
+        """Of the probability, its slope; of the target, the difference of the logarithms."""
         x, target, *weight = saved
         scale = spread(grad, x, reduction)
         scale = scale * weight[0] if weight else scale
-        grad_x = scale * (x - target) / ((1 - x) * x).clamp(min=SLOPE_FLOOR) if needs[0] else None
+        grad_x = scale * BCESlopeFunction.apply(x, target, "none") if needs[0] else None
         grad_target = scale * _slope_of_target(x) if needs[1] else None
         return grad_x, grad_target, None
 
@@ -81,7 +101,7 @@ class BCELossFunction(Function):
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, reduction: str) -> Tensor:
         """Both slopes, each times its tangent."""
         x, target, *weight = saved
-        slope = (x - target) / ((1 - x) * x).clamp(min=SLOPE_FLOOR)
+        slope = BCESlopeFunction.apply(x, target, "none")
         change = slope * tangents[0] + _slope_of_target(x) * tangents[1]
         return reduce(change * weight[0] if weight else change, reduction)
 
@@ -100,8 +120,7 @@ class BCEWithLogitsLossFunction(Function):
         x: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, *, reduction: str
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """Both classes' losses, each times its share."""
-        losses = loss_of_logit(x, target, pos_weight)
-        losses = losses if weight is None else losses * weight
+        losses = weighted(loss_of_logit(x, target, pos_weight), weight)
         return reduce(losses, reduction), (x, target, weight, pos_weight)
 
     @staticmethod
@@ -111,9 +130,8 @@ class BCEWithLogitsLossFunction(Function):
         """Of the logit, (1 - t) σ(x) - t p σ(-x); of the target, (p - 1) log(1 + exp(-x)) - x."""
         x, target, weight, pos_weight = saved
         scale = spread(grad, x, reduction)
-        scale = scale if weight is None else scale * weight
-        grad_x = scale * slope_of_logit(x, target, pos_weight) if needs[0] else None
-        grad_target = scale * _slope_of_label(x, pos_weight) if needs[1] else None
+        grad_x = weighted(scale * slope_of_logit(x, target, pos_weight), weight) if needs[0] else None
+        grad_target = weighted(scale * _slope_of_label(x, pos_weight), weight) if needs[1] else None
         return grad_x, grad_target, None, None
 
     @staticmethod
@@ -121,7 +139,7 @@ class BCEWithLogitsLossFunction(Function):
         """Both slopes, each times its tangent."""
         x, target, weight, pos_weight = saved
         change = slope_of_logit(x, target, pos_weight) * tangents[0] + _slope_of_label(x, pos_weight) * tangents[1]
-        return reduce(change if weight is None else change * weight, reduction)
+        return reduce(weighted(change, weight), reduction)
 
 
 def softplus_of_negative(x: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
 from scratchnet.losses.binary import loss_of_logit, slope_of_logit
 from scratchnet.losses.pointwise import aligned, promoted_together
-from scratchnet.losses.reduction import mean_or_zero, reduce, reduction_of, spread
+from scratchnet.losses.reduction import mean_or_zero, reduce, reduction_of, spread, weighted
 
 __all__ = [
     "MultiLabelMarginLossFunction",
@@ -91,8 +91,7 @@ class MultiLabelSoftMarginLossFunction(Function):
         x: Tensor, target: Tensor, weight: Tensor | None, *, classes: int, reduction: str
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """The weighted sum of binary cross entropies, over the number of classes."""
-        losses = loss_of_logit(x, target)
-        losses = losses if weight is None else losses * weight
+        losses = weighted(loss_of_logit(x, target), weight)
         return reduce(losses.sum(-1) / classes, reduction), (x, target, weight)
 
     @staticmethod
@@ -108,10 +107,9 @@ class MultiLabelSoftMarginLossFunction(Function):
         x, target, weight = saved
         samples = x[..., :0].sum(-1)  # as many as there are losses, though there may be no class
         upstream = (spread(grad, samples, reduction) / classes).unsqueeze(-1)
-        scale = upstream if weight is None else upstream * weight
-        grad_x = scale * slope_of_logit(x, target) if needs[0] else None
-        grad_target = scale * -x if needs[1] else None
-        grad_weight = upstream * (loss_of_logit(x, target)) if needs[2] else None
+        grad_x = weighted(upstream * slope_of_logit(x, target), weight) if needs[0] else None
+        grad_target = weighted(upstream * -x, weight) if needs[1] else None
+        grad_weight = upstream * loss_of_logit(x, target) if needs[2] else None
         return grad_x, grad_target, grad_weight
 
     @staticmethod
@@ -121,7 +119,7 @@ class MultiLabelSoftMarginLossFunction(Function):
         tangent_x, tangent_target, tangent_weight = tangents
         change = slope_of_logit(x, target) * tangent_x - x * tangent_target
         if weight is not None:
-            change = change * weight + (loss_of_logit(x, target)) * tangent_weight
+            change = weighted(change, weight) + loss_of_logit(x, target) * tangent_weight
         return reduce(change.sum(-1) / classes, reduction)
 
 

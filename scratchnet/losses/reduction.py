@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe
 
-__all__ = ["constant_weight", "mean_or_zero", "reduce", "reduction_of", "spread"]
+__all__ = ["constant_weight", "mean_or_zero", "reduce", "reduction_of", "spread", "weighted"]
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -27,6 +27,11 @@ def mean_or_zero(losses: Tensor, reduction: str) -> Tensor:
 def spread(grad: Tensor, losses: Tensor, reduction: str) -> Tensor:
     """The adjoint of `reduce`: the gradient of each loss, to be broadcast where it is the same for all."""
     return grad / max(losses.numel(), 1) if reduction == "mean" else grad
+
+
+def weighted(x: Tensor, weight: Tensor | None) -> Tensor:
+    """Each loss or slope times its weight; 0 for a weight of 0, even if it is infinite."""
+    return x if weight is None else (x * weight).masked_fill(weight == 0, 0)
 
 
 def reduction_of(op: str, reduction: str, size_average: bool | None = None, reduce: bool | None = None) -> str:

@@ -26,8 +26,8 @@ __all__ = ["BITS", "Line", "Mask", "Recorder", "Unrecordable", "Value"]
 
 PLAIN = frozenset(
     """
-    abs add addcdiv addcmul clamp copysign div erf exp expm1 lerp log log1p maximum minimum mul neg pow reciprocal
-    round sign sqrt square sub
+    abs add addcdiv addcmul clamp copysign div erf erfc exp expm1 lerp log log1p maximum minimum mul neg pow
+    reciprocal round sign sqrt square sub
     """.split()
 )
 COMPARISONS = frozenset("eq ne lt le gt ge".split())

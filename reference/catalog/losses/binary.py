@@ -105,6 +105,14 @@ RECORDS = (
                 [INF, INF],
                 [[-1.0, 1.0]],
             ),
+            Beyond(
+                "a weight of 0 for an infinite loss: 0 · ∞ counts as 0",
+                lambda make: Sample(
+                    (make.values(INF), make.values(0.0), make.values(0.0, grad=False)), {"reduction": "none"}
+                ),
+                [0.0],
+                [[0.0], [0.0]],
+            ),
         ],
         modules=[
             (

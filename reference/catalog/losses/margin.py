@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from reference.catalog.losses.common import REDUCTIONS, bad
-from reference.catalog.record import Make, Record, Sample, rounded_once
+from reference.catalog.record import Beyond, Make, Record, Sample, rounded_once
 from scratchnet.losses.margin import MultiMarginLossFunction, multi_margin_loss
 from scratchnet.losses.multilabel import (
     MultiLabelMarginLossFunction,
@@ -63,6 +63,7 @@ def independent_labels(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(3, 0), make.uniform(3, 0)))  # no classes
 
 
+INF = float("inf")
 X, Y = torch.zeros(2, 3), torch.tensor([0, 1])
 
 RECORDS = (
@@ -108,6 +109,14 @@ RECORDS = (
         F.multilabel_soft_margin_loss,
         independent_labels,
         [MultiLabelSoftMarginLossFunction],
+        beyond=[
+            Beyond(
+                "right logits at ±∞ cost nothing",
+                lambda make: Sample((make.values(-INF, INF), make.values(0.0, 1.0, grad=False))),
+                0.0,
+                [[0.0, 0.0]],
+            )
+        ],
         errors=[
             bad(RuntimeError, "expected shapes that broadcast together", X, X, weight=torch.ones(2)),
             bad(IndexError, "expected an input of shape (…, C)", X[0, 0], X[0, 0]),

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.losses.common import REDUCTIONS, bad
-from reference.catalog.record import Make, Record, Sample
+from reference.catalog.record import Beyond, Make, Record, Sample
 from scratchnet.distance import PairwiseDistanceFunction
 from scratchnet.losses.cosine import CosineEmbeddingLossFunction, cosine_embedding_loss
 from scratchnet.losses.signed import (
@@ -141,6 +141,14 @@ RECORDS = (
         F.soft_margin_loss,
         scores,
         [SoftMarginLossFunction],
+        beyond=[
+            Beyond(
+                "a confident mistake, whose exponential overflows",
+                lambda make: Sample((make.values(-1000.0), make.values(1.0, grad=False))),
+                1000.0,
+                [[-1.0]],
+            )
+        ],
         errors=[
             bad(RuntimeError, "expected shapes that broadcast together", X, torch.ones(4)),
             bad(RuntimeError, "requires grad", X, torch.ones(2, 3, requires_grad=True)),
