@@ -104,7 +104,7 @@ class Changed(torch.nn.Module):
 SAVES_ITS_OUTPUT = frozenset(
     """
     sigmoid tanh softmax log_softmax softmin relu relu_ leaky_relu_ rrelu_ elu_ celu_ selu_ conv2d_relu RNNCell
-    pairwise_distance pdist cdist logsumexp rbf_kernel l1_penalty
+    pairwise_distance pdist cdist logsumexp rbf_kernel l1_penalty CrossMapLRN2d
     """.split()
 )
 

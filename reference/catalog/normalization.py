@@ -17,7 +17,7 @@ from scratchnet.layers.normalization.lp_normalize import NormalizeFunction, norm
 from scratchnet.layers.normalization.response_norm import LocalResponseNormFunction, local_response_norm
 from scratchnet.layers.normalization.rms_norm import RMSNormFunction, rms_norm
 from scratchnet.layers.normalization.weight_norm import WeightNormFunction, weight_norm
-from scratchnet.nn import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from scratchnet.nn import CrossMapLRN2d, GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 
 __all__ = ["RECORDS"]
 
@@ -193,6 +193,12 @@ NORMALIZE_ERRORS = (
 )
 
 
+def of_one_channel(make: Make) -> Iterator[Sample]:
+    """Images of one channel, for which alone the built-in's gradients are those of its values."""
+    yield Sample((make.normal(2, 1, 2, 2),), arguments={"size": 5, "alpha": 0.7, "beta": 0.75, "k": 1.5})
+    yield Sample((leaf(make.normal(3, 1, 1, 2).transpose(2, 3)),), arguments={"size": 3})
+
+
 def pairs(custom: Any, builtin: Any, *calls: tuple[tuple[Any, ...], dict[str, Any]]) -> tuple[Any, ...]:
     """Modules of both sides, made with the same arguments."""
     return tuple(
@@ -274,6 +280,26 @@ RECORDS = (
         ],
         builtin_lacks=frozenset({"forward mode"}),
         double_backward=False,  # the built-in's fails gradgradcheck for the first and the last dimension
+    ),
+    Record(
+        "CrossMapLRN2d",
+        CrossMapLRN2d,
+        nn.CrossMapLRN2d,
+        of_one_channel,
+        [LocalResponseNormFunction],
+        builtin_lacks=frozenset({"double backward", "forward mode", "vmap"}),
+        modules=pairs(CrossMapLRN2d, nn.CrossMapLRN2d, ((5,), {})),
+        beyond=[
+            Beyond(
+                "more channels than (size + 1) / 2: one that has left the window no longer counts",
+                lambda make: Sample(
+                    (leaf(make.values(1.0, 1.0, 1.0, 1.0).view(1, 4, 1, 1)),),
+                    arguments={"size": 3, "alpha": 3.0, "beta": 1.0, "k": -1.0},
+                ),
+                [[[[1.0]], [[0.5]], [[0.5]], [[1.0]]]],
+                [[[[[-1.5]], [[-2.5]], [[-2.5]], [[-1.5]]]]],
+            )
+        ],
     ),
     Record(
         "normalize",

@@ -8,15 +8,16 @@ Of the logarithm x of the model's probability and a target probability t, or its
     \qquad \frac{\partial L}{\partial t} = \log t + 1 - x
     \qquad \frac{\partial L}{\partial \ell} = e^\ell (\ell - x + 1)
 
-A target of 0 costs nothing, since t log t vanishes there; its slope has no value there and is NaN, as PyTorch has
-it. A negative target gives NaN. The sum over all classes, averaged over the batch (``"batchmean"``), is the
-divergence; ``"mean"`` divides by the classes as well.
+A target of 0 costs nothing, since t log t vanishes there, even at x = -∞. Its own slope is log 0 = -∞, and ∞ at
+x = -∞, where every other target costs infinitely much. A negative target gives NaN. The sum over all classes, averaged
+over the batch (``"batchmean"``), is the divergence; ``"mean"`` divides by the classes as well.
 
 Source: S. Kullback and R. A. Leibler, "On Information and Sufficiency", 1951.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -35,8 +36,9 @@ class KLDivLossFunction(PointwiseLoss):
 
     @staticmethod
     def value(x: Tensor, target: Tensor) -> Tensor:
-        """T (log t - x), with 0 log 0 = 0."""
-        return target * torch.log(target).masked_fill(target == 0, 0) - target * x
+        """T (log t - x), which is 0 for t = 0."""
+        entropy = target * torch.log(target).masked_fill(target == 0, 0)
+        return entropy - (target * x).masked_fill(_vanishes(x, target, 0.0), 0)
 
     @staticmethod
     def slopes(x: Tensor, target: Tensor, *, needs: Sequence[bool]) -> tuple[Tensor | None, Tensor | None]:
@@ -45,16 +47,20 @@ class KLDivLossFunction(PointwiseLoss):
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, reduction: str) -> Tensor:
-        """Both slopes, each times its tangent; a constant target has no part, even where its slope is NaN."""
+        """Both slopes, each times its tangent; a constant target has no part, even where its slope is infinite."""
         x, target = saved
-        slope = _slope_of_target(x, target)
-        change = (slope * tangents[1]).masked_fill(slope.isnan() & (tangents[1] == 0), 0)
+        change = (_slope_of_target(x, target) * tangents[1]).masked_fill(tangents[1] == 0, 0)
         return reduce(change - target * tangents[0], reduction)
 
 
+def _vanishes(x: Tensor, target: Tensor, nothing: float) -> Tensor:
+    """Whether the target is the one that costs nothing, unless x is NaN."""
+    return (target == nothing) & (x == x)
+
+
 def _slope_of_target(x: Tensor, target: Tensor) -> Tensor:
-    """Log t + 1 - x, where t / t is the 1, and NaN at t = 0."""
-    return torch.log(target) + target / target - x
+    """Log t + 1 - x, and ∞ where that is ∞ - ∞."""
+    return (torch.log(target) + 1 - x).masked_fill((target == 0) & (x == -math.inf), math.inf)
 
 
 class LogTargetKLDivLossFunction(PointwiseLoss):
@@ -63,13 +69,14 @@ class LogTargetKLDivLossFunction(PointwiseLoss):
     @staticmethod
     def value(x: Tensor, target: Tensor) -> Tensor:
         """Exp(ℓ) (ℓ - x)."""
-        return torch.exp(target) * (target - x)
+        return torch.exp(target) * (target - x).masked_fill(_vanishes(x, target, -math.inf), 0)
 
     @staticmethod
     def slopes(x: Tensor, target: Tensor, *, needs: Sequence[bool]) -> tuple[Tensor | None, Tensor | None]:
         """-exp(ℓ), and exp(ℓ) (ℓ - x + 1)."""
         probability = torch.exp(target)
-        return -probability if needs[0] else None, probability * (target - x + 1) if needs[1] else None
+        change = (target - x + 1).masked_fill(_vanishes(x, target, -math.inf), 0) if needs[1] else None
+        return -probability if needs[0] else None, None if change is None else probability * change
 
 
 @overridable

@@ -12,7 +12,7 @@ A count t from a Poisson distribution whose rate is :math:`e^x`, or x itself:
     \qquad \frac{\partial L}{\partial t} = -\log (x + \epsilon)
 
 In full, log t! is added, by Stirling's formula :math:`t \log t - t + \frac12 \log 2 \pi t` for t > 1 and 0 below,
-with the slope :math:`\log t + \frac{1}{2 t}`.
+with the slope :math:`\log t + \frac{1}{2 t}`. A count of 0 costs its rate, even where the logarithm of that is -∞.
 
 A measurement t from a normal distribution of mean x and variance v, with v held above ε and d = x - t:
 
@@ -48,7 +48,10 @@ class PoissonNLLLossFunction(PointwiseLoss):
     @staticmethod
     def value(x: Tensor, target: Tensor, *, log_input: bool, full: bool, eps: float) -> Tensor:
         """The rate less the count times its logarithm."""
-        losses = torch.exp(x) - target * x if log_input else x - target * torch.log(x + eps)
+        rate, log_rate = (torch.exp(x), x) if log_input else (x, torch.log(x + eps))
+        if not x.is_complex():
+            log_rate = log_rate.clamp(max=1000)  # beyond which the rate is ∞ in every dtype, and so is the loss
+        losses = rate - (target * log_rate).masked_fill(target == 0, 0)
         if not full:
             return losses
         t = target.clamp(min=1)
@@ -129,11 +132,15 @@ def poisson_nll_loss(
     Raises:
         TypeError: if an argument is no tensor.
         RuntimeError: if the shapes cannot be broadcast.
-        ValueError: if ``reduction`` is unknown.
+        ValueError: if a rate is below ``-eps``, or ``reduction`` is unknown.
     """
     op = "poisson_nll_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
     x, target = promoted_together(op, *aligned(op, input=input, target=target), complex=not full)
+    if not log_input and not x.is_complex() and readable(x) and bool((x < -eps).any()):
+        raise ValueError(
+            f"{op}: expected rates of at least 0, got {x.detach().min().item():g}; use log_input=True for logarithms"
+        )
     return PoissonNLLLossFunction.apply(x, target, log_input, full, eps, reduction)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from scratchnet import functional as S
 
@@ -56,3 +58,22 @@ def test_distances_of_equal_vectors_have_slope_zero():
     x = torch.ones(2, 3, requires_grad=True)
     S.triplet_margin_loss(x, x.detach(), x.detach() + 1, margin=9.0, eps=0.0).backward()
     assert x.grad.isfinite().all()
+
+
+def test_negative_rates_are_refused_only_where_values_may_be_read():
+    rates, counts = torch.tensor([-1.0, 2.0]), torch.ones(2)
+
+    def loss(x, t):
+        return S.poisson_nll_loss(x, t, log_input=False, reduction="sum")
+
+    with pytest.raises(ValueError, match="poisson_nll_loss: expected rates of at least 0, got -1"):
+        loss(rates, counts)
+    # As the built-in has it: NaN for one rate, not an error for all.
+    expected = torch.stack(
+        [F.poisson_nll_loss(*pair, False, reduction="sum") for pair in zip(rates, counts, strict=True)]
+    )
+    torch.testing.assert_close(torch.func.vmap(loss)(rates, counts), expected, equal_nan=True)
+    assert make_fx(loss)(rates, counts)(rates, counts).isnan()
+    with FakeTensorMode() as mode:
+        assert loss(mode.from_tensor(rates), mode.from_tensor(counts)).shape == ()
+    assert loss(torch.tensor([-1e-9, 2.0]), counts).isfinite()  # what eps makes up for

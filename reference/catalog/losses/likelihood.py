@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from reference.catalog.losses.common import REDUCTIONS, bad
-from reference.catalog.record import Make, Record, Sample
+from reference.catalog.record import Beyond, Make, Record, Sample
 from scratchnet.losses.divergence import KLDivLossFunction, LogTargetKLDivLossFunction, kl_div
 from scratchnet.losses.likelihood import (
     GaussianNLLLossFunction,
@@ -34,7 +34,7 @@ def distributions(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(4, 3).detach().T.requires_grad_(), make.uniform(4, low=0.1)))
     yield Sample((make.normal(4), make.normal(3, 1)), {"log_target": True, "reduction": "batchmean"})
     yield Sample((make.normal(), make.uniform(low=0.1)), {"reduction": "batchmean"})
-    edges = (make.values(-1.0, -2.0, 0.5, float("-inf")), make.values(0.0, 1.0, 0.5, 0.5))
+    edges = (make.values(-1.0, -2.0, 0.5, float("-inf")), make.values(0.25, 1.0, 0.5, 0.5))
     yield Sample(edges, {"reduction": "none"}, smooth=False)
     yield Sample((make.normal(3), make.values(-0.5, 0.0, 1.0, grad=False)), {"reduction": "none"}, smooth=False)
 
@@ -75,6 +75,8 @@ def measurements(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(), make.normal(), make.uniform(low=0.5)))
 
 
+INF = float("inf")
+EACH = {"reduction": "none"}
 X = torch.zeros(2, 3)
 
 RECORDS = (
@@ -84,6 +86,28 @@ RECORDS = (
         F.kl_div,
         distributions,
         [KLDivLossFunction, LogTargetKLDivLossFunction],
+        beyond=[
+            Beyond(
+                "a target of 0: its slope is that of t log t",
+                lambda make: Sample((make.values(-1.0), make.values(0.0)), EACH),
+                [0.0],
+                [[0.0], [-INF]],
+            ),
+            Beyond(
+                "a target of 0 at -∞: 0 · ∞ counts as 0",
+                lambda make: Sample((make.values(-INF), make.values(0.0, grad=False)), EACH),
+                [0.0],
+                [[0.0]],
+            ),
+            Beyond(
+                "a target of 0, by its logarithm",
+                lambda make: Sample(
+                    (make.values(-1.0, -INF), make.values(-INF, -INF)), EACH | {"log_target": True}
+                ),
+                [0.0, 0.0],
+                [[0.0, 0.0], [0.0, 0.0]],
+            ),
+        ],
         errors=[
             bad(RuntimeError, "expected floating-point numbers", X, X.long()),
             bad(RuntimeError, "expected shapes that broadcast together", X, torch.zeros(4)),
@@ -102,6 +126,25 @@ RECORDS = (
         F.poisson_nll_loss,
         counts,
         [PoissonNLLLossFunction],
+        beyond=[
+            Beyond(
+                "no count at a rate of 0: 0 · log 0 counts as 0",
+                lambda make: Sample((make.values(-INF), make.values(0.0, grad=False)), EACH),
+                [0.0],
+                [[0.0]],
+            ),
+            Beyond(
+                "an infinite rate costs ∞",
+                lambda make: Sample((make.values(INF), make.values(1.0, grad=False)), EACH),
+                [INF],
+                [[INF]],
+            ),
+            Beyond(
+                "a negative rate: refused",
+                lambda make: Sample((make.values(-1.0), make.values(1.0, grad=False)), {"log_input": False}),
+                says="poisson_nll_loss: expected rates of at least 0, got -1",
+            ),
+        ],
         errors=[
             bad(RuntimeError, "expected shapes that broadcast together", X, torch.zeros(4)),
             bad(ValueError, "expected reduction to be one of", X, X, reduction="average"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from reference.catalog import Make
+from reference.catalog import Make, Sample
+from reference.speed.workload import op_workload
 from reference.speed.workloads.sized import sized
 
 __all__ = ["WORKLOADS"]
@@ -58,6 +59,10 @@ WORKLOADS = (
     *sized("rms_norm", ROWS, by_square),
     *sized("group_norm", IMAGES, by_group, layouts=True),
     *sized("local_response_norm", IMAGES[:2], neighbours),
+    # Of one channel, for which alone the built-in's gradients are right.
+    op_workload(
+        "CrossMapLRN2d", "(2,1,3,3)", lambda make: Sample((make.normal(2, 1, 3, 3),), arguments={"size": 5})
+    ),
     *sized("normalize", ROWS),
     *sized("weight_norm", ROWS, by_weight),
 )
