@@ -17,6 +17,10 @@ The loss is :math:`L = -(\alpha_T(2U) \oplus \alpha_T(2U - 1))`, and the share o
 .. math::
     \frac{\partial L}{\partial x_{tk}} = e^{x_{tk}} - \sum_{s : l(s) = k} \gamma_t(s)
 
+α and β grow with the frames, and so would their rounding: at each frame the largest score is taken out of all, every
+few frames the largest α and β, and :math:`\gamma_t(s)` is :math:`\exp(\alpha_t(s) + \beta_t(s))` over its sum, which
+is the same at every frame. What was taken out is added to the loss alone.
+
 The first term is 0 on average for log-probabilities that a log-softmax made, whose backward removes it. PyTorch has
 it, and what comes out is then the gradient of the logits; so it is here, in forward mode too.
 
@@ -43,6 +47,8 @@ NEVER = -math.inf
 FRAME, CLASS = 0, 2
 # Positions -2 and -1 stand in front of the others: the first can not be reached, and paths start at the second.
 FRONT = 2
+# Frames after which α and β are brought back to 0: until then they fall to some tens.
+RENEWED = 8
 
 Lengths = Tensor | Sequence[int]
 
@@ -65,10 +71,12 @@ class CTCLossFunction(Function):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The paths that end at one of the last two positions."""
         classes, skips = _positions(targets, labels, blank)
-        alpha = _alpha(_scores(x, classes), skips)
+        scores, taken = _scores(x, classes)
+        alpha, renewals = _alpha(scores, skips)
         last = alpha.gather(FRAME, frames.view(1, -1, 1).expand(1, *alpha.shape[1:])).squeeze(FRAME)
         ends = (2 * labels).unsqueeze(1) + torch.arange(FRONT - 1, FRONT + 1, device=labels.device)
-        loss = -_log_sum(last.gather(1, ends).T)
+        inside = torch.arange(x.shape[FRAME], device=x.device).unsqueeze(1) < frames
+        loss = -_log_sum(last.gather(1, ends).T) - (taken + renewals).masked_fill(~inside, 0).sum(FRAME)
         losses = loss.masked_fill(loss == math.inf, 0) if zero else loss
         reached = alpha[1:, :, FRONT:].contiguous()
         return _reduced(losses, labels, reduction), (x, targets, frames, labels, reached, loss)
@@ -107,9 +115,17 @@ def _positions(targets: Tensor, labels: Tensor, blank: int) -> tuple[Tensor, Ten
     return torch.cat([woven, end], 1), torch.cat([may_skip, torch.zeros_like(end, dtype=torch.bool)], 1)
 
 
-def _scores(x: Tensor, classes: Tensor) -> Tensor:
-    """The log-probability at each frame of the class that each position carries: (T, N, L)."""
-    return x.gather(CLASS, classes.expand(x.shape[FRAME], *classes.shape))
+def _scores(x: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """The log-probability at each frame of the class that each position carries less the largest; and that (T, N)."""
+    scores = x.gather(CLASS, classes.expand(x.shape[FRAME], *classes.shape))
+    largest = _largest(scores)
+    return scores.sub_(largest) if unobserved() else scores - largest, largest.squeeze(-1)
+
+
+def _largest(scores: Tensor) -> Tensor:
+    """The largest over the positions, a constant that can be subtracted: 0 where none can be reached."""
+    largest = scores.amax(-1, keepdim=True).detach()
+    return largest.masked_fill(largest == NEVER, 0)
 
 
 def _log_sum(terms: Tensor) -> Tensor:
@@ -146,29 +162,35 @@ def _closed(skips: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros_like(skips, dtype=dtype).masked_fill(~skips, NEVER)
 
 
-def _alpha(scores: Tensor, skips: Tensor) -> Tensor:
-    """α after 0 … T frames, with the two positions in front: (T + 1, N, L + 2)."""
+def _alpha(scores: Tensor, skips: Tensor) -> tuple[Tensor, Tensor]:
+    """α after 0 … T frames, with the two positions in front, (T + 1, N, L + 2); what each frame took from it (T, N)."""
     closed = _closed(skips, scores.dtype)
     front = scores.new_full((skips.shape[0], 1), NEVER)
     start = torch.cat([front, torch.zeros_like(front), torch.full_like(closed, NEVER)], 1)
     if not unobserved():
-        rows = [start]
-        for score in scores:
+        rows, renewals = [start], [torch.zeros_like(front)]
+        for t, score in enumerate(scores):
             row = rows[-1]
             reached = score + _log_sum(torch.stack([row[:, :-2] + closed, row[:, 1:-1], row[:, 2:]]))
-            rows.append(torch.cat([front, front, reached], 1))
-        return torch.stack(rows)
+            renewals.append(torch.zeros_like(front) if (t + 1) % RENEWED else _largest(reached))
+            rows.append(torch.cat([front, front, reached - renewals[-1]], 1))
+        return torch.stack(rows), torch.cat(renewals[1:], 1).T
     alpha = scores.new_full((scores.shape[0] + 1, *start.shape), NEVER)
     alpha[0] = start
     ways = torch.stack([closed, torch.zeros_like(closed), torch.zeros_like(closed)])
     terms, largest = torch.empty_like(ways), torch.empty_like(closed)
-    for before, after, score in zip(_three(alpha[:-1]), alpha[1:, :, FRONT:], scores, strict=True):
-        _log_sum_into(after, torch.add(before, ways, out=terms), largest).add_(score)
-    return alpha
+    taken = scores.new_zeros(scores.shape[:2])
+    for t, (before, after) in enumerate(zip(_three(alpha[:-1]), alpha[1:, :, FRONT:], strict=True)):
+        _log_sum_into(after, torch.add(before, ways, out=terms), largest).add_(scores[t])
+        if (t + 1) % RENEWED == 0:
+            renewal = _largest(after)
+            after.sub_(renewal)
+            taken[t] = renewal.squeeze(1)
+    return alpha, taken
 
 
 def _betas(scores: Tensor, skips: Tensor, frames: Tensor, labels: Tensor) -> Iterator[Tensor]:
-    """β at each frame, from the last to the first, (N, L) each."""
+    """β at each frame up to a constant, from the last to the first, (N, L) each."""
     samples, positions = skips.shape
     behind = scores.new_full((samples, 2), NEVER)
     closed = torch.cat([_closed(skips, scores.dtype), behind], 1)[:, 2:]
@@ -187,6 +209,7 @@ def _betas(scores: Tensor, skips: Tensor, frames: Tensor, labels: Tensor) -> Ite
             onward = torch.cat([beta + scores[t + 1], behind], 1)
             beta = _log_sum(torch.stack([onward[:, :-2], onward[:, 1:-1], onward[:, 2:] + closed]))
         beta = torch.where((frames == t + 1).unsqueeze(1), final, beta)
+        beta = beta if t % RENEWED else beta - _largest(beta)
         yield beta
 
 
@@ -203,18 +226,20 @@ def _slope(
 ) -> Tensor:
     """The derivative of each sample's loss by its log-probabilities: 0 behind its last frame, NaN if infinite."""
     impossible = loss == math.inf
-    finite = loss.masked_fill(impossible, 0).unsqueeze(1)
     classes, skips = _positions(targets, labels, blank)
-    betas = _betas(_scores(x, classes), skips, frames, labels)
+    betas = _betas(_scores(x, classes)[0], skips, frames, labels)
     index = classes.expand(x.shape[FRAME], *classes.shape)
     if unobserved():
-        shares = reached + finite
-        for row, beta in zip(reversed(shares.unbind()), betas, strict=True):
-            row.add_(beta)
-        slope = torch.exp(x).scatter_add_(CLASS, index, _exp_(shares).neg_())
+        shares = torch.empty_like(reached)
+        for share, row, beta in zip(reversed(shares.unbind()), reversed(reached.unbind()), betas, strict=True):
+            torch.add(row, beta, out=share)
+        _exp_(shares.sub_(_largest(shares)))
+        slope = torch.exp(x).scatter_add_(CLASS, index, shares.div_(shares.sum(-1, keepdim=True)).neg_())
     else:
-        rows = [row + beta + finite for row, beta in zip(reversed(reached.unbind()), betas, strict=True)]
-        slope = torch.exp(x).scatter_add(CLASS, index, -torch.exp(torch.stack(rows[::-1])))
+        both = torch.stack([row + beta for row, beta in zip(reversed(reached.unbind()), betas, strict=True)][::-1])
+        total = _log_sum(both.movedim(-1, 0)).unsqueeze(-1)
+        shares = torch.exp(both - total.masked_fill(total == NEVER, 0))
+        slope = torch.exp(x).scatter_add(CLASS, index, -shares)
     inside = torch.arange(x.shape[FRAME], device=x.device).unsqueeze(1) < frames
     slope = slope.masked_fill((impossible & inside).unsqueeze(CLASS), 0.0 if zero else math.nan)
     return slope.masked_fill(~inside.unsqueeze(CLASS), 0)
@@ -248,7 +273,8 @@ def ctc_loss(
         zero_infinity: count a sequence that has too few frames for its labels as 0, without a gradient.
 
     Returns:
-        A scalar, or a tensor of shape ``(N,)``, ``()`` for one sequence, for ``reduction="none"``.
+        A scalar, or a tensor of shape ``(N,)``, ``()`` for one sequence, for ``reduction="none"``. A sequence with
+        fewer frames than labels, and one more for each label that follows an equal one, costs ∞.
 
     Raises:
         TypeError: if an argument is no tensor.
@@ -286,8 +312,10 @@ def _lengths(op: str, lengths: Lengths, name: str, x: Tensor, most: int) -> Tens
         raise RuntimeError(f"{op}: expected whole numbers as {name}, got {describe(lengths)}; use .long()")
     if lengths.dim() > 1 or lengths.numel() != x.shape[1]:
         raise RuntimeError(f"{op}: expected {name} of shape ({x.shape[1]},), got {describe(lengths)}")
-    if readable(lengths) and bool(((lengths < 0) | (lengths > most)).any()):
-        raise RuntimeError(f"{op}: expected {name} from 0 to {most}, got {lengths.tolist()}")
+    if readable(lengths):
+        for sample, length in enumerate(lengths.reshape(-1).tolist()):
+            if not 0 <= length <= most:
+                raise RuntimeError(f"{op}: expected {name} from 0 to {most}, got {length} for sample {sample}")
     return lengths.reshape(-1).to(x.device, torch.int64)
 
 
@@ -308,8 +336,10 @@ def _padded(op: str, targets: Tensor, labels: Tensor, blank: int, classes: int) 
     if known:
         behind = torch.arange(padded.shape[1], device=labels.device) >= labels.unsqueeze(1)
         spelled = padded.masked_fill(behind, blank)
-        if bool(((spelled < 0) | (spelled >= classes)).any()):
+        outside = (spelled < 0) | (spelled >= classes)
+        if bool(outside.any()):
+            sample, label = outside.nonzero()[0].tolist()
             raise RuntimeError(
-                f"{op}: expected labels from 0 to {classes - 1}, got targets from {spelled.min()} to {spelled.max()}"
+                f"{op}: expected labels from 0 to {classes - 1}, got {spelled[sample, label]} for sample {sample}"
             )
     return padded

@@ -57,12 +57,3 @@ def test_padding_may_hold_anything():
     zeros = ctc_loss(x, torch.tensor([[1, 2], [3, 0]]), (5, 5), (2, 1))
     wild = ctc_loss(x, torch.tensor([[1, 2], [3, -7]]), (5, 5), (2, 1))
     assert zeros == wild
-
-
-def test_long_sequences_neither_overflow_nor_vanish():
-    x = log_softmax(10 * torch.randn(400, 1, 6), dim=-1).requires_grad_()
-    targets = torch.randint(1, 6, (1, 100))
-    loss = ctc_loss(x, targets, (400,), (100,), reduction="sum")
-    expected = torch.nn.functional.ctc_loss(x, targets, (400,), (100,), reduction="sum")
-    torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(*(torch.autograd.grad(y, x)[0] for y in (loss, expected)), rtol=1e-3, atol=1e-3)

@@ -67,9 +67,9 @@ RECORDS = (
         transcripts,
         [CTCLossFunction],
         errors=[
-            bad(RuntimeError, "expected target_lengths from 0 to 2, got [2, 9]", X, Y, (5, 5), (2, 9)),
-            bad(RuntimeError, "expected target_lengths from 0 to 2, got [2, -1]", X, Y, (5, 5), (2, -1)),
-            bad(RuntimeError, "expected input_lengths from 0 to 5, got [5, 9]", X, Y, (5, 9), (2, 2)),
+            bad(RuntimeError, "expected target_lengths from 0 to 2, got 9 for sample 1", X, Y, (5, 5), (2, 9)),
+            bad(RuntimeError, "expected target_lengths from 0 to 2, got -1 for sample 1", X, Y, (5, 5), (2, -1)),
+            bad(RuntimeError, "expected input_lengths from 0 to 5, got 9 for sample 1", X, Y, (5, 9), (2, 2)),
             bad(RuntimeError, "expected input_lengths of shape (2,)", X, Y, (5,), (2, 2)),
             bad(RuntimeError, "expected target_lengths of shape (2,)", X, Y, (5, 5), (2,)),
             bad(RuntimeError, "expected blank from 0 to 3, got 7", X, Y, (5, 5), (2, 2), blank=7),
