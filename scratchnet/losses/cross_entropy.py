@@ -33,7 +33,7 @@ from torch import Tensor
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, unobserved
 from scratchnet.losses.class_targets import CLASS, ClassTargets, check_smoothing, check_weight, checked
-from scratchnet.losses.reduction import reduce, reduction_of, spread
+from scratchnet.losses.reduction import reduce, reduction_of, spread, weighted
 from scratchnet.tiling import slabs
 
 __all__ = ["IndexCrossEntropyFunction", "ProbabilityCrossEntropyFunction", "cross_entropy"]
@@ -184,8 +184,8 @@ def _softmax(x: Tensor, top: Tensor, total: Tensor) -> Tensor:
 
 
 def _weighted(x: Tensor, weight: Tensor | None) -> Tensor:
-    """Each class times its weight."""
-    return x if weight is None else x * weight.view(-1, *(1,) * (x.dim() - 2))
+    """Each class times its weight; 0 for a weight of 0."""
+    return x if weight is None else weighted(x, weight.view(-1, *(1,) * (x.dim() - 2)))
 
 
 def _smoothed(target: Tensor, smoothing: float) -> Tensor:

@@ -214,10 +214,13 @@ def linear_cross_entropy(
     stand_in = x.new_empty(()).expand(shape)  # for the logits, which are not there
     _, labels, alone, known = checked(op, stand_in, target, weight, ignored)
     rows = getattr(options, "batch_chunk_size", None) or max(1, CHUNK_ELEMENTS // max(shape[-1], 1))
-    factors = x.unsqueeze(0) if alone else x, linear_weight, biases[0] if biases else None
     wide = _wide(x.dtype)
     class_weight = None if weight is None else weight.to(wide)
     targets = ClassTargets.of(labels, class_weight, known, wide)
+    x = x.unsqueeze(0) if alone else x
+    if targets.kept is not None:  # an ignored row has no gradient, whatever it holds
+        x = x.masked_fill(~targets.kept.unsqueeze(1), 0)
+    factors = x, linear_weight, biases[0] if biases else None
     # The gradient of a sum may lie beyond float16, though that of its mean does not.
     if reduction == "none" or x.dtype is torch.float16:
         each = LinearCrossEntropyFunction.apply(*factors, targets.labels, label_smoothing, rows)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.losses.common import REDUCTIONS, bad
-from reference.catalog.record import BadInput, Beyond, Make, Record, Sample
+from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, leaf
 from scratchnet.losses.cross_entropy import (
     IndexCrossEntropyFunction,
     ProbabilityCrossEntropyFunction,
@@ -178,6 +178,15 @@ RECORDS = (
                 0.0,
                 [[0.0, 0.0]],
             ),
+            Beyond(
+                "the same with smoothed labels or distributions as targets",
+                lambda make: Sample(
+                    (make.values(-INF, 0.0), make.values(0.5, 0.5, grad=False), make.values(0.0, 1.0, grad=False)),
+                    {"reduction": "sum", "label_smoothing": 0.5},
+                ),
+                0.0,
+                [[0.0, 0.0]],
+            ),
         ],
         modules=[
             (
@@ -192,6 +201,20 @@ RECORDS = (
         all_rows_at_once,
         hidden_states,
         [LinearCrossEntropyFunction, ReducedLinearCrossEntropyFunction],
+        beyond=[
+            Beyond(
+                "an ignored row of infinities has no gradient",
+                lambda make: Sample(
+                    (
+                        leaf(make.values(1.0, 0.0, -INF, -INF).view(2, 2)),
+                        leaf(make.values(1.0, 0.0, 1.0, 0.0).view(2, 2)),
+                        torch.tensor([0, -100]),
+                    ),
+                ),
+                math.log(2),
+                [[[0.0, 0.0], [0.0, 0.0]], [[-0.5, 0.0], [0.5, 0.0]]],
+            )
+        ],
         errors=[
             bad(RuntimeError, "expected input of shape (N, D) or (D,)", X[None], W, Y),
             bad(RuntimeError, "expected linear_weight of shape (C, …, 3)", X, W.T, Y),
