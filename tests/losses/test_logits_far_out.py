@@ -17,7 +17,7 @@ from scratchnet import nn
 
 F = torch.nn.functional
 OFFSETS = (0.0, 1e2, 1e4, 1e6, 1e8)
-SOFTMAXES = ("softmax", "log_softmax", "softmin")
+SOFTMAXES = ("softmax", "log_softmax", "softmin", "logsumexp")
 # Probabilities, which have to stay between 0 and 1, and vectors, whose distances are no sums of exponentials.
 NO_LOGITS = {"binary_cross_entropy", "triplet_margin_loss", "triplet_margin_with_distance_loss"}
 FAMILY = [
