@@ -92,6 +92,8 @@ CURVES = [
         {"approximate": "tanh"},
         limit=lambda size: NEVER + 0.072 * size**3 + 1.6 * size,  # the exponent, which takes four roundings
     ),
+    # From -88.8 on, where exp(-x) overflows in float32, ours is 0 as the built-in is, and 2e-37 of mathematics is lost;
+    # no point of the grid lies between there and -90.6, from where on that is forgiven.
     Curve("silu", lambda x: x * sigmoid(x)),
     Curve("mish", lambda x: x * tanh(softplus(x))),
     Curve("hardtanh", lambda x: clip(x, -1, 1)),
@@ -183,7 +185,8 @@ def truths(curve: Curve, x: torch.Tensor) -> list[list[Any]]:
 def units(got: torch.Tensor, truth: list[Any], x: torch.Tensor) -> torch.Tensor:
     """The error of each element relative to the truth, in units of the dtype's epsilon.
 
-    Around a change of sign, where terms cancel, it is relative to the largest truth within a factor of 2. One
+    Around a change of sign, where terms cancel, it is relative to the largest truth within a factor of 2 (of 1.5, the
+    slope of mish has 4.3 units at -1.27). One
     smallest normal number is forgiven, and an infinity beyond the largest one.
     """
     info, points, found = torch.finfo(got.dtype), x.tolist(), []
