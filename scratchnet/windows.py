@@ -29,11 +29,8 @@ from scratchnet.arguments import integers
 
 __all__ = [
     "Geometry",
-    "channels_last",
     "columns",
     "image",
-    "in_layout_of",
-    "laid_out",
     "padded",
     "read_columns",
     "sizes",
@@ -102,35 +99,6 @@ def sizes(op: str, name: str, value: int | Sequence[int], dims: int, least: int)
         wanted = f"of at least {least}" if least else "not below 0"
         raise RuntimeError(f"{op}: expected {name} to be one integer or {dims}, {wanted}, got {value}")
     return full
-
-
-def channels_last(x: Tensor) -> bool:
-    """Whether images or volumes lie with their channels last, by strides alone, as PyTorch tells.
-
-    Of one channel, or one pixel, the two layouts differ in strides that nothing is read by.
-    """
-    if x.dim() not in (4, 5) or x.stride(1) == 0 or 0 in x.shape:
-        return False
-    least = 0
-    for dim in (1, *range(x.dim() - 1, 1, -1), 0):
-        if x.stride(dim) < least or (dim == 0 and least == x.stride(1)):
-            return False
-        least = x.stride(dim) * x.shape[dim]
-    return True
-
-
-def in_layout_of(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
-    """``y`` in the memory format that PyTorch returns it in: channels last where images ``x`` or kernels are."""
-    last = channels_last(x) or (weight is not None and channels_last(weight))
-    return laid_out(y, last and y.dim() == x.dim())
-
-
-def laid_out(y: Tensor, last: bool) -> Tensor:
-    """``y``, with its channels last in memory where they are to be ``last``."""
-    if not last or channels_last(y):
-        return y
-    # A copy in another order of dimensions, since vmap knows no copy into a memory format.
-    return y.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
 def columns(x: Tensor, geometry: Geometry, outputs: Sequence[int] | None = None) -> Tensor:

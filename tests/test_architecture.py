@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "scratchnet.nested": -1,
     "scratchnet.arguments": 0,
+    "scratchnet.layout": -1,
     "scratchnet.tiling": 0,
     "scratchnet.function": 1,
     "scratchnet.distance": 2,

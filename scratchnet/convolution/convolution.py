@@ -26,10 +26,21 @@ from torch import Tensor
 from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.convolution import products
 from scratchnet.convolution.shapes import Size, batched, check_channels, windows
-from scratchnet.function import Function
-from scratchnet.windows import Geometry, in_layout_of
+from scratchnet.function import Function, unobserved
+from scratchnet.layout import as_images, channels_last, in_layout_of, laid_out
+from scratchnet.windows import Geometry
 
-__all__ = ["ConvolutionFunction", "conv1d", "conv2d", "conv3d", "convolution", "gradients", "prepared", "tangent"]
+__all__ = [
+    "ConvolutionFunction",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "convolution",
+    "gradients",
+    "in_strides_of",
+    "prepared",
+    "tangent",
+]
 
 
 class ConvolutionFunction(Function):
@@ -66,8 +77,25 @@ def gradients(
     grad_x, grad_weight = products.gradients(grad, x, weight, needs, geometry, groups)
     if grad_x is not None:
         grad_x = in_layout_of(x, grad_x, weight)
+    if grad_weight is not None:
+        grad_weight = in_strides_of(weight, grad_weight)
     grad_bias = grad.sum((0, *range(2, grad.dim()))) if needs[2] else None
     return grad_x, grad_weight, grad_bias
+
+
+def in_strides_of(weight: Tensor, grad: Tensor) -> Tensor:
+    """Returns a weight's gradient in the weight's memory format, and in its strides of dimensions of size 1.
+
+    `torch.nn.parallel.DistributedDataParallel` compares these too, and copies where they differ.
+    """
+    if unobserved() and grad.stride() == weight.stride():
+        return grad
+    grad = laid_out(grad, channels_last(as_images(weight)))
+    if not unobserved() or 1 not in grad.shape:
+        return grad
+    strides = zip(grad.shape, grad.stride(), weight.stride(), strict=True)
+    same = all([size == 1 or here == there for size, here, there in strides])
+    return grad.as_strided(grad.shape, weight.stride()) if same else grad
 
 
 def tangent(tangents: Sequence[Tensor], x: Tensor, weight: Tensor, geometry: Geometry, groups: int) -> Tensor:

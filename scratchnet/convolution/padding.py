@@ -27,7 +27,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import Function, unobserved
-from scratchnet.windows import in_layout_of
+from scratchnet.layout import channels_last, in_layout_of, laid_out
 
 __all__ = ["ConstantPadFunction", "ExtendFunction", "ExtendInFloat32Function", "pad"]
 
@@ -85,7 +85,7 @@ def _within_constant(x: Tensor, sides: Sides, value: float) -> Tensor:
         x = x.narrow(side.dim, *side.kept)
     margins = [(side.dim, max(0, side.before), max(0, side.after)) for side in sides]
     if not any(before or after for _, before, after in margins):
-        return x.clone(memory_format=torch.contiguous_format)
+        return x.clone()
     if not unobserved():
         for dim, before, after in margins:
             shape = list(x.shape)
@@ -119,9 +119,10 @@ class ExtendFunction(Function):
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, sides: Sides, mode: str
     ) -> Tensor:
         """Adds each margin to the elements it was copied from, the last dimension first."""
+        folded = grad
         for side in reversed(sides):
-            grad = _fold_in(grad, side, *_margins(side, mode, grad.device))
-        return grad
+            folded = _fold_in(folded, side, *_margins(side, mode, grad.device))
+        return folded if mode == "circular" else in_layout_of(grad, folded)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, sides: Sides, mode: str) -> Tensor:
@@ -201,7 +202,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
                     f"{op}: expected widths that cut off at most the {n} elements of dimension {dim}, got "
                     f"{(before, after)}"
                 )
-        return in_layout_of(x, ConstantPadFunction.apply(x, sides, constant))
+        y = ConstantPadFunction.apply(x, sides, constant)
+        return laid_out(y, True) if channels_last(x) else y
     if value:
         raise RuntimeError(f"{op}: expected no value for mode={mode!r}, got {value}")
     _check_extension(op, x, sides, mode)

@@ -28,10 +28,12 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from scratchnet.arguments import overridable
+from scratchnet.convolution.convolution import in_strides_of
 from scratchnet.convolution.products import convolve, correlate, spread
 from scratchnet.convolution.shapes import Size, batched, check_channels, windows
 from scratchnet.function import Function
-from scratchnet.windows import Geometry, in_layout_of, sizes
+from scratchnet.layout import in_layout_of
+from scratchnet.windows import Geometry, sizes
 
 __all__ = ["TransposedConvolutionFunction", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 
@@ -60,10 +62,11 @@ class TransposedConvolutionFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The two other products, and the sum over images and pixels."""
         x, weight = saved
-        grad_x = None
+        grad_x = grad_weight = None
         if needs[0]:
             grad_x = in_layout_of(x, convolve(grad, weight, None, geometry, groups, x.shape[2:]), weight)
-        grad_weight = correlate(x, grad, geometry, groups) if needs[1] else None
+        if needs[1]:
+            grad_weight = in_strides_of(weight, correlate(x, grad, geometry, groups))
         grad_bias = grad.sum((0, *range(2, grad.dim()))) if needs[2] else None
         return grad_x, grad_weight, grad_bias
 

@@ -30,7 +30,8 @@ from scratchnet.fused.rectified_convolution import conv2d_relu, lie_last, rectif
 from scratchnet.layers.pooling.max_pooling import max_pool2d
 from scratchnet.layers.pooling.windows import pooling_windows
 from scratchnet.layers.pooling.winners import at_winners, hand_back, largest
-from scratchnet.windows import Geometry, laid_out
+from scratchnet.layout import laid_out
+from scratchnet.windows import Geometry
 
 __all__ = ["ConvolutionReLUMaxPoolFunction", "conv2d_relu_max_pool2d"]
 

@@ -23,7 +23,8 @@ from scratchnet.convolution.convolution import gradients, prepared, tangent
 from scratchnet.convolution.products import convolve
 from scratchnet.convolution.shapes import Size
 from scratchnet.function import Function, elementwise, unobserved
-from scratchnet.windows import Geometry, channels_last, laid_out
+from scratchnet.layout import channels_last, laid_out
+from scratchnet.windows import Geometry
 
 __all__ = ["ConvolutionReLUFunction", "conv2d_relu", "lie_last", "rectified"]
 

@@ -18,7 +18,7 @@ from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.layers.byte_images import resampled_bytes
 from scratchnet.layers.pooling.adaptive_pooling import AdaptiveAvgPoolFunction
 from scratchnet.layers.resampling import ResampleFunction, resampled_by_symbols, resampling
-from scratchnet.windows import channels_last
+from scratchnet.layout import as_images, channels_last
 
 __all__ = ["interpolate", "upsample", "upsample_bilinear", "upsample_nearest"]
 
@@ -100,13 +100,13 @@ def interpolate(
     precise = input.dtype is torch.float64 or weighs_bytes
     if not (antialias or weighs_bytes) and not all(isinstance(n, int) for n in (*input.shape[2:], *outputs)):
         if mode == "area":
-            return AdaptiveAvgPoolFunction.apply(input, tuple(input.shape[2:]), tuple(outputs))
+            return AdaptiveAvgPoolFunction.apply(input, tuple(input.shape[2:]), tuple(outputs), False)
         x = input
         for dim, (m, factor) in enumerate(zip(outputs, factors, strict=True), 2):
             x = resampled_by_symbols(x, dim, m, kernel, bool(align_corners), factor, precise)
         return x
     make = resampling if torch.compiler.is_compiling() else _remembered
-    last = channels_last(input)
+    last = channels_last(as_images(input) if mode == "area" else input)
     maps = tuple(
         (dim, *make(n, m, kernel, bool(align_corners), factor, antialias, precise))
         for dim, (n, m, factor) in enumerate(zip(input.shape[2:], outputs, factors, strict=True), 1 if last else 2)

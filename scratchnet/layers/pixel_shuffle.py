@@ -22,6 +22,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import Function
+from scratchnet.layout import in_layout_of
 
 __all__ = [
     "ChannelShuffleFunction",
@@ -101,20 +102,22 @@ def _to_pixels(x: Tensor, r: int) -> Tensor:
     *lead, c, h, w = x.shape
     d = len(lead)
     blocks = x.reshape(*lead, c // r**2, r, r, h, w)
-    return blocks.movedim((d + 1, d + 2), (d + 2, d + 4)).reshape(*lead, c // r**2, h * r, w * r)
+    y = blocks.movedim((d + 1, d + 2), (d + 2, d + 4)).reshape(*lead, c // r**2, h * r, w * r)
+    return in_layout_of(x, y)
 
 
 def _to_channels(x: Tensor, r: int) -> Tensor:
     *lead, c, h, w = x.shape
     d = len(lead)
     blocks = x.reshape(*lead, c, h // r, r, w // r, r)
-    return blocks.movedim((d + 2, d + 4), (d + 1, d + 2)).reshape(*lead, c * r**2, h // r, w // r)
+    y = blocks.movedim((d + 2, d + 4), (d + 1, d + 2)).reshape(*lead, c * r**2, h // r, w // r)
+    return in_layout_of(x, y)
 
 
 def _transposed(x: Tensor, rows: int) -> Tensor:
     channels = x.shape[1]
     table = x.reshape(x.shape[0], rows, channels // max(rows, 1), *x.shape[2:])
-    return table.transpose(1, 2).reshape(x.shape)
+    return in_layout_of(x, table.transpose(1, 2).reshape(x.shape))
 
 
 @overridable

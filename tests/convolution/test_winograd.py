@@ -9,8 +9,9 @@ from scratchnet.convolution import products
 from scratchnet.convolution.products import winograd
 from scratchnet.convolution.products.winograd import Outputs, Pixels, tiles
 from scratchnet.functional import conv2d
+from scratchnet.layout import channels_last
 from scratchnet.testing.tolerances import Case, agreement
-from scratchnet.windows import Geometry, channels_last
+from scratchnet.windows import Geometry
 
 # batch, channels, outputs, size, padding
 CASES = [

@@ -10,8 +10,8 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook
 
 from scratchnet import nn
+from scratchnet.layout import channels_last
 from scratchnet.nn.modules import container as sequential
-from scratchnet.windows import channels_last
 
 
 def ops(y):

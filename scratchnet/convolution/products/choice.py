@@ -17,7 +17,8 @@ from torch import Tensor
 
 from scratchnet.convolution.products import blocked, depthwise, winograd, written_out
 from scratchnet.function import readable, unobserved
-from scratchnet.windows import Geometry, channels_last
+from scratchnet.layout import channels_last
+from scratchnet.windows import Geometry
 
 __all__ = ["convolve", "correlate", "gradients", "spread"]
 

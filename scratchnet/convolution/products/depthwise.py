@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from scratchnet.convolution.products.lines import Lines, lines_of, of_each, stretches
-from scratchnet.windows import Geometry, channels_last
+from scratchnet.layout import channels_last
+from scratchnet.windows import Geometry
 
 __all__ = ["applies", "convolve", "correlate", "spread"]
 

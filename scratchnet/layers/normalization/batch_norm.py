@@ -58,6 +58,7 @@ from scratchnet.layers.normalization.channelwise import (
 )
 from scratchnet.layers.normalization.parameters import check_parameters
 from scratchnet.layers.normalization.running_statistics import check_statistics, follow
+from scratchnet.layout import channels_last, laid_out
 
 __all__ = [
     "BatchNormFunction",
@@ -84,8 +85,9 @@ class BatchNormFunction(Function):
         flat = planes.of(x)
         mean, var = moments(flat, planes.count)
         rstd = (var + eps) ** -0.5
-        y = standardized(flat, mean, scale_of(weight, rstd), bias)
-        return (planes.back(y), mean, var), (x, weight, mean, rstd)
+        y = planes.back(standardized(flat, mean, scale_of(weight, rstd), bias))
+        y = y if unobserved() else laid_out(y, channels_last(x))
+        return (y, mean, var), (x, weight, mean, rstd)
 
     @staticmethod
     def backward(

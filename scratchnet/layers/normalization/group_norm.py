@@ -41,7 +41,7 @@ from scratchnet.arguments import describe, floating, overridable
 from scratchnet.function import Function, unobserved
 from scratchnet.layers.normalization.channelwise import blocks, drowned, fresh, scale_and_shift
 from scratchnet.layers.normalization.parameters import check_parameters
-from scratchnet.windows import in_layout_of
+from scratchnet.layout import in_layout_of
 
 __all__ = ["GroupNormFunction", "Groups", "group_norm"]
 
@@ -81,7 +81,7 @@ class GroupNormFunction(Function):
         x, weight, mean, rstd = saved
         g, v = grad.reshape(shape), x.reshape(shape)
         if unobserved():
-            return _backward_in_blocks(g, v, x.shape, weight, mean, rstd, needs)
+            return _backward_in_blocks(g, v, x, weight, mean, rstd, needs)
         total, aligned = g.sum(3), (g * _centred(v, mean)).sum(3)
         grad_weight = (aligned * rstd[:, :, None]).sum(0) if needs[1] else None
         grad_bias = total.sum(0) if needs[2] else None
@@ -152,7 +152,7 @@ def _forward_in_blocks(
 def _backward_in_blocks(
     grad: Tensor,
     v: Tensor,
-    shape: Sequence[int],
+    input: Tensor,
     weight: Tensor | None,
     mean: Tensor,
     rstd: Tensor,
@@ -178,7 +178,8 @@ def _backward_in_blocks(
             centred.mul_(pull[:, :, None, None]).add_(shift[:, :, None, None])
             torch.add(centred, g, out=out) if w is None else torch.addcmul(centred, g, w, out=out)
             out.mul_(r[:, :, None, None])
-    return None if grad_x is None else grad_x.reshape(shape), _flat(grad_w), _flat(grad_b)
+    grad_x = None if grad_x is None else in_layout_of(input, grad_x.reshape(input.shape))
+    return grad_x, _flat(grad_w), _flat(grad_b)
 
 
 def _by_element(parameter: Tensor | None, shape: Sequence[int]) -> Tensor | None:

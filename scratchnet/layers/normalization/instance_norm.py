@@ -81,6 +81,7 @@ def instance_norm(
         raise IndexError(f"instance_norm: expected input of shape (N, C, ...), got {describe(x)}")
     check_parameters(op, x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     check_statistics(op, running_mean, running_var, not use_input_stats, instead="use_input_stats=True")
+    x = x.contiguous()
     if not use_input_stats:
         return FixedNormFunction.apply(x, weight, bias, running_mean, running_var, eps)
     y, mean, var = GroupNormFunction.apply(x, weight, bias, (x.shape[0], x.shape[1], 1, positions), eps)

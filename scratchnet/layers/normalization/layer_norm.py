@@ -59,7 +59,7 @@ class LayerNormFunction(Function):
         rstd = ((centred * centred).sum(1, keepdim=True) / count + eps) ** -0.5
         y = centred * rstd
         y = y if weight is None else y * weight
-        return (y if bias is None else y + bias).reshape(x.shape), (x, weight, mean, rstd)
+        return (y if bias is None else y + bias).reshape(x.shape).contiguous(), (x, weight, mean, rstd)
 
     @staticmethod
     def backward(

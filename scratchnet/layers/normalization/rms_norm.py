@@ -49,7 +49,7 @@ class RMSNormFunction(Function):
         rstd = (_mean_of_products(rows, rows) + eps) ** -0.5
         if not unobserved():
             y = rows * rstd[:, None]
-            return (y if weight is None else y * weight).reshape(x.shape), (x, weight, rstd)
+            return (y if weight is None else y * weight).reshape(x.shape).contiguous(), (x, weight, rstd)
         y = fresh(rows)
         for out, block, factor in blocks(y, rows, rstd):
             torch.mul(block, factor[:, None], out=out)

@@ -32,8 +32,9 @@ from torch import Tensor
 
 from scratchnet.arguments import floating, overridable, tensor
 from scratchnet.function import Function
-from scratchnet.layers.pooling.selection import largest, select
-from scratchnet.layers.pooling.windows import batched, pooled, widened
+from scratchnet.layers.pooling.selection import SelectFunction, largest
+from scratchnet.layers.pooling.windows import batched, lines_or_images_last, pooled, widened
+from scratchnet.layout import laid_out
 
 __all__ = [
     "AdaptiveAvgPoolFunction",
@@ -53,7 +54,7 @@ class AdaptiveAvgPoolFunction(Function):
     """The average of each window, one dimension after the other. Keeps nothing."""
 
     @staticmethod
-    def forward(x: Tensor, *, size: Sizes, outputs: Sizes) -> tuple[Tensor, tuple[()]]:
+    def forward(x: Tensor, *, size: Sizes, outputs: Sizes, last: bool) -> tuple[Tensor, tuple[()]]:
         """Averages along the last dimension first, whose elements lie together."""
         y = x
         for dim in reversed(range(len(size))):
@@ -62,17 +63,19 @@ class AdaptiveAvgPoolFunction(Function):
 
     @staticmethod
     def backward(
-        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, size: Sizes, outputs: Sizes
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, size: Sizes, outputs: Sizes, last: bool
     ) -> Tensor:
         """Gives every element of a window the same share, dimension by dimension in the opposite order."""
         for dim, n in enumerate(size):
             grad = _shared(grad, dim + 2, n)
-        return grad
+        return laid_out(grad, last)
 
     @staticmethod
-    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, size: Sizes, outputs: Sizes) -> Tensor:
+    def jvp(
+        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, size: Sizes, outputs: Sizes, last: bool
+    ) -> Tensor:
         """The average of the tangent."""
-        return AdaptiveAvgPoolFunction.mathematics.forward(tangents[0], size=size, outputs=outputs)[0]
+        return AdaptiveAvgPoolFunction.mathematics.forward(tangents[0], size=size, outputs=outputs, last=last)[0]
 
 
 def _averaged(x: Tensor, dim: int, outputs: int) -> Tensor:
@@ -149,7 +152,10 @@ def _avg(op: str, dims: int, input: Tensor, output_size: Any) -> Tensor:
     size = tuple(x.shape[2:])
     outputs = _outputs(op, output_size, size)
     floating(op, x, complex=all(n == 1 for n in outputs))
-    return pooled(AdaptiveAvgPoolFunction.apply(widened(x) if dims == 3 else x, size, outputs), x, alone)
+    last = lines_or_images_last(x)
+    # One mean over everything is spread over contiguous memory.
+    y = AdaptiveAvgPoolFunction.apply(widened(x) if dims == 3 else x, size, outputs, last and set(outputs) != {1})
+    return pooled(y, last, alone)
 
 
 def _max(op: str, dims: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
@@ -158,8 +164,10 @@ def _max(op: str, dims: int, input: Tensor, output_size: Any, return_indices: bo
     outputs = _outputs(op, output_size, x.shape[2:])
     positions = [_positions(n, o, x.device)[0] for n, o in zip(x.shape[2:], outputs, strict=True)]
     indices = largest(x, positions)
-    y = pooled(select(widened(x) if dims == 3 else x, indices), x, alone)
-    return (y, pooled(indices, x, alone)) if return_indices else y
+    last = lines_or_images_last(x)
+    y = SelectFunction.apply(widened(x) if dims == 3 else x, indices, tuple(x.shape[2:]), last)
+    y = pooled(y, last, alone)
+    return (y, pooled(indices, last, alone)) if return_indices else y
 
 
 @overridable

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from scratchnet.arguments import floating, overridable
 from scratchnet.function import Function, unobserved
-from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
+from scratchnet.layers.pooling.windows import Size, batched, lines_or_images_last, pooled, pooling_windows, widened
+from scratchnet.layout import laid_out
 from scratchnet.windows import Geometry, image, padded, sizes
 
 __all__ = ["AvgPoolFunction", "avg_pool1d", "avg_pool2d", "avg_pool3d", "divisor", "window_counts"]
@@ -35,7 +36,7 @@ class AvgPoolFunction(Function):
 
     @staticmethod
     def forward(
-        x: Tensor, *, geometry: Geometry, size: tuple[int, ...], counts: Counts
+        x: Tensor, *, geometry: Geometry, size: tuple[int, ...], counts: Counts, last: bool
     ) -> tuple[Tensor, tuple[()]]:
         """The averages."""
         return averages(x, geometry, counts), ()
@@ -49,9 +50,10 @@ class AvgPoolFunction(Function):
         geometry: Geometry,
         size: tuple[int, ...],
         counts: Counts,
+        last: bool,
     ) -> Tensor:
         """The shares of the gradient."""
-        return shares(grad, geometry, size, counts)
+        return laid_out(shares(grad, geometry, size, counts), last)
 
     @staticmethod
     def jvp(
@@ -61,6 +63,7 @@ class AvgPoolFunction(Function):
         geometry: Geometry,
         size: tuple[int, ...],
         counts: Counts,
+        last: bool,
     ) -> Tensor:
         """The averages of the tangent."""
         return averages(tangents[0], geometry, counts)
@@ -146,7 +149,8 @@ def _avg_pool(
         counts = (divisor_override,)
     else:
         raise RuntimeError(f"{op}: expected a divisor_override other than 0, got {divisor_override}")
-    return pooled(AvgPoolFunction.apply(widened(x) if dims == 3 else x, geometry, size, counts), x, alone)
+    last = lines_or_images_last(x)
+    return pooled(AvgPoolFunction.apply(widened(x) if dims == 3 else x, geometry, size, counts, last), last, alone)
 
 
 @overridable

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.layers.pooling.selection import largest, select
+from scratchnet.layers.pooling.selection import SelectFunction, largest
 from scratchnet.layers.pooling.windows import Size, batched, widened
 from scratchnet.windows import sizes
 
@@ -107,7 +107,7 @@ def _fractional(
         for u, n, o, k in zip(draws, x.shape[2:], outputs, kernel, strict=True)
     ]
     indices = largest(x, positions)
-    y = select(x, indices)
+    y = SelectFunction.apply(x, indices, tuple(x.shape[2:]), False)
     y, indices = (y.squeeze(0), indices.squeeze(0)) if alone else (y, indices)
     return (y, indices) if return_indices else y
 

@@ -25,7 +25,8 @@ from scratchnet.arguments import overridable, promoted, tensor
 from scratchnet.function import Function, readable
 from scratchnet.layers.pooling.average_pooling import Counts, averages, divisor, shares, window_counts
 from scratchnet.layers.pooling.max_pooling import max_pool1d, max_pool2d, max_pool3d
-from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
+from scratchnet.layers.pooling.windows import Size, batched, lines_or_images_last, pooled, pooling_windows, widened
+from scratchnet.layout import laid_out
 from scratchnet.windows import Geometry, columns, image
 
 __all__ = ["LPPoolFunction", "lp_pool1d", "lp_pool2d", "lp_pool3d"]
@@ -64,9 +65,11 @@ class LPPoolFunction(Function):
         if _out_of_range(x, sums, p):
             seen, _, scaled = _scaled(x, p, geometry, counts)
             of_sum = grad * _root_slope(scaled, p) * geometry.places / divisor(counts, x)
-            return image(seen ** (p - 1) * of_sum.unsqueeze(2), size, geometry)
-        of_sum = grad * _root_slope(sums, p) * geometry.places
-        return shares(of_sum, geometry, size, counts) * x ** (p - 1)
+            grad_x = image(seen ** (p - 1) * of_sum.unsqueeze(2), size, geometry)
+        else:
+            of_sum = grad * _root_slope(sums, p) * geometry.places
+            grad_x = shares(of_sum, geometry, size, counts) * x ** (p - 1)
+        return laid_out(grad_x, lines_or_images_last(x))
 
     @staticmethod
     def jvp(
@@ -128,7 +131,8 @@ def _lp_pool(
     geometry = pooling_windows(op, x, kernel_size, stride, 0, 1, ceil_mode)
     size = tuple(x.shape[2:])
     counts = window_counts(geometry, size, (0,) * dims, True)
-    return pooled(LPPoolFunction.apply(widened(x) if dims == 3 else x, p, geometry, size, counts), x, alone)
+    y = LPPoolFunction.apply(widened(x) if dims == 3 else x, p, geometry, size, counts)
+    return pooled(y, lines_or_images_last(x), alone)
 
 
 @overridable

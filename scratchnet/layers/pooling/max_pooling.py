@@ -25,6 +25,7 @@ from scratchnet.arguments import describe, overridable
 from scratchnet.function import Function
 from scratchnet.layers.pooling.windows import Size, batched, pooled, pooling_windows, widened
 from scratchnet.layers.pooling.winners import at_winners, hand_back, indices_of, largest
+from scratchnet.layout import as_images, channels_last, laid_out
 from scratchnet.windows import Geometry
 
 __all__ = ["MaxPoolFunction", "max_pool1d", "max_pool2d", "max_pool3d"]
@@ -37,7 +38,7 @@ class MaxPoolFunction(Function):
 
     @staticmethod
     def forward(
-        x: Tensor, *, geometry: Geometry, size: tuple[int, ...]
+        x: Tensor, *, geometry: Geometry, size: tuple[int, ...], last: bool
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor]]:
         """The largest element of each window, and its number in the window."""
         y, which = largest(x, geometry)
@@ -45,14 +46,25 @@ class MaxPoolFunction(Function):
 
     @staticmethod
     def backward(
-        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, geometry: Geometry, size: tuple[int, ...]
+        grad: Tensor,
+        saved: Sequence[Tensor],
+        needs: Sequence[bool],
+        *,
+        geometry: Geometry,
+        size: tuple[int, ...],
+        last: bool,
     ) -> Tensor:
         """Adds the gradients up at the places that won."""
-        return hand_back(grad, saved[0], geometry, size)
+        return laid_out(hand_back(grad, saved[0], geometry, size), last)
 
     @staticmethod
     def jvp(
-        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, size: tuple[int, ...]
+        tangents: Sequence[Tensor],
+        saved: Sequence[Tensor],
+        *,
+        geometry: Geometry,
+        size: tuple[int, ...],
+        last: bool,
     ) -> Tensor:
         """The winner's tangent."""
         return at_winners(tangents[0], saved[0], geometry)
@@ -74,9 +86,12 @@ def _max_pool(
         raise NotImplementedError(f"{op}: expected numbers, got {describe(x)}; convert it with .float()")
     geometry = pooling_windows(op, x, kernel_size, stride, padding, dilation, ceil_mode)
     size = tuple(x.shape[2:])
-    y, which = MaxPoolFunction.apply(widened(x) if dims == 3 else x, geometry, size)
-    y = pooled(y, x, alone)
-    return (y, pooled(indices_of(which, geometry, size), x, alone)) if return_indices else y
+    last = channels_last(as_images(x))
+    y, which = MaxPoolFunction.apply(widened(x) if dims == 3 else x, geometry, size, last)
+    y = pooled(y, last, alone)
+    if dims == 1 and not (x.requires_grad or return_indices):
+        y = y.contiguous()  # the built-in has a kernel of its own for this
+    return (y, pooled(indices_of(which, geometry, size), last, alone)) if return_indices else y
 
 
 @overridable

@@ -14,6 +14,7 @@ Shapes: B samples, C channels, N pixels of a flattened image, P outputs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product
 
@@ -21,36 +22,33 @@ import torch
 from torch import Tensor
 
 from scratchnet.function import Function
+from scratchnet.layout import laid_out
 
-__all__ = ["SelectFunction", "largest", "select"]
+__all__ = ["SelectFunction", "largest"]
 
 
 class SelectFunction(Function):
-    """The elements of ``(B, C, N)`` at indices ``(B, C, P)``. Keeps the indices."""
+    """The elements of images ``(B, C, H, W)`` at indices ``(B, C, P, Q)`` into each flattened image."""
 
     @staticmethod
-    def forward(x: Tensor, indices: Tensor, *, count: int) -> tuple[Tensor, tuple[Tensor]]:
+    def forward(x: Tensor, indices: Tensor, *, size: tuple[int, ...], last: bool) -> tuple[Tensor, tuple[Tensor]]:
         """Takes the elements."""
-        return x.gather(2, indices), (indices,)
+        return x.flatten(2).gather(2, indices.flatten(2)).view(indices.shape), (indices,)
 
     @staticmethod
     def backward(
-        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, count: int
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, size: tuple[int, ...], last: bool
     ) -> tuple[Tensor, None]:
         """Adds each gradient up where its element was."""
-        (indices,) = saved
-        return grad.new_zeros((*grad.shape[:2], count)).scatter_add(2, indices, grad), None
+        batch, channels, *windows = grad.shape
+        zeros, each = grad.new_zeros((batch, channels, math.prod(size))), (batch, channels, math.prod(windows))
+        total = zeros.scatter_add(2, saved[0].reshape(each), grad.reshape(each))
+        return laid_out(total.reshape(batch, channels, *size), last), None
 
     @staticmethod
-    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, count: int) -> Tensor:
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, size: tuple[int, ...], last: bool) -> Tensor:
         """Takes the tangents."""
-        return tangents[0].gather(2, saved[0])
-
-
-def select(x: Tensor, indices: Tensor) -> Tensor:
-    """The elements of images ``(B, C, H, W)`` at indices ``(B, C, P, Q)`` into each flattened image."""
-    flat = x.flatten(2)
-    return SelectFunction.apply(flat, indices.flatten(2), flat.shape[2]).view(indices.shape)
+        return SelectFunction.mathematics.forward(tangents[0], saved[0], size=size, last=last)[0]
 
 
 def largest(x: Tensor, positions: Sequence[Tensor]) -> Tensor:

@@ -24,6 +24,7 @@ from torch import Tensor
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
 from scratchnet.layers.pooling.windows import Size, batched, pooled, widened
+from scratchnet.layout import channels_last
 from scratchnet.windows import sizes
 
 __all__ = ["MaxUnpoolFunction", "max_unpool1d", "max_unpool2d", "max_unpool3d"]
@@ -100,7 +101,7 @@ def _unpool(
             f"{int(places.min())} to {int(places.max())}; pass the output_size of the image that was pooled"
         )
     y = MaxUnpoolFunction.apply(widened(x).flatten(2), places, count)
-    return pooled(y.view(*x.shape[:2], *size), x, alone)
+    return pooled(y.view(*x.shape[:2], *size), dims == 2 and channels_last(x), alone)
 
 
 @overridable

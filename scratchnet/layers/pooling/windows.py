@@ -12,9 +12,10 @@ from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, tensor
 from scratchnet.function import LOW_PRECISION
-from scratchnet.windows import Geometry, in_layout_of, sizes
+from scratchnet.layout import as_images, channels_last, laid_out
+from scratchnet.windows import Geometry, sizes
 
-__all__ = ["Size", "batched", "pooled", "pooling_windows", "widened"]
+__all__ = ["Size", "batched", "lines_or_images_last", "pooled", "pooling_windows", "widened"]
 
 Size = int | Sequence[int]
 
@@ -89,9 +90,14 @@ def _least(a: int, b: int) -> int:
     return (a + b - abs(a - b)) // 2
 
 
-def pooled(y: Tensor, x: Tensor, alone: bool) -> Tensor:
-    """The output in the memory format of the batch it comes from, without the batch dimension that was lent."""
-    y = in_layout_of(x, y)
+def lines_or_images_last(x: Tensor) -> bool:
+    """Whether lines or images have channels last, as most poolings of them then return theirs; of volumes none do."""
+    return x.dim() < 5 and channels_last(as_images(x))
+
+
+def pooled(y: Tensor, last: bool, alone: bool) -> Tensor:
+    """The output with channels last or contiguous, without the batch dimension that was lent."""
+    y = laid_out(y, last)
     return y.squeeze(0) if alone else y
 
 

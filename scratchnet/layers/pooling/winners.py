@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from scratchnet.function import readable, unobserved
+from scratchnet.layout import channels_last
 from scratchnet.tiling import BITS
-from scratchnet.windows import Geometry, channels_last, padded
+from scratchnet.windows import Geometry, padded
 
 __all__ = ["at_winners", "hand_back", "indices_of", "largest"]
 

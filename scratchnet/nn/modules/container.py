@@ -17,10 +17,10 @@ from scratchnet.convolution.products import winograd
 from scratchnet.convolution.shapes import windows
 from scratchnet.fused.pooled_convolution import conv2d_relu_max_pool2d
 from scratchnet.fused.rectified_convolution import conv2d_relu
+from scratchnet.layout import channels_last
 from scratchnet.nn.modules.activation import ReLU
 from scratchnet.nn.modules.conv import Conv2d
 from scratchnet.nn.modules.pooling import MaxPool2d
-from scratchnet.windows import channels_last
 
 __all__ = ["Sequential"]
 

@@ -23,7 +23,8 @@ from scratchnet.convolution.products.winograd import filtering
 from scratchnet.convolution.products.winograd.pixels import Margins, Pixels, blank
 from scratchnet.convolution.products.winograd.tiles import Block, Scratch
 from scratchnet.convolution.products.winograd.transforms import Pass, outputs
-from scratchnet.windows import Geometry, channels_last
+from scratchnet.layout import channels_last
+from scratchnet.windows import Geometry
 
 __all__ = ["Winners", "convolve", "gradients", "pays"]
 

@@ -1,0 +1,119 @@
+"""Memory layouts: the strides in which the built-ins return their outputs and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cmp_to_key
+
+import torch
+from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor
+
+__all__ = [
+    "as_images",
+    "channels_last",
+    "empty_beside",
+    "in_layout_of",
+    "laid_out",
+    "product_beside",
+    "strided_beside",
+]
+
+
+def channels_last(x: Tensor) -> bool:
+    """Whether images or volumes are in channels-last format, by strides alone, as PyTorch decides.
+
+    With one channel or one pixel the two formats differ only in strides of dimensions of size 1.
+    """
+    if x.dim() not in (4, 5) or x.stride(1) == 0 or 0 in x.shape:
+        return False
+    least = 0
+    for dim in (1, *range(x.dim() - 1, 1, -1), 0):
+        if x.stride(dim) < least or (dim == 0 and least == x.stride(1)):
+            return False
+        least = x.stride(dim) * x.shape[dim]
+    return True
+
+
+def as_images(x: Tensor) -> Tensor:
+    """Lines as images of one row."""
+    return x.unsqueeze(2) if x.dim() == 3 else x
+
+
+def in_layout_of(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+    """``y`` in the memory format that PyTorch returns it in: channels last where images ``x`` or kernels are.
+
+    Lines count as images where they are kernels.
+    """
+    if _batched(y):
+        return y
+    last = channels_last(x) or (weight is not None and channels_last(as_images(weight)))
+    return laid_out(y, last and y.dim() == x.dim())
+
+
+def laid_out(y: Tensor, last: bool) -> Tensor:
+    """``y`` in channels-last format if ``last``, contiguous otherwise, copied where it is not."""
+    if _batched(y):
+        return y
+    if not last:
+        return y.contiguous()
+    # A copy in another order of dimensions: vmap has no rule for a copy into a memory format.
+    if channels_last(as_images(y)):
+        return y
+    pixels = y.movedim(1, -1).contiguous()
+    # Views that give dimensions of size 1 their strides in that format.
+    return pixels.reshape(-1).view(pixels.shape).movedim(-1, 1)
+
+
+def _batched(x: Tensor) -> bool:
+    """Whether it is a batch of gradients, which has no strides."""
+    return not torch.compiler.is_compiling() and is_legacy_batchedtensor(x)
+
+
+def product_beside(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b``, the gradient of a matrix ``x``: by columns where the matrix is stored so, as autograd has it."""
+    columns = x.dim() == 2 and x.stride(0) == 1 and x.stride(1) == x.shape[0]
+    return (b.t() @ a.t()).t() if columns else a @ b
+
+
+def elementwise_strides(tensors: Sequence[Tensor]) -> tuple[int, ...]:
+    """The strides that TensorIterator gives the result of an operation on tensors of one shape.
+
+    The first tensor that is expanded along neither of two dimensions tells which of them is the inner one.
+    """
+    shape, known = tensors[0].shape, [t.stride() for t in tensors]
+
+    def outer(a: int, b: int) -> int:
+        for strides in known:
+            if strides[a] and strides[b]:
+                if strides[a] != strides[b]:
+                    return strides[a] - strides[b]
+                if shape[a] > shape[b]:
+                    return 1
+        return 0
+
+    result, step = [0] * len(shape), 1
+    for dim in sorted(reversed(range(len(shape))), key=cmp_to_key(outer)):
+        result[dim] = step
+        step *= max(shape[dim], 1)
+    return tuple(result)
+
+
+def empty_beside(tensors: Sequence[Tensor]) -> Tensor:
+    """Memory for the result of an elementwise operation on tensors of one shape."""
+    first = tensors[0]
+    if all([t.stride() == first.stride() for t in tensors[1:]]):
+        return torch.empty_like(first)
+    telling = [t for t in tensors if any(t.stride())]  # the gradient of a sum, one expanded number, tells nothing
+    if len(telling) == 1:
+        return torch.empty_like(telling[0])
+    return torch.empty_strided(first.shape, elementwise_strides(tensors), dtype=first.dtype, device=first.device)
+
+
+def strided_beside(tensors: Sequence[Tensor], y: Tensor) -> Tensor:
+    """``y`` in the strides of an elementwise operation on tensors of its shape, copied where it is not."""
+    strides = elementwise_strides(tensors)
+    if y.stride() == strides:
+        return y
+    order = sorted(range(y.dim()), key=strides.__getitem__, reverse=True)
+    return y.permute(order).contiguous().permute(sorted(range(y.dim()), key=order.__getitem__))
