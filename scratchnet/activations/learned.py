@@ -42,7 +42,7 @@ class PReLUFunction(Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The two half-lines."""
-        return elementwise(_bent, x, x, weight.expand_as(x)), (x, weight)
+        return elementwise(_bent, x, x, weight.expand_as(x), like=(x,)), (x, weight)
 
     @staticmethod
     def backward(
@@ -50,7 +50,7 @@ class PReLUFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None]:
         """Of the input: 1 or the weight. Of the weight: the negative inputs, summed over the channel."""
         x, weight = saved
-        grad_x = elementwise(_bent, x, grad, weight.expand_as(x)) if needs[0] else None
+        grad_x = elementwise(_bent, x, grad, weight.expand_as(x), like=(x, grad)) if needs[0] else None
         grad_weight = elementwise(_negative_product, x, grad).sum_to_size(weight.shape) if needs[1] else None
         return grad_x, grad_weight
 
@@ -80,7 +80,7 @@ class LearnedELUFunction(Function):
     @staticmethod
     def forward(x: Tensor, alpha: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The half-line and the exponential."""
-        return elementwise(_elu, x, alpha.expand_as(x)), (x, alpha)
+        return elementwise(_elu, x, alpha.expand_as(x), like=(x,)), (x, alpha)
 
     @staticmethod
     def backward(
@@ -88,7 +88,7 @@ class LearnedELUFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None]:
         """Of the input: 1 or α exp(x). Of α: exp(x) - 1, summed over what α was spread on."""
         x, alpha = saved
-        grad_x = elementwise(_elu_chain, x, grad, alpha.expand_as(x)) if needs[0] else None
+        grad_x = elementwise(_elu_chain, x, grad, alpha.expand_as(x), like=(x, grad)) if needs[0] else None
         grad_alpha = elementwise(_depth, x, grad).sum_to_size(alpha.shape) if needs[1] else None
         return grad_x, grad_alpha
 

@@ -66,6 +66,8 @@ def where_positive(y: Tensor, v: Tensor) -> Tensor:
 class LeakyReLUFunction(Elementwise):
     """x for positive x, slope · x otherwise."""
 
+    gradient_follows_input = True
+
     @staticmethod
     def value(x: Tensor, *, negative_slope: float) -> Tensor:
         """The two half-lines."""

@@ -79,10 +79,10 @@ def rrelu(
         raise RuntimeError(f"rrelu: expected lower of at most upper={upper}, got {lower}")
     if not training:
         slope = (lower + upper) / 2
-        return overwritten_leaky_relu(x, slope) if inplace else LeakyReLUFunction.apply(x, slope)
+        return overwritten_leaky_relu(x, slope) if inplace else LeakyReLUFunction.apply(x, slope).contiguous()
     # Drawn here, not in the Function, whose forward may run a second time.
     slopes = _slopes(x, lower, upper)
-    return overwrite(RReLUFunction, x, slopes) if inplace else RReLUFunction.apply(x, slopes)
+    return overwrite(RReLUFunction, x, slopes) if inplace else RReLUFunction.apply(x, slopes).contiguous()
 
 
 @overridable

@@ -37,9 +37,9 @@ class SoftmaxFunction(Function):
         """Exponentials of the shifted input over their sum."""
         if not unobserved() or x.numel() == 0:
             e = torch.exp(_shifted(x, dim))
-            y = e / e.sum(dim, keepdim=True)
+            y = (e / e.sum(dim, keepdim=True)).contiguous()
             return y, (y,)
-        y = torch.empty_like(x)
+        y = torch.empty_like(x, memory_format=torch.contiguous_format)
         for out, slab in slabs((y, x), dim):
             torch.sub(slab, slab.amax(dim, keepdim=True), out=out).exp_()
             out.div_(out.sum(dim, keepdim=True))
@@ -51,7 +51,7 @@ class SoftmaxFunction(Function):
         (y,) = saved
         if not unobserved():
             return y * (grad - (grad * y).sum(dim, keepdim=True))
-        result = torch.empty_like(y)
+        result = torch.empty_like(y, memory_format=torch.contiguous_format)
         for out, g, slab in slabs((result, grad, y), dim):
             mean = torch.mul(g, slab, out=out).sum(dim, keepdim=True)
             torch.sub(g, mean, out=out).mul_(slab)
@@ -73,9 +73,9 @@ class LogSoftmaxFunction(Function):
         """The shifted input less the logarithm of the sum of its exponentials."""
         if not unobserved() or x.numel() == 0:
             z = _shifted(x, dim)
-            y = z - torch.log(torch.exp(z).sum(dim, keepdim=True))
+            y = (z - torch.log(torch.exp(z).sum(dim, keepdim=True))).contiguous()
             return y, (y,)
-        y = torch.empty_like(x)
+        y = torch.empty_like(x, memory_format=torch.contiguous_format)
         for out, slab in slabs((y, x), dim):
             torch.sub(slab, slab.amax(dim, keepdim=True), out=out)
             out.sub_(torch.exp(out).sum(dim, keepdim=True).log_())
@@ -87,7 +87,7 @@ class LogSoftmaxFunction(Function):
         (y,) = saved
         if not unobserved():
             return grad - torch.exp(y) * grad.sum(dim, keepdim=True)
-        result = torch.empty_like(y)
+        result = torch.empty_like(y, memory_format=torch.contiguous_format)
         for out, g, slab in slabs((result, grad, y), dim):
             torch.exp(slab, out=out).mul_(g.sum(dim, keepdim=True))
             torch.sub(g, out, out=out)

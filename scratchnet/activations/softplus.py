@@ -116,4 +116,4 @@ def logsigmoid(input: Tensor) -> Tensor:
         TypeError: if ``input`` is no tensor.
         NotImplementedError: if ``input`` is not floating point.
     """
-    return LogSigmoidFunction.apply(floating("logsigmoid", input))
+    return LogSigmoidFunction.apply(floating("logsigmoid", input)).contiguous()

@@ -24,6 +24,8 @@ __all__ = ["ThresholdFunction", "threshold", "threshold_"]
 class ThresholdFunction(Elementwise):
     """The input above the threshold, a constant elsewhere."""
 
+    gradient_follows_input = True
+
     @staticmethod
     def value(x: Tensor, *, threshold: float, value: float) -> Tensor:
         """Fills what is not above."""

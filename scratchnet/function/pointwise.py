@@ -6,29 +6,43 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor
 
 from scratchnet.function.base import Function
-from scratchnet.function.watching import unobserved
+from scratchnet.function.watching import traced, transformed, unobserved
+from scratchnet.layout import strided_beside
 from scratchnet.tiling import recording, tilewise
 
 __all__ = ["Elementwise", "elementwise"]
 
 
 def elementwise(
-    mathematics: Callable[..., Tensor], *tensors: Tensor, out: Tensor | None = None, **options: Any
+    mathematics: Callable[..., Tensor],
+    *tensors: Tensor,
+    out: Tensor | None = None,
+    like: Sequence[Tensor] | None = None,
+    **options: Any,
 ) -> Tensor:
     """``mathematics(*tensors, **options)``, which acts on each element, in tiles where nothing records it.
 
     The mathematics is a function of a module or class, not made anew for each call. It is run once as a rehearsal,
-    and then decides by `unobserved` alone what it does; ``out`` may be given under the same condition.
+    and then decides by `unobserved` alone what it does; ``out`` may be given under the same condition. The result has
+    the strides of an elementwise operation on the tensors, or on those of ``like``, the first of which decides most.
     """
     if unobserved() and not recording():
-        result = tilewise(mathematics, *tensors, out=out, **options)
+        result = tilewise(mathematics, *tensors, out=out, like=like, **options)
         if result is not None:
             return result
     result = mathematics(*tensors, **options)
-    return result if out is None else out.copy_(result)
+    if out is not None:
+        return out.copy_(result)
+    if like is None or torch.compiler.is_compiling():
+        return result
+    if transformed() or traced() or is_legacy_batchedtensor(result):
+        return result
+    return strided_beside(like, result)
 
 
 class Elementwise(Function):
@@ -40,8 +54,11 @@ class Elementwise(Function):
     a flat one sends back 0 whatever comes from above.
 
     Keeps its input or, with ``slope_from_output``, its output, which slope and chain rule then receive as ``x``.
+    The gradient has the strides of an operation on the upstream gradient and ``x``, in the other order with
+    ``gradient_follows_input``.
     """
 
+    gradient_follows_input: ClassVar[bool] = False
     slope_from_output: ClassVar[bool] = False
     value: ClassVar[Callable[..., Tensor]]
     slope: ClassVar[Callable[..., Tensor]]
@@ -49,7 +66,7 @@ class Elementwise(Function):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Derives forward, backward and jvp."""
-        value, from_output = cls.value, cls.slope_from_output
+        value, from_output, input_first = cls.value, cls.slope_from_output, cls.gradient_follows_input
         cls.keeps_output = from_output
         chain = cls.chain if hasattr(cls, "chain") else _chain_of(cls.slope)
 
@@ -58,7 +75,8 @@ class Elementwise(Function):
             return y, (y if from_output else x,)
 
         def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], **options: Any) -> Tensor:
-            return elementwise(chain, saved[0], grad, **options)
+            like = (saved[0], grad) if input_first else (grad, saved[0])
+            return elementwise(chain, saved[0], grad, like=like, **options)
 
         def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **options: Any) -> Tensor:
             return chain(saved[0], tangents[0], **options)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scratchnet.layout import empty_beside
 from scratchnet.tiling.program import Program, record
 from scratchnet.tiling.recorder import BITS
 
@@ -24,11 +25,15 @@ PER_THREAD = 2**18
 
 
 def tilewise(
-    function: Callable[..., Tensor], *tensors: Tensor, out: Tensor | None = None, **options: Any
+    function: Callable[..., Tensor],
+    *tensors: Tensor,
+    out: Tensor | None = None,
+    like: Sequence[Tensor] | None = None,
+    **options: Any,
 ) -> Tensor | None:
     """``function(*tensors, **options)``, which acts on each element; None where tiles are of no use.
 
-    The result has the memory layout of the first tensor, or lies in ``out``.
+    The result has the strides of an elementwise operation on ``like`` or else the tensors, or lies in ``out``.
     """
     first = tensors[0]
     shape, dtype = first.shape, first.dtype
@@ -40,7 +45,7 @@ def tilewise(
     program = record(function, len(tensors), dtype, tuple(options.items()))
     if program is None:
         return None
-    output = torch.empty_like(first) if out is None else out
+    output = empty_beside(like or tensors) if out is None else out
     if output.numel():
         run(program, tensors, output)
     return output
