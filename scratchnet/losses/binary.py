@@ -93,8 +93,8 @@ class BCELossFunction(Function):
         x, target, *weight = saved
         scale = spread(grad, x, reduction)
         scale = scale * weight[0] if weight else scale
-        grad_x = scale * BCESlopeFunction.apply(x, target, "none") if needs[0] else None
-        grad_target = scale * _slope_of_target(x) if needs[1] else None
+        grad_x = BCESlopeFunction.apply(x, target, "none") * scale if needs[0] else None
+        grad_target = _slope_of_target(x) * scale if needs[1] else None
         return grad_x, grad_target, None
 
     @staticmethod
@@ -130,8 +130,8 @@ class BCEWithLogitsLossFunction(Function):
         """Of the logit, (1 - t) σ(x) - t p σ(-x); of the target, (p - 1) log(1 + exp(-x)) - x."""
         x, target, weight, pos_weight = saved
         scale = spread(grad, x, reduction)
-        grad_x = weighted(scale * slope_of_logit(x, target, pos_weight), weight) if needs[0] else None
-        grad_target = weighted(scale * _slope_of_label(x, pos_weight), weight) if needs[1] else None
+        grad_x = weighted(slope_of_logit(x, target, pos_weight) * scale, weight) if needs[0] else None
+        grad_target = weighted(_slope_of_label(x, pos_weight) * scale, weight) if needs[1] else None
         return grad_x, grad_target, None, None
 
     @staticmethod
@@ -155,9 +155,9 @@ def sigmoid_of_negative(x: Tensor) -> Tensor:
 def loss_of_logit(x: Tensor, target: Tensor, pos_weight: Tensor | None = None) -> Tensor:
     """(1 - t) log(1 + exp(x)) + t p log(1 + exp(-x)), where a class without a share costs nothing."""
     tail = torch.log1p(torch.exp(-x.abs()))
-    negative = ((1 - target) * (x.clamp(min=0) + tail)).masked_fill(target == 1, 0)
+    negative = torch.where(target == 1, 0, (1 - target) * (x.clamp(min=0) + tail))
     share = _positive_share(target, pos_weight)
-    return negative + (share * ((-x).clamp(min=0) + tail)).masked_fill(share == 0, 0)
+    return negative + torch.where(share == 0, 0, share * ((-x).clamp(min=0) + tail))
 
 
 def slope_of_logit(x: Tensor, target: Tensor, pos_weight: Tensor | None = None) -> Tensor:

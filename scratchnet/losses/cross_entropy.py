@@ -87,7 +87,7 @@ class IndexCrossEntropyFunction(Function):
         columns = [top, total / exps, targets.labels, at_target, *([] if uncounted is None else [uncounted])]
         columns = [t.unsqueeze(CLASS) for t in columns]
         if unobserved():
-            grad_x = torch.empty_like(x)
+            grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
             for out, logits, norm, factor, where, change, *mask in slabs((grad_x, x, *columns), CLASS):
                 torch.sub(logits, norm, out=out).exp_().mul_(factor).scatter_add_(CLASS, where, change)
                 for without in mask:
@@ -144,10 +144,11 @@ class ProbabilityCrossEntropyFunction(Function):
         x, target, weight, top, total = saved
         upstream = spread(grad, top, reduction).expand(top.shape).unsqueeze(CLASS)
         qw = _weighted(_smoothed(target, smoothing), weight)
-        grad_x = upstream * (_softmax(x, top, total) * qw.sum(CLASS, keepdim=True) - qw) if needs[0] else None
-        grad_target = (
-            (1 - smoothing) * upstream * _weighted(_surprise(x, top, total), weight) if needs[1] else None
-        )
+        grad_x = grad_target = None
+        if needs[0]:
+            grad_x = (upstream * (_softmax(x, top, total) * qw.sum(CLASS, keepdim=True) - qw)).contiguous()
+        if needs[1]:
+            grad_target = ((1 - smoothing) * upstream * _weighted(_surprise(x, top, total), weight)).contiguous()
         return grad_x, grad_target, None
 
     @staticmethod

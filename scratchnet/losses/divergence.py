@@ -34,6 +34,8 @@ __all__ = ["KLDivLossFunction", "LogTargetKLDivLossFunction", "kl_div"]
 class KLDivLossFunction(PointwiseLoss):
     """The divergence from target probabilities. Keeps its inputs."""
 
+    contiguous_for = ("mean",)
+
     @staticmethod
     def value(x: Tensor, target: Tensor) -> Tensor:
         """T (log t - x), which is 0 for t = 0."""
@@ -65,6 +67,8 @@ def _slope_of_target(x: Tensor, target: Tensor) -> Tensor:
 
 class LogTargetKLDivLossFunction(PointwiseLoss):
     """The divergence from the logarithms of target probabilities. Keeps its inputs."""
+
+    contiguous_for = ("mean",)
 
     @staticmethod
     def value(x: Tensor, target: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from torch import Tensor
 from scratchnet.arguments import describe, overridable
 from scratchnet.function import unobserved
 from scratchnet.losses.pointwise import PointwiseLoss, pair
-from scratchnet.losses.reduction import reduce, reduction_of
+from scratchnet.losses.reduction import REDUCTIONS, reduce, reduction_of
 from scratchnet.losses.regression import L1LossFunction
 
 __all__ = ["HuberLossFunction", "huber_loss", "smooth_l1_loss"]
@@ -33,6 +33,8 @@ __all__ = ["HuberLossFunction", "huber_loss", "smooth_l1_loss"]
 
 class HuberLossFunction(PointwiseLoss):
     """Huber's loss times a constant factor. Keeps both inputs."""
+
+    contiguous_for = REDUCTIONS
 
     @staticmethod
     def value(x: Tensor, target: Tensor, *, delta: float, factor: float) -> Tensor:

@@ -45,6 +45,8 @@ __all__ = ["GaussianNLLLossFunction", "PoissonNLLLossFunction", "gaussian_nll_lo
 class PoissonNLLLossFunction(PointwiseLoss):
     """The likelihood of counts. Keeps its inputs."""
 
+    contiguous_for = ("mean",)
+
     @staticmethod
     def value(x: Tensor, target: Tensor, *, log_input: bool, full: bool, eps: float) -> Tensor:
         """The rate less the count times its logarithm."""
@@ -76,6 +78,7 @@ class PoissonNLLLossFunction(PointwiseLoss):
 class GaussianNLLLossFunction(PointwiseLoss):
     """The likelihood of measurements. Keeps its inputs."""
 
+    contiguous_for = ("mean",)
     autocast = "float32_on_cuda"
 
     @staticmethod

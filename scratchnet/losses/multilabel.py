@@ -107,8 +107,8 @@ class MultiLabelSoftMarginLossFunction(Function):
         x, target, weight = saved
         samples = x[..., :0].sum(-1)  # as many as there are losses, though there may be no class
         upstream = (spread(grad, samples, reduction) / classes).unsqueeze(-1)
-        grad_x = weighted(upstream * slope_of_logit(x, target), weight) if needs[0] else None
-        grad_target = weighted(upstream * -x, weight) if needs[1] else None
+        grad_x = weighted(upstream * slope_of_logit(x, target), weight).contiguous() if needs[0] else None
+        grad_target = weighted(upstream * -x, weight).contiguous() if needs[1] else None
         grad_weight = upstream * loss_of_logit(x, target) if needs[2] else None
         return grad_x, grad_target, grad_weight
 

@@ -35,16 +35,17 @@ class PointwiseLoss(Function):
     ``value(*tensors, **options)`` is the loss of each element, ``slopes(*tensors, needs, **options)`` its
     derivative by each tensor, None where it is not needed or the tensor is a constant; `elementwise` plans their
     memory. The Function has one option more than they do, ``reduction``, the last one. A method that a subclass
-    writes itself stays.
+    writes itself stays. Gradients are contiguous for the reductions of ``contiguous_for``, as the built-in's are.
     """
 
     autocast: ClassVar[Autocast | None] = "float32"
+    contiguous_for: ClassVar[Sequence[str]] = ()
     value: ClassVar[Callable[..., Tensor]]
     slopes: ClassVar[Callable[..., Sequence[Slope]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Derives forward, backward and jvp from the value and the slopes."""
-        value, slopes = cls.value, cls.slopes
+        value, slopes, contiguous_for = cls.value, cls.slopes, cls.contiguous_for
 
         def forward(*tensors: Tensor, reduction: str, **options: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
             return reduce(elementwise(value, *tensors, **options), reduction), tensors
@@ -57,9 +58,11 @@ class PointwiseLoss(Function):
         def backward(
             grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, reduction: str, **options: Any
         ) -> tuple[Slope, ...]:
-            scale = spread(grad, saved[0], reduction).expand(saved[0].shape)
+            shape = saved[0].shape
+            scale = spread(grad, saved[0], reduction).expand(shape)
+            like = (saved[0].new_empty(shape),) if reduction in contiguous_for else (scale, *saved)
             return tuple(
-                elementwise(part, *saved, scale, index=i, **options) if need else None
+                elementwise(part, *saved, scale, like=like, index=i, **options) if need else None
                 for i, need in enumerate(needs)
             )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable
@@ -44,7 +45,11 @@ class MSELossFunction(Function):
         """Twice the difference, and its negative."""
         x, target = saved
         scale = 2 * spread(grad, x, reduction)
-        grad_x = (x - target).mul_(scale) if unobserved() else (x - target) * scale
+        if unobserved():
+            grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
+            torch.sub(x, target, out=grad_x).mul_(scale)
+        else:
+            grad_x = (x - target) * scale
         return grad_x, -grad_x if needs[1] else None
 
     @staticmethod
@@ -75,6 +80,7 @@ class L1LossFunction(Function):
         scale = spread(grad, x, reduction)
         difference = x - target
         grad_x = difference.sign_().mul_(scale) if unobserved() else difference.sgn() * scale
+        grad_x = grad_x.contiguous() if reduction == "mean" else grad_x
         return grad_x, -grad_x if needs[1] else None
 
     @staticmethod

@@ -64,7 +64,8 @@ class HingeEmbeddingLossFunction(PointwiseLoss):
     @staticmethod
     def value(x: Tensor, target: Tensor, *, margin: float) -> Tensor:
         """The distance of what is alike, and how far inside the margin what is unlike lies."""
-        return x.masked_fill(target == -1, 0) + (margin - x).to(x.dtype).clamp(min=0).masked_fill(target == 1, 0)
+        apart = (margin - x).to(x.dtype).clamp(min=0)
+        return torch.where(target == -1, 0, x) + torch.where(target == 1, 0, apart)
 
     @staticmethod
     def slopes(x: Tensor, target: Tensor, *, needs: Sequence[bool], margin: float) -> tuple[Tensor, None]:
