@@ -249,9 +249,8 @@ class AffineGridFunction(Function):
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, size: tuple[int, ...], aligned: bool
     ) -> Tensor:
         """The product with the centers."""
-        return torch.matmul(
-            grad.reshape(grad.shape[0], math.prod(size), len(size)).mT, _centers(grad, size, aligned)
-        )
+        upstream = grad.reshape(grad.shape[0], math.prod(size), len(size))
+        return torch.matmul(_centers(grad, size, aligned).t(), upstream).mT
 
     @staticmethod
     def jvp(

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, floating, overridable
 from scratchnet.function import Function
+from scratchnet.layout import product_beside
 
 __all__ = ["LinearFunction", "linear"]
 
@@ -50,8 +51,10 @@ class LinearFunction(Function):
         """g W, gᵀ x and the column sums of g."""
         x, weight = saved
         rows = _rows(grad)
-        grad_x = _like(x, rows @ weight) if needs[0] else None
-        grad_weight = rows.t() @ _rows(x) if needs[1] else None
+        grad_x = _like(x, product_beside(x, rows, weight)) if needs[0] else None
+        grad_weight = None
+        if needs[1]:
+            grad_weight = rows.t() @ _rows(x) if weight.is_contiguous() else (_rows(x).t() @ rows).t()
         grad_bias = rows.sum(0) if needs[2] else None
         return grad_x, grad_weight, grad_bias
 
@@ -94,7 +97,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     _check(input, weight, bias)
     if weight.dim() == 1:
-        return linear(input, weight.unsqueeze(0), bias).squeeze(-1)
+        return linear(input.contiguous(), weight.unsqueeze(0), bias).squeeze(-1)
     if bias is not None and bias.shape != weight.shape[:1]:
         bias = bias.expand(weight.shape[0])
     return LinearFunction.apply(input, weight, bias)

@@ -64,7 +64,7 @@ class PDistFunction(Function):
             push.mul_(upstream[rows, later].unsqueeze(1))
             grad_columns[:, rows] += push.sum(2).t()
             grad_columns[:, later] -= push.sum(0)
-        return grad_columns.t()
+        return grad_columns.t().contiguous()
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, p: float) -> Tensor:
