@@ -47,7 +47,7 @@ class CDistFunction(Function):
     ) -> tuple[Tensor, Tensor]:
         """Each pair pushes its rows apart."""
         a, b = saved
-        of_a, of_b, start = [], torch.zeros_like(b), 0
+        of_a, of_b, start = [], torch.zeros_like(b, memory_format=torch.contiguous_format), 0
         for difference in _differences(a, b):
             rows = difference.shape[-3]
             push = slope(difference, p, shared=False) * grad.narrow(-2, start, rows).unsqueeze(-1)

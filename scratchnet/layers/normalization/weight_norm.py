@@ -33,7 +33,7 @@ class WeightNormFunction(Function):
     def forward(v: Tensor, g: Tensor, *, dims: tuple[int, ...]) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """The direction is v over its norm."""
         size = norm(v, 2.0, dims)
-        return v * (g / size), (v, g, size)
+        return (v * (g / size)).contiguous(), (v, g, size)
 
     @staticmethod
     def backward(
@@ -44,7 +44,8 @@ class WeightNormFunction(Function):
         u, phase = v / size, torch.sgn(g)
         along = (grad * u.conj()).sum(dims, keepdim=True)
         lengthwise = phase * real(along * phase.conj())  # of a real weight, all that is along it
-        return (grad - u * lengthwise) * (g.conj() / size), along.sum_to_size(g.shape)
+        grad_v = (grad - u * lengthwise) * (g.conj() / size)
+        return grad_v.contiguous(), along.sum_to_size(g.shape)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dims: tuple[int, ...]) -> Tensor:
