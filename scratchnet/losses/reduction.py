@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe
 
-__all__ = ["constant_weight", "mean_or_zero", "reduce", "reduction_of", "spread", "weighted"]
+__all__ = ["REDUCTIONS", "constant_weight", "mean_or_zero", "reduce", "reduction_of", "spread", "weighted"]
 
 REDUCTIONS = ("none", "mean", "sum")
 
