@@ -68,6 +68,7 @@ GRADIENTS = {
 OUTPUTS = {
     **dict.fromkeys("conv3d conv_transpose3d".split(), KERNELS),
     "conv2d_relu_max_pool2d": "an image without a batch stays in the convolution's format, as documented",
+    "CrossMapLRN2d": "torch's writes into a copy of its input, and ours is made of windows along the channels",
     "GRUCell": "the new state is written beside the gates, not into the format of the old one",
     "max_norm_": NO_SUCH_BUILT_IN,
 }

@@ -75,8 +75,8 @@ def bounded(x: Tensor, *, right: bool = True) -> Tensor:
     if unobserved():
         return x.clamp(LEFT, RIGHT if right else None)
     # The slope of clamp would not let NaN pass, and second derivatives see the gate's slope up to underflow.
-    x = x.masked_fill(x < LEFT, LEFT)
-    return x.masked_fill(x > -LEFT, -LEFT) if right else x
+    x = torch.where(x < LEFT, LEFT, x)
+    return torch.where(x > -LEFT, -LEFT, x) if right else x
 
 
 @overridable

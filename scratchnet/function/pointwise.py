@@ -38,7 +38,7 @@ def elementwise(
     result = mathematics(*tensors, **options)
     if out is not None:
         return out.copy_(result)
-    if like is None or torch.compiler.is_compiling():
+    if like is None or result is None or torch.compiler.is_compiling():
         return result
     if transformed() or traced() or is_legacy_batchedtensor(result):
         return result
