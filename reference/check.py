@@ -78,6 +78,7 @@ def check(record: Record, dtype: torch.dtype) -> OpCheck:
             *record.sides(sample),
             *sample.inputs,
             double_backward=full and record.double_backward,
+            forward_mode=True,
             vmap=full,
             compile="aot_eager" if full and i == 0 else False,
             roundings=record.roundings,

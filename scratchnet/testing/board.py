@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor
 
 from scratchnet.testing.comparison import SEVERITY, Row, Verdict
@@ -28,6 +29,7 @@ class Noted(NamedTuple):
     expected: Tensor | None
     truth: Tensor | None
     check: str = ""
+    moved: Callable[[], Tensor | None] = lambda: None  # the truth where each input is moved by one rounding
 
 
 def in_words(kind: str) -> str:
@@ -49,12 +51,14 @@ class Board:
 
     Attributes:
         roundings: units in the last place that the op's own chain of roundings may add.
+        checks: the keywords of all checks that are to run.
+        required: those of them that the function must offer.
         check: the keyword of the check under way, which every finding is marked with.
         saved: bytes kept for the backward pass by either side, once measured.
     """
 
-    def __init__(self, roundings: int = UNITS) -> None:
-        self.roundings = roundings
+    def __init__(self, roundings: int = UNITS, checks: Sequence[str] = (), required: Collection[str] = ()) -> None:
+        self.roundings, self.checks, self.required = roundings, checks, required
         self.check = ""
         self.saved: tuple[int, int] | None = None
         self.cases: dict[str, list[tuple[Noted, Examination]]] = {}
@@ -86,12 +90,25 @@ class Board:
         elif got.shape != expected.shape:
             said = f"shape {tuple(got.shape)}, expected {tuple(expected.shape)}"
             self.add(name, "differs", said, note, examination=examination)
+        elif got.dtype is not expected.dtype and self.check == "autocast" and "autocast" not in self.required:
+            said = (
+                f"returns {got.dtype}, the built-in {expected.dtype}: decorate forward with torch.amp.custom_fwd"
+            )
+            self.add(name, "not offered", said)
         elif got.dtype is not expected.dtype:
             said = f"dtype {got.dtype}, expected {expected.dtype}"
             self.add(name, "differs", said, note, examination=examination)
         else:
             self.findings.setdefault(name, [])
+            if got.is_complex():
+                got, expected, truth = map(_as_real, (got, expected, noted.truth))
+                noted = noted._replace(got=got, expected=expected, truth=truth)
             self.cases.setdefault(name, []).append((noted._replace(check=self.check), examination))
+
+
+def _as_real(x: Tensor | None) -> Tensor | None:
+    """Real and imaginary parts along a last dimension."""
+    return torch.view_as_real(x.detach().resolve_conj()) if x is not None and x.is_complex() else x
 
 
 def _judged(name: str, noted: list[tuple[Noted, Examination]], roundings: int) -> list[Row]:
@@ -103,7 +120,11 @@ def _judged(name: str, noted: list[tuple[Noted, Examination]], roundings: int) -
     side = noted[0][1].theirs
     numerical = not side.exact or "third derivative" in name or (noted[0][1].numerical and chained)
     rows = []
-    for i, found in enumerate(agreement(cases, units, numerical, noted[0][0].check == "autocast")):
+    judged = agreement(cases, units, numerical, noted[0][0].check == "autocast")
+    if any(not found.close for found in judged) and any(case.truth is not None for case in cases):
+        cases = [case._replace(moved=_as_real(n.moved())) for case, (n, _) in zip(cases, noted, strict=True)]
+        judged = agreement(cases, units, numerical, noted[0][0].check == "autocast")
+    for i, found in enumerate(judged):
         evidence = None if found.close else Evidence([n for n, _ in noted], i, noted[i][1])
         rows.append(_row(name, found, noted[i][0], evidence))
     return rows

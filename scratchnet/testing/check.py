@@ -9,7 +9,7 @@ import torch
 
 from scratchnet.testing.board import Board
 from scratchnet.testing.checks import CHECKS
-from scratchnet.testing.compare import call_of, chosen, examine, name_of
+from scratchnet.testing.compare import call_of, chosen, derivatives, examine, name_of, required
 from scratchnet.testing.comparison import Comparison
 from scratchnet.testing.examination import Examination
 from scratchnet.testing.numerical import NumericalSubject
@@ -58,7 +58,9 @@ def check(
     asked = {key: options.pop(key) for key in CHECKS if key in options}
     compile = asked.get("compile")
     backend = compile if isinstance(compile, str) else "aot_eager" if compile is None else "inductor"
+    asked |= derivatives(options.pop("order", None), options.pop("modes", None)) | asked
     call = call_of(function, function, inputs, options, seed).to(torch.float64)
-    e = Examination(Subject(function), NumericalSubject(function), call, Board(), backend, numerical=True)
-    rows = examine(e, [key for key in chosen(asked, thorough) if key not in NEEDS_A_BUILTIN])
-    return Comparison(name or name_of(function), rows)
+    checks = [key for key in chosen(asked, thorough) if key not in NEEDS_A_BUILTIN]
+    board = Board(checks=checks, required=required(asked))
+    e = Examination(Subject(function), NumericalSubject(function), call, board, backend, numerical=True)
+    return Comparison(name or name_of(function), examine(e))

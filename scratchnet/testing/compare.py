@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from scratchnet.testing.board import Board
 from scratchnet.testing.checks import ALWAYS, CHECKS, DEFAULT
 from scratchnet.testing.comparison import Comparison, Row
 from scratchnet.testing.examination import Examination
-from scratchnet.testing.subject import Call, Subject, differentiable, mapped
+from scratchnet.testing.quantities import Recording
+from scratchnet.testing.subject import Call, Subject, SubjectOfTwo, continuous, differentiable, mapped
 from scratchnet.testing.tolerances import UNITS
 
-__all__ = ["call_of", "chosen", "compare", "examine", "name_of"]
+__all__ = ["call_of", "chosen", "compare", "examine", "name_of", "required"]
 
 
 def compare(
@@ -44,6 +46,10 @@ def compare(
     memory: bool | None = None,
     leaks: bool | None = None,
     roundings: int = UNITS,
+    map: Mapping[str, str] | None = None,
+    gradient_of: Callable[..., Any] | None = None,
+    order: int | None = None,
+    modes: Sequence[str] | None = None,
     seed: int = 0,
     name: str | None = None,
     **options: Any,
@@ -52,14 +58,17 @@ def compare(
 
     Compared are always the output and the gradient of each input and parameter under random and hostile
     upstreams, and that inputs and upstreams are left as they were; by default also double backward, forward mode
-    and vmap; and whatever else is asked for. Gradients are taken of the floating-point inputs that require grad,
-    or of all of them where none does. What the built-in cannot do is reported as not compared.
+    and vmap; and whatever else is asked for. Gradients are taken of the inputs that require grad, or, where none
+    does, of all real and complex ones, by position and by keyword. What the built-in cannot do is reported as not
+    compared. What the custom function lacks the methods for, such as ``jvp``, is reported as not offered, and is a
+    failure only if it was asked for: ``forward_mode=True``.
 
     Args:
         custom: the function or module under test.
         builtin: what it must equal. Of two modules both are called with the built-in's parameters and buffers,
-            which must have the same names and shapes; neither module is changed.
-        *inputs: positional arguments of both: tensors, tuples of tensors, and others.
+            which must have the same names, or those of ``map``, and shapes; neither module is changed.
+        *inputs: positional arguments of both: tensors, containers of tensors (tuples, lists, dicts, dataclasses),
+            and others.
         thorough: everything below that is not turned off; by default only what says so.
         no_grad: the output where no gradient is recorded (on by default).
         each_alone: the gradient of each input where no other needs one.
@@ -83,6 +92,11 @@ def compare(
         leaks: that nothing stays alive once a call and its backward are over.
         roundings: units in the last place that the function's own chain of roundings may add in short dtypes: 1 for
             an op, more for a recurrence or a network of several ops.
+        map: the built-in's names of parameters by the custom module's, such as ``{"w": "weight"}``.
+        gradient_of: whose gradients the custom function is meant to have, where these are not the built-in's: a
+            straight-through estimator rounds, and passes gradients as if it did not.
+        order: 1 for first derivatives alone, 2 to ask for second ones.
+        modes: ``"reverse"``, ``"forward"`` or both: asks for these derivatives, and leaves the others out.
         seed: of the upstreams, the tangents, and of the random numbers that both functions draw.
         name: heads the table; by default the custom function's name.
         **options: keyword arguments of both.
@@ -92,8 +106,8 @@ def compare(
 
     Raises:
         ValueError: if the parameters of two modules do not match, or one side is a module with parameters and
-            the other is none.
-        TypeError: if the built-in returns something else than tensors.
+            the other is none; if ``order`` or ``modes`` are none of those above.
+        TypeError: if the built-in returns something else than tensors, numbers and containers of these.
 
     Example:
         >>> import torch, torch.nn.functional as F
@@ -103,28 +117,55 @@ def compare(
         >>> print(compare(lambda x: x * (x > 0.5), F.relu, x, name="late relu").failures[0].quantity)
         output
     """
-    asked = {key: value for key, value in locals().items() if key in CHECKS}
-    call = call_of(custom, builtin, inputs, options, seed)
+    given = {key: value for key, value in locals().items() if key in CHECKS}
+    asked = given | {key: on for key, on in derivatives(order, modes).items() if given.get(key) is None}
+    call = call_of(custom, builtin, inputs, options, seed, map or {})
     backend = compile if isinstance(compile, str) else "aot_eager" if compile is None else "inductor"
-    e = Examination(Subject(custom), Subject(builtin), call, Board(roundings), backend)
-    rows = examine(e, chosen(asked, thorough))
-    return Comparison(name or name_of(custom), rows, e.board.saved)
+    board = Board(roundings, chosen(asked, thorough), required(asked))
+    ours = Subject(custom, {b: a for a, b in (map or {}).items()})
+    theirs = Subject(builtin) if gradient_of is None else SubjectOfTwo(builtin, gradient_of)
+    e = Examination(ours, theirs, call, board, backend)
+    return Comparison(name or name_of(custom), examine(e), board.saved)
+
+
+def derivatives(order: int | None, modes: Sequence[str] | None) -> dict[str, bool]:
+    """The checks that an order and modes of differentiation turn on or off."""
+    if order not in (None, 1, 2):
+        raise ValueError(f"compare: expected order 1 or 2, got {order}; third_derivative=True asks for the third")
+    if modes is not None and (not modes or not set(modes) <= {"reverse", "forward"} or isinstance(modes, str)):
+        raise ValueError(
+            f"compare: expected modes of 'reverse' and 'forward', such as ('reverse',), got {modes!r}"
+        )
+    asked: dict[str, bool] = {}
+    if order is not None:
+        asked |= {"double_backward": order == 2, "forward_over_reverse": order == 2 and modes is not None}
+    if modes is not None:
+        reverse, forward = "reverse" in modes, "forward" in modes
+        asked["forward_mode"] = forward
+        asked["forward_over_reverse"] = order == 2 and forward
+        asked["gradients"] = reverse
+        if not reverse:
+            asked["double_backward"] = False
+    return asked
 
 
 def chosen(asked: dict[str, Any], thorough: bool) -> list[str]:
     """The checks to run: those asked for, and of the others all or the usual ones."""
     usual = CHECKS if thorough else DEFAULT
-    return [
-        name for name in CHECKS if name in ALWAYS or (name in usual if asked.get(name) is None else asked[name])
-    ]
+    return [name for name in CHECKS if (name in (*ALWAYS, *usual) if asked.get(name) is None else asked[name])]
 
 
-def examine(e: Examination, checks: Iterable[str]) -> tuple[Row, ...]:
-    """Runs checks on a call; without an output of both sides the others are left out."""
+def required(asked: dict[str, Any]) -> set[str]:
+    """The checks that were asked for by keyword, which a function must offer."""
+    return {name for name, value in asked.items() if value}
+
+
+def examine(e: Examination) -> tuple[Row, ...]:
+    """Runs the board's checks on a call; without an output of both sides the others are left out."""
     with warnings.catch_warnings():
         # Each side is called dozens of times, and says each time what the user's own call says once.
         warnings.simplefilter("ignore")
-        for name in checks:
+        for name in e.board.checks:
             e.board.check = name
             if CHECKS[name](e) is False:
                 break
@@ -137,29 +178,49 @@ def call_of(
     inputs: tuple[Any, ...],
     options: dict[str, Any],
     seed: int,
+    names: Mapping[str, str] | None = None,
 ) -> Call:
     """The call that both sides get: with the built-in's state, and differentiable if nothing in it is."""
-    parameters, buffers = _state(custom, builtin)
+    parameters, buffers = _state(custom, builtin, names or {})
     if not any(differentiable(x) for x in Call(inputs, options).tensors()):
 
         def enable(x: Any) -> Any:
-            floating = isinstance(x, Tensor) and x.is_floating_point()
-            return x.detach().requires_grad_() if floating else x
+            return x.detach().requires_grad_() if continuous(x) else x
 
         inputs = mapped(enable, inputs)
+        for name, constant in list(options.items()):
+            enabled = {**options, name: mapped(enable, constant)}
+            if any(map(continuous, Call((), {name: constant}).tensors())) and _differentiates(
+                builtin, Call(inputs, enabled, parameters, buffers, seed), name
+            ):
+                options = enabled
     return Call(inputs, options, parameters, buffers, seed)
 
 
-def _state(custom: Callable[..., Any], builtin: Callable[..., Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _differentiates(function: Callable[..., Any], call: Call, name: str) -> bool:
+    """Whether a function has a gradient for a keyword argument; the class weights of a loss, say, are constants."""
+    try:
+        recording = Recording(Subject(function), call)
+        found = recording.gradients([torch.ones_like(y) for y in recording.outputs])
+        return any(g is not None for key, g in found.items() if key.startswith(f"gradient of {name}"))
+    except Exception:  # whatever it raises says that it takes no gradient there
+        return False
+
+
+def _state(
+    custom: Callable[..., Any], builtin: Callable[..., Any], names: Mapping[str, str]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     sides: list[dict[str, Tensor]] = [
         dict(f.named_parameters()) if isinstance(f, nn.Module) else {} for f in (custom, builtin)
     ]
+    sides[0] = {names.get(name, name): p for name, p in sides[0].items()}
     shapes = [{name: tuple(p.shape) for name, p in side.items()} for side in sides]
     if shapes[0] != shapes[1]:
         odd = sorted(set(shapes[0].items()) ^ set(shapes[1].items()))
         raise ValueError(
             f"compare: expected custom and built-in to have the same parameters, got {shapes[0]} and "
-            f"{shapes[1]}, which differ in {odd}; build both with the same sizes"
+            f"{shapes[1]}, which differ in {odd}; build both with the same sizes, and map parameters of "
+            "other names by map={custom: built-in}"
         )
     buffers = dict(builtin.named_buffers()) if isinstance(builtin, nn.Module) else {}
     return sides[1], buffers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,9 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SEVERITY", "Comparison", "Row", "Verdict"]
 
-Verdict = Literal["exact", "close", "differs", "raises", "not compared"]
+Verdict = Literal["exact", "close", "differs", "raises", "not offered", "not compared"]
+COMPARED: tuple[Verdict, ...] = ("exact", "close", "differs", "raises")
+COUNTED = ("output", "gradient")
 FAILURES: tuple[Verdict, ...] = ("differs", "raises")
-SEVERITY: tuple[Verdict, ...] = ("not compared", "exact", "close", "differs", "raises")
+SEVERITY: tuple[Verdict, ...] = ("not compared", "not offered", "exact", "close", "differs", "raises")
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Row:
     Attributes:
         quantity: what was compared, such as ``output`` or ``gradient of weight``.
         verdict: ``exact`` (bit for bit), ``close`` (within the tolerance), ``differs``, ``raises`` (an error
-            where the built-in has none) or ``not compared`` (the built-in cannot do it either).
+            where the built-in has none), ``not offered`` (the function lacks what forward mode, vmap, a second
+            derivative or the compiler asks for) or ``not compared`` (the built-in cannot do it either).
         largest: the largest difference from what was expected.
         index: where it is.
         got: the custom value there.
@@ -59,6 +63,20 @@ class Row:
         """Whether it disagrees."""
         return self.verdict in FAILURES
 
+    @property
+    def of_conduct(self) -> bool:
+        """Whether it is about what stays as it was, and not about a value."""
+        return self.quantity.endswith("unchanged")
+
+
+def _of(row: Row) -> str:
+    """What a row belongs to, in words: an output, a gradient, or the check that it was made by."""
+    if "forward mode" in row.quantity:
+        return "forward mode"
+    if row.check in ("", "output", "gradients"):
+        return "gradient" if row.check == "gradients" else "output"
+    return row.check.replace("_", " ")
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -82,8 +100,25 @@ class Comparison:
     @property
     def ok(self) -> bool:
         """Whether something was compared with the built-in and nothing disagrees."""
-        compared = [row for row in self.rows if not row.quantity.endswith("unchanged")]
+        compared = [row for row in self.rows if not row.of_conduct]
         return not self.failures and any(row.verdict in ("exact", "close") for row in compared)
+
+    @property
+    def headline(self) -> str:
+        """What was found, in one line: what is equal, what is not offered, and what was not compared."""
+        if self.failures:
+            compared = sum(row.verdict in COMPARED for row in self.rows)
+            return f"{len(self.failures)} of {compared} quantities disagree, first: {self.failures[0].quantity}"
+        skipped = [
+            f"{verdict}: {', '.join(found)}"
+            for verdict in ("not offered", "not compared")
+            if (found := dict.fromkeys(_of(row) for row in self.rows if row.verdict == verdict))
+        ]
+        if not self.ok:
+            return "; ".join(["nothing could be compared", *skipped])
+        counts = Counter(_of(row) for row in self.rows if row.verdict in COMPARED and not row.of_conduct)
+        equal = [f"{n} {what}s" if n > 1 and what in COUNTED else what for what, n in counts.items()]
+        return "; ".join([f"equal: {', '.join(equal)}", *skipped])
 
     def without_evidence(self) -> Comparison:
         """The findings alone, which can be pickled whatever was compared."""
@@ -97,11 +132,6 @@ class Comparison:
         return {"name": self.name, "ok": self.ok, "rows": rows}
 
     def __str__(self) -> str:
-        compared = sum(row.verdict != "not compared" for row in self.rows)
-        if self.failures:
-            verdict = f"{len(self.failures)} of {compared} quantities disagree"
-        else:
-            verdict = f"all {compared} quantities agree"
         header = ("quantity", "verdict", "largest difference", "at", "got", "expected", "tolerance", "note")
         lines = [header, *map(_cells, self.rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
@@ -109,7 +139,7 @@ class Comparison:
         memory = []
         if self.saved is not None:
             memory = [f"kept for the backward pass: {self.saved[0]} bytes, by the built-in {self.saved[1]}"]
-        return "\n".join([f"{self.name}: {verdict}", *table, *memory])
+        return "\n".join([f"{self.name}: {self.headline}", *table, *memory])
 
 
 def _plain(value: Any) -> Any:

@@ -77,6 +77,10 @@ def _by_upstreams(row: Row) -> Iterator[str]:
 
 
 def _by_numbers(row: Row) -> Iterator[str]:
+    if row.evidence and row.evidence.examination.numerical and row.check == "gradients":
+        cause = next(_numbers(row, "the gradient"), "")
+        meant = "if that is meant, name the function that it belongs to: compare(..., gradient_of=...)"
+        yield f"the gradient is not the derivative of forward; {cause + '; ' if cause else ''}{meant}"
     yield from _numbers(row, "the gradient" if "gradient" in row.quantity else "the value")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from scratchnet.testing.board import Board, Noted, in_words
+from scratchnet.testing.offers import lacking
 from scratchnet.testing.quantities import Quantities, Recording, choose_upstreams
 from scratchnet.testing.subject import Call, Subject
 from scratchnet.testing.tolerances import same_bits
@@ -18,8 +19,10 @@ from scratchnet.testing.tolerances import same_bits
 __all__ = ["Examination", "Upstream"]
 
 
-# Without a built-in that can do it, a function need not either.
-OFFERED = ("forward_mode", "forward_over_reverse", "vmap", "vmap_each", "compile")
+# What a function need not take, whatever its error says, where no built-in shows that it can be done.
+OPTIONAL = ("forward_mode", "forward_over_reverse", "vmap", "vmap_each", "compile")
+# Checks on inputs that the caller did not give, which a function need not take.
+OTHER_INPUTS = ("autocast", "dtypes", "empty")
 
 
 class Upstream(NamedTuple):
@@ -58,9 +61,9 @@ class Examination:
         self.ours, self.theirs, self.call, self.board = ours, theirs, call, board
         self.backend, self.numerical, self.prefix = backend, numerical, prefix
         self.origin = self
-        short = any(x.dtype is not torch.float64 for x in call.leaves())
+        short = any(x.dtype not in (torch.float64, torch.complex128) for x in call.leaves())
         self.truth = call.to(torch.float64) if short else None
-        self._recordings: dict[tuple[int, bool], Recording] = {}
+        self._recordings: dict[tuple[int, int], Recording] = {}
 
     def on(self, call: Call, prefix: str, ours: Subject | None = None) -> Examination:
         """The same sides on another call, whose findings have a prefix."""
@@ -71,7 +74,7 @@ class Examination:
 
     def recording(self, subject: Subject, at: Call) -> Recording:
         """A forward pass of one side, recorded once for all that is derived from it."""
-        key = id(subject), at is self.truth
+        key = id(subject), id(at)
         if key not in self._recordings:
             self._recordings[key] = Recording(subject, at)
         return self._recordings[key]
@@ -79,13 +82,30 @@ class Examination:
     @cached_property
     def upstreams(self) -> list[Upstream]:
         """Random and hostile upstreams for the outputs of the built-in."""
-        found = choose_upstreams(self.recording(self.theirs, self.call), self.call.seed)
+        found = choose_upstreams(self.recording(self.theirs, self.call), self.call.seed, self.places)
         return [
-            Upstream(
-                kind, given, None if self.truth is None else [None if u is None else u.double() for u in given]
-            )
+            Upstream(kind, given, None if self.truth is None else [_wide(u) for u in given])
             for kind, given in found
         ]
+
+    @cached_property
+    def moved(self) -> Call | None:
+        """The arguments in float64, each moved by one rounding of its short dtype, up or down."""
+        if self.truth is None:
+            return None
+        generator = torch.Generator().manual_seed(self.call.seed + 5)
+
+        def off(x: Tensor, short: Tensor) -> Tensor:
+            signs = torch.randint(2, x.shape, generator=generator).to(x.device) * 2 - 1
+            return (x.detach() * (1 + signs * torch.finfo(short.dtype).eps)).requires_grad_()
+
+        pairs = zip(self.truth.leaves(), self.call.leaves(), strict=True)
+        return self.truth.with_leaves([off(x, short) for x, short in pairs])
+
+    @cached_property
+    def places(self) -> list[int]:
+        """The places of the outputs that have gradients: the built-in's, or, where there is none, the function's."""
+        return self.recording(self.ours if self.numerical else self.theirs, self.call).differentiable
 
     @cached_property
     def random(self) -> bool:
@@ -109,16 +129,28 @@ class Examination:
             return False
         got = _attempt(lambda: make(self.ours, self.call))
         if isinstance(got, Exception):
-            if self.numerical and self.board.check in OFFERED:
-                self.board.add(what, "not compared", f"not offered: {_summary(got)}")
-                return False
-            self.board.add(what, "raises", _summary(got), in_words(kind), examination=self)
+            missing = lacking(got)
+            if missing is None and self.board.check in (*OTHER_INPUTS, *(OPTIONAL if self.numerical else ())):
+                missing = _summary(got)
+            if missing is None or self.board.check in self.board.required:
+                said = _summary(got) if missing is None else missing
+                self.board.add(what, "raises", said, in_words(kind), examination=self)
+            else:
+                self.board.add(what, "not offered", missing)
             return False
         truth = self.truth
         true = _attempt(lambda: make(self.theirs, truth)) if truth is not None else {}
         wide = {} if isinstance(true, Exception) else true
+
+        @cache
+        def on_moved_inputs() -> Quantities:
+            at = self.moved
+            found = {} if at is None else _attempt(lambda: make(self.theirs, at))
+            return {} if isinstance(found, Exception) else found
+
         for name in expected | got:
-            found = Noted(kind, got.get(name), expected.get(name), wide.get(name))
+            moved = partial(lambda name: on_moved_inputs().get(name), name)
+            found = Noted(kind, got.get(name), expected.get(name), wide.get(name), moved=moved)
             self.board.take(self.prefix + name, found, self)
         return True
 
@@ -132,7 +164,7 @@ class Examination:
 
     def under(self, make: Callable[..., Quantities], upstream: Upstream) -> Callable[[Subject, Call], Quantities]:
         """A quantity that needs upstreams, with those that belong to the call."""
-        return lambda subject, at: make(subject, at, upstream.wide if at is self.truth else upstream.given)
+        return lambda subject, at: make(subject, at, upstream.given if at is self.call else upstream.wide)
 
     @contextmanager
     def unchanged(
@@ -151,6 +183,10 @@ class Examination:
             self.board.add(self.prefix + what, "differs", said, in_words(kind), examination=self)
         else:
             self.board.add(self.prefix + what, "exact")
+
+
+def _wide(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.to(torch.complex128 if x.is_complex() else torch.float64)
 
 
 def _attempt(action: Callable[[], Any]) -> Any:

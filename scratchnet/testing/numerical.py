@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scratchnet.testing import differences
 from scratchnet.testing.quantities import own_constants
-from scratchnet.testing.subject import Call, Subject, mapped
+from scratchnet.testing.subject import Call, Subject, continuous, mapped
 
 __all__ = ["NumericalSubject"]
 
@@ -34,7 +34,7 @@ class NumericalSubject(Subject):
         return bool(self.known) and all(sharp for _, sharp in self.known.values())
 
     def _call(self, call: Call) -> Any:
-        at = [x for x in call.tensors() if x.is_floating_point()]
+        at = [_real(x) for x in call.tensors() if continuous(x)]
         frozen = own_constants(call)
         plain = Subject(self.function)
 
@@ -43,21 +43,28 @@ class NumericalSubject(Subject):
                 own_constants(frozen), [x.detach().clone(memory_format=torch.contiguous_format) for x in tensors]
             )
             with torch.no_grad():
-                return tuple(y for y in plain.run(replaced) if y.is_floating_point() or y.is_complex())
+                found = tuple(y for y in plain.run(replaced) if continuous(y))
+            # Complex steps make all of them complex.
+            return found if any(x.is_complex() for x in tensors) else tuple(map(_real, found))
 
         def pull(tensors: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Tensor, ...]:
             """The gradients as the function itself gives them."""
 
             def outputs(*tensors: Tensor) -> tuple[Tensor, ...]:
                 found = plain.run(_replaced(own_constants(frozen), tensors))
-                return tuple(y for y in found if y.is_floating_point())
+                return tuple(_real(y) for y in found if continuous(y))
 
             return torch.func.vjp(outputs, *tensors)[1](tuple(grads))
 
         outputs = super()._call(_replaced(call, [x.detach().contiguous().clone() for x in at]))
-        whole = outputs if isinstance(outputs, tuple | list) else (outputs,)
         derived = iter(_Derived.apply(self, run, pull, *at))
-        return tuple(next(derived) if y.is_floating_point() else y for y in whole)
+
+        def with_slope(y: Any) -> Any:
+            if not continuous(y):
+                return y
+            return torch.view_as_complex(next(derived)) if y.is_complex() else next(derived)
+
+        return mapped(with_slope, outputs)
 
     def jacobian(self, run: Run, at: Sequence[Tensor]) -> list[Tensor]:
         """The derivatives of all outputs, remembered."""
@@ -125,15 +132,22 @@ class _Gradient(torch.autograd.Function):
 
 
 def _replaced(call: Call, tensors: Sequence[Tensor]) -> Call:
-    """The call with other tensors in place of all floating-point ones."""
+    """The call with other tensors in place of all real ones, and pairs of parts in place of all complex ones."""
     rest = iter(tensors)
 
     def swap(x: Any) -> Any:
-        return next(rest) if isinstance(x, Tensor) and x.is_floating_point() else x
+        if not continuous(x):
+            return x
+        return torch.view_as_complex(next(rest)) if x.is_complex() else next(rest)
 
     inputs = mapped(swap, call.inputs)
     options = {name: mapped(swap, x) for name, x in call.options.items()}
     return Call(inputs, options, {name: swap(x) for name, x in call.parameters.items()}, call.buffers, call.seed)
+
+
+def _real(x: Tensor) -> Tensor:
+    """Real and imaginary parts of a complex tensor along a last dimension; any other tensor as it is."""
+    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
 
 
 def _flat(run: Run) -> differences.Function:

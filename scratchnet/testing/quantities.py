@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from scratchnet.testing.offers import RecordsNoGraph
 from scratchnet.testing.subject import Call, Subject, differentiable, mapped
 from scratchnet.testing.upstreams import upstreams
 
@@ -52,14 +53,14 @@ class Recording:
     Attributes:
         call: the arguments, on leaves of their own.
         outputs: everything the function returns.
-        differentiable: the outputs that a gradient can come back through.
+        differentiable: the places of the outputs that a gradient can come back through.
         draws: whether the pass consumed random numbers.
     """
 
     def __init__(self, subject: Subject, call: Call) -> None:
         self.call = fresh(call)
         self.outputs, self.draws = subject.watched_run(self.call)
-        self.differentiable = [y for y in self.outputs if y.is_floating_point() and y.requires_grad]
+        self.differentiable = [i for i, y in enumerate(self.outputs) if differentiable(y)]
 
     def forward(self) -> Quantities:
         """The outputs, and the buffers and constant inputs as the call left them."""
@@ -77,7 +78,8 @@ class Recording:
         grads: Sequence[Tensor | None] = [None] * len(leaves)
         if outputs and leaves:
             grads = torch.autograd.grad(outputs, leaves, given, retain_graph=True, allow_unused=True)
-        return dict(zip((f"gradient of {name}" for name in self.call.names()), grads, strict=True))
+        dense = (g.to_dense() if g is not None and g.layout is not torch.strided else g for g in grads)
+        return dict(zip((f"gradient of {name}" for name in self.call.names()), dense, strict=True))
 
     def higher(self, upstream: Sequence[Tensor | None], order: int = 2) -> Quantities:
         """The gradients of a random combination of the gradients, of inputs, parameters and upstream.
@@ -94,6 +96,10 @@ class Recording:
         for i in range(1, order):
             generator = torch.Generator().manual_seed(self.call.seed + i)
             recorded = [g for g in found if g is not None and g.requires_grad]
+            if i == 1 and not recorded and any(g is not None for g in found):
+                raise RecordsNoGraph("the gradient records no graph, so that it cannot be differentiated again")
+            if i == 1 and any(map(_refuses, recorded)):
+                raise RecordsNoGraph("the backward is once_differentiable")
             weights = [like(g, generator) for g in recorded]
             found = [None] * len(targets)
             if recorded:
@@ -106,8 +112,22 @@ class Recording:
 
     def _matched(self, upstream: Sequence[Tensor | None]) -> tuple[list[Tensor], list[Tensor]]:
         """The differentiable outputs that have an upstream, and these upstreams."""
-        pairs = [(y, u) for y, u in zip(self.differentiable, upstream, strict=True) if u is not None]
-        return [y for y, _ in pairs], [u for _, u in pairs]
+        places = [i for i, u in enumerate(upstream) if u is not None and i in self.differentiable]
+        return [self.outputs[i] for i in places], [u for i in places if (u := upstream[i]) is not None]
+
+
+def _refuses(gradient: Tensor) -> bool:
+    """Whether the node that `once_differentiable` leaves, which raises, is in a graph: nothing leads through it."""
+    seen, waiting = set(), [gradient.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "torch::autograd::Error":
+            return True
+        seen.add(node)
+        waiting += [below for below, _ in node.next_functions]
+    return False
 
 
 def outputs_of(outputs: Sequence[Tensor | None], title: str = "output") -> Quantities:
@@ -116,22 +136,26 @@ def outputs_of(outputs: Sequence[Tensor | None], title: str = "output") -> Quant
     return {f"{title} {i}" if several else title: None if y is None else y.detach() for i, y in enumerate(outputs)}
 
 
-def choose_upstreams(recording: Recording, seed: int) -> Iterator[tuple[str, list[Tensor | None]]]:
-    """Upstreams for all differentiable outputs at once; of several outputs, each is also left out in turn."""
+def choose_upstreams(
+    recording: Recording, seed: int, places: Sequence[int]
+) -> Iterator[tuple[str, list[Tensor | None]]]:
+    """Yields upstreams for the outputs at the given places; of several outputs, each is also left out in turn."""
     generator = torch.Generator().manual_seed(seed)
-    outputs = recording.differentiable
-    if not outputs:
-        return
-    offers = [dict(upstreams(y.detach(), generator)) for y in outputs]
-    for name in offers[0]:
-        yield name, [offer.get(name, offer["random"]) for offer in offers]
-    if len(outputs) > 1:
-        for i in range(len(outputs)):
-            yield f"None for output {i}", [None if i == j else o["random"] for j, o in enumerate(offers)]
+    offers = {i: dict(upstreams(recording.outputs[i].detach(), generator)) for i in places}
+
+    def all_outputs(chosen: Mapping[int, Tensor]) -> list[Tensor | None]:
+        return [chosen.get(i) for i in range(len(recording.outputs))]
+
+    for name in next(iter(offers.values()), {}):
+        yield name, all_outputs({i: offer.get(name, offer["random"]) for i, offer in offers.items()})
+    if len(offers) > 1:
+        for left in offers:
+            chosen = {i: offer["random"] for i, offer in offers.items() if i != left}
+            yield f"None for output {left}", all_outputs(chosen)
 
 
-def forward_mode(subject: Subject, call: Call) -> Quantities:
-    """The tangent of each output, along random tangents of all inputs and parameters.
+def forward_mode(subject: Subject, call: Call, places: Sequence[int]) -> Quantities:
+    """The tangents of the outputs at the given places, along random tangents of all inputs and parameters.
 
     The primals are clones: a dual tensor must not be expanded over shared memory.
     """
@@ -140,7 +164,9 @@ def forward_mode(subject: Subject, call: Call) -> Quantities:
     with forward_ad.dual_level():
         duals = [forward_ad.make_dual(x.detach().clone(), like(x, generator)) for x in leaves]
         outputs = subject.run(own_constants(call).with_leaves(duals))
-        tangents = [forward_ad.unpack_dual(y).tangent for y in outputs if y.is_floating_point()]
+        tangents = [forward_ad.unpack_dual(outputs[i]).tangent for i in places]
+    if places and all(t is None for t in tangents):
+        raise RecordsNoGraph("the outputs have no tangents")
     return outputs_of(tangents, "forward mode of output")
 
 
@@ -149,18 +175,23 @@ def forward_over_reverse(subject: Subject, call: Call, upstream: Sequence[Tensor
     generator = torch.Generator().manual_seed(call.seed + 3)
     leaves = tuple(x.detach().clone() for x in call.leaves())
     tangents = tuple(like(x, generator) for x in leaves)
-    pull = _pullback(subject, call, [u for u in upstream if u is not None])
+    pull = _pullback(subject, call, upstream)
     found = torch.func.jvp(lambda *at: pull(*at)[1], leaves, tangents)[1]
     return dict(zip((f"forward over reverse of {name}" for name in call.names()), found, strict=True))
 
 
 def _pullback(
-    subject: Subject, call: Call, given: Sequence[Tensor]
+    subject: Subject, call: Call, upstream: Sequence[Tensor | None]
 ) -> Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
-    def run(*leaves: Tensor) -> tuple[Tensor, ...]:
-        return tuple(y for y in subject.run(own_constants(call).with_leaves(leaves)) if y.is_floating_point())
+    """A function of the leaves that returns the outputs that have an upstream, and the gradients."""
+    places = [i for i, u in enumerate(upstream) if u is not None]
+    usual = [u for u in upstream if u is not None]
 
-    def pull(*leaves: Tensor, given: Sequence[Tensor] = given) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    def run(*leaves: Tensor) -> tuple[Tensor, ...]:
+        outputs = subject.run(own_constants(call).with_leaves(leaves))
+        return tuple(outputs[i] for i in places)
+
+    def pull(*leaves: Tensor, given: Sequence[Tensor] = usual) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         outputs, back, *_ = torch.func.vjp(run, *leaves)
         return outputs, back(tuple(given))
 
@@ -190,7 +221,7 @@ def over_batches(
         for x, b in zip(call.leaves(), each, strict=True)
     ]
     given = [torch.stack([u, -2 * u]) if batched is None else u for u in upstream if u is not None]
-    pull = _pullback(subject, call, given)
+    pull = _pullback(subject, call, upstream)
     outputs_found = 0
 
     def once(leaves: Sequence[Tensor], given: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -219,4 +250,5 @@ def over_batches(
 
 def like(tensor: Tensor, generator: torch.Generator) -> Tensor:
     """Normal values of a tensor's shape, dtype and device."""
-    return torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(tensor.device, tensor.dtype)
+    dtype = torch.complex128 if tensor.is_complex() else torch.float64
+    return torch.randn(tensor.shape, generator=generator, dtype=dtype).to(tensor.device, tensor.dtype)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import re
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -65,22 +66,38 @@ def _direct(row: Row, arguments: str, call: Call) -> list[str]:
 
 def _source(function: Any, name: str, what: str) -> tuple[list[str], str]:
     """How to come by a function: an import if it has one, else a place to fill in."""
-    owner: Any = function.__self__ if inspect.ismethod(function) and isinstance(function.__self__, type) else None
-    if owner is None and inspect.isbuiltin(function) and isinstance(getattr(function, "__self__", None), type):
-        owner = function.__self__
-    if isinstance(function, nn.Module):
-        return [], f"{name} = ...  # {what}: {' '.join(repr(function).split())}"
-    home = owner or function
-    module, path = getattr(home, "__module__", None), getattr(home, "__qualname__", "")
-    if not module or "<" in path or module == "__main__":
-        where = f" ({path})" if path and "<lambda>" not in path else ""
-        return [], f"{name} = ...  # {what}{where}"
-    if module.startswith("torch._C"):
-        module = "torch.nn.functional" if hasattr(nn.functional, path) else "torch"
-    if owner is None and "." not in path:
-        return [f"from {module} import {path} as {name}"], ""
-    method = "" if owner is None else f".{function.__name__}"
-    return [f"from {module} import {path.partition('.')[0]}"], f"{name} = {path}{method}"
+    for module, path in _places(function):
+        owner, _, attribute = path.partition(".")
+        if not _is_at(function, module, path):
+            continue
+        if not attribute:
+            return [f"from {module} import {path} as {name}"], ""
+        return [f"from {module} import {owner}"], f"{name} = {path}"
+    shown = function if isinstance(function, nn.Module) else getattr(function, "__qualname__", function)
+    shown = getattr(getattr(function, "__self__", None), "__qualname__", shown)  # the Function of an ``apply``
+    return [], f"{name} = ...  # {what}: {' '.join(repr(shown).split())}"
+
+
+def _places(function: Any) -> Iterator[tuple[str, str]]:
+    """Modules and paths under which a function may be found."""
+    path = getattr(function, "__qualname__", "")
+    short = getattr(function, "__name__", "")
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, type):
+        path, function = f"{owner.__qualname__}.{short}", owner
+    yield getattr(function, "__module__", None) or "", path
+    yield "torch", short
+    yield "torch.nn.functional", short
+
+
+def _is_at(function: Any, module: str, path: str) -> bool:
+    """Whether an import of the module finds the function there."""
+    found: Any = sys.modules.get(module)
+    if found is None or module == "__main__" or not path:
+        return False
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found is not None and bool(found == function)
 
 
 def _argument(name: str, x: Any, lines: list[str]) -> str:

@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Call", "Subject", "differentiable", "mapped"]
+__all__ = ["Call", "Subject", "SubjectOfTwo", "continuous", "differentiable", "mapped"]
 
 
 def differentiable(tensor: Any) -> bool:
     """Whether a gradient can flow into an argument, and is asked for."""
-    return isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.requires_grad
+    return continuous(tensor) and tensor.requires_grad
+
+
+def continuous(tensor: Any) -> bool:
+    """Whether an argument is a tensor of real or complex numbers."""
+    return isinstance(tensor, Tensor) and (tensor.is_floating_point() or tensor.is_complex())
 
 
 def mapped(function: Callable[[Any], Any], argument: Any) -> Any:
-    """An argument with a function applied to it, or to each element, in order, where it is a tuple or list."""
-    if not isinstance(argument, tuple | list):
+    """Applies a function to an argument, or, in order, to all that a tuple, list, dict or dataclass holds."""
+    parts = _parts(argument)
+    if parts is None:
         return function(argument)
-    parts = [mapped(function, part) for part in argument]
-    return type(argument)(*parts) if hasattr(argument, "_fields") else type(argument)(parts)
+    new = {key: mapped(function, part) for key, part in parts.items()}
+    if is_dataclass(argument) and not isinstance(argument, type):
+        return replace(argument, **new)
+    if isinstance(argument, dict):
+        return type(argument)(new) if type(argument) in (dict, OrderedDict) else new
+    return type(argument)(*new.values()) if hasattr(argument, "_fields") else type(argument)(new.values())
+
+
+def _parts(argument: Any) -> dict[Any, Any] | None:
+    """What a container holds, by place, key or field; None for anything else."""
+    if isinstance(argument, dict):
+        return argument
+    if isinstance(argument, tuple | list):
+        return dict(zip(getattr(argument, "_fields", range(len(argument))), argument, strict=True))
+    if is_dataclass(argument) and not isinstance(argument, type):
+        return {f.name: getattr(argument, f.name) for f in fields(argument) if f.init}
+    return None
 
 
 def _named(name: str, argument: Any) -> Iterator[tuple[str, Any]]:
-    """An argument by its name, or each element by its place in the tuple or list."""
-    if isinstance(argument, tuple | list):
-        for i, part in enumerate(argument):
-            yield from _named(f"{name}.{i}", part)
-    else:
+    """An argument by its name, or each part of a container by its place in it."""
+    parts = _parts(argument)
+    if parts is None:
         yield name, argument
+        return
+    for key, part in parts.items():
+        yield from _named(f"{name}.{key}", part)
 
 
 @dataclass(frozen=True)
@@ -81,12 +104,13 @@ class Call:
         return Call(inputs, options, parameters, self.buffers, self.seed)
 
     def to(self, dtype: torch.dtype) -> Call:
-        """The same call in another floating-point dtype."""
+        """The same call in another floating-point dtype; complex tensors in its complex one."""
 
         def convert(x: Any) -> Any:
-            if not isinstance(x, Tensor) or not x.is_floating_point():
+            if not continuous(x):
                 return x
-            return x.detach().to(dtype).requires_grad_(x.requires_grad)
+            own = dtype.to_complex() if x.is_complex() else dtype
+            return x.detach().to(own).requires_grad_(x.requires_grad)
 
         return Call(
             mapped(convert, self.inputs),
@@ -98,10 +122,15 @@ class Call:
 
 
 class Subject:
-    """A function or module under comparison; `run` gives its outputs as a tuple."""
+    """A function or module under comparison; `run` gives its outputs as a tuple.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
+    Args:
+        function: the function or module.
+        names: the names of a module's parameters by those of the call, where they differ.
+    """
+
+    def __init__(self, function: Callable[..., Any], names: Mapping[str, str] | None = None) -> None:
+        self.function, self.names = function, names or {}
 
     @property
     def exact(self) -> bool:
@@ -129,9 +158,43 @@ class Subject:
 
     def _call(self, call: Call) -> Any:
         if isinstance(self.function, nn.Module):
-            state = {**call.parameters, **call.buffers}
+            state = {self.names.get(name, name): x for name, x in (call.parameters | call.buffers).items()}
             return torch.func.functional_call(self.function, state, call.inputs, call.options)
         return self.function(*call.inputs, **call.options)
+
+
+class SubjectOfTwo(Subject):
+    """The values of one function with the derivatives of another, of the same inputs and as many outputs."""
+
+    def __init__(self, function: Callable[..., Any], surrogate: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self.surrogate = Subject(surrogate)
+
+    def _call(self, call: Call) -> Any:
+        values = _tensors(super()._call(call))
+        return tuple(_ValuesOf.apply(y.detach(), s) for y, s in zip(values, self.surrogate.run(call), strict=True))
+
+
+class _ValuesOf(torch.autograd.Function):
+    """The first tensor, with the derivatives of the second."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(y: Tensor, s: Tensor) -> Tensor:
+        return y.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
+        return None, grad
+
+    @staticmethod
+    def jvp(ctx: Any, _: Tensor | None, tangent: Tensor) -> Tensor:
+        return tangent.clone()
 
 
 def _seed(seed: int, devices: Sequence[int]) -> None:
@@ -146,10 +209,16 @@ def _random_states(devices: Sequence[int]) -> list[Tensor]:
 
 
 def _tensors(output: Any) -> tuple[Tensor, ...]:
+    """All tensors of an output, in order; numbers as tensors."""
     if isinstance(output, Tensor):
         return (output,)
     if output is None:
         return ()
-    if isinstance(output, tuple | list):
-        return tuple(tensor for part in output for tensor in _tensors(part))
-    raise TypeError(f"compare: expected a tensor or a tuple of tensors as output, got {type(output).__name__}")
+    if isinstance(output, bool | int | float | complex):
+        return (torch.tensor(output, dtype=torch.float64 if isinstance(output, float) else None),)
+    parts = _parts(output)
+    if parts is None:
+        raise TypeError(
+            f"compare: expected tensors, or a container of tensors, as output, got {type(output).__name__}"
+        )
+    return tuple(tensor for part in parts.values() for tensor in _tensors(part))

@@ -30,7 +30,8 @@ def upstreams(output: Tensor, generator: torch.Generator) -> Iterator[tuple[str,
     shape = output.shape
 
     def draw(*size: int) -> Tensor:
-        values = torch.randn(size, generator=generator, dtype=torch.float64)
+        dtype = torch.complex128 if output.is_complex() else torch.float64
+        values = torch.randn(size, generator=generator, dtype=dtype)
         return values.to(output.device, output.dtype)
 
     yield "random", draw(*shape)

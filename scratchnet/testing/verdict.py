@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from scratchnet.testing.board import Board
@@ -21,6 +21,8 @@ from scratchnet.testing.subject import Call
 __all__ = ["assert_gradients_match", "explain"]
 
 MOST = 8
+# What can fail although every gradient is right.
+BESIDE_GRADIENTS = ("output", "gradients", "no_grad", "forward_mode", "threads", "leaks")
 
 
 def assert_gradients_match(
@@ -72,18 +74,43 @@ def explain(comparison: Comparison) -> str:
         1. gradient of input: differs
     """
     if comparison.ok:
-        return f"{comparison.name}: nothing disagrees"
-    failures = comparison.failures
-    head = f"{comparison.name}: {len(failures)} of {len(comparison.rows)} quantities disagree"
-    if not failures:
-        return f"{comparison.name}: nothing could be compared\n{comparison}"
-    parts = [_finding(i, row) for i, row in enumerate(failures[:MOST], 1)]
-    if len(failures) > MOST:
-        parts.append(f"and {len(failures) - MOST} more: " + ", ".join(row.quantity for row in failures[MOST:]))
-    return "\n".join([head, *parts])
+        return f"{comparison.name}: {comparison.headline}"
+    if not comparison.failures:
+        return str(comparison)
+    found = _grouped(comparison.failures)
+    parts = [_finding(i, row, following) for i, (row, following) in enumerate(found[:MOST], 1)]
+    if len(found) > MOST:
+        parts.append(f"and {len(found) - MOST} more: {_listed([row for row, _ in found[MOST:]])}")
+    return "\n".join([f"{comparison.name}: {comparison.headline}", *parts])
 
 
-def _finding(number: int, row: Row) -> str:
+def _grouped(failures: Sequence[Row]) -> list[tuple[Row, list[Row]]]:
+    """The failures that stand by themselves, each with those that follow from it."""
+    found: list[tuple[Row, list[Row]]] = []
+    for row in failures:
+        first = next((following for root, following in found if _explains(root, row)), None)
+        if first is None:
+            found.append((row, []))
+        else:
+            first.append(row)
+    return found
+
+
+def _explains(root: Row, row: Row) -> bool:
+    """Whether a failure follows from another: wrong values from a wrong output, most else from a wrong gradient."""
+    if root.of_conduct or row.of_conduct:
+        return False
+    if root.check == "gradients":
+        return row.check not in BESIDE_GRADIENTS
+    return root.check == "output" or root.check == row.check
+
+
+def _listed(rows: Sequence[Row]) -> str:
+    names = [row.quantity for row in rows]
+    return ", ".join(names[:MOST]) + (f" and {len(names) - MOST} others" if len(names) > MOST else "")
+
+
+def _finding(number: int, row: Row, following: Sequence[Row]) -> str:
     lines = [f"{row.quantity}: {row.verdict}"]
     if row.index is not None:
         lines.append(f"at {list(row.index)}: got {row.got:.9g}, expected {row.expected:.9g}")
@@ -104,6 +131,8 @@ def _finding(number: int, row: Row) -> str:
         e = row.evidence.examination
         script = reproduction(found, e.ours, e.theirs, call, e.numerical, e.board.roundings)
         lines += ["to see it again:", *(f"    {line}" for line in script.splitlines())]
+    if following:
+        lines.append(f"what follows from it: {_listed(following)}")
     return "\n".join([f"  {number}. {lines[0]}", *(f"     {line}" for line in lines[1:])])
 
 
@@ -115,9 +144,10 @@ def _smallest(row: Row, e: Examination) -> tuple[Call, Row]:
 
     def shows(call: Call) -> bool:
         nonlocal last
-        again = Examination(start.ours, start.theirs, call, Board(e.board.roundings), e.backend, e.numerical)
         needed = [row.check] if row.check == "output" else ["output", row.check]
-        for found in examine(again, needed if row.check in CHECKS else ()):
+        board = Board(e.board.roundings, needed if row.check in CHECKS else (), e.board.required)
+        again = Examination(start.ours, start.theirs, call, board, e.backend, e.numerical)
+        for found in examine(again):
             if found.quantity == row.quantity and found.verdict == row.verdict:
                 last = found
                 return True

@@ -112,10 +112,6 @@ class WrongDtype(Softmax):
         return Softmax.forward(x).float()
 
 
-class NoVmap(Softmax):
-    generate_vmap_rule = False
-
-
 class OverwritesInput(Softmax):
     @staticmethod
     def forward(x):
@@ -150,7 +146,6 @@ FAULTS = {
     WrongValue: "output",
     WrongShape: "output",
     WrongDtype: "output",
-    NoVmap: "vmap",
     OverwritesInput: "inputs unchanged",
     Raises: "gradient",
 }

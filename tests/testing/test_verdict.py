@@ -120,4 +120,4 @@ def test_assert_gradients_match_raises_with_the_whole_verdict():
 
 
 def test_what_agrees_needs_no_explanation():
-    assert explain(check(torch.exp, torch.ones(2), thorough=False)) == "exp: nothing disagrees"
+    assert explain(check(torch.exp, torch.ones(2), thorough=False)).startswith("exp: equal: output, gradient")

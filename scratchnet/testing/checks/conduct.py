@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from scratchnet.testing.board import Noted
 from scratchnet.testing.checks.values import output
 from scratchnet.testing.examination import Examination
 from scratchnet.testing.fresh_memory import FreshMemoryIsNaN
@@ -38,15 +39,10 @@ def saved_unchanged(e: Examination) -> None:
     for upstream in e.upstreams[:1]:
         names = [f"saved tensor {i}" for i in range(len(saved))]
         with e.unchanged("saved tensors unchanged", saved, names, upstream.kind):
-            recording.gradients(upstream.given)
-        make = e.under(
-            lambda subject, at, given: (recording if subject is e.ours else e.recording(subject, at)).gradients(
-                given
-            ),
-            upstream,
-        )
-        again = e.on(e.call, "second pass over one graph")
-        again.weigh(make, "gradient", upstream)
+            first = recording.gradients(upstream.given)
+        for name, again in recording.gradients(upstream.given).items():
+            found = Noted(upstream.kind, again, first[name], None)
+            e.board.take(f"{e.prefix}second pass over one graph: {name}", found, e)
 
 
 def fresh_memory(e: Examination) -> None:

@@ -25,7 +25,7 @@ def memory(e: Examination) -> None:
 def _saved_bytes(subject: Subject, call: Call) -> int:
     with keeping() as kept:
         recording = Recording(subject, call)
-    kept.add_attributes(recording.differentiable)
+    kept.add_attributes([recording.outputs[i] for i in recording.differentiable])
     return kept.beyond((*recording.call.leaves(), *recording.outputs))
 
 

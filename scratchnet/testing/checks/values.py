@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -113,7 +115,7 @@ def _third_is_that_of_second(subject: Subject, at: Call, given: list[Tensor | No
 def forward_mode(e: Examination) -> None:
     """The tangents of the outputs."""
     if e.call.leaves():
-        e.weigh(quantities.forward_mode, "forward mode")
+        e.weigh(partial(quantities.forward_mode, places=e.places), "forward mode")
 
 
 def forward_over_reverse(e: Examination) -> None:

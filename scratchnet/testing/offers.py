@@ -1,0 +1,46 @@
+"""Tells what a Function does not offer from what it does wrong, and says how to offer it.
+
+A plain ``torch.autograd.Function`` has a forward and a backward. Forward mode, vmap, second derivatives and the
+compiler ask for more, and torch raises where that is missing. Such an error is no disagreement.
+"""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+__all__ = ["RecordsNoGraph", "lacking"]
+
+
+class RecordsNoGraph(RuntimeError):
+    """Gradients or tangents that a function leaves out without an error of its own."""
+
+
+# What torch's message says, and what would offer the capability.
+LACKS = (
+    (r"must implement the jvp function", "no jvp: add a staticmethod jvp(ctx, *tangents)"),
+    (
+        r"must override the setup_context",
+        "no setup_context: split forward(ctx, ...) into forward(...) and setup_context(ctx, inputs, output)",
+    ),
+    (r"have no tangents", "no forward mode: the outputs have no tangents"),
+    (r"does not have vmap support", "no vmap rule: set generate_vmap_rule = True, or add a staticmethod vmap"),
+    (r"once_differentiable", "once_differentiable: remove the mark if the backward is differentiable"),
+    (
+        r"records no graph|an't call numpy\(\) on Tensor that requires grad",
+        "a backward that cannot be differentiated: compute it with tensor operations; else mark it "
+        "once_differentiable, so that it raises",
+    ),
+    (r"vmap: .*(\.item\(\)|data-dependent)", "reads the values of tensors, which vmap cannot: use torch.where"),
+    (r"'SparseCPU' backend", "sparse gradients, which torch cannot batch"),
+    (r"Batching rule not implemented|[Nn]o batching rule", "no batching rule: register one with register_vmap"),
+)
+
+
+def lacking(error: Exception) -> str | None:
+    """What is not offered, with the line that would add it; None where the error is a fault."""
+    if isinstance(error, torch._dynamo.exc.TorchDynamoException):
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        return f"breaks the graph: {first}"[:160]
+    return next((how for said, how in LACKS if re.search(said, str(error))), None)

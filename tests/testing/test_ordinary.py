@@ -1,0 +1,133 @@
+"""Right Functions that offer no more than a backward are not called wrong, and what they lack is named."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from ordinary import ORDINARY
+
+from scratchnet.testing import assert_gradients_match, check, compare, explain
+from scratchnet.testing.subject import continuous
+
+WIDE = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+
+
+def inputs_of(ordinary, dtype, seed=0):
+    made = ordinary.inputs(torch.Generator().manual_seed(seed))
+    return [x.to(WIDE[dtype] if x.is_complex() else dtype) if continuous(x) else x for x in made]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("name", ORDINARY)
+def test_a_right_function_is_not_flagged(name, dtype):
+    ordinary = ORDINARY[name]
+    result = compare(ordinary.custom, ordinary.builtin, *inputs_of(ordinary, dtype))
+    assert result.ok, str(result)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ORDINARY)
+def test_a_right_function_passes_every_check(name):
+    ordinary = ORDINARY[name]
+    for seed in range(3):
+        inputs = inputs_of(ordinary, torch.float64, seed)
+        assert_gradients_match(ordinary.custom, ordinary.builtin, *inputs, special_values=False, seed=seed)
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_a_right_function_passes_without_a_built_in(name):
+    ordinary = ORDINARY[name]
+    result = check(ordinary.custom, *inputs_of(ordinary, torch.float64), thorough=False)
+    assert result.ok, str(result)
+
+
+def test_what_is_not_offered_is_named_with_what_would_add_it():
+    x = torch.randn(4, 3, dtype=torch.float64)
+    once = compare(ORDINARY["TanhOnce"].custom, torch.tanh, x)
+    assert once.headline == "equal: output, gradient, no grad; not offered: double backward, forward mode, vmap"
+    notes = {row.quantity: row.note for row in once.rows if row.verdict == "not offered"}
+    assert "once_differentiable" in notes["double backward"]
+    assert "jvp(ctx, *tangents)" in notes["forward mode"]
+    assert "setup_context(ctx, inputs, output)" in notes["vmap"]
+
+
+@pytest.mark.parametrize("keyword", ["forward_mode", "vmap", "double_backward"])
+def test_what_is_asked_for_must_be_offered(keyword):
+    x = torch.randn(4, 3, dtype=torch.float64)
+    result = compare(ORDINARY["TanhOnce"].custom, torch.tanh, x, **{keyword: True})
+    assert [row.check for row in result.failures] == [keyword]
+
+
+def test_order_and_modes_choose_derivatives():
+    x = torch.randn(4, dtype=torch.float64)
+    first = compare(torch.exp, torch.exp, x, order=1, modes=("reverse",), vmap=False)
+    assert first.headline == "equal: output, gradient, no grad"
+    second = compare(torch.exp, torch.exp, x, order=2, modes=("reverse", "forward"), vmap=False)
+    assert second.headline.endswith("double backward, forward mode, forward over reverse")
+    assert not compare(ORDINARY["TanhOnce"].custom, torch.tanh, x, order=2).ok
+    with pytest.raises(ValueError, match="expected order 1 or 2, got 3"):
+        compare(torch.exp, torch.exp, x, order=3)
+    with pytest.raises(ValueError, match="expected modes of"):
+        compare(torch.exp, torch.exp, x, modes="forward")
+
+
+def test_a_tensor_by_keyword_is_differentiated():
+    x, weight = torch.randn(3), torch.randn(3)
+    wrong = compare(lambda x, *, weight: x * weight.detach(), lambda x, *, weight: x * weight, x, weight=weight)
+    assert "gradient of weight" in [row.quantity for row in wrong.failures]
+
+
+def test_a_complex_gradient_without_its_conjugate_is_wrong():
+    z = torch.randn(3, dtype=torch.complex128)
+    wrong = compare(lambda z: z * z.detach().conj(), lambda z: z * z.conj(), z)
+    assert "gradient of input" in [row.quantity for row in wrong.failures]
+    assert not check(lambda z: (z * z.detach().conj()).real, z, thorough=False).ok
+
+
+def test_parameters_of_other_names_are_mapped():
+    class Mine(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = torch.nn.Parameter(torch.randn(5, 3))
+
+        def forward(self, x):
+            return x @ self.w.T
+
+    x = torch.randn(4, 3)
+    assert compare(Mine(), torch.nn.Linear(3, 5, bias=False), x, map={"w": "weight"}).ok
+    with pytest.raises(ValueError, match="map="):
+        compare(Mine(), torch.nn.Linear(3, 5, bias=False), x)
+
+
+def test_nothing_compared_is_not_said_to_agree():
+    def only_float32(x):
+        if x.dtype is not torch.float32:
+            raise RuntimeError("expected float32")
+        return x.exp()
+
+    result = check(only_float32, torch.randn(3))
+    assert not result.ok
+    assert result.headline.startswith("nothing could be compared; not compared: output")
+
+
+def test_later_faults_fold_under_the_first():
+    with pytest.raises(AssertionError, match=r"(?s)1\. gradient of input.*what follows from it: double backward"):
+        assert_gradients_match(lambda x: x.exp() * 2 - x.exp().detach(), torch.exp, torch.randn(3).double())
+
+
+class Round(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.round()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+def test_deliberate_gradients_are_those_of_the_function_that_is_named():
+    x = torch.randn(4, 3)
+    assert not compare(Round.apply, torch.round, x).ok
+    assert compare(Round.apply, torch.round, x, gradient_of=lambda x: x).ok
+    assert not compare(Round.apply, torch.round, x, gradient_of=torch.sin).ok
+    assert "the gradient is not the derivative of forward" in explain(check(Round.apply, x, thorough=False))
