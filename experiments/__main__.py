@@ -29,7 +29,7 @@ def main(words: Sequence[str]) -> int:
         print("interrupted", file=sys.stderr)
         return Interrupted.status
     except ModuleNotFoundError as error:
-        print(f"error: {error}; pip install 'scratchnet[experiments]' brings what is missing", file=sys.stderr)
+        print(f"error: {error}; pip install -e '.[experiments]' brings what is missing", file=sys.stderr)
         return ExperimentError.status
     return 0
 

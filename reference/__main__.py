@@ -15,33 +15,38 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
-from reference.capabilities import capabilities, errors
-from reference.capabilities import table as matrix
-from reference.capabilities import write as write_matrix
-from reference.catalog import DTYPES, RECORDS, Record
-from reference.check import OpCheck, check_all, check_errors, on_all_cores
 from reference.commandline import expect_name, fail, write_files
-from reference.conventions import CONVENTIONS, conventions
-from reference.custom import Misuse, examine
-from reference.report import (
-    accuracy_of_all,
-    console,
-    failures,
-    table,
-    write_html,
-    write_json,
-    write_markdown,
-    write_tensorboard,
-)
-from reference.speed import command as speed
-from scratchnet.testing import explain
+
+PROGRAM = "python -m reference"
+
+try:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from reference.capabilities import capabilities, errors
+    from reference.capabilities import table as matrix
+    from reference.capabilities import write as write_matrix
+    from reference.catalog import DTYPES, RECORDS, Record
+    from reference.check import OpCheck, check_all, check_errors, on_all_cores
+    from reference.conventions import CONVENTIONS, conventions
+    from reference.custom import Misuse, examine
+    from reference.report import (
+        accuracy_of_all,
+        console,
+        failures,
+        table,
+        write_html,
+        write_json,
+        write_markdown,
+        write_tensorboard,
+    )
+    from reference.speed import command as speed
+    from scratchnet.testing import explain
+except ModuleNotFoundError as missing:
+    fail(PROGRAM, f"{missing}; pip install -e '.[experiments]' brings what is missing")
 
 __all__ = ["main"]
 
-PROGRAM = "python -m reference"
 WRITERS: dict[str, Callable[[Path, Sequence[OpCheck], Sequence[str]], None]] = {
     "json": write_json,
     "markdown": write_markdown,

@@ -14,6 +14,7 @@ from types import ModuleType
 from scratchnet import functional, nn, optim
 
 __all__ = ["functional", "nn", "optim", "testing"]
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -286,6 +286,6 @@ def _summary_writer(folder: str | os.PathLike[str], start_step: int) -> Any:
     except ImportError as error:
         raise ImportError(
             "Monitor: writing to a folder needs tensorboard, which is not installed: "
-            "pip install scratchnet[experiments]"
+            "pip install tensorboard, or in a checkout pip install -e '.[experiments]'"
         ) from error
     return SummaryWriter(os.fspath(folder), purge_step=start_step + 1 if start_step else None)

@@ -108,5 +108,7 @@ def test_tensorboard_is_imported_only_for_a_folder(folder, monkeypatch):
     found = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ImportError, match=r"pip install scratchnet\[experiments\]"):
+    with pytest.raises(
+        ImportError, match=r"pip install tensorboard, or in a checkout pip install -e '.\[experiments\]'"
+    ):
         Monitor(line(), None, folder)

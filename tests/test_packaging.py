@@ -1,0 +1,53 @@
+"""The distribution: its name and version, and what is said where an extra is missing."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import scratchnet
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_version_has_one_source():
+    # Read as text: tomllib came with Python 3.11.
+    project = (ROOT / "pyproject.toml").read_text()
+    assert 'name = "torch-scratchnet"' in project
+    assert 'version = { attr = "scratchnet.__version__" }' in project
+    assert re.fullmatch(r"\d+\.\d+\.\d+", scratchnet.__version__)
+
+
+def test_nobody_is_sent_to_a_foreign_package_of_our_name():
+    suffixes = {".py", ".md", ".toml", ".yml", ".txt"}
+    folders = ("scratchnet", "reference", "experiments", "tests", "docs", ".github")
+    for path in [*ROOT.glob("*"), *(path for folder in folders for path in (ROOT / folder).rglob("*"))]:
+        if path.suffix in suffixes:
+            assert not re.search(r"pip install\b.*[\s'\"]scratchnet\b", path.read_text()), path
+
+
+@pytest.mark.parametrize(
+    ("package", "missing", "status"),
+    [("reference", "rich", 2), ("reference", "torch", 2), ("experiments", "tyro", 1)],
+)
+def test_a_missing_extra_is_named_in_one_line(package, missing, status):
+    source = (
+        f"import runpy, sys; sys.modules[{missing!r}] = None; runpy.run_module({package!r}, run_name='__main__')"
+    )
+    words = ["mnist"] if package == "experiments" else []
+    run = subprocess.run(
+        [sys.executable, "-c", source, *words],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert run.returncode == status
+    assert len(run.stderr.splitlines()) == 1
+    assert missing in run.stderr
+    assert "pip install -e '.[experiments]'" in run.stderr
