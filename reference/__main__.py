@@ -1,7 +1,8 @@
 """``python -m reference [NAME ...]``: compares the ops of the catalog with PyTorch's built-ins.
 
-``python -m reference --custom PKG.MOD:NAME --builtin torch.nn.functional.NAME --shape 8,16`` compares a function of
-yours, with an explanation of whatever differs; without ``--builtin`` differences of its own values judge it.
+``python -m reference --custom MODULE:NAME --builtin torch.nn.functional.NAME --shape 8,16`` compares a function of
+yours, with an explanation of whatever differs; without ``--builtin`` differences of its own values judge it. From
+other folders call ``scratchnet-check``.
 
 ``python -m reference speed [NAME ...]`` times them: see ``python -m reference speed --help``.
 
@@ -29,7 +30,6 @@ try:
     from reference.catalog import DTYPES, RECORDS, Record
     from reference.check import OpCheck, check_all, check_errors, on_all_cores
     from reference.conventions import CONVENTIONS, conventions
-    from reference.custom import Misuse, examine
     from reference.report import (
         accuracy_of_all,
         console,
@@ -42,6 +42,7 @@ try:
     )
     from reference.speed import command as speed
     from scratchnet.testing import explain
+    from scratchnet.testing.commandline import Misuse, add_options, examine
 except ModuleNotFoundError as missing:
     fail(PROGRAM, f"{missing}; pip install -e '.[experiments]' brings what is missing")
 
@@ -77,9 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dtypes = [DTYPE_NAMES[name] for name in options.dtype] or list(DTYPES)
     if options.custom:
         try:
-            results = examine(options.custom, options.builtin, options.shape, options.arg, dtypes)
+            found = examine(options, [DTYPE_NAMES[name] for name in options.dtype])
         except Misuse as error:
             fail(PROGRAM, str(error))
+        # The whole name, which no op of the catalog has.
+        results = [OpCheck(options.custom, dtype, (result,)) for dtype, result in found]
         complaints: list[str] = []
         said = [explain(c) for result in results for c in result.comparisons if not c.ok]
         closing = ""
@@ -128,8 +131,9 @@ def _show_capabilities(names: Sequence[str], screen: Console) -> int:
 def _check_usage(options: argparse.Namespace) -> None:
     if options.custom and options.names:
         fail(PROGRAM, f"expected names of the catalog or --custom, got both: {' '.join(options.names)}")
-    if not options.custom and (options.builtin or options.shape or options.arg):
-        fail(PROGRAM, "expected --custom PKG.MOD:NAME with --builtin, --shape and --arg, got none")
+    yours = (options.builtin, options.shape, options.arg, options.require, options.map, options.thorough)
+    if not options.custom and any(yours):
+        fail(PROGRAM, "expected --custom MODULE:NAME with --builtin, --shape and --arg, got none")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -151,13 +155,10 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         choices=list(DTYPE_NAMES),
-        help="only in this dtype; repeatable",
+        help="only in this dtype; repeatable; all by default, float64 and float32 for --custom",
     )
     yours = parser.add_argument_group("a function of yours, which is imported and never evaluated")
-    yours.add_argument("--custom", metavar="PKG.MOD:NAME", help="the function or autograd.Function to compare")
-    yours.add_argument("--builtin", metavar="NAME", help="what it must equal, such as torch.nn.functional.softmax")
-    yours.add_argument("--shape", action="append", default=[], metavar="8,16", help="of each input tensor in turn")
-    yours.add_argument("--arg", action="append", default=[], metavar="K=V", help="a keyword argument of both")
+    add_options(yours)
     written = parser.add_argument_group("what to write")
     written.add_argument("--json", type=Path, metavar="FILE", help="every row")
     written.add_argument("--markdown", type=Path, metavar="FILE", help="the table")

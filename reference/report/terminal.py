@@ -31,7 +31,9 @@ def table(results: Sequence[OpCheck]) -> Table:
         verdict = Text("agrees", style="green") if result.ok else Text("DIFFERS", style="bold red")
         found = map(_cell, cells(result))
         errors = str(accuracy(result, *VALUES) or "-")
-        shown.add_row(result.name, dtype_name(result.dtype), str(len(result.comparisons)), *found, errors, verdict)
+        shown.add_row(
+            Text(result.name), dtype_name(result.dtype), str(len(result.comparisons)), *found, errors, verdict
+        )
     return shown
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reference import __main__ as command
-from reference.custom import Misuse, argument, resolve, shape
+from scratchnet.testing.commandline import Misuse, argument, resolve, tensor
 
 MODULE = '''
 """Functions of a user."""
@@ -44,6 +44,18 @@ class WithoutMean(Softmax):
         return ctx.saved_tensors[0] * grad
 
 
+class Plain(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        y = x.exp()
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * ctx.saved_tensors[0]
+
+
 def squashed(x, dim):
     return torch.softmax(x, dim)
 
@@ -53,6 +65,8 @@ def linear(x, weight):
 
 
 number = 3
+ops = type("Ops", (), {})()
+setattr(ops, "[/red]", torch.relu)
 '''
 FLAGS = ["--builtin", "torch.nn.functional.softmax", "--shape", "3,4", "--dtype", "float32"]
 
@@ -75,6 +89,18 @@ def test_each_shape_is_an_input(capsys):
     assert command.main([*words, "--shape", "5,3", "--shape", "2,3"]) == 0
 
 
+def test_square_brackets_in_a_name_are_shown_as_they_are(capsys):
+    words = ["--custom", "of_a_user:ops.[/red]", "--builtin", "torch.relu", "--shape", "3", "--dtype", "float32"]
+    assert command.main(words) == 0
+    assert "of_a_user:ops.[/red]" in capsys.readouterr().out
+
+
+def test_what_a_function_does_not_offer_fails_only_where_it_is_required(capsys):
+    words = ["--custom", "of_a_user:Plain", "--builtin", "torch.exp", "--shape", "3", "--dtype", "float64"]
+    assert command.main(words) == 0
+    assert command.main([*words, "--require", "forward_mode,vmap"]) == 1
+
+
 def test_a_wrong_function_gives_status_1_and_is_explained(capsys):
     words = ["--custom", "of_a_user:WithoutMean", "--shape", "3,4"]
     assert command.main(words) == 1
@@ -88,7 +114,7 @@ def test_a_wrong_function_gives_status_1_and_is_explained(capsys):
     ("words", "says"),
     [
         (["--custom", "no_such_module:f", *FLAGS], "expected a module before the colon"),
-        (["--custom", "of_a_user:nothing", *FLAGS], "has no 'nothing'"),
+        (["--custom", "of_a_user:nothing", *FLAGS], "has no attribute 'nothing'"),
         (["--custom", "of_a_user:number", *FLAGS], "to be a function, got int"),
         (["--custom", "of_a_user:squashed", *FLAGS[:2]], "expected a --shape"),
         (["--custom", "of_a_user:squashed", *FLAGS[:2], "--shape", "3,x"], "expected sizes such as 8,16"),
@@ -118,8 +144,10 @@ def test_names_are_imported_and_never_evaluated():
 
 
 def test_shapes_and_arguments_are_read():
-    assert shape("8,16") == (8, 16)
-    assert shape("") == ()
+    g = torch.Generator()
+    assert tensor("8,16", torch.float32, g).shape == (8, 16)
+    assert tensor("", torch.float32, g).shape == ()
+    assert tensor("1000:3", torch.float32, g).unique().tolist() == [0, 1, 2]
     assert argument("dim=-1") == ("dim", -1)
     assert argument("reduction=sum") == ("reduction", "sum")
     assert argument("a=(1, 2)") == ("a", (1, 2))

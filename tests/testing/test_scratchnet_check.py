@@ -1,0 +1,167 @@
+"""``scratchnet-check``: the checker in the folder of the user's own modules."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scratchnet.testing.commandline import main
+
+ROOT = Path(__file__).parents[2]
+MODULE = '''
+"""Functions of a user, as people write them."""
+import torch
+from torch import nn
+
+
+class Tanh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        y = torch.tanh(x)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        (y,) = ctx.saved_tensors
+        return grad * (1 - y * y)
+
+
+class Twice(Tanh):
+    @staticmethod
+    def backward(ctx, grad):
+        return 2 * Tanh.backward(ctx, grad)
+
+
+class Affine(nn.Module):
+    def __init__(self, in_features, out_features, bias=True):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(out_features, in_features))
+        self.b = nn.Parameter(torch.zeros(out_features)) if bias else None
+
+    def forward(self, x):
+        return x @ self.w.mT if self.b is None else x @ self.w.mT + self.b
+
+
+def single(x):
+    if x.dtype is not torch.float32:
+        raise TypeError("float32 alone")
+    return torch.relu(x)
+
+
+def chosen(scores, target, reduction="mean"):
+    losses = scores.logsumexp(1) - scores.gather(1, target[:, None]).squeeze(1)
+    return losses.mean() if reduction == "mean" else losses.sum()
+
+
+def dtypes(x, dtypes):
+    return x * dtypes
+
+
+ops = type("O", (), {})()
+setattr(ops, "[/red]", torch.relu)
+'''
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    (tmp_path / "of_mine.py").write_text(MODULE)
+    (tmp_path / "of_mine_that_stops.py").write_text("raise SystemExit(0)")
+    (tmp_path / "of_mine_that_raises.py").write_text("raise RuntimeError('first\\nsecond')")
+    (tmp_path / "of_mine_that_needs.py").write_text("import no_such_package")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for name in [name for name in sys.modules if name.startswith("of_mine")]:
+        del sys.modules[name]
+
+
+TANH = ["--builtin", "torch.tanh", "--shape", "3,4"]
+LINEAR = "of_mine:Affine --builtin torch.nn.Linear --shape 5,3"
+SIZES = "--arg in_features=3 --arg out_features=2"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "of_mine:Tanh --builtin torch.tanh --shape 3,4",
+        "--custom of_mine.Tanh --builtin torch.tanh --shape 3,4 --dtype bfloat16",
+        "of_mine:Tanh --builtin torch.tanh --shape 3,4 --require double_backward,no_grad",
+        "of_mine:Tanh --shape 3,4",
+        "of_mine:single --builtin torch.relu --shape 3 --dtype float32",
+        "of_mine:ops.[/red] --builtin torch.relu --shape 3",
+        "of_mine:dtypes --builtin of_mine:dtypes --shape 3 --arg dtypes=2",
+        f"{LINEAR} {SIZES} --map w=weight --map b=bias",
+        "of_mine:chosen --builtin torch.nn.functional.cross_entropy --shape 4,3 --shape 4:3 --arg reduction=sum",
+    ],
+)
+def test_what_is_right_gives_status_0(words, capsys):
+    assert main(words.split()) == 0
+    assert "equal: " in capsys.readouterr().out
+
+
+def test_what_is_not_offered_is_said_and_fails_only_if_required(capsys):
+    assert main(["of_mine:Tanh", *TANH]) == 0
+    assert "not offered: forward mode, vmap" in capsys.readouterr().out
+    assert main(["of_mine:Tanh", *TANH, "--require", "forward_mode,vmap"]) == 1
+
+
+def test_what_is_wrong_gives_status_1_and_is_explained(capsys):
+    assert main(["of_mine:Twice", *TANH]) == 1
+    out = capsys.readouterr().out
+    assert "gradient of input: differs" in out
+    assert "from of_mine import Twice" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "expected one MODULE:NAME"),
+        (["of_mine:Tanh", "--custom", "of_mine:Tanh"], "expected one MODULE:NAME"),
+        (["of_mine:Tanh"], "expected a --shape"),
+        (["of_mine:Tanh", *TANH, "--shape", "4:0"], "sizes of 0 or more"),
+        (["of_mine:Tanh", *TANH, "--require", "speed"], "got 'speed'"),
+        (["of_mine:Tanh", "--shape", "3", "--require", "dtypes"], "expected a --builtin"),
+        (["of_mine:Tanh", *TANH, "--map", "w"], "expected custom=builtin"),
+        (["of_mine:Tanh", "--map", "w=v", "--shape", "3"], "expected a --builtin"),
+        (["", *TANH], "of which no part is a module"),
+        (["..", *TANH], "of which no part is a module"),
+        ([":x", *TANH], "expected a module before the colon"),
+        (["[/red]:x", *TANH], "expected a module before the colon"),
+        (["of_mine:", *TANH], "has no attribute ''"),
+        (["of_mine_that_stops:x", *TANH], "importing 'of_mine_that_stops' raises SystemExit"),
+        (["of_mine_that_raises.x", *TANH], "raises RuntimeError: first second"),
+        (["of_mine_that_needs.x", *TANH], "No module named 'no_such_package'"),
+        (LINEAR.split(), "building of_mine:Affine raises"),
+        (f"{LINEAR} {SIZES}".split(), "expected custom and built-in to have the same parameters"),
+    ],
+)
+def test_misuse_gives_status_2_and_one_line(words, says, capsys):
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert len(error.splitlines()) == 1
+
+
+def test_runs_without_the_checkout_from_the_folder_of_the_module(tmp_path):
+    (tmp_path / "installed").mkdir()
+    (tmp_path / "installed" / "scratchnet").symlink_to(ROOT / "scratchnet")
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            "import sys; from scratchnet.testing.commandline import main; sys.exit(main())",
+        ]
+        + ["of_mine:Tanh", *TANH],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
+    )
+    assert run.returncode == 0, run.stderr
+    assert "Tanh in float64: equal: output" in run.stdout
