@@ -84,12 +84,12 @@ def _compared(rows: Sequence[Row]) -> str:
     failed = next((row for row in rows if row.fails), None)
     if failed is not None:
         return failed.note if failed.verdict == "raises" else f"differs: {failed.quantity}"
-    return WORKS if any(row.verdict != "not compared" for row in rows) else ""
+    return WORKS if any(row.verdict in ("exact", "close") for row in rows) else ""
 
 
 def _by_itself(alone: Sequence[Row]) -> str:
     """Sums up the rows of an op held against itself, which raises only its own errors."""
-    hindered = next((row for row in alone if row.verdict == "not compared"), None)
+    hindered = next((row for row in alone if row.verdict in ("not compared", "not offered")), None)
     if hindered is not None:
         raised = "built-in raises "
         return hindered.note.removeprefix(raised) if hindered.note.startswith(raised) else NONE

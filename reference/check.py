@@ -53,12 +53,14 @@ class Summary:
 
     Attributes:
         compared: how many rows were compared.
+        missing: how many the function does not offer.
         exact: how many of them agree bit for bit.
         failed: how many disagree.
         largest: the largest finite difference.
     """
 
     compared: int
+    missing: int
     exact: int
     failed: int
     largest: float
@@ -132,10 +134,11 @@ def check_errors(record: Record) -> list[str]:
 def summarise(result: OpCheck, *kinds: str) -> Summary:
     """Sums up the rows whose quantity starts with one of the given words."""
     rows: Sequence[Row] = [r for c in result.comparisons for r in c.rows if r.quantity.startswith(kinds)]
-    compared = [r for r in rows if r.verdict != "not compared"]
+    compared = [r for r in rows if r.verdict not in ("not compared", "not offered")]
     differences = [r.largest for r in compared if math.isfinite(r.largest)]
     return Summary(
         compared=len(compared),
+        missing=sum(r.verdict == "not offered" for r in rows),
         exact=sum(r.verdict == "exact" for r in compared),
         failed=sum(r.verdict in ("differs", "raises") for r in compared),
         largest=max(differences, default=0.0),

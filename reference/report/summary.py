@@ -41,9 +41,9 @@ def cells(result: OpCheck) -> list[Summary]:
 
 
 def in_words(found: Summary) -> str:
-    """A cell: exact, the largest difference, or how many differ."""
+    """A cell: exact, the largest difference, how many differ, or that it is not offered."""
     if not found.compared:
-        return "-"
+        return "not offered" if found.missing else "-"
     if found.failed:
         return f"{found.failed} of {found.compared} differ"
     return "exact" if found.exact == found.compared else f"{found.largest:.1e}"

@@ -98,6 +98,7 @@ def test_square_brackets_in_a_name_are_shown_as_they_are(capsys):
 def test_what_a_function_does_not_offer_fails_only_where_it_is_required(capsys):
     words = ["--custom", "of_a_user:Plain", "--builtin", "torch.exp", "--shape", "3", "--dtype", "float64"]
     assert command.main(words) == 0
+    assert capsys.readouterr().out.count(" not offered ") == 2
     assert command.main([*words, "--require", "forward_mode,vmap"]) == 1
 
 
