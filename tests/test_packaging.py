@@ -28,7 +28,7 @@ def test_nobody_is_sent_to_a_foreign_package_of_our_name():
     folders = ("scratchnet", "reference", "experiments", "tests", "docs", ".github")
     for path in [*ROOT.glob("*"), *(path for folder in folders for path in (ROOT / folder).rglob("*"))]:
         if path.suffix in suffixes:
-            assert not re.search(r"pip install\b.*[\s'\"]scratchnet\b", path.read_text()), path
+            assert not re.search(r"pip install\b.*[ '\"]scratchnet\b", path.read_text()), path
 
 
 @pytest.mark.parametrize(
