@@ -227,5 +227,7 @@ def _state(
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """A function's name, or its class's."""
-    return getattr(function, "__name__", type(function).__name__)
+    """A function's name, or its class's; that of the Function of an ``apply``."""
+    owner = getattr(function, "__self__", None)
+    named = owner if isinstance(owner, type) and issubclass(owner, torch.autograd.Function) else function
+    return getattr(named, "__name__", type(function).__name__)

@@ -137,10 +137,11 @@ def outputs_of(outputs: Sequence[Tensor | None], title: str = "output") -> Quant
 
 
 def choose_upstreams(
-    recording: Recording, seed: int, places: Sequence[int]
+    recording: Recording, seed: int, places: Sequence[int] | None = None
 ) -> Iterator[tuple[str, list[Tensor | None]]]:
-    """Yields upstreams for the outputs at the given places; of several outputs, each is also left out in turn."""
+    """Yields upstreams for all outputs with gradients, or at the places given; each is also left out in turn."""
     generator = torch.Generator().manual_seed(seed)
+    places = recording.differentiable if places is None else places
     offers = {i: dict(upstreams(recording.outputs[i].detach(), generator)) for i in places}
 
     def all_outputs(chosen: Mapping[int, Tensor]) -> list[Tensor | None]:

@@ -112,6 +112,10 @@ class WrongDtype(Softmax):
         return Softmax.forward(x).float()
 
 
+class NoVmap(Softmax):
+    generate_vmap_rule = False
+
+
 class OverwritesInput(Softmax):
     @staticmethod
     def forward(x):

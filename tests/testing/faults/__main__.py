@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from scratchnet.testing import compare
-from scratchnet.testing.checks import ALWAYS
 
 from . import FAULTS, TWINS, Fault, Twin
 
@@ -25,10 +24,9 @@ def gradcheck_finds(function: Callable[..., Any], inputs: tuple[Any, ...]) -> bo
             return True
 
 
-def compare_finds(fault: Fault) -> bool:
-    """Whether `compare`, with the checks that should, says so."""
-    asked = {check: True for check in fault.checks if check not in ALWAYS}
-    return not compare(fault.apply, fault.twin.builtin, *sample(fault.twin), **asked).ok
+def compare_finds(fault: Fault, thorough: bool) -> bool:
+    """Whether `compare` says so."""
+    return not compare(fault.apply, fault.twin.builtin, *sample(fault.twin), thorough=thorough).ok
 
 
 def sample(twin: Twin) -> tuple[Any, ...]:
@@ -39,17 +37,24 @@ def sample(twin: Twin) -> tuple[Any, ...]:
 def main() -> None:
     """Prints each fault, and who finds it."""
     # Before `compare` has filled any memory with NaN, which a later torch.empty may find.
-    by_gradcheck = {name: gradcheck_finds(fault.apply, sample(fault.twin)) for name, fault in FAULTS.items()}
-    by_compare = {name: compare_finds(fault) for name, fault in FAULTS.items()}
+    found = {
+        "gradcheck": {name: gradcheck_finds(fault.apply, sample(fault.twin)) for name, fault in FAULTS.items()}
+    }
     flagged = sum(gradcheck_finds(twin.apply, sample(twin)) for twin in TWINS.values())
+    found["compare"] = {name: compare_finds(fault, thorough=False) for name, fault in FAULTS.items()}
+    found["thorough"] = {name: compare_finds(fault, thorough=True) for name, fault in FAULTS.items()}
+    wrongly = sum(
+        not compare(twin.apply, twin.builtin, *sample(twin), thorough=True).ok for twin in TWINS.values()
+    )
     width = max(map(len, FAULTS))
     for name, fault in FAULTS.items():
-        marks = ["finds it" if by[name] else "-" for by in (by_gradcheck, by_compare)]
-        print(f"{name:{width}}  {fault.kind:24} gradcheck {marks[0]:9} compare {marks[1]}")
+        marks = "  ".join(f"{who} {'finds it' if by[name] else '-':8}" for who, by in found.items())
+        print(f"{name:{width}}  {fault.kind:24} {marks}".rstrip())
+    by_gradcheck, by_compare, thoroughly = (sum(by.values()) for by in found.values())
     print(
         f"of {len(FAULTS)} faults in {len({f.kind for f in FAULTS.values()})} kinds gradcheck with its defaults finds "
-        f"{sum(by_gradcheck.values())}, compare {sum(by_compare.values())}; "
-        f"of {len(TWINS)} correct twins gradcheck flags {flagged}"
+        f"{by_gradcheck}, compare with its defaults {by_compare}, with thorough=True {thoroughly}; "
+        f"of {len(TWINS)} correct twins gradcheck flags {flagged}, compare with thorough=True {wrongly}"
     )
 
 
