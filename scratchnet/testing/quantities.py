@@ -96,7 +96,7 @@ class Recording:
         for i in range(1, order):
             generator = torch.Generator().manual_seed(self.call.seed + i)
             recorded = [g for g in found if g is not None and g.requires_grad]
-            if i == 1 and not recorded and any(g is not None for g in found):
+            if i == 1 and not recorded and any(g is not None and g.numel() for g in found):
                 raise RecordsNoGraph("the gradient records no graph, so that it cannot be differentiated again")
             if i == 1 and any(map(_refuses, recorded)):
                 raise RecordsNoGraph("the backward is once_differentiable")
