@@ -73,8 +73,9 @@ class LeakyReLUFunction(Elementwise):
         """The two half-lines."""
         if unobserved() and 0 < negative_slope <= 1:
             return torch.maximum(x, negative_slope * x)
-        # A slope of 0 makes 0 of -∞ too.
-        return torch.where(x > 0, x, negative_slope * x if negative_slope else x.clamp(min=0))
+        # A slope of 0 makes 0 of -∞ too; one that a traced size sets is not read.
+        flat = isinstance(negative_slope, float) and negative_slope == 0
+        return torch.where(x > 0, x, x.clamp(min=0) if flat else negative_slope * x)
 
     @staticmethod
     def chain(x: Tensor, v: Tensor, *, negative_slope: float) -> Tensor:
