@@ -33,6 +33,7 @@ from torch import Tensor
 from scratchnet.activations.sigmoid import LogisticFunction
 from scratchnet.arguments import autocasts, describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
+from scratchnet.layout import strided_beside
 from scratchnet.losses.pointwise import PointwiseLoss
 from scratchnet.losses.reduction import constant_weight, reduce, reduction_of, spread, weighted
 
@@ -130,8 +131,9 @@ class BCEWithLogitsLossFunction(Function):
         """Of the logit, (1 - t) σ(x) - t p σ(-x); of the target, (p - 1) log(1 + exp(-x)) - x."""
         x, target, weight, pos_weight = saved
         scale = spread(grad, x, reduction)
-        grad_x = weighted(slope_of_logit(x, target, pos_weight) * scale, weight) if needs[0] else None
-        grad_target = weighted(_slope_of_label(x, pos_weight) * scale, weight) if needs[1] else None
+        scale = scale if weight is None else scale * weight
+        grad_x = _of_weight(slope_of_logit(x, target, pos_weight), weight) * scale if needs[0] else None
+        grad_target = _of_weight(_slope_of_label(x, pos_weight), weight) * scale if needs[1] else None
         return grad_x, grad_target, None, None
 
     @staticmethod
@@ -167,6 +169,11 @@ def slope_of_logit(x: Tensor, target: Tensor, pos_weight: Tensor | None = None) 
 
 def _positive_share(target: Tensor, pos_weight: Tensor | None) -> Tensor:
     return target if pos_weight is None else target * pos_weight
+
+
+def _of_weight(slope: Tensor, weight: Tensor | None) -> Tensor:
+    """The slope where there is a weight, and 0, whatever it is, where that is 0."""
+    return slope if weight is None else strided_beside((slope,), torch.where(weight == 0, 0, slope))
 
 
 def _slope_of_label(x: Tensor, pos_weight: Tensor | None) -> Tensor:

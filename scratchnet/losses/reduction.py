@@ -31,7 +31,7 @@ def spread(grad: Tensor, losses: Tensor, reduction: str) -> Tensor:
 
 def weighted(x: Tensor, weight: Tensor | None) -> Tensor:
     """Each loss or slope times its weight; 0 for a weight of 0, even if it is infinite."""
-    return x if weight is None else (x * weight).masked_fill(weight == 0, 0)
+    return x if weight is None else torch.where(weight == 0, 0, x * weight)
 
 
 def reduction_of(op: str, reduction: str, size_average: bool | None = None, reduce: bool | None = None) -> str:
