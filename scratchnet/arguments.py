@@ -163,13 +163,15 @@ def number(op: str, value: Any, name: str) -> float:
     """
     if isinstance(value, Tensor):
         if value.numel() == 1 and not value.requires_grad and not value.is_complex():
-            return value if torch.jit.is_tracing() else number(op, value.item(), name)  # type: ignore[return-value]
+            if torch.jit.is_tracing():
+                return value  # type: ignore[return-value]  # stands for its number in the trace
+            return number(op, value.item(), name)
     elif (
         type(value) is int
         and -(2**63) <= value < 2**63
         or isinstance(value, float | torch.SymInt | torch.SymFloat)
     ):
-        return value  # type: ignore[return-value]
+        return value  # type: ignore[return-value]  # symbolic sizes stand for numbers
     elif not isinstance(value, str | bytes | bytearray) and (
         isinstance(value, Real) or not isinstance(value, Complex)
     ):
@@ -194,14 +196,16 @@ def integer(op: str, value: Any, name: str) -> int:
             f"{op}: expected {name} to be an integer of 64 bits, got {describe(value)}; choose a smaller one"
         )
     if isinstance(value, torch.SymInt) or isinstance(value, Tensor) and torch.jit.is_tracing():
-        return value  # type: ignore[return-value]
+        return value  # type: ignore[return-value]  # stands for its integer in the trace
     # The compiler sees a tensor in a NumPy scalar, and none of its methods.
     if torch.compiler.is_compiling() and hasattr(value, "dtype") and not isinstance(value, Tensor):
         value = torch.as_tensor(value)
     if isinstance(value, Tensor) and is_integer(value) and value.numel() == 1:
         return integer(op, value.item(), name)
     try:
-        n = int(operator.index(None if isinstance(value, bool | Tensor) else value))  # type: ignore[arg-type]
+        if isinstance(value, bool | Tensor):
+            raise TypeError
+        n = int(operator.index(value))
     except TypeError:
         raise TypeError(
             f"{op}: expected {name} to be an integer, got {describe(value)}; convert it with int(...)"
@@ -215,35 +219,21 @@ def truth(op: str, value: Any, name: str) -> bool:
         raise TypeError(
             f"{op}: expected {name} to be True or False, got {describe(value)}; convert it with bool(...)"
         )
-    return value  # type: ignore[return-value]
+    return value  # type: ignore[return-value]  # a symbolic truth value stands for one
 
 
-def _one_or_more(check: Check, kind: str, more: str, optional: bool = False) -> Check:
-    """Returns a check of one such value, or of a list or tuple of them, which it makes a tuple."""
-
-    def checked(op: str, value: Any, name: str) -> Any:
-        try:
-            if not isinstance(value, list | tuple):
-                return check(op, value, name)
-            return tuple([n if n is None and optional else check(op, n, name) for n in value])
-        except TypeError:
-            raise TypeError(
-                f"{op}: expected {name} to be {kind} or a tuple of {more}, got {describe(value)}"
-            ) from None
-
-    return checked
-
-
-def _sequence(check: Check, more: str) -> Check:
-    """Returns a check of a list or tuple of such values, which it makes a tuple."""
+def _several(
+    check: Check, expected: str, mend: str = "", *, single: bool = False, optional: bool = False
+) -> Check:
+    """Returns a check of a list or tuple of such values, which it makes a tuple, or, if ``single``, of one value."""
 
     def checked(op: str, value: Any, name: str) -> Any:
         try:
-            return tuple([check(op, n, name) for n in (value if isinstance(value, list | tuple) else (None,))])
+            if isinstance(value, list | tuple):
+                return tuple([n if n is None and optional else check(op, n, name) for n in value])
+            return check(op, value if single else None, name)
         except TypeError:
-            raise TypeError(
-                f"{op}: expected {name} to be a tuple of {more}, got {describe(value)}; one dimension is written (n,)"
-            ) from None
+            raise TypeError(f"{op}: expected {name} to be {expected}, got {describe(value)}{mend}") from None
 
     return checked
 
@@ -287,7 +277,9 @@ def _anything(op: str, value: Any, name: str) -> Any:
 
 
 ANYTHING: Expected = (frozenset(), _anything)
-integers = _one_or_more(integer, "an integer", "integers")
+WRITTEN = "; one dimension is written (n,)"
+integers = _several(integer, "an integer or a tuple of integers", single=True)
+several_integers = _several(integer, "a tuple of integers", WRITTEN)
 CHECKS: dict[str, Check] = {
     **dict.fromkeys(("Tensor", "Maybe"), tensor),
     **dict.fromkeys(("float", "int | float"), number),
@@ -296,11 +288,11 @@ CHECKS: dict[str, Check] = {
     "bool": truth,
     "str": _word,
     "str | Size": _either(str, integers),
-    "Outputs": _one_or_more(integer, "an integer", "integers or None", optional=True),
-    "Factor": _one_or_more(number, "a number", "numbers"),
-    "Sequence[int]": _sequence(integer, "integers"),
-    "Sequence[float]": _sequence(number, "numbers"),
-    "Lengths": _either(Tensor, _sequence(integer, "integers")),
+    "Outputs": _several(integer, "an integer or a tuple of integers or None", single=True, optional=True),
+    "Factor": _several(number, "a number or a tuple of numbers", single=True),
+    "Sequence[int]": several_integers,
+    "Sequence[float]": _several(number, "a tuple of numbers", WRITTEN),
+    "Lengths": _either(Tensor, several_integers),
     "Tensor | float": _either(Tensor, number),
     "torch.dtype": _instance(torch.dtype, "a dtype", "write one like torch.float32"),
     "torch.memory_format": _instance(torch.memory_format, "a memory format", "write one like torch.channels_last"),

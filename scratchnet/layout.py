@@ -112,6 +112,8 @@ def empty_beside(tensors: Sequence[Tensor]) -> Tensor:
 
 def strided_beside(tensors: Sequence[Tensor], y: Tensor) -> Tensor:
     """``y`` in the strides of an elementwise operation on tensors of its shape, copied where it is not."""
+    if _batched(y):
+        return y
     strides = elementwise_strides(tensors)
     if y.stride() == strides:
         return y

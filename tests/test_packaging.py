@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_version_has_one_source():
-    # Read as text: tomllib came with Python 3.11.
-    project = (ROOT / "pyproject.toml").read_text()
-    assert 'name = "torch-scratchnet"' in project
-    assert 'version = { attr = "scratchnet.__version__" }' in project
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert settings["project"]["name"] == "torch-scratchnet"
+    assert settings["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "scratchnet.__version__"}
     assert re.fullmatch(r"\d+\.\d+\.\d+", scratchnet.__version__)
 
 

@@ -160,7 +160,7 @@ def grid(dtype: torch.dtype, count: int) -> torch.Tensor:
 
 
 def derivatives(op: Callable[..., Any], curve: Curve, x: torch.Tensor) -> list[torch.Tensor]:
-    """What is called `QUANTITIES`, of an op."""
+    """Computes the `QUANTITIES` with an op."""
     column = x.unsqueeze(1).requires_grad_()  # for a loss that has its mean over the last dimension
     options = {k: column.new_tensor(v) if k == "pos_weight" else v for k, v in curve.options.items()}
     y = op(column, *(torch.full_like(column, a) for a in curve.arguments), **options)
@@ -175,7 +175,7 @@ def derivatives(op: Callable[..., Any], curve: Curve, x: torch.Tensor) -> list[t
 
 
 def truths(curve: Curve, x: torch.Tensor) -> list[list[Any]]:
-    """The same of mathematics, with as many digits as the smallest number of the dtype asks for."""
+    """Computes the `QUANTITIES` with mpmath, to the digits that the smallest number of the dtype asks for."""
     with mpmath.workdps(20 - int(math.log10(torch.finfo(x.dtype).smallest_normal))):
         taylor = [mpmath.taylor(curve.truth, mpmath.mpf(v), 2) for v in x.tolist()]
     value, slope, half = zip(*taylor, strict=True)

@@ -90,9 +90,7 @@ def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) ->
     op = "logsumexp"
     x = promoted(op, input, complex=True)
     rank = max(x.dim(), 1)
-    given = [dim] if isinstance(dim, int) else list(dim) if isinstance(dim, Sequence) else [dim]
-    if not all(isinstance(d, int) for d in given):
-        raise TypeError(f"{op}: expected dim to be an integer or several, got {describe(dim)}")
+    given = (dim,) if isinstance(dim, int) else dim
     if not all(-rank <= d < rank for d in given):
         raise IndexError(f"{op}: expected dim between {-rank} and {rank - 1}, got {dim} for {describe(input)}")
     dims = tuple(sorted({d % rank for d in given}))

@@ -51,7 +51,7 @@ class          used                                     why
 from __future__ import annotations
 
 from scratchnet.function.base import Function, overwrite
-from scratchnet.function.pointwise import Elementwise, elementwise
+from scratchnet.function.pointwise import Elementwise, elementwise, in_elementwise_strides
 from scratchnet.function.precision import LOW_PRECISION, Autocast
 from scratchnet.function.watching import batched, readable, transformed, unobserved
 
@@ -62,6 +62,7 @@ __all__ = [
     "Function",
     "batched",
     "elementwise",
+    "in_elementwise_strides",
     "overwrite",
     "readable",
     "transformed",

@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_legacy_batchedtensor
 
 from scratchnet.function.base import Function
 from scratchnet.function.watching import traced, transformed, unobserved
 from scratchnet.layout import strided_beside
 from scratchnet.tiling import recording, tilewise
 
-__all__ = ["Elementwise", "elementwise"]
+__all__ = ["Elementwise", "elementwise", "in_elementwise_strides"]
 
 
 def elementwise(
@@ -38,11 +37,14 @@ def elementwise(
     result = mathematics(*tensors, **options)
     if out is not None:
         return out.copy_(result)
-    if like is None or result is None or torch.compiler.is_compiling():
-        return result
-    if transformed() or traced() or is_legacy_batchedtensor(result):
-        return result
-    return strided_beside(like, result)
+    return result if like is None or result is None else in_elementwise_strides(result, like)
+
+
+def in_elementwise_strides(y: Tensor, like: Sequence[Tensor]) -> Tensor:
+    """Returns ``y`` in the strides of an elementwise operation on ``like``; under a transform or a trace, as it is."""
+    if torch.compiler.is_compiling() or transformed() or traced():
+        return y
+    return strided_beside(like, y)
 
 
 class Elementwise(Function):

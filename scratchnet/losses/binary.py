@@ -33,7 +33,6 @@ from torch import Tensor
 from scratchnet.activations.sigmoid import LogisticFunction
 from scratchnet.arguments import autocasts, describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
-from scratchnet.layout import strided_beside
 from scratchnet.losses.pointwise import PointwiseLoss
 from scratchnet.losses.reduction import constant_weight, reduce, reduction_of, spread, weighted
 
@@ -90,7 +89,7 @@ class BCELossFunction(Function):
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, reduction: str
     ) -> tuple[Tensor | None, Tensor | None, None]:
-        """Of the probability, its slope; of the target, the difference of the logarithms."""
+        """Gradients of the probability, by its slope, and of the target, by the difference of the logarithms."""
         x, target, *weight = saved
         scale = spread(grad, x, reduction)
         scale = scale * weight[0] if weight else scale
@@ -131,9 +130,8 @@ class BCEWithLogitsLossFunction(Function):
         """Of the logit, (1 - t) σ(x) - t p σ(-x); of the target, (p - 1) log(1 + exp(-x)) - x."""
         x, target, weight, pos_weight = saved
         scale = spread(grad, x, reduction)
-        scale = scale if weight is None else scale * weight
-        grad_x = _of_weight(slope_of_logit(x, target, pos_weight), weight) * scale if needs[0] else None
-        grad_target = _of_weight(_slope_of_label(x, pos_weight), weight) * scale if needs[1] else None
+        grad_x = weighted(slope_of_logit(x, target, pos_weight) * scale, weight) if needs[0] else None
+        grad_target = weighted(_slope_of_label(x, pos_weight) * scale, weight) if needs[1] else None
         return grad_x, grad_target, None, None
 
     @staticmethod
@@ -169,11 +167,6 @@ def slope_of_logit(x: Tensor, target: Tensor, pos_weight: Tensor | None = None) 
 
 def _positive_share(target: Tensor, pos_weight: Tensor | None) -> Tensor:
     return target if pos_weight is None else target * pos_weight
-
-
-def _of_weight(slope: Tensor, weight: Tensor | None) -> Tensor:
-    """The slope where there is a weight, and 0, whatever it is, where that is 0."""
-    return slope if weight is None else strided_beside((slope,), torch.where(weight == 0, 0, slope))
 
 
 def _slope_of_label(x: Tensor, pos_weight: Tensor | None) -> Tensor:

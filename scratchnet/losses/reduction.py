@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe
+from scratchnet.function import in_elementwise_strides
 
 __all__ = ["REDUCTIONS", "constant_weight", "mean_or_zero", "reduce", "reduction_of", "spread", "weighted"]
 
@@ -30,8 +31,8 @@ def spread(grad: Tensor, losses: Tensor, reduction: str) -> Tensor:
 
 
 def weighted(x: Tensor, weight: Tensor | None) -> Tensor:
-    """Each loss or slope times its weight; 0 for a weight of 0, even if it is infinite."""
-    return x if weight is None else torch.where(weight == 0, 0, x * weight)
+    """Multiplies each loss or slope by its weight; 0 for a weight of 0, even if it is infinite."""
+    return x if weight is None else in_elementwise_strides(torch.where(weight == 0, 0, x * weight), (x,))
 
 
 def reduction_of(op: str, reduction: str, size_average: bool | None = None, reduce: bool | None = None) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
 from torch import Tensor
 
 from scratchnet.testing.comparison import SEVERITY, Row, Verdict
+from scratchnet.testing.subject import as_real
 from scratchnet.testing.tolerances import UNITS, UNITS_OF_CHAINS, UNITS_OF_FEW, Agreement, Case, agreement
 
 if TYPE_CHECKING:
@@ -101,14 +101,9 @@ class Board:
         else:
             self.findings.setdefault(name, [])
             if got.is_complex():
-                got, expected, truth = map(_as_real, (got, expected, noted.truth))
-                noted = noted._replace(got=got, expected=expected, truth=truth)
+                truth = None if noted.truth is None else as_real(noted.truth.detach())
+                noted = noted._replace(got=as_real(got.detach()), expected=as_real(expected.detach()), truth=truth)
             self.cases.setdefault(name, []).append((noted._replace(check=self.check), examination))
-
-
-def _as_real(x: Tensor | None) -> Tensor | None:
-    """Real and imaginary parts along a last dimension."""
-    return torch.view_as_real(x.detach().resolve_conj()) if x is not None and x.is_complex() else x
 
 
 def _judged(name: str, noted: list[tuple[Noted, Examination]], roundings: int) -> list[Row]:
@@ -122,7 +117,10 @@ def _judged(name: str, noted: list[tuple[Noted, Examination]], roundings: int) -
     rows = []
     judged = agreement(cases, units, numerical, noted[0][0].check == "autocast")
     if any(not found.close for found in judged) and any(case.truth is not None for case in cases):
-        cases = [case._replace(moved=_as_real(n.moved())) for case, (n, _) in zip(cases, noted, strict=True)]
+        moved = [n.moved() for n, _ in noted]
+        cases = [
+            case._replace(moved=None if m is None else as_real(m)) for case, m in zip(cases, moved, strict=True)
+        ]
         judged = agreement(cases, units, numerical, noted[0][0].check == "autocast")
     for i, found in enumerate(judged):
         evidence = None if found.close else Evidence([n for n, _ in noted], i, noted[i][1])

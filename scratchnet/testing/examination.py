@@ -13,7 +13,7 @@ from torch import Tensor
 from scratchnet.testing.board import Board, Noted, in_words
 from scratchnet.testing.offers import lacking
 from scratchnet.testing.quantities import Quantities, Recording, choose_upstreams
-from scratchnet.testing.subject import Call, Subject
+from scratchnet.testing.subject import Call, Subject, widest
 from scratchnet.testing.tolerances import same_bits
 
 __all__ = ["Examination", "Upstream"]
@@ -84,7 +84,9 @@ class Examination:
         """Random and hostile upstreams for the outputs of the built-in."""
         found = choose_upstreams(self.recording(self.theirs, self.call), self.call.seed, self.places)
         return [
-            Upstream(kind, given, None if self.truth is None else [_wide(u) for u in given])
+            Upstream(
+                kind, given, None if self.truth is None else [u if u is None else u.to(widest(u)) for u in given]
+            )
             for kind, given in found
         ]
 
@@ -183,10 +185,6 @@ class Examination:
             self.board.add(self.prefix + what, "differs", said, in_words(kind), examination=self)
         else:
             self.board.add(self.prefix + what, "exact")
-
-
-def _wide(x: Tensor | None) -> Tensor | None:
-    return None if x is None else x.to(torch.complex128 if x.is_complex() else torch.float64)
 
 
 def _attempt(action: Callable[[], Any]) -> Any:

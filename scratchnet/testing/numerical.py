@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scratchnet.testing import differences
 from scratchnet.testing.quantities import own_constants
-from scratchnet.testing.subject import Call, Subject, continuous, mapped
+from scratchnet.testing.subject import Call, Subject, as_real, continuous, mapped
 
 __all__ = ["NumericalSubject"]
 
@@ -34,7 +34,7 @@ class NumericalSubject(Subject):
         return bool(self.known) and all(sharp for _, sharp in self.known.values())
 
     def _call(self, call: Call) -> Any:
-        at = [_real(x) for x in call.tensors() if continuous(x)]
+        at = [as_real(x) for x in call.tensors() if continuous(x)]
         frozen = own_constants(call)
         plain = Subject(self.function)
 
@@ -45,14 +45,14 @@ class NumericalSubject(Subject):
             with torch.no_grad():
                 found = tuple(y for y in plain.run(replaced) if continuous(y))
             # Complex steps make all of them complex.
-            return found if any(x.is_complex() for x in tensors) else tuple(map(_real, found))
+            return found if any(x.is_complex() for x in tensors) else tuple(map(as_real, found))
 
         def pull(tensors: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Tensor, ...]:
             """The gradients as the function itself gives them."""
 
             def outputs(*tensors: Tensor) -> tuple[Tensor, ...]:
                 found = plain.run(_replaced(own_constants(frozen), tensors))
-                return tuple(_real(y) for y in found if continuous(y))
+                return tuple(as_real(y) for y in found if continuous(y))
 
             return torch.func.vjp(outputs, *tensors)[1](tuple(grads))
 
@@ -143,11 +143,6 @@ def _replaced(call: Call, tensors: Sequence[Tensor]) -> Call:
     inputs = mapped(swap, call.inputs)
     options = {name: mapped(swap, x) for name, x in call.options.items()}
     return Call(inputs, options, {name: swap(x) for name, x in call.parameters.items()}, call.buffers, call.seed)
-
-
-def _real(x: Tensor) -> Tensor:
-    """Real and imaginary parts of a complex tensor along a last dimension; any other tensor as it is."""
-    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
 
 
 def _flat(run: Run) -> differences.Function:

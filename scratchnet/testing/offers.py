@@ -39,7 +39,7 @@ LACKS = (
 
 
 def lacking(error: Exception) -> str | None:
-    """What is not offered, with the line that would add it; None where the error is a fault."""
+    """Returns which capability a function lacks and how to add it, or None if the error is a fault of its own."""
     if isinstance(error, torch._dynamo.exc.TorchDynamoException):
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         return f"breaks the graph: {first}"[:160]

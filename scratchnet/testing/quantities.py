@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from scratchnet.testing.offers import RecordsNoGraph
-from scratchnet.testing.subject import Call, Subject, differentiable, mapped
+from scratchnet.testing.subject import Call, Subject, differentiable, mapped, widest
 from scratchnet.testing.upstreams import upstreams
 
 __all__ = [
@@ -251,5 +251,5 @@ def over_batches(
 
 def like(tensor: Tensor, generator: torch.Generator) -> Tensor:
     """Normal values of a tensor's shape, dtype and device."""
-    dtype = torch.complex128 if tensor.is_complex() else torch.float64
-    return torch.randn(tensor.shape, generator=generator, dtype=dtype).to(tensor.device, tensor.dtype)
+    values = torch.randn(tensor.shape, generator=generator, dtype=widest(tensor))
+    return values.to(tensor.device, tensor.dtype)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Call", "Subject", "SubjectOfTwo", "continuous", "differentiable", "mapped"]
+__all__ = ["Call", "Subject", "SubjectOfTwo", "as_real", "continuous", "differentiable", "mapped", "widest"]
 
 
 def differentiable(tensor: Any) -> bool:
@@ -21,6 +21,16 @@ def differentiable(tensor: Any) -> bool:
 def continuous(tensor: Any) -> bool:
     """Whether an argument is a tensor of real or complex numbers."""
     return isinstance(tensor, Tensor) and (tensor.is_floating_point() or tensor.is_complex())
+
+
+def widest(x: Tensor) -> torch.dtype:
+    """The dtype in which the truth is computed: float64, or complex128 for complex tensors."""
+    return torch.complex128 if x.is_complex() else torch.float64
+
+
+def as_real(x: Tensor) -> Tensor:
+    """Real and imaginary parts of a complex tensor along a last dimension; any other tensor as it is."""
+    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
 
 
 def mapped(function: Callable[[Any], Any], argument: Any) -> Any:

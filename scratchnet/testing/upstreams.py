@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from scratchnet.testing.subject import widest
+
 __all__ = ["upstreams"]
 
 
@@ -30,8 +32,7 @@ def upstreams(output: Tensor, generator: torch.Generator) -> Iterator[tuple[str,
     shape = output.shape
 
     def draw(*size: int) -> Tensor:
-        dtype = torch.complex128 if output.is_complex() else torch.float64
-        values = torch.randn(size, generator=generator, dtype=dtype)
+        values = torch.randn(size, generator=generator, dtype=widest(output))
         return values.to(output.device, output.dtype)
 
     yield "random", draw(*shape)

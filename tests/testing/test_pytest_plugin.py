@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from scratchnet.testing import pytest_plugin
 
 pytest_plugins = ["pytester"]
 
-FUNCTIONS = """
-import pytest
-import torch
-
-
-class Tanh(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        y = torch.tanh(x)
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx, grad):
-        (y,) = ctx.saved_tensors
-        return grad * (1 - y * y)
-
-
-class Twice(Tanh):
-    @staticmethod
-    def backward(ctx, grad):
-        return 2 * Tanh.backward(ctx, grad)
-
-"""
+FUNCTIONS = Path(__file__).with_name("user_functions.py").read_text()
 
 
 @pytest.fixture
 def run(pytester):
     def run(tests):
-        pytester.makepyfile(FUNCTIONS + tests)
+        pytester.makepyfile(f"import pytest\n{FUNCTIONS}\n{tests}")
         # The plugin may be installed, too, as an entry point.
         return pytester.runpytest("--strict-markers", "-p", "no:scratchnet", plugins=[pytest_plugin])
 

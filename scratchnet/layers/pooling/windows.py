@@ -71,22 +71,22 @@ def pooling_windows(
                 f"{op}: expected {prefix}padding of at most half the kernel, got padding {padding} for a kernel of "
                 f"{kernel_size} with dilation {dilation}"
             )
-        room = n + 2 * p - d * (k - 1) - 1
-        outputs = room // s + 1
-        if ceil_mode:
-            outputs = _least((room + s - 1) // s, (n + p - 1) // s) + 1
+        last = n + 2 * p - d * (k - 1) - 1  # the last place in the padded image at which a whole window starts
+        outputs = last // s + 1
+        if ceil_mode:  # windows that stick out at the end count too if they start inside the image or before it
+            outputs = _minimum((last + s - 1) // s, (n + p - 1) // s) + 1
         if outputs < 1:
             raise RuntimeError(
                 f"{op}: expected an input of at least the kernel's size, got a kernel of {kernel_size} with "
                 f"dilation {dilation} and padding {padding} for {describe(x)}"
             )
         reach = (outputs - 1) * s + d * (k - 1) + 1
-        edges.append((p, -_least(n + p - reach, -p) if ceil_mode else p))
+        edges.append((p, -_minimum(n + p - reach, -p) if ceil_mode else p))
     return Geometry(kernel, steps, tuple(edges), spread)
 
 
-def _least(a: int, b: int) -> int:
-    """The smaller one, without a choice that a trace would keep for other sizes."""
+def _minimum(a: int, b: int) -> int:
+    """Returns the smaller number by arithmetic: a trace would keep the outcome of a comparison for other sizes."""
     return (a + b - abs(a - b)) // 2
 
 

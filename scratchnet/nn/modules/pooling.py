@@ -100,6 +100,7 @@ class FractionalMaxPool2d(torch.nn.FractionalMaxPool2d):
 
     def forward(self, input: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         sizes = self.kernel_size, self.output_size, self.output_ratio, self.return_indices
+        # The constructor has made a pair of the ratio, which torch annotates as it may be given.
         return F.fractional_max_pool2d(input, *sizes, _random_samples=self._random_samples)  # type: ignore[arg-type]
 
 
@@ -140,4 +141,5 @@ class FractionalMaxPool3d(torch.nn.FractionalMaxPool3d):
 
     def forward(self, input: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         sizes = self.kernel_size, self.output_size, self.output_ratio, self.return_indices
+        # The constructor has made a triple of the ratio, which torch annotates as it may be given.
         return F.fractional_max_pool3d(input, *sizes, _random_samples=self._random_samples)  # type: ignore[arg-type]
