@@ -95,7 +95,7 @@ def compare(
         map: the built-in's names of parameters by the custom module's, such as ``{"w": "weight"}``.
         gradient_of: whose gradients the custom function is meant to have, where these are not the built-in's: a
             straight-through estimator rounds, and passes gradients as if it did not.
-        order: 1 for first derivatives alone, 2 to ask for second ones.
+        order: 1 for first derivatives alone, 2 to ask for second ones and for none of the third order.
         modes: ``"reverse"``, ``"forward"`` or both: asks for these derivatives, and leaves the others out.
         seed: of the upstreams, the tangents, and of the random numbers that both functions draw.
         name: heads the table; by default the custom function's name.
@@ -138,7 +138,7 @@ def derivatives(order: int | None, modes: Sequence[str] | None) -> dict[str, boo
         )
     asked: dict[str, bool] = {}
     if order is not None:
-        asked |= {"double_backward": order == 2, "forward_over_reverse": order == 2 and modes is not None}
+        asked |= {"double_backward": order == 2, "forward_over_reverse": False, "third_derivative": False}
     if modes is not None:
         reverse, forward = "reverse" in modes, "forward" in modes
         asked["forward_mode"] = forward

@@ -65,6 +65,8 @@ def test_order_and_modes_choose_derivatives():
     second = compare(torch.exp, torch.exp, x, order=2, modes=("reverse", "forward"), vmap=False)
     assert second.headline.endswith("double backward, forward mode, forward over reverse")
     assert not compare(ORDINARY["TanhOnce"].custom, torch.tanh, x, order=2).ok
+    every = compare(torch.exp, torch.exp, x, order=1, thorough=True, compile=False)
+    assert not {"double_backward", "third_derivative", "forward_over_reverse"} & {row.check for row in every.rows}
     with pytest.raises(ValueError, match="expected order 1 or 2, got 3"):
         compare(torch.exp, torch.exp, x, order=3)
     with pytest.raises(ValueError, match="expected modes of"):
