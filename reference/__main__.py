@@ -43,6 +43,7 @@ try:
     from reference.speed import command as speed
     from scratchnet.testing import explain
     from scratchnet.testing.commandline import Misuse, add_options, examine
+    from scratchnet.testing.compare import present
 except ModuleNotFoundError as missing:
     fail(PROGRAM, f"{missing}; pip install -e '.[experiments]' brings what is missing")
 
@@ -87,11 +88,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = [explain(c) for result in results for c in result.comparisons if not c.ok]
         closing = ""
     else:
+        try:
+            present(options.device or "cpu")
+        except ValueError as error:
+            fail(PROGRAM, f"--device: {str(error).partition(': ')[2]}")
         records = [_find(name) for name in options.names] or list(RECORDS.values())
         jobs = [(record, dtype) for record in records for dtype in dtypes]
         results = []
         with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
-            results += progress.track(check_all(jobs), total=len(jobs), description="comparing")
+            results += progress.track(check_all(jobs, options.device), total=len(jobs), description="comparing")
         complaints = [complaint for record in records for complaint in check_errors(record)]
         said = [*failures(results), *complaints]
         closing = (

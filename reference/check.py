@@ -67,7 +67,7 @@ class Summary:
 
 
 @cache
-def check(record: Record, dtype: torch.dtype) -> OpCheck:
+def check(record: Record, dtype: torch.dtype, device: str | None = None) -> OpCheck:
     """Compares an op on every sample of its record.
 
     float64 is checked for everything: first and second derivatives, forward mode, vmap, and, on the first
@@ -85,6 +85,7 @@ def check(record: Record, dtype: torch.dtype) -> OpCheck:
             compile="aot_eager" if full and i == 0 else False,
             roundings=record.roundings,
             name=f"{record.name}({sample})",
+            device=device,
             **sample.options,
         )
         for i, sample in enumerate(record.samples(Make(dtype)))
@@ -92,10 +93,10 @@ def check(record: Record, dtype: torch.dtype) -> OpCheck:
     return OpCheck(record.name, dtype, comparisons)
 
 
-def check_all(jobs: Sequence[tuple[Record, torch.dtype]]) -> Iterator[OpCheck]:
-    """Checks ops of the catalog in order; many of them on all cores."""
-    if len(jobs) < WORTH_PROCESSES:
-        yield from (check(record, dtype) for record, dtype in jobs)
+def check_all(jobs: Sequence[tuple[Record, torch.dtype]], device: str | None = None) -> Iterator[OpCheck]:
+    """Checks ops of the catalog in order; many of them on all cores, but on another device one after the other."""
+    if len(jobs) < WORTH_PROCESSES or device is not None:
+        yield from (check(record, dtype, device) for record, dtype in jobs)
         return
     yield from on_all_cores(_check_by_name, [record.name for record, _ in jobs], [dtype for _, dtype in jobs])
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor
 
 from scratchnet.testing.comparison import SEVERITY, Row, Verdict
 from scratchnet.testing.subject import as_real
-from scratchnet.testing.tolerances import UNITS, UNITS_OF_CHAINS, UNITS_OF_FEW, Agreement, Case, agreement
+from scratchnet.testing.tolerances import (
+    UNITS,
+    UNITS_OF_CHAINS,
+    UNITS_OF_FEW,
+    Agreement,
+    Case,
+    Tolerance,
+    agreement,
+)
 
 if TYPE_CHECKING:
     from scratchnet.testing.examination import Examination
@@ -54,11 +63,18 @@ class Board:
         checks: the keywords of all checks that are to run.
         required: those of them that the function must offer.
         check: the keyword of the check under way, which every finding is marked with.
+        by_hand: tolerances by dtype that stand in place of the rules.
         saved: bytes kept for the backward pass by either side, once measured.
     """
 
-    def __init__(self, roundings: int = UNITS, checks: Sequence[str] = (), required: Collection[str] = ()) -> None:
-        self.roundings, self.checks, self.required = roundings, checks, required
+    def __init__(
+        self,
+        roundings: int = UNITS,
+        checks: Sequence[str] = (),
+        required: Collection[str] = (),
+        by_hand: Mapping[torch.dtype, Tolerance] | None = None,
+    ) -> None:
+        self.roundings, self.checks, self.required, self.by_hand = roundings, checks, required, by_hand or {}
         self.check = ""
         self.saved: tuple[int, int] | None = None
         self.cases: dict[str, list[tuple[Noted, Examination]]] = {}
@@ -67,7 +83,7 @@ class Board:
     def rows(self) -> tuple[Row, ...]:
         """The worst row of each quantity, in the order in which the quantities came up."""
         for name, noted in self.cases.items():
-            self.findings[name] += _judged(name, noted, self.roundings)
+            self.findings[name] += _judged(name, noted, self)
         self.cases.clear()
         return tuple(max(rows, key=_badness) for rows in self.findings.values())
 
@@ -106,17 +122,22 @@ class Board:
             self.cases.setdefault(name, []).append((noted._replace(check=self.check), examination))
 
 
-def _judged(name: str, noted: list[tuple[Noted, Examination]], roundings: int) -> list[Row]:
+def _judged(name: str, noted: list[tuple[Noted, Examination]], board: Board) -> list[Row]:
     chained = any(word in name for word in CHAINS)
     units = UNITS_OF_CHAINS if chained else UNITS_OF_FEW if noted[0][0].check in FEW else UNITS
-    units = max(units, roundings)
+    units = max(units, board.roundings)
     # `take` lets in nothing that has no tensor on both sides.
     cases = [Case(n.got.detach(), n.expected.detach(), n.truth) for n, _ in noted]  # type: ignore[union-attr]
     side = noted[0][1].theirs
     numerical = not side.exact or "third derivative" in name or (noted[0][1].numerical and chained)
     rows = []
-    judged = agreement(cases, units, numerical, noted[0][0].check == "autocast")
-    if any(not found.close for found in judged) and any(case.truth is not None for case in cases):
+    by_hand = board.by_hand.get(cases[0].got.dtype)
+    judged = agreement(cases, units, numerical, noted[0][0].check == "autocast", by_hand)
+    if (
+        by_hand is None
+        and any(not found.close for found in judged)
+        and any(case.truth is not None for case in cases)
+    ):
         moved = [n.moved() for n, _ in noted]
         cases = [
             case._replace(moved=None if m is None else as_real(m)) for case, m in zip(cases, moved, strict=True)

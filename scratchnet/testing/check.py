@@ -13,7 +13,9 @@ from scratchnet.testing.compare import call_of, chosen, derivatives, examine, na
 from scratchnet.testing.comparison import Comparison
 from scratchnet.testing.examination import Examination
 from scratchnet.testing.numerical import NumericalSubject
-from scratchnet.testing.subject import Subject
+from scratchnet.testing.quantities import Recording
+from scratchnet.testing.subject import Call, Subject
+from scratchnet.testing.tolerances import by_hand
 
 __all__ = ["check"]
 
@@ -30,10 +32,11 @@ def check(
 ) -> Comparison:
     """Checks the derivatives of a function against differences of its values, and how it behaves.
 
-    In float64, whatever the dtype of the inputs. First derivatives must equal complex steps where the function
-    takes complex numbers and is analytic, else extrapolated differences; second derivatives differences of the
-    first; and everything else that `compare` examines and that needs no built-in holds too. Where an input sits
-    on a kink, derivatives are reported as not compared, with its place.
+    In float64, unless the function raises there and takes its inputs in the dtype in which they are given. First
+    derivatives must equal complex steps where the function takes complex numbers and is analytic, else extrapolated
+    differences; second derivatives differences of the first; and everything else that `compare` examines and that
+    needs no built-in holds too. Where an input sits on a kink, derivatives are reported as not compared, with its
+    place.
 
     Args:
         function: the function or module.
@@ -41,7 +44,8 @@ def check(
         thorough: every check that needs no built-in; otherwise the usual ones of `compare`.
         seed: as for `compare`.
         name: heads the table; by default the function's name.
-        **options: its keyword arguments; those under the names of `compare`'s checks turn these on or off.
+        **options: its keyword arguments; those under the names of `compare`'s checks turn these on or off, and
+            ``order``, ``modes``, ``rtol``, ``atol`` and ``device`` mean what they mean there.
 
     Returns:
         A `Comparison`.
@@ -58,9 +62,21 @@ def check(
     asked = {key: options.pop(key) for key in CHECKS if key in options}
     compile = asked.get("compile")
     backend = compile if isinstance(compile, str) else "aot_eager" if compile is None else "inductor"
+    own = by_hand(options.pop("rtol", None), options.pop("atol", None))
+    device = options.pop("device", None)
     asked |= derivatives(options.pop("order", None), options.pop("modes", None)) | asked
-    call = call_of(function, function, inputs, options, seed).to(torch.float64)
+    call = call_of(function, function, inputs, options, seed, device=device)
+    if _takes(function, wide := call.to(torch.float64)) or not _takes(function, call):
+        call = wide
     checks = [key for key in chosen(asked, thorough) if key not in NEEDS_A_BUILTIN]
-    board = Board(checks=checks, required=required(asked))
+    board = Board(checks=checks, required=required(asked), by_hand=own)
     e = Examination(Subject(function), NumericalSubject(function), call, board, backend, numerical=True)
     return Comparison(name or name_of(function), examine(e))
+
+
+def _takes(function: Callable[..., Any], call: Call) -> bool:
+    try:
+        Recording(Subject(function), call)
+    except Exception:  # whatever it raises
+        return False
+    return True

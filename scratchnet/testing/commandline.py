@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from scratchnet.testing.check import NEEDS_A_BUILTIN, check
 from scratchnet.testing.checks import CHECKS
-from scratchnet.testing.compare import compare
+from scratchnet.testing.compare import compare, present
 from scratchnet.testing.comparison import Comparison
+from scratchnet.testing.examination import summary
 from scratchnet.testing.verdict import explain
 
 __all__ = ["Misuse", "add_options", "argument", "examine", "main", "resolve", "tensor"]
@@ -97,11 +98,14 @@ def add_options(parser: argparse._ActionsContainer) -> None:
         metavar="W=WEIGHT",
         help="a parameter's name, and the built-in's for it",
     )
+    parser.add_argument("--device", help="where to compare, such as cuda; the CPU by default")
     parser.add_argument("--thorough", action="store_true", help="examine everything that can be")
 
 
 def examine(options: argparse.Namespace, dtypes: Sequence[torch.dtype]) -> list[tuple[torch.dtype, Comparison]]:
     """Compares in each dtype, in the widest with every usual check; without a built-in `check` judges, in float64.
+
+    A function that takes float32 alone is judged there.
 
     Raises:
         Misuse: if a name, shape or argument is none, or the built-in does not take these inputs.
@@ -115,22 +119,31 @@ def examine(options: argparse.Namespace, dtypes: Sequence[torch.dtype]) -> list[
         asked["map"] = dict(_renamed(text) for text in options.map)
     if not options.shape:
         raise Misuse("expected a --shape for each input, such as --shape 8,16")
-    if options.builtin is None:
-        dtypes = [torch.float64]
+
+    device = _device(options.device)
+
+    def call(dtype: torch.dtype) -> tuple[list[Callable[..., Any]], dict[str, Any], list[Tensor]]:
+        generator = torch.Generator().manual_seed(0)
+        inputs = [tensor(text, dtype, generator).to(device) for text in options.shape]
+        return *_sides(names, arguments, dtype, device), inputs
+
+    refused = "" if dtypes else _refusal(*call(torch.float64))
+    if refused and not _refusal(*call(torch.float32)):
+        dtypes, refused = [torch.float32], f", since float64 is refused: {refused}"
+    elif options.builtin is None:
+        dtypes, refused = [torch.float64], ""
     dtypes = dtypes or [torch.float64, torch.float32]
     widest = max(dtypes, key=lambda dtype: dtype.itemsize)
     results = []
     for dtype in dtypes:
-        generator = torch.Generator().manual_seed(0)
-        inputs = [tensor(text, dtype, generator) for text in options.shape]
-        sides, shared = _sides(names, arguments, dtype)
+        sides, shared, inputs = call(dtype)
         # Shorter dtypes are about rounding: second derivatives and vmap are judged in the widest.
         first = {} if dtype is widest else {"double_backward": False, "vmap": False}
         if options.builtin is not None:
             _try(options.builtin, sides[1], inputs, shared)
         if options.thorough and dtype is widest:
             first = {"thorough": True}
-        name = f"{options.custom.rpartition(':')[2]} in {str(dtype).removeprefix('torch.')}"
+        name = f"{options.custom.rpartition(':')[2]} in {str(dtype).removeprefix('torch.')}{refused}"
         try:
             run = check if options.builtin is None else compare
             result = run(*sides, *inputs, name=name, **{**first, **asked, **shared})
@@ -186,7 +199,7 @@ def _callable(name: str, found: Any, path: str) -> Callable[..., Any]:
 
 
 def _sides(
-    names: Sequence[str], arguments: dict[str, Any], dtype: torch.dtype
+    names: Sequence[str], arguments: dict[str, Any], dtype: torch.dtype, device: torch.device
 ) -> tuple[list[Callable[..., Any]], dict[str, Any]]:
     """The functions and the keyword arguments of their calls; modules are built, with these arguments."""
     found = [resolve(name) for name in names]
@@ -202,7 +215,7 @@ def _sides(
                 raise Misuse(f"building {name} raises {type(error).__name__}: {error}; see --arg") from error
         elif bound and arguments:
             function = partial(function, **arguments)
-        sides.append(copy.deepcopy(function).to(dtype) if isinstance(function, nn.Module) else function)
+        sides.append(copy.deepcopy(function).to(device, dtype) if isinstance(function, nn.Module) else function)
     return sides, {} if bound else arguments
 
 
@@ -243,6 +256,22 @@ def argument(text: str) -> tuple[str, Any]:
         return key, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return key, value
+
+
+def _device(name: str | None) -> torch.device:
+    try:
+        return torch.device("cpu") if name is None else present(name)
+    except ValueError as error:
+        raise Misuse(f"--device: {str(error).partition(': ')[2]}") from error
+
+
+def _refusal(sides: Sequence[Callable[..., Any]], arguments: dict[str, Any], inputs: Sequence[Tensor]) -> str:
+    """What a function says of inputs that it does not take; empty if it takes them."""
+    try:
+        sides[0](*inputs, **arguments)
+    except Exception as error:  # whatever it raises
+        return summary(error)
+    return ""
 
 
 def _renamed(text: str) -> tuple[str, str]:

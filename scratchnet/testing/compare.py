@@ -15,9 +15,9 @@ from scratchnet.testing.comparison import Comparison, Row
 from scratchnet.testing.examination import Examination
 from scratchnet.testing.quantities import Recording
 from scratchnet.testing.subject import Call, Subject, SubjectOfTwo, continuous, differentiable, mapped
-from scratchnet.testing.tolerances import UNITS
+from scratchnet.testing.tolerances import UNITS, by_hand
 
-__all__ = ["call_of", "chosen", "compare", "examine", "name_of", "required"]
+__all__ = ["call_of", "chosen", "compare", "examine", "name_of", "present", "required"]
 
 
 def compare(
@@ -34,6 +34,7 @@ def compare(
     vmap: bool | None = None,
     vmap_each: bool | None = None,
     compile: bool | str | None = None,
+    opcheck: bool | None = None,
     autocast: bool | None = None,
     dtypes: bool | None = None,
     special_values: bool | None = None,
@@ -46,6 +47,9 @@ def compare(
     memory: bool | None = None,
     leaks: bool | None = None,
     roundings: int = UNITS,
+    rtol: float | Mapping[torch.dtype, float] | None = None,
+    atol: float | Mapping[torch.dtype, float] | None = None,
+    device: torch.device | str | None = None,
     map: Mapping[str, str] | None = None,
     gradient_of: Callable[..., Any] | None = None,
     order: int | None = None,
@@ -79,6 +83,7 @@ def compare(
         vmap: a batch of two calls under `torch.func.vmap`, forward and backward (on by default).
         vmap_each: a batch in which only one input differs, for each input in turn.
         compile: the custom function under ``torch.compile(fullgraph=True)``; a string names the backend.
+        opcheck: the tests of `torch.library.opcheck`, where the custom function is a custom operator (on by default).
         autocast: the float32 call under `torch.autocast` to bfloat16, dtypes included.
         dtypes: every other dtype, against float64: at most twice the built-in's own error.
         special_values: NaN, infinities, zeros, denormals, kinks and ties in place of the values given.
@@ -92,6 +97,9 @@ def compare(
         leaks: that nothing stays alive once a call and its backward are over.
         roundings: units in the last place that the function's own chain of roundings may add in short dtypes: 1 for
             an op, more for a recurrence or a network of several ops.
+        rtol: with ``atol``, in place of the rules of `scratchnet.testing.tolerances`: a number, or numbers by dtype.
+        atol: likewise: |got - expected| ≤ atol + rtol · |expected|, as in `torch.testing.assert_close`.
+        device: where both are called: inputs, parameters and buffers are copied there.
         map: the built-in's names of parameters by the custom module's, such as ``{"w": "weight"}``.
         gradient_of: whose gradients the custom function is meant to have, where these are not the built-in's: a
             straight-through estimator rounds, and passes gradients as if it did not.
@@ -106,7 +114,7 @@ def compare(
 
     Raises:
         ValueError: if the parameters of two modules do not match, or one side is a module with parameters and
-            the other is none; if ``order`` or ``modes`` are none of those above.
+            the other is none; if ``order``, ``modes``, ``rtol``, ``atol`` or ``device`` are none of those above.
         TypeError: if the built-in returns something else than tensors, numbers and containers of these.
 
     Example:
@@ -119,9 +127,9 @@ def compare(
     """
     given = {key: value for key, value in locals().items() if key in CHECKS}
     asked = given | {key: on for key, on in derivatives(order, modes).items() if given.get(key) is None}
-    call = call_of(custom, builtin, inputs, options, seed, map or {})
+    call = call_of(custom, builtin, inputs, options, seed, map or {}, device)
     backend = compile if isinstance(compile, str) else "aot_eager" if compile is None else "inductor"
-    board = Board(roundings, chosen(asked, thorough), required(asked))
+    board = Board(roundings, chosen(asked, thorough), required(asked), by_hand(rtol, atol))
     ours = Subject(custom, {b: a for a, b in (map or {}).items()})
     theirs = Subject(builtin) if gradient_of is None else SubjectOfTwo(builtin, gradient_of)
     e = Examination(ours, theirs, call, board, backend)
@@ -179,9 +187,13 @@ def call_of(
     options: dict[str, Any],
     seed: int,
     names: Mapping[str, str] | None = None,
+    device: torch.device | str | None = None,
 ) -> Call:
     """The call that both sides get: with the built-in's state, and differentiable if nothing in it is."""
     parameters, buffers = _state(custom, builtin, names or {})
+    if device is not None:
+        moved = Call(inputs, options, parameters, buffers).to(device=present(device))
+        inputs, options, parameters, buffers = moved.inputs, moved.options, moved.parameters, moved.buffers
     if not any(differentiable(x) for x in Call(inputs, options).tensors()):
 
         def enable(x: Any) -> Any:
@@ -195,6 +207,23 @@ def call_of(
             ):
                 options = enabled
     return Call(inputs, options, parameters, buffers, seed)
+
+
+def present(device: torch.device | str) -> torch.device:
+    """The device, with its index.
+
+    Raises:
+        ValueError: if this machine has none of the name.
+    """
+    try:
+        if (found := torch.empty(0, device=device).device).type == "meta":
+            raise RuntimeError("its tensors hold no values")
+        return found
+    except (RuntimeError, AssertionError) as error:  # what torch says of a device that it was not built with
+        said = str(error).splitlines()[0]
+        raise ValueError(
+            f"compare: expected a device of this machine, such as 'cpu', got {device!r}: {said}"
+        ) from None
 
 
 def _differentiates(function: Callable[..., Any], call: Call, name: str) -> bool:
@@ -230,4 +259,4 @@ def name_of(function: Callable[..., Any]) -> str:
     """A function's name, or its class's; that of the Function of an ``apply``."""
     owner = getattr(function, "__self__", None)
     named = owner if isinstance(owner, type) and issubclass(owner, torch.autograd.Function) else function
-    return getattr(named, "__name__", type(function).__name__)
+    return getattr(named, "__name__", None) or str(getattr(named, "_qualname", type(function).__name__))

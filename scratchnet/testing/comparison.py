@@ -14,7 +14,7 @@ __all__ = ["SEVERITY", "Comparison", "Row", "Verdict"]
 
 Verdict = Literal["exact", "close", "differs", "raises", "not offered", "not compared"]
 COMPARED: tuple[Verdict, ...] = ("exact", "close", "differs", "raises")
-COUNTED = ("output", "gradient")
+COUNTED = ("output", "gradient", "opcheck")
 FAILURES: tuple[Verdict, ...] = ("differs", "raises")
 SEVERITY: tuple[Verdict, ...] = ("not compared", "not offered", "exact", "close", "differs", "raises")
 
@@ -73,6 +73,8 @@ def _of(row: Row) -> str:
     """What a row belongs to, in words: an output, a gradient, or the check that it was made by."""
     if "forward mode" in row.quantity:
         return "forward mode"
+    if row.check == "opcheck" and row.verdict == "not offered":
+        return row.quantity
     if row.check in ("", "output", "gradients"):
         return "gradient" if row.check == "gradients" else "output"
     return row.check.replace("_", " ")

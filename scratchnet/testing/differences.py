@@ -5,6 +5,8 @@ element takes the one that changed least (Ridders), so that a kink a little way 
 Where the function takes complex numbers and is analytic, the complex step gives the slope to the last digit:
 f(x + ih) = f(x) + ih·f'(x) + O(h²), whose imaginary part involves no subtraction.
 
+A function that takes float32 alone is given float32 inputs; its values are subtracted in float64.
+
 Source: Ridders, Accurate computation of F'(x) and F'(x)F''(x), Adv. Eng. Software 4 (1982); Squire and Trapp,
 Using complex variables to estimate derivatives of real functions, SIAM Review 40 (1998).
 """
@@ -22,8 +24,9 @@ Function = Callable[[Sequence[Tensor]], Tensor]
 
 LONGEST = 2.0**-5
 STEPS = 5
-ONE_SIDED = 2.0**-23
-KINK = 1e-3
+# The step to either side is about the root of the values' precision; slopes that differ by more than KINK bend.
+ONE_SIDED = {torch.float64: 2.0**-23, torch.float32: 2.0**-10}
+KINK = {torch.float64: 1e-3, torch.float32: 5e-2}
 COMPLEX = 1e-30
 ANALYTIC = 1e-6
 
@@ -40,13 +43,15 @@ def slope_along(
     Raises:
         NotSmooth: if the slopes to the left and to the right differ.
     """
+    dtype = at[0].dtype
 
     def moved(step: float) -> Tensor:
-        return f([x + step * d for x, d in zip(at, direction, strict=True)])
+        return f([(x.double() + step * d).to(dtype) for x, d in zip(at, direction, strict=True)]).double()
 
-    here = f(at) if here is None else here
-    left, right = (here - moved(-ONE_SIDED)) / ONE_SIDED, (moved(ONE_SIDED) - here) / ONE_SIDED
-    gap = (left - right).abs() - KINK * (1 + torch.minimum(left.abs(), right.abs()))
+    here = f(at).double() if here is None else here
+    aside = ONE_SIDED[dtype]
+    left, right = (here - moved(-aside)) / aside, (moved(aside) - here) / aside
+    gap = (left - right).abs() - KINK[dtype] * (1 + torch.minimum(left.abs(), right.abs()))
     if bool((gap > 0).any()):
         worst = int(gap.argmax())
         raise NotSmooth(f"it bends there, from a slope of {left[worst]:.3g} to one of {right[worst]:.3g}")
@@ -61,7 +66,7 @@ def slope_along(
             better = change < error
             best, error = torch.where(better, row[k], best), torch.where(better, change, error)
         above = row
-    return best
+    return best.to(dtype)
 
 
 def jacobian(f: Function, at: Sequence[Tensor]) -> list[Tensor]:
@@ -71,18 +76,20 @@ def jacobian(f: Function, at: Sequence[Tensor]) -> list[Tensor]:
         NotSmooth: naming the element at which the function bends.
     """
     found = []
-    here = f(at)
+    here = f(at).double()
     for i, x in enumerate(at):
         columns = []
         for place in range(x.numel()):
-            direction = [torch.zeros(each.shape, dtype=each.dtype) for each in at]
+            direction = [
+                torch.zeros_like(each, dtype=torch.float64, memory_format=torch.contiguous_format) for each in at
+            ]
             direction[i].view(-1)[place] = 1
             try:
                 columns.append(slope_along(f, at, direction, here))
             except NotSmooth as bend:
                 index = [int(k) for k in torch.unravel_index(torch.tensor(place), x.shape)]
                 raise NotSmooth(f"no derivative at input {i}{index}: {bend}; move it away from there") from None
-        found.append(torch.stack(columns, 1) if columns else here.new_zeros(here.numel(), 0))
+        found.append(torch.stack(columns, 1) if columns else here.new_zeros(here.numel(), 0, dtype=x.dtype))
     return found
 
 

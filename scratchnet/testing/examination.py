@@ -16,7 +16,7 @@ from scratchnet.testing.quantities import Quantities, Recording, choose_upstream
 from scratchnet.testing.subject import Call, Subject, widest
 from scratchnet.testing.tolerances import same_bits
 
-__all__ = ["Examination", "Upstream"]
+__all__ = ["Examination", "Upstream", "summary"]
 
 
 # What a function need not take, whatever its error says, where no built-in shows that it can be done.
@@ -126,16 +126,16 @@ class Examination:
         what = self.prefix + what
         expected = _attempt(lambda: make(self.theirs, self.call))
         if isinstance(expected, Exception):
-            said = _summary(expected) if self.numerical else f"built-in raises {_summary(expected)}"
+            said = summary(expected) if self.numerical else f"built-in raises {summary(expected)}"
             self.board.add(what, "not compared", said)
             return False
         got = _attempt(lambda: make(self.ours, self.call))
         if isinstance(got, Exception):
-            missing = lacking(got)
+            missing = lacking(got, self.ours.is_operator)
             if missing is None and self.board.check in (*OTHER_INPUTS, *(OPTIONAL if self.numerical else ())):
-                missing = _summary(got)
+                missing = summary(got)
             if missing is None or self.board.check in self.board.required:
-                said = _summary(got) if missing is None else missing
+                said = summary(got) if missing is None else missing
                 self.board.add(what, "raises", said, in_words(kind), examination=self)
             else:
                 self.board.add(what, "not offered", missing)
@@ -194,6 +194,7 @@ def _attempt(action: Callable[[], Any]) -> Any:
         return error
 
 
-def _summary(error: Exception) -> str:
+def summary(error: Exception) -> str:
+    """The class and the first line of an error."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {first}"[:160]

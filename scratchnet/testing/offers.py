@@ -34,12 +34,15 @@ LACKS = (
     ),
     (r"vmap: .*(\.item\(\)|data-dependent)", "reads the values of tensors, which vmap cannot: use torch.where"),
     (r"'SparseCPU' backend", "sparse gradients, which torch cannot batch"),
+    (r"no fake impl registered", "no fake: register one with register_fake, for torch.compile and export"),
     (r"Batching rule not implemented|[Nn]o batching rule", "no batching rule: register one with register_vmap"),
 )
 
 
-def lacking(error: Exception) -> str | None:
+def lacking(error: Exception, operator: bool = False) -> str | None:
     """Returns which capability a function lacks and how to add it, or None if the error is a fault of its own."""
+    if operator and "setup_context" in str(error):
+        return "no torch.func transforms: torch applies none to operators with register_autograd"
     if isinstance(error, torch._dynamo.exc.TorchDynamoException):
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         return f"breaks the graph: {first}"[:160]

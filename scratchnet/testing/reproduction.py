@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from scratchnet.testing.board import Board
 from scratchnet.testing.comparison import Row
 from scratchnet.testing.subject import Call, Subject
 from scratchnet.testing.tolerances import UNITS
@@ -18,9 +19,7 @@ __all__ = ["reproduction"]
 MANY = 64
 
 
-def reproduction(
-    row: Row, ours: Subject, theirs: Subject, call: Call, numerical: bool, roundings: int = UNITS
-) -> str:
+def reproduction(row: Row, ours: Subject, theirs: Subject, call: Call, numerical: bool, board: Board) -> str:
     """The script: imports, both functions, the inputs, and the check that fails."""
     imports, custom = _source(ours.function, "custom", "your function")
     lines = ["import torch", "from torch import inf, nan", *imports, custom]
@@ -31,13 +30,18 @@ def reproduction(
     positional = [_argument(f"input{i}", x, lines) for i, x in enumerate(call.inputs)]
     by_name = [f"{name}={_argument(name, x, lines)}" for name, x in call.options.items()]
     arguments = ", ".join([*positional, *by_name])
-    direct = _direct(row, arguments, call) if not numerical and not call.parameters else []
+    plain = not (numerical or call.parameters or board.by_hand)
+    direct = _direct(row, arguments, call) if plain else []
     if direct:
         return "\n".join([*filter(None, lines), *direct])
     sides = "custom" if numerical else "custom, builtin"
     function = "check" if numerical else "compare"
     asked = "" if row.check in ("", "output", "gradients") else f", {row.check}=True"
-    asked += f", {roundings=}" if roundings != UNITS else ""
+    asked += f", roundings={board.roundings}" if board.roundings != UNITS else ""
+    for i, keyword in enumerate(("rtol", "atol") if board.by_hand else ()):
+        values = {dtype: tolerance[i] for dtype, tolerance in board.by_hand.items()}
+        alike = set(values.values())
+        asked += f", {keyword}={alike.pop() if len(alike) == 1 else values}"
     asked += f", seed={call.seed}" if call.seed else ""
     lines.insert(2, f"from scratchnet.testing import {function}")
     return "\n".join([*filter(None, lines), f"print({function}({sides}, {arguments}{asked}))  # {row.quantity}"])

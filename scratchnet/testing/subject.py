@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._library.custom_ops import CustomOpDef
+from torch._ops import OpOverload, OpOverloadPacket
 
 __all__ = ["Call", "Subject", "SubjectOfTwo", "as_real", "continuous", "differentiable", "mapped", "widest"]
 
@@ -113,14 +115,16 @@ class Call:
         parameters = {name: swap(x) for name, x in self.parameters.items()}
         return Call(inputs, options, parameters, self.buffers, self.seed)
 
-    def to(self, dtype: torch.dtype) -> Call:
-        """The same call in another floating-point dtype; complex tensors in its complex one."""
+    def to(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Call:
+        """The same call in another floating-point dtype, complex tensors in its complex one; or on another device."""
 
         def convert(x: Any) -> Any:
-            if not continuous(x):
+            if not isinstance(x, Tensor) or not (continuous(x) or device):
                 return x
-            own = dtype.to_complex() if x.is_complex() else dtype
-            return x.detach().to(own).requires_grad_(x.requires_grad)
+            own = (
+                x.dtype if dtype is None or not continuous(x) else dtype.to_complex() if x.is_complex() else dtype
+            )
+            return x.detach().to(device, own).requires_grad_(x.requires_grad)
 
         return Call(
             mapped(convert, self.inputs),
@@ -146,6 +150,11 @@ class Subject:
     def exact(self) -> bool:
         """Whether its gradients are good to the last digits, and not to those that finite differences leave."""
         return True
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether it is a custom operator, as `torch.library.custom_op` makes them."""
+        return isinstance(self.function, CustomOpDef | OpOverload | OpOverloadPacket)
 
     def run(self, call: Call) -> tuple[Tensor, ...]:
         """Calls it with the call's seed, parameters and buffers; a module's own state stays as it is."""

@@ -28,6 +28,7 @@ Autocast
 Finite differences
     Extrapolated central differences of a smooth function keep some ten digits in float64; 1e-7 · max(1, largest
     |expected|) + 1e-6 · |expected| leaves room for steep ones.
+    Of a function that takes float32 alone they keep four digits: 2e-3 · max(1, largest |expected|).
     So does it for third derivatives, in which formulas that are equal on paper lose digits apart.
 
 Everywhere NaN must meet NaN and infinity the same infinity; where a built-in overflows in its short dtype
@@ -37,7 +38,7 @@ and the truth is finite, the finite answer counts as right.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -50,7 +51,9 @@ __all__ = [
     "UNITS_OF_FEW",
     "Agreement",
     "Case",
+    "Tolerance",
     "agreement",
+    "by_hand",
     "same_bits",
     "unit_in_the_last_place",
 ]
@@ -59,11 +62,42 @@ RELATIVE = 1e-10
 ABSOLUTE = 1e-12
 NUMERICAL_RELATIVE = 1e-6
 NUMERICAL_ABSOLUTE = 1e-7
+NUMERICAL_SHORT = 2e-3
 UNITS = 1
 UNITS_OF_CHAINS = 4
 UNITS_OF_FEW = 2
 TIMES_BUILTIN = 2
 NOTICEABLE = 16
+
+
+class Tolerance(NamedTuple):
+    """|got - expected| ≤ atol + rtol · |expected|, as in `torch.testing.assert_close`."""
+
+    rtol: float
+    atol: float
+
+
+def by_hand(
+    rtol: float | Mapping[torch.dtype, float] | None, atol: float | Mapping[torch.dtype, float] | None
+) -> dict[torch.dtype, Tolerance]:
+    """The tolerances that a user sets, by dtype; without any the rules above decide.
+
+    Raises:
+        ValueError: if only one of the two is given, or for other dtypes than the other.
+    """
+    named = {frozenset(tolerance) for tolerance in (rtol, atol) if isinstance(tolerance, Mapping)}
+    if (rtol is None) != (atol is None) or len(named) > 1:
+        raise ValueError(
+            f"compare: expected rtol and atol together, and for the same dtypes, got {rtol=} and {atol=}"
+        )
+    if rtol is None or atol is None:
+        return {}
+    dtypes = named.pop() if named else (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+    return {dtype: Tolerance(_of(rtol, dtype), _of(atol, dtype)) for dtype in dtypes}
+
+
+def _of(tolerance: float | Mapping[torch.dtype, float], dtype: torch.dtype) -> float:
+    return tolerance[dtype] if isinstance(tolerance, Mapping) else tolerance
 
 
 class Case(NamedTuple):
@@ -115,7 +149,11 @@ EXACT = Agreement(exact=True, close=True)
 
 
 def agreement(
-    cases: Sequence[Case], units: int = UNITS, numerical: bool = False, autocast: bool = False
+    cases: Sequence[Case],
+    units: int = UNITS,
+    numerical: bool = False,
+    autocast: bool = False,
+    by_hand: Tolerance | None = None,
 ) -> list[Agreement]:
     """Judges the cases of one quantity, which share one dtype, together.
 
@@ -124,17 +162,22 @@ def agreement(
         units: how many units in the last place of the largest element are allowed in a short dtype.
         numerical: whether what is expected was found by finite differences, which lose digits.
         autocast: whether the built-in may have computed in bfloat16 whatever the dtype of its result.
+        by_hand: a tolerance about the built-in's own values, in place of the rule.
     """
     alike = [same_bits(case.got, case.expected) for case in cases]
     short = cases[0].got.is_floating_point() and cases[0].got.dtype is not torch.float64
     if all(alike) and not (short and any(case.truth is not None for case in cases)):
         return [EXACT] * len(cases)
+    if by_hand is not None:
+        held = [case._replace(truth=case.expected.double()) for case in cases]
+        return [EXACT if same else _judge(case, *by_hand) for case, same in zip(held, alike, strict=True)]
     scale = max([1.0, *(_largest_finite(case.truth.double()) for case in cases if case.truth is not None)])
     judged = [_held_against_truth(case, scale, autocast) for case in cases]
     allowed, ours, own = _errors(judged, units, autocast) if short else (0.0, 0.0, 0.0)
-    digits = (NUMERICAL_RELATIVE, NUMERICAL_ABSOLUTE) if numerical else (RELATIVE, ABSOLUTE)
     return [
-        replace(EXACT if same else _judge(case, allowed, *digits), error=ours, builtin_error=own)
+        replace(
+            EXACT if same else _judge(case, *_allowed(case, allowed, numerical)), error=ours, builtin_error=own
+        )
         for case, same in zip(judged, alike, strict=True)
     ]
 
@@ -191,14 +234,20 @@ def _held_against_truth(case: Case, scale: float, autocast: bool) -> Case:
     return case._replace(expected=nearer.to(case.expected.dtype), truth=nearer)
 
 
-def _judge(case: Case, shared: float, digits: float, floor: float) -> Agreement:
+def _allowed(case: Case, shared: float, numerical: bool) -> Tolerance:
+    """The tolerance by the rules: element by element in float64, and one for all elements of a short dtype."""
+    assert case.truth is not None
+    if case.got.dtype is not torch.float64:
+        return Tolerance(0.0, NUMERICAL_SHORT * max(1.0, _largest_finite(case.truth)) if numerical else shared)
+    rtol, atol = (NUMERICAL_RELATIVE, NUMERICAL_ABSOLUTE) if numerical else (RELATIVE, ABSOLUTE)
+    return Tolerance(rtol, atol * max(1.0, _largest_finite(case.truth)))
+
+
+def _judge(case: Case, rtol: float, atol: float) -> Agreement:
     got, expected, truth, _ = case
     assert truth is not None
     same = (got == expected) | (got.isnan() & expected.isnan())
-    if got.dtype is torch.float64:
-        allowed = floor * max(1.0, _largest_finite(truth)) + digits * truth.abs().nan_to_num(posinf=0.0)
-    else:
-        allowed = torch.full_like(truth, shared)
+    allowed = atol + rtol * truth.abs().nan_to_num(posinf=0.0)
     difference = _distance(got.double(), truth)
     excess = (difference - allowed).masked_fill(same, float("-inf")).flatten()
     close = not bool((excess > 0).any())

@@ -98,7 +98,7 @@ def _grouped(failures: Sequence[Row]) -> list[tuple[Row, list[Row]]]:
 
 def _explains(root: Row, row: Row) -> bool:
     """Whether a failure follows from another: wrong values from a wrong output, most else from a wrong gradient."""
-    if root.of_conduct or row.of_conduct:
+    if root.of_conduct or row.of_conduct or row.check == "opcheck":
         return False
     if root.check == "gradients":
         return row.check not in BESIDE_GRADIENTS
@@ -129,7 +129,7 @@ def _finding(number: int, row: Row, following: Sequence[Row]) -> str:
         shapes = [str(tuple(x.shape)) for x in call.tensors(parameters=False)]
         lines.append(f"smallest input that shows it: {', '.join(shapes)}")
         e = row.evidence.examination
-        script = reproduction(found, e.ours, e.theirs, call, e.numerical, e.board.roundings)
+        script = reproduction(found, e.ours, e.theirs, call, e.numerical, e.board)
         lines += ["to see it again:", *(f"    {line}" for line in script.splitlines())]
     if following:
         lines.append(f"what follows from it: {_listed(following)}")
@@ -145,7 +145,7 @@ def _smallest(row: Row, e: Examination) -> tuple[Call, Row]:
     def shows(call: Call) -> bool:
         nonlocal last
         needed = [row.check] if row.check == "output" else ["output", row.check]
-        board = Board(e.board.roundings, needed if row.check in CHECKS else (), e.board.required)
+        board = Board(e.board.roundings, needed if row.check in CHECKS else (), e.board.required, e.board.by_hand)
         again = Examination(start.ours, start.theirs, call, board, e.backend, e.numerical)
         for found in examine(again):
             if found.quantity == row.quantity and found.verdict == row.verdict:

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scratchnet.testing import compare
+from scratchnet.testing import assert_gradients_match, compare, explain
+from scratchnet.testing.subject import Call
 
 
 class Softmax(torch.autograd.Function):
@@ -310,3 +311,33 @@ def test_a_call_that_the_built_in_refuses_is_no_agreement(x):
     result = compare(torch.exp, lambda x: x.nonsense(), x)
     assert not result.failures
     assert not result.ok
+
+
+def test_tolerances_set_by_hand_pass_what_the_rules_fail_and_stand_in_the_reproduction(x):
+    def rough(x):
+        return torch.exp(x) * (1 + 1e-6)
+
+    assert not compare(rough, torch.exp, x).ok
+    assert compare(rough, torch.exp, x, rtol=1e-5, atol=0.0).ok
+    assert assert_gradients_match(
+        rough, torch.exp, x, thorough=False, rtol={torch.float64: 1e-5}, atol={torch.float64: 0.0}
+    ).ok
+    found = compare(rough, torch.exp, x, rtol=1e-7, atol=0.0)
+    assert {row.quantity for row in found.failures} >= {"output", "gradient of input"}
+    assert "rtol=1e-07, atol=0.0" in explain(found)
+
+
+@pytest.mark.parametrize("device", ["nowhere", "meta"])
+def test_a_device_without_values_is_refused_before_anything_is_called(device, x):
+    with pytest.raises(ValueError, match=f"expected a device of this machine, such as 'cpu', got '{device}'"):
+        compare(pytest.fail, torch.exp, x, device=device)
+
+
+def test_a_call_moves_to_a_device_whole(x):
+    labels = torch.arange(3)
+    moved = Call((x.requires_grad_(), [labels]), {"k": 2 * x.detach()}, {"w": x}, {"b": labels}).to(
+        device=torch.device("meta")
+    )
+    assert {t.device.type for t in (*moved.tensors(), *moved.buffers.values())} == {"meta"}
+    assert [t.requires_grad for t in moved.tensors()] == [True, False, False, True]
+    assert moved.inputs[1][0].dtype is torch.int64

@@ -41,6 +41,8 @@ SIZES = "--arg in_features=3 --arg out_features=2"
         "of_mine:Tanh --builtin torch.tanh --shape 3,4 --require double_backward,no_grad",
         "of_mine:Tanh --shape 3,4",
         "of_mine:single --builtin torch.relu --shape 3 --dtype float32",
+        "of_mine:Single --builtin torch.sin --shape 3 --device cpu",
+        "of_mine:Single --shape 3",
         "of_mine:ops.[/red] --builtin torch.relu --shape 3",
         "of_mine:dtypes --builtin of_mine:dtypes --shape 3 --arg dtypes=2",
         f"{LINEAR} {SIZES} --map w=weight --map b=bias",
@@ -58,6 +60,14 @@ def test_what_is_not_offered_is_said_and_fails_only_if_required(capsys):
     assert main(["of_mine:Tanh", *TANH, "--require", "forward_mode,vmap"]) == 1
 
 
+def test_what_takes_float32_alone_is_judged_there(capsys):
+    assert main(["of_mine:Single", "--builtin", "torch.sin", "--shape", "3"]) == 0
+    assert "in float32, since float64 is refused: TypeError: float32 alone" in capsys.readouterr().out
+    assert main(["of_mine:Single", "--builtin", "torch.sin", "--shape", "3", "--dtype", "float64"]) == 1
+    assert main(["of_mine:SingleAndWrong", "--shape", "3"]) == 1
+    assert "the gradient is not the derivative of forward" in capsys.readouterr().out
+
+
 def test_what_is_wrong_gives_status_1_and_is_explained(capsys):
     assert main(["of_mine:Twice", *TANH]) == 1
     out = capsys.readouterr().out
@@ -68,6 +78,7 @@ def test_what_is_wrong_gives_status_1_and_is_explained(capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["of_mine:Tanh", *TANH, "--device", "nowhere"], "--device: expected a device of this machine"),
         ([], "expected one MODULE:NAME"),
         (["of_mine:Tanh", "--custom", "of_mine:Tanh"], "expected one MODULE:NAME"),
         (["of_mine:Tanh"], "expected a --shape"),

@@ -1,11 +1,11 @@
-"""The errors of both sides in a short dtype, against float64."""
+"""How tensors are judged: errors in a short dtype against float64, and tolerances set by hand."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from scratchnet.testing.tolerances import Case, agreement
+from scratchnet.testing.tolerances import Case, Tolerance, agreement, by_hand
 
 UNIT = torch.finfo(torch.float32).eps
 
@@ -58,3 +58,21 @@ def test_where_the_builtin_alone_lost_its_digits_ours_is_held_against_float64(un
     lost = case(units, 2**13)
     assert agreement([lost])[0].close == close
     assert [one.close for one in agreement([lost, case(3, 0)])] == [close, False]
+
+
+def test_a_tolerance_set_by_hand_stands_in_place_of_the_rule():
+    numbers = by_hand(1e-3, 1e-6)
+    assert numbers[torch.float64] == numbers[torch.bfloat16] == (1e-3, 1e-6)
+    assert by_hand({torch.float32: 1e-3}, 0.0) == {torch.float32: (1e-3, 0.0)}
+    assert by_hand(None, None) == {}
+    wanted = torch.tensor([100.0, 0.0], dtype=torch.float64)
+    for off, close in ((0.09, True), (0.11, False)):
+        (found,) = agreement([Case(wanted + torch.tensor([off, 0.0]), wanted)], by_hand=Tolerance(1e-3, 1e-6))
+        assert found.close == close
+        assert found.tolerance == pytest.approx(0.1, rel=1e-4)
+
+
+@pytest.mark.parametrize(("rtol", "atol"), [(1e-3, None), ({torch.float64: 1e-3}, {torch.float32: 0.0})])
+def test_tolerances_come_in_pairs(rtol, atol):
+    with pytest.raises(ValueError, match="expected rtol and atol together"):
+        by_hand(rtol, atol)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scratchnet.testing.checks import conduct, inputs, memory, transforms, values
+from scratchnet.testing.checks import conduct, inputs, memory, operator, transforms, values
 from scratchnet.testing.examination import Examination
 
 __all__ = ["ALWAYS", "CHECKS", "DEFAULT"]
@@ -21,6 +21,7 @@ CHECKS: dict[str, Callable[[Examination], object]] = {
     "vmap": transforms.vmap,
     "vmap_each": transforms.vmap_each,
     "compile": transforms.compiled,
+    "opcheck": operator.opcheck,
     "autocast": transforms.autocast,
     "dtypes": inputs.dtypes,
     "special_values": inputs.special_values,
@@ -34,4 +35,4 @@ CHECKS: dict[str, Callable[[Examination], object]] = {
     "leaks": memory.leaks,
 }
 ALWAYS = ("output", "gradients")
-DEFAULT = (*ALWAYS, "no_grad", "double_backward", "forward_mode", "vmap")
+DEFAULT = (*ALWAYS, "no_grad", "double_backward", "forward_mode", "vmap", "opcheck")

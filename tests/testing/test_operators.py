@@ -1,0 +1,59 @@
+"""Custom operators: what `torch.library.opcheck` finds is part of the comparison."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from scratchnet.testing import compare, explain
+
+
+def operator(name, faked=True, spoiled=False):
+    """A sine as an operator, under a name of its own; a spoiled one overwrites its input and does not declare it."""
+
+    @torch.library.custom_op(f"scratchnet_tests::{name}", mutates_args=())
+    def sine(x: Tensor) -> Tensor:
+        y = x.sin()
+        if spoiled:
+            x.add_(1)
+        return y
+
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return grad * x.cos()
+
+    sine.register_autograd(backward, setup_context=setup_context)
+    if faked:
+        sine.register_fake(torch.empty_like)
+    return sine
+
+
+@pytest.fixture
+def x():
+    return torch.randn(3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_right_operator_passes_by_each_of_its_names(x):
+    sine = operator("right")
+    for function in (sine, torch.ops.scratchnet_tests.right, torch.ops.scratchnet_tests.right.default):
+        result = compare(function, torch.sin, x)
+        assert result.ok, explain(result)
+        assert "4 opchecks" in result.headline
+
+
+def test_an_operator_without_a_fake_lacks_one_and_fails_only_if_that_is_asked_for(x):
+    sine = operator("unfaked", faked=False)
+    result = compare(sine, torch.sin, x)
+    assert result.ok, explain(result)
+    assert "not offered: forward mode, vmap, opcheck faketensor, opcheck aot_dispatch_dynamic" in result.headline
+    assert [row.check for row in compare(sine, torch.sin, x, opcheck=True).failures] == ["opcheck", "opcheck"]
+
+
+def test_an_operator_that_writes_to_what_its_schema_leaves_alone_is_found(x):
+    found = compare(operator("spoiled", spoiled=True), torch.sin, x).failures
+    assert "opcheck schema" in {row.quantity for row in found}
+    assert "inputs unchanged" in {row.quantity for row in found}
