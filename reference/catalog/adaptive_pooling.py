@@ -12,8 +12,8 @@ from torch import nn
 
 import scratchnet.nn
 from reference.catalog.record import BadInput, Make, Record, Sample, leaf
-from scratchnet.layers.pooling import adaptive_pooling as adaptive
-from scratchnet.layers.pooling.selection import SelectFunction
+from scratchnet.pooling import adaptive_pooling as adaptive
+from scratchnet.pooling.selection import SelectFunction
 
 __all__ = ["RECORDS"]
 

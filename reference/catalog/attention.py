@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.record import BadInput, Beyond, Make, Record, Sample
-from scratchnet.layers.attention import AttentionFunction, scaled_dot_product_attention
-from scratchnet.layers.attention_weights import AttentionWeightsFunction
-from scratchnet.layers.multi_head_attention import multi_head_attention_forward
+from scratchnet.attention.attention import AttentionFunction, scaled_dot_product_attention
+from scratchnet.attention.attention_weights import AttentionWeightsFunction
+from scratchnet.attention.multi_head_attention import multi_head_attention_forward
 from scratchnet.nn import MultiheadAttention
 
 __all__ = ["RECORDS"]

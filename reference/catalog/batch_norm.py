@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.record import BadInput, Make, Record, Sample, leaf
-from scratchnet.layers.normalization.batch_norm import BatchNormFunction, FixedNormFunction, batch_norm
-from scratchnet.layers.normalization.group_norm import GroupNormFunction
-from scratchnet.layers.normalization.instance_norm import instance_norm
 from scratchnet.nn import BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
+from scratchnet.normalization.batch_norm import BatchNormFunction, FixedNormFunction, batch_norm
+from scratchnet.normalization.group_norm import GroupNormFunction
+from scratchnet.normalization.instance_norm import instance_norm
 
 __all__ = ["RECORDS"]
 

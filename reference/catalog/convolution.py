@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import scratchnet.convolution as ours
 import scratchnet.nn
 from reference.catalog.record import BadInput, Make, Record, Sample
+from scratchnet import functional as ours
 from scratchnet.convolution.convolution import ConvolutionFunction
 from scratchnet.convolution.transposed import TransposedConvolutionFunction
 

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from reference.catalog.record import BadInput, Make, Record, Sample, leaf
-from scratchnet.layers.alpha_dropout import AlphaDropoutFunction, alpha_dropout, feature_alpha_dropout
-from scratchnet.layers.channel_dropout import dropout1d, dropout2d, dropout3d
-from scratchnet.layers.dropout import DropoutFunction, dropout
+from scratchnet.dropout.alpha_dropout import AlphaDropoutFunction, alpha_dropout, feature_alpha_dropout
+from scratchnet.dropout.channel_dropout import dropout1d, dropout2d, dropout3d
+from scratchnet.dropout.dropout import DropoutFunction, dropout
 from scratchnet.nn import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 
 __all__ = ["RECORDS"]

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.record import BadInput, Make, Record, Sample
-from scratchnet.layers.bilinear import BilinearFunction, bilinear
-from scratchnet.layers.embedding import EmbeddingFunction, embedding
-from scratchnet.layers.embedding_bag import EmbeddingBagFunction, EmbeddingMaxFunction, embedding_bag
-from scratchnet.layers.one_hot import one_hot
+from scratchnet.embedding.embedding import EmbeddingFunction, embedding
+from scratchnet.embedding.embedding_bag import EmbeddingBagFunction, EmbeddingMaxFunction, embedding_bag
+from scratchnet.embedding.one_hot import one_hot
+from scratchnet.linear.bilinear import BilinearFunction, bilinear
 from scratchnet.nn import Bilinear, Embedding, EmbeddingBag
 
 __all__ = ["RECORDS"]
@@ -54,7 +54,7 @@ def bags(make: Make) -> Iterator[Sample]:
         yield Sample((rows, table), {"mode": mode, "padding_idx": 1})
         yield Sample((flat, table, offsets), {"mode": mode, "padding_idx": -5})
     for mode in ("sum", "mean"):
-        # With unequal frequencies the built-in takes those of other rows; tests/layers/test_embedding.py has ours.
+        # With unequal frequencies the built-in takes those of other rows; tests/embedding/test_embedding.py has ours.
         twice = torch.tensor([[1, 3, 1], [0, 3, 0]])
         yield Sample((twice, table), {"mode": mode, "scale_grad_by_freq": True}, smooth=False)
     weighted = {"mode": "sum", "per_sample_weights": make.normal(2, 3)}

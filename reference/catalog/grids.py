@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from reference.catalog.record import BadInput, Make, Record, Sample, leaf, rounded_once
-from scratchnet.layers.grid_sample import AffineGridFunction, GridSampleFunction, affine_grid, grid_sample
+from scratchnet.resampling.grid_sample import AffineGridFunction, GridSampleFunction, affine_grid, grid_sample
 
 __all__ = ["RECORDS"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from reference.catalog.record import BadInput, Make, Record, Sample, rounded_once
-from scratchnet.layers.kernels import (
+from scratchnet.similarity.kernels import (
     LinearKernelFunction,
     PolynomialKernelFunction,
     RBFKernelFunction,

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from reference.catalog.record import BadInput, Make, Record, Sample, leaf
-from scratchnet.layers.linear import LinearFunction, linear
+from scratchnet.linear.linear import LinearFunction, linear
 from scratchnet.nn import Linear
 
 __all__ = ["RECORDS"]

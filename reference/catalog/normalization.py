@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, leaf, rounded_once
-from scratchnet.layers.normalization.group_norm import GroupNormFunction, group_norm
-from scratchnet.layers.normalization.layer_norm import LayerNormFunction, layer_norm
-from scratchnet.layers.normalization.lp_normalize import NormalizeFunction, normalize
-from scratchnet.layers.normalization.response_norm import LocalResponseNormFunction, local_response_norm
-from scratchnet.layers.normalization.rms_norm import RMSNormFunction, rms_norm
-from scratchnet.layers.normalization.weight_norm import WeightNormFunction, weight_norm
 from scratchnet.nn import CrossMapLRN2d, GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from scratchnet.normalization.group_norm import GroupNormFunction, group_norm
+from scratchnet.normalization.layer_norm import LayerNormFunction, layer_norm
+from scratchnet.normalization.lp_normalize import NormalizeFunction, normalize
+from scratchnet.normalization.response_norm import LocalResponseNormFunction, local_response_norm
+from scratchnet.normalization.rms_norm import RMSNormFunction, rms_norm
+from scratchnet.normalization.weight_norm import WeightNormFunction, weight_norm
 
 __all__ = ["RECORDS"]
 

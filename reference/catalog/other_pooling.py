@@ -13,10 +13,10 @@ from torch import nn
 import scratchnet.nn
 from reference.catalog.adaptive_pooling import size
 from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, leaf, rounded_once
-from scratchnet.layers.pooling import fractional_pooling as fractional
-from scratchnet.layers.pooling import lp_pooling as lp
-from scratchnet.layers.pooling import unpooling
-from scratchnet.layers.pooling.selection import SelectFunction
+from scratchnet.pooling import fractional_pooling as fractional
+from scratchnet.pooling import lp_pooling as lp
+from scratchnet.pooling import unpooling
+from scratchnet.pooling.selection import SelectFunction
 
 __all__ = ["RECORDS"]
 

@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import scratchnet.convolution as ours
 import scratchnet.nn
 from reference.catalog.record import BadInput, Make, Record, Sample
-from scratchnet.convolution.padding import ConstantPadFunction, ExtendFunction, ExtendInFloat32Function
+from scratchnet.padding import ConstantPadFunction, ExtendFunction, ExtendInFloat32Function, pad
 
 __all__ = ["RECORDS"]
 
@@ -91,7 +90,7 @@ def modules() -> Iterator[tuple[Any, Any]]:
 RECORDS = (
     Record(
         "pad",
-        ours.pad,
+        pad,
         F.pad,
         samples,
         [ConstantPadFunction, ExtendFunction, ExtendInFloat32Function],

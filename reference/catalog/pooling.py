@@ -12,8 +12,8 @@ from torch import nn
 
 import scratchnet.nn
 from reference.catalog.record import BadInput, Make, Record, Sample, rounded_once
-from scratchnet.layers.pooling import average_pooling as average
-from scratchnet.layers.pooling import max_pooling as maximum
+from scratchnet.pooling import average_pooling as average
+from scratchnet.pooling import max_pooling as maximum
 
 __all__ = ["RECORDS"]
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reference.catalog.record import BadInput, Make, Record, Sample, leaf
-from scratchnet.layers.grouped_mm import GroupedMMFunction, grouped_mm, scaled_mm
+from scratchnet.linear.grouped_mm import GroupedMMFunction, grouped_mm, scaled_mm
 
 __all__ = ["RECORDS"]
 

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, rounded_once
-from scratchnet.layers.interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
-from scratchnet.layers.resampling import ResampleFunction
 from scratchnet.nn import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
+from scratchnet.resampling.interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
+from scratchnet.resampling.resampling import ResampleFunction
 
 __all__ = ["RECORDS"]
 

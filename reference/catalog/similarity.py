@@ -11,11 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, rounded_once
-from scratchnet.distance import PairwiseDistanceFunction, pairwise_distance
-from scratchnet.layers.cdist import CDistFunction, cdist
-from scratchnet.layers.cosine_similarity import CosineSimilarityFunction, cosine_similarity
-from scratchnet.layers.pdist import PDistFunction, pdist
-from scratchnet.layers.pixel_shuffle import (
+from scratchnet.nn import ChannelShuffle, CosineSimilarity, PairwiseDistance, PixelShuffle, PixelUnshuffle
+from scratchnet.resampling.pixel_shuffle import (
     ChannelShuffleFunction,
     PixelShuffleFunction,
     PixelUnshuffleFunction,
@@ -23,7 +20,10 @@ from scratchnet.layers.pixel_shuffle import (
     pixel_shuffle,
     pixel_unshuffle,
 )
-from scratchnet.nn import ChannelShuffle, CosineSimilarity, PairwiseDistance, PixelShuffle, PixelUnshuffle
+from scratchnet.similarity.cdist import CDistFunction, cdist
+from scratchnet.similarity.cosine_similarity import CosineSimilarityFunction, cosine_similarity
+from scratchnet.similarity.distance import PairwiseDistanceFunction, pairwise_distance
+from scratchnet.similarity.pdist import PDistFunction, pdist
 
 __all__ = ["RECORDS"]
 

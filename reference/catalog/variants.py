@@ -13,10 +13,10 @@ from torch import Tensor
 from reference.catalog.adaptive_pooling import size
 from reference.catalog.record import BadInput, Make, Record, Sample, leaf
 from scratchnet.convolution.convolution import ConvolutionFunction, conv_tbc
-from scratchnet.layers.pixel_shuffle import ChannelShuffleFunction, native_channel_shuffle
-from scratchnet.layers.pooling import with_indices
-from scratchnet.layers.pooling.max_pooling import MaxPoolFunction
-from scratchnet.layers.pooling.selection import SelectFunction
+from scratchnet.pooling import with_indices
+from scratchnet.pooling.max_pooling import MaxPoolFunction
+from scratchnet.pooling.selection import SelectFunction
+from scratchnet.resampling.pixel_shuffle import ChannelShuffleFunction, native_channel_shuffle
 
 __all__ = ["RECORDS"]
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, promoted
-from scratchnet.distance import real
 from scratchnet.function import Function
+from scratchnet.similarity.distance import real
 
 __all__ = ["LogSumExpFunction", "logsumexp"]
 

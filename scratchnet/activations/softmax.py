@@ -22,7 +22,7 @@ from torch import Tensor
 
 from scratchnet.arguments import floating, overridable, tensor
 from scratchnet.function import Function, unobserved
-from scratchnet.tiling import slabs
+from scratchnet.tiling.along import slabs
 
 __all__ = ["LogSoftmaxFunction", "SoftmaxFunction", "along_dimension", "log_softmax", "softmax"]
 

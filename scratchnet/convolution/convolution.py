@@ -4,7 +4,7 @@ r"""Convolution in one, two and three dimensions (strictly, cross-correlation).
     y_{o, p, q} = b_o + \sum_{c, r, s} w_{o, c, r, s} \, x_{c,\; p + r,\; q + s}
 
 It is linear in the image and in the weight, so each of its gradients is another of the three products that
-`scratchnet.convolution.products` derives:
+`scratchnet.convolution.algorithms` derives:
 
 .. math::
     \bar x = \texttt{spread}(\bar y, w) \qquad
@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
-from scratchnet.convolution import products
+from scratchnet.convolution.algorithms import dispatch
 from scratchnet.convolution.shapes import Size, batched, check_channels, windows
 from scratchnet.function import Function, unobserved
 from scratchnet.layout import as_images, channels_last, in_layout_of, laid_out
@@ -53,7 +53,7 @@ class ConvolutionFunction(Function):
         x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The outputs of all windows, and the bias."""
-        return products.convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:])), (x, weight)
+        return dispatch.convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:])), (x, weight)
 
     @staticmethod
     def backward(
@@ -74,7 +74,7 @@ def gradients(
     grad: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """In the images, the weight and the bias, of those that are needed."""
-    grad_x, grad_weight = products.gradients(grad, x, weight, needs, geometry, groups)
+    grad_x, grad_weight = dispatch.gradients(grad, x, weight, needs, geometry, groups)
     if grad_x is not None:
         grad_x = in_layout_of(x, grad_x, weight)
     if grad_weight is not None:
@@ -102,8 +102,8 @@ def tangent(tangents: Sequence[Tensor], x: Tensor, weight: Tensor, geometry: Geo
     """Of the outputs, by the product rule."""
     tangent_x, tangent_weight, tangent_bias = tangents
     outputs = geometry.outputs(x.shape[2:])
-    moved = products.convolve(tangent_x, weight, tangent_bias, geometry, groups, outputs)
-    return moved + products.convolve(x, tangent_weight, None, geometry, groups, outputs)
+    moved = dispatch.convolve(tangent_x, weight, tangent_bias, geometry, groups, outputs)
+    return moved + dispatch.convolve(x, tangent_weight, None, geometry, groups, outputs)
 
 
 def prepared(

@@ -9,7 +9,7 @@ convolution gives several sizes of image the same number of outputs; ``output_pa
 counted from the smallest.
 
 The forward pass is the product that convolution needs for its input's gradient, and the other way round (see
-`scratchnet.convolution.products`). The weight, of shape C × O × R × S, is that of the convolution which leads back:
+`scratchnet.convolution.algorithms`). The weight, of shape C × O × R × S, is that of the convolution which leads back:
 
 .. math::
     y = b + \texttt{spread}(x, w) \qquad
@@ -28,8 +28,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from scratchnet.arguments import overridable
+from scratchnet.convolution.algorithms.dispatch import convolve, correlate, spread
 from scratchnet.convolution.convolution import in_strides_of
-from scratchnet.convolution.products import convolve, correlate, spread
 from scratchnet.convolution.shapes import Size, batched, check_channels, windows
 from scratchnet.function import Function
 from scratchnet.layout import in_layout_of

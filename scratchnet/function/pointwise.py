@@ -12,7 +12,8 @@ from torch import Tensor
 from scratchnet.function.base import Function
 from scratchnet.function.watching import traced, transformed, unobserved
 from scratchnet.layout import strided_beside
-from scratchnet.tiling import recording, tilewise
+from scratchnet.tiling.program import recording
+from scratchnet.tiling.tiles import tilewise
 
 __all__ = ["Elementwise", "elementwise", "in_elementwise_strides"]
 

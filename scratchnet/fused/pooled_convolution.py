@@ -6,11 +6,11 @@ r"""Convolution of images, rectifier and maximum pooling.
 
 with :math:`r^*` the place of the maximum in its window. The output and that place, one byte for each output, are all
 that is kept of z. Where the windows are tiles of Winograd's convolution, z is never written out, and neither is
-its gradient (`scratchnet.convolution.products.winograd.pooled`).
+its gradient (`scratchnet.convolution.algorithms.winograd.pooled`).
 
 Shapes: B images, C input and O output channels, H × W pixels, P × Q windows.
 
-Sources: those of `scratchnet.convolution`, `scratchnet.activations.relu` and `scratchnet.layers.pooling.max_pooling`.
+Sources: those of `scratchnet.convolution`, `scratchnet.activations.relu` and `scratchnet.pooling.max_pooling`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import autocasts, overridable
+from scratchnet.convolution.algorithms.dispatch import convolve
+from scratchnet.convolution.algorithms.winograd import pooled
 from scratchnet.convolution.convolution import gradients, prepared, tangent
-from scratchnet.convolution.products import convolve
-from scratchnet.convolution.products.winograd import pooled
 from scratchnet.convolution.shapes import Size
 from scratchnet.function import LOW_PRECISION, Function, unobserved
 from scratchnet.fused.rectified_convolution import conv2d_relu, lie_last, rectified
-from scratchnet.layers.pooling.max_pooling import max_pool2d
-from scratchnet.layers.pooling.windows import pooling_windows
-from scratchnet.layers.pooling.winners import at_winners, hand_back, largest
 from scratchnet.layout import laid_out
+from scratchnet.pooling.max_pooling import max_pool2d
+from scratchnet.pooling.windows import pooling_windows
+from scratchnet.pooling.winners import at_winners, hand_back, largest
 from scratchnet.windows import Geometry
 
 __all__ = ["ConvolutionReLUMaxPoolFunction", "conv2d_relu_max_pool2d"]

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from scratchnet.activations.relu import where_positive
 from scratchnet.arguments import overridable
+from scratchnet.convolution.algorithms.dispatch import convolve
 from scratchnet.convolution.convolution import gradients, prepared, tangent
-from scratchnet.convolution.products import convolve
 from scratchnet.convolution.shapes import Size
 from scratchnet.function import Function, elementwise, unobserved
 from scratchnet.layout import channels_last, laid_out

@@ -34,7 +34,7 @@ from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, unobserved
 from scratchnet.losses.class_targets import CLASS, ClassTargets, check_smoothing, check_weight, checked
 from scratchnet.losses.reduction import reduce, reduction_of, spread, weighted
-from scratchnet.tiling import slabs
+from scratchnet.tiling.along import slabs
 
 __all__ = ["IndexCrossEntropyFunction", "ProbabilityCrossEntropyFunction", "cross_entropy"]
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, overridable, tensor
-from scratchnet.distance import pairwise_distance
 from scratchnet.losses.pointwise import PointwiseLoss, promoted_together
 from scratchnet.losses.reduction import reduction_of
+from scratchnet.similarity.distance import pairwise_distance
 
 __all__ = ["SwappedTripletFunction", "TripletFunction", "triplet_margin_loss", "triplet_margin_with_distance_loss"]
 

@@ -1,3 +1,1 @@
 """Recurrent networks: whole sequences, back-propagated through time by hand, and single cells."""
-
-__all__ = []

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import forward_ad
 
-from scratchnet.activations import gumbel_softmax, rrelu
+from scratchnet.activations.gumbel import gumbel_softmax
+from scratchnet.activations.rrelu import rrelu
 from scratchnet.nn import RReLU
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from scratchnet.activations import relu
+from scratchnet.activations.relu import relu
 
 
 def test_relu_keeps_integers():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scratchnet.convolution import products
-from scratchnet.convolution.products import winograd
-from scratchnet.convolution.products.winograd import Outputs, Pixels, tiles
+from scratchnet.convolution.algorithms import dispatch
+from scratchnet.convolution.algorithms.winograd import filtering as winograd
+from scratchnet.convolution.algorithms.winograd import tiles
+from scratchnet.convolution.algorithms.winograd.filtering import Outputs
+from scratchnet.convolution.algorithms.winograd.pixels import Pixels
 from scratchnet.functional import conv2d
 from scratchnet.layout import channels_last
 from scratchnet.testing.tolerances import Case, agreement
@@ -51,9 +53,9 @@ def test_winograd_makes_the_plain_products(monkeypatch, case, block, layout, thr
                 winograd.correlate(Outputs(y), Pixels(x, padding), x),
             ]
         plain = [
-            products.convolve(x, w, bias_out, geometry, 1, outputs),
-            products.spread(y, w, bias_in, geometry, 1, size),
-            products.correlate(y, x, geometry, 1),
+            dispatch.convolve(x, w, bias_out, geometry, 1, outputs),
+            dispatch.spread(y, w, bias_in, geometry, 1, size),
+            dispatch.correlate(y, x, geometry, 1),
         ]
         for fast, slow in zip(made, plain, strict=True):
             torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-12)

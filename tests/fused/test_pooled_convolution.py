@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scratchnet.convolution.products.winograd import filtering, tiles
+from scratchnet.convolution.algorithms.winograd import filtering, tiles
 from scratchnet.functional import conv2d, conv2d_relu, conv2d_relu_max_pool2d, max_pool2d, relu
 from scratchnet.fused import pooled_convolution
 from scratchnet.layout import channels_last

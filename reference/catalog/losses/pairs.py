@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from reference.catalog.losses.common import REDUCTIONS, bad
 from reference.catalog.record import Beyond, Make, Record, Sample
-from scratchnet.distance import PairwiseDistanceFunction
 from scratchnet.losses.cosine import CosineEmbeddingLossFunction, cosine_embedding_loss
 from scratchnet.losses.signed import (
     HingeEmbeddingLossFunction,
@@ -35,6 +34,7 @@ from scratchnet.nn import (
     TripletMarginLoss,
     TripletMarginWithDistanceLoss,
 )
+from scratchnet.similarity.distance import PairwiseDistanceFunction
 
 __all__ = ["RECORDS"]
 

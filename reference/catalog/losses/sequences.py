@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from reference.catalog.losses.common import REDUCTIONS, bad
 from reference.catalog.record import Make, Record, Sample, rounded_once
-from scratchnet.activations import log_softmax
+from scratchnet.activations.softmax import log_softmax
 from scratchnet.losses.ctc import CTCLossFunction, ctc_loss
 from scratchnet.nn import CTCLoss
 

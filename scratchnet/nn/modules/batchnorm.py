@@ -8,8 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from scratchnet.layers.normalization.batch_norm import normalize_batch
-from scratchnet.layers.normalization.sync_batch_norm import sync_batch_norm
+from scratchnet.normalization.batch_norm import normalize_batch
+from scratchnet.normalization.sync_batch_norm import sync_batch_norm
 
 __all__ = [
     "BatchNorm1d",

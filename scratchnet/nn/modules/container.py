@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
-from scratchnet.convolution.products import winograd
+from scratchnet.convolution.algorithms.winograd import filtering
 from scratchnet.convolution.shapes import windows
 from scratchnet.fused.pooled_convolution import conv2d_relu_max_pool2d
 from scratchnet.fused.rectified_convolution import conv2d_relu
@@ -94,7 +94,7 @@ def _tiles_follow(modules: list[nn.Module], images: Tensor) -> bool:
         return False
     conv = cast(Conv2d, modules[0])
     geometry = windows("conv2d", conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
-    return winograd.pays(images, conv.in_channels, conv.out_channels, geometry, conv.groups)
+    return filtering.pays(images, conv.in_channels, conv.out_channels, geometry, conv.groups)
 
 
 def _runs_by_itself(module: nn.Module) -> bool:

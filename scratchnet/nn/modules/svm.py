@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.arguments import describe, floating, number
-from scratchnet.layers.kernels import linear_kernel, polynomial_kernel, rbf_kernel
-from scratchnet.layers.linear import linear
+from scratchnet.linear.linear import linear
+from scratchnet.similarity.kernels import linear_kernel, polynomial_kernel, rbf_kernel
 
 __all__ = ["KernelSVM", "LinearSVM"]
 

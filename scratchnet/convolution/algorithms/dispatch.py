@@ -1,0 +1,120 @@
+"""Which way the products of convolution are made.
+
+Where somebody records the operations, with the windows written out. Else channel by channel where they do not mix, by
+fewer products where the kernels are 3 × 3 and that is finite, and otherwise line by line; and written out image by
+image where numbers that are not finite would spread. What comes out has its channels last in memory where those of
+images or kernels are, unless that would take a copy, which is left to the caller.
+
+Shapes: B images, C input and O output channels, G groups, H × W pixels, R × S kernel, P × Q outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from scratchnet.convolution.algorithms import depthwise, im2col, shifted_gemm
+from scratchnet.convolution.algorithms.winograd import filtering as winograd
+from scratchnet.convolution.algorithms.winograd.pixels import Pixels
+from scratchnet.function import readable, unobserved
+from scratchnet.layout import channels_last
+from scratchnet.windows import Geometry
+
+__all__ = ["convolve", "correlate", "gradients", "spread"]
+
+
+def convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    outputs: Sequence[int],
+    last: bool | None = None,
+) -> Tensor:
+    """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``, and a bias added.
+
+    Channels may be asked to be ``last`` in memory, or not to be.
+    """
+    if geometry.pads and not _finite(weight):
+        return im2col.convolve_inside(x, weight, bias, geometry, groups, outputs)
+    if not unobserved() or not (x.numel() and weight.numel()):
+        return im2col.convolve(x, weight, bias, geometry, groups, outputs)
+    channels, out = x.shape[1], len(weight)
+    last = channels_last(x) or channels_last(weight) if last is None else last
+    if depthwise.applies(channels, out, groups):
+        return depthwise.convolve(x, weight, bias, geometry, outputs, last)
+    if winograd.pays(x, channels, out, geometry, groups):
+        y = winograd.convolve(Pixels(x, geometry.padding), weight, bias, outputs, last)
+        if y is not None:
+            return y
+    return shifted_gemm.convolve(x, weight, bias, geometry, groups, outputs, last)
+
+
+def spread(
+    y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, size: Sequence[int]
+) -> Tensor:
+    """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``, and a bias added."""
+    if not unobserved() or not (y.numel() and weight.numel()):
+        return im2col.spread(y, weight, bias, geometry, groups, size)
+    channels, out, last = weight.shape[1] * groups, y.shape[1], channels_last(y) or channels_last(weight)
+    if winograd.pays(y, channels, out, geometry, groups):
+        x = winograd.spread(winograd.Outputs(y), weight, bias, geometry.padding, size, last)
+        if x is not None:
+            return x
+    if not _finite(weight):
+        return _spread_by_im2col(y, weight, bias, geometry, groups, size)
+    if depthwise.applies(channels, out, groups):
+        return depthwise.spread(y, weight, bias, geometry, size, last)
+    return shifted_gemm.spread(y, weight, bias, geometry, groups, size)
+
+
+def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
+    """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C/G, R, S)``."""
+    if geometry.pads and not unobserved() and not _finite(y):
+        return im2col.correlate_inside(y, x, geometry, groups)
+    if not unobserved() or not (y.numel() and x.numel()):
+        return im2col.correlate(y, x, geometry, groups)
+    channels, out = x.shape[1], y.shape[1]
+    if winograd.pays(y, channels, out, geometry, groups):
+        weight = winograd.correlate(winograd.Outputs(y), Pixels(x, geometry.padding), x)
+        if weight is not None:
+            return weight
+    if depthwise.applies(channels, out, groups):
+        weight = depthwise.correlate(y, x, geometry)
+    else:
+        weight = shifted_gemm.correlate(y, x, geometry, groups)
+    return weight if _finite(weight) else im2col.correlate_inside(y, x, geometry, groups)
+
+
+def gradients(
+    y: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
+) -> tuple[Tensor | None, Tensor | None]:
+    """`spread` to the images and `correlate` to the weight, where they are needed, of outputs ``(B, O, P, Q)``."""
+    channels, out, last = x.shape[1], y.shape[1], channels_last(x) or channels_last(weight)
+    if not (unobserved() and winograd.pays(y, channels, out, geometry, groups)):
+        grad_x = spread(y, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
+        return grad_x, correlate(y, x, geometry, groups) if needs[1] else None
+    # Both in one pass over the outputs.
+    grad_x, grad_weight = winograd.gradients(winograd.Outputs(y), x, weight, needs, geometry.padding, last)
+    if needs[0] and grad_x is None:
+        grad_x = _spread_by_im2col(y, weight, None, geometry, groups, x.shape[2:])
+    if needs[1] and grad_weight is None:
+        grad_weight = im2col.correlate_inside(y, x, geometry, groups)
+    return grad_x, grad_weight
+
+
+def _spread_by_im2col(
+    y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, size: Sequence[int]
+) -> Tensor:
+    return torch.cat([im2col.spread(one, weight, bias, geometry, groups, size) for one in y.split(1)])
+
+
+def _finite(x: Tensor) -> bool:
+    """Whether all is finite, as far as that can be told without waiting.
+
+    What is not makes NaN of the zeros between the lines and of those of the padding, where it should make nothing.
+    """
+    return not readable(x) or bool(x.sum().isfinite())

@@ -1,0 +1,1 @@
+"""Embeddings: rows of a table by index, their sums by bag, and one-hot vectors."""

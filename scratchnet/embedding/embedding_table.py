@@ -1,0 +1,89 @@
+"""Tables whose rows are looked up by index: the gradient of their rows, their norm, and how they start.
+
+Shapes: V rows of the table, D features, N indices.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from scratchnet.arguments import describe, tensor
+from scratchnet.function import LOW_PRECISION, readable, unobserved
+from scratchnet.similarity.distance import norm
+
+__all__ = ["check_indices", "check_table", "renormalize", "row_gradient", "table_row"]
+
+
+def row_gradient(
+    grads: Tensor, indices: Tensor, rows: int, padding_idx: int | None, by_frequency: bool, sparse: bool = False
+) -> Tensor:
+    """The gradient of a table of V rows, from gradients ``(N, D)`` of the rows that N indices picked.
+
+    Args:
+        grads: what flows back to each use of a row.
+        indices: which row each of them used, ``(N,)``.
+        rows: how many rows the table has.
+        padding_idx: the row that gets no gradient.
+        by_frequency: divide by how often a row was used.
+        sparse: return the gradients of the used rows alone, as a sparse tensor.
+    """
+    if by_frequency:
+        uses = indices.new_zeros(rows).index_add(0, indices, torch.ones_like(indices))
+        grads = grads / uses.index_select(0, indices).to(grads.dtype).unsqueeze(1)
+    if sparse:
+        if padding_idx is not None:
+            kept = (indices != padding_idx).nonzero().squeeze(1)
+            indices, grads = indices.index_select(0, kept), grads.index_select(0, kept)
+        return torch.sparse_coo_tensor(indices.unsqueeze(0), grads, (rows, grads.shape[1]), check_invariants=False)
+    if padding_idx is not None:
+        grads = grads.masked_fill((indices == padding_idx).unsqueeze(1), 0)
+    wide = grads.float() if grads.dtype in LOW_PRECISION else grads
+    table = wide.new_zeros(rows, grads.shape[1])
+    return table.index_add_(0, indices, wide) if unobserved() else table.index_add(0, indices, wide)
+
+
+def renormalize(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> None:
+    """Scales the rows that are about to be used down to a norm of at most ``max_norm``, in place."""
+    with torch.no_grad():
+        order = indices.reshape(-1).long().sort().values
+        first = torch.ones_like(order, dtype=torch.bool)
+        first[1:] = order[1:] != order[:-1]
+        used = order[first]
+        rows = weight.detach().index_select(0, used)
+        norms = norm(rows, norm_type, 1).squeeze(1)
+        scale = (max_norm / (norms + 1e-7)).where(norms > max_norm, torch.ones_like(norms))
+        weight.detach().index_copy_(0, used, rows * scale.unsqueeze(1))
+
+
+def table_row(op: str, padding_idx: int | None, rows: int) -> int | None:
+    """A row of the table counted from its start.
+
+    Raises:
+        AssertionError: if there is no such row; RuntimeError for bags of rows, as in PyTorch.
+    """
+    if padding_idx is None:
+        return None
+    if not -rows <= padding_idx < rows and padding_idx != 0:
+        error = RuntimeError if op == "embedding_bag" else AssertionError
+        raise error(f"{op}: expected padding_idx between {-rows} and {rows - 1}, got {padding_idx}")
+    return padding_idx % rows if rows else None
+
+
+def check_indices(op: str, indices: Tensor, rows: int, error: type[Exception] = IndexError) -> None:
+    """Raises if indices are no integers, or one of them is no row of the table."""
+    if tensor(op, indices).dtype not in (torch.int64, torch.int32):
+        raise RuntimeError(f"{op}: expected int64 or int32 indices, got {describe(indices)}; use .long()")
+    if readable(indices) and indices.numel() and not (0 <= int(indices.min()) and int(indices.max()) < rows):
+        raise error(
+            f"{op}: expected indices from 0 to {rows - 1}, the rows of the table, got indices from "
+            f"{int(indices.min())} to {int(indices.max())}"
+        )
+
+
+def check_table(name: str, table: Tensor) -> tuple[int, int]:
+    """V and D of a given table; AssertionError where it is none."""
+    if table.dim() != 2:
+        raise AssertionError(f"{name}: expected a table of shape (V, D), got {describe(table)}")
+    rows, features = table.shape
+    return rows, features

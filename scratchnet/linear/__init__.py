@@ -1,0 +1,1 @@
+"""Products with a weight: linear and bilinear layers, grouped and scaled matrix products."""

@@ -1,0 +1,1 @@
+"""Normalization: by batch, layer, group, instance, root mean square, neighbouring channels and norm."""

@@ -1,0 +1,1 @@
+"""Pooling: maximum, average, adaptive, p-norm, fractional, and its reverse."""

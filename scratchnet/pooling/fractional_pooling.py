@@ -1,0 +1,178 @@
+r"""Fractional maximum pooling: windows of one size at pseudorandom distances, for ratios between the integers.
+
+Along a dimension of n elements, o windows of k elements start at
+
+.. math::
+    a_p = \lfloor \alpha (p + u) \rfloor - \lfloor \alpha u \rfloor \quad (p < o - 1), \qquad
+    a_{o-1} = n - k, \qquad \alpha = \frac{n - k}{o - 1}
+
+with u drawn uniformly from [0, 1) for each sample, channel and dimension. So the distance between neighbours is one
+of the two integers around α, in an order that u decides. The largest element of each window is selected, and gets
+the gradient.
+
+On a CPU the u are those that PyTorch draws from the same generator state, and the windows are placed in the
+arithmetic of the input's dtype, as PyTorch places them.
+
+Shapes: B samples, C channels, H × W pixels, R × S kernel, P × Q outputs.
+
+Source: B. Graham, "Fractional max-pooling", 2014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scratchnet.arguments import describe, floating, overridable, tensor
+from scratchnet.pooling.selection import SelectFunction, largest
+from scratchnet.pooling.windows import Size, batched, widened
+from scratchnet.windows import sizes
+
+__all__ = ["fractional_max_pool2d", "fractional_max_pool3d"]
+
+Sizes = tuple[int, ...]
+
+
+def _starts(u: Tensor, n: int, outputs: int, kernel: int) -> Tensor:
+    """Where the windows along one dimension start, ``(B, C, P)``, for draws u of shape ``(B, C)``."""
+    last = torch.full((*u.shape, min(outputs, 1)), n - kernel, dtype=torch.int64, device=u.device)
+    if outputs < 2:
+        return last
+    step = torch.full((), n - kernel, dtype=u.dtype, device=u.device) / (outputs - 1)
+    order = torch.arange(outputs - 1, device=u.device).to(u.dtype)
+    reached = ((order + u.unsqueeze(-1)) * step).to(torch.int64)
+    return torch.cat([reached - (u * step).to(torch.int64).unsqueeze(-1), last], -1)
+
+
+def _outputs(
+    op: str, size: Sequence[int], output_size: Size | None, output_ratio: Sequence[float] | None
+) -> Sizes:
+    """The number of windows along each dimension, given or as a part of the input's size."""
+    dims = len(size)
+    if output_size is not None:
+        return sizes(op, "output_size", output_size, dims, least=0)
+    if output_ratio is None:
+        raise ValueError(f"{op}: expected an output_size or an output_ratio, got neither")
+    if len(output_ratio) != dims:
+        raise ValueError(f"{op}: expected output_ratio to hold {dims} numbers, got {output_ratio}")
+    return tuple(int(n * ratio) for n, ratio in zip(size, output_ratio, strict=True))
+
+
+def _check_samples(op: str, samples: Tensor, x: Tensor) -> None:
+    dims = x.dim() - 2
+    tensor(op, samples, "_random_samples")
+    fits = samples.dim() == 3 and samples.shape[0] >= x.shape[0] and samples.shape[1:] == (x.shape[1], dims)
+    if not fits or samples.dtype is not x.dtype:
+        raise RuntimeError(
+            f"{op}: expected _random_samples of shape {(*x.shape[:2], dims)} and of the input's dtype, got "
+            f"{describe(samples)} for {describe(x)}"
+        )
+
+
+def _fractional(
+    op: str,
+    dims: int,
+    input: Tensor,
+    kernel_size: Size,
+    output_size: Size | None,
+    output_ratio: Sequence[float] | None,
+    return_indices: bool,
+    samples: Tensor | None,
+) -> Any:
+    x, alone = batched(op, input, dims)
+    floating(op, x)
+    x = widened(x)
+    kernel = sizes(op, "kernel_size", kernel_size, dims, least=1)
+    outputs = _outputs(op, x.shape[2:], output_size, output_ratio)
+    for n, k, o in zip(x.shape[2:], kernel, outputs, strict=True):
+        if o + k - 1 > n:
+            raise RuntimeError(
+                f"{op}: expected windows that start at different elements and fit, which needs an input of at "
+                f"least output_size + kernel_size - 1, got {o} outputs and a kernel of {k} for {describe(input)}"
+            )
+    if samples is None:
+        samples = torch.rand((*x.shape[:2], dims), dtype=x.dtype, device=x.device)
+    else:
+        samples = widened(samples)
+        _check_samples(op, samples, x)
+    samples = samples.detach()[: x.shape[0]]
+    draws = (
+        samples.unbind(2)[::-1] if dims == 2 else samples.unbind(2)
+    )  # of an image, PyTorch's first is for the width
+    positions = [
+        _starts(u, n, o, k).unsqueeze(-1) + torch.arange(k, device=x.device)
+        for u, n, o, k in zip(draws, x.shape[2:], outputs, kernel, strict=True)
+    ]
+    indices = largest(x, positions)
+    y = SelectFunction.apply(x, indices, tuple(x.shape[2:]), False)
+    y, indices = (y.squeeze(0), indices.squeeze(0)) if alone else (y, indices)
+    return (y, indices) if return_indices else y
+
+
+@overridable
+def fractional_max_pool2d(
+    input: Tensor,
+    kernel_size: Size,
+    output_size: Size | None = None,
+    output_ratio: Sequence[float] | None = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Any:
+    """The largest element of each of a given number of windows of an image, at pseudorandom distances.
+
+    Args:
+        input: floating-point tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
+        kernel_size: pixels of a window.
+        output_size: the numbers P and Q of windows.
+        output_ratio: their ratios to H and W, where ``output_size`` is not given.
+        return_indices: whether to return where the elements were too.
+        _random_samples: tensor of shape ``(B, C, 2)`` with values from 0 to 1; drawn by default.
+
+    Returns:
+        A tensor with P × Q outputs in place of H × W; with ``return_indices`` also a tensor of indices into the
+        flattened image.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no number.
+        NotImplementedError: if the input is not floating point.
+        ValueError: if there is neither ``output_size`` nor ``output_ratio``.
+        RuntimeError: if the input's shape or an option does not fit.
+    """
+    op = "fractional_max_pool2d"
+    return _fractional(op, 2, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
+
+
+@overridable
+def fractional_max_pool3d(
+    input: Tensor,
+    kernel_size: Size,
+    output_size: Size | None = None,
+    output_ratio: Sequence[float] | None = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Any:
+    """The largest element of each of a given number of windows of a volume, at pseudorandom distances.
+
+    Args:
+        input: floating-point tensor of shape ``(B, C, D, H, W)`` or ``(C, D, H, W)``.
+        kernel_size: voxels of a window.
+        output_size: the numbers N, P and Q of windows.
+        output_ratio: their ratios to D, H and W, where ``output_size`` is not given.
+        return_indices: whether to return where the elements were too.
+        _random_samples: tensor of shape ``(B, C, 3)`` with values from 0 to 1; drawn by default.
+
+    Returns:
+        A tensor with N × P × Q outputs in place of D × H × W; with ``return_indices`` also a tensor of indices into
+        the flattened volume.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no number.
+        NotImplementedError: if the input is not floating point.
+        ValueError: if there is neither ``output_size`` nor ``output_ratio``.
+        RuntimeError: if the input's shape or an option does not fit.
+    """
+    op = "fractional_max_pool3d"
+    return _fractional(op, 3, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)

@@ -1,0 +1,207 @@
+r"""p-norm pooling: each output is the p-th root of the sum of its window's p-th powers.
+
+.. math::
+    y = s^{1/p}, \qquad s = \sum_{r \in \text{window}} x_r^p, \qquad
+    \frac{\partial y}{\partial x_r} = \frac1p s^{1/p - 1} \cdot p\, x_r^{p-1} = y^{1-p} x_r^{p-1}
+
+With p = 1 it is the sum, and it tends to the maximum of the magnitudes for p → ∞, which is what infinity asks for.
+Powers are taken of the elements, not of their magnitudes, so odd ones keep the sign. As in PyTorch, a window that
+sticks out in ``ceil_mode`` is scaled up to what a whole one would have, and a window whose sum is 0, where the root
+has no slope, passes no gradient. A negative sum of odd powers has a negative root, and windows whose powers leave the
+range of the dtype are measured in units of their largest element; the built-in makes NaN, infinity or 0 of both.
+
+Source: P. Sermanet, S. Chintala and Y. LeCun, "Convolutional neural networks applied to house numbers digit
+classification", 2012.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from scratchnet.arguments import overridable, promoted, tensor
+from scratchnet.function import Function, readable
+from scratchnet.layout import laid_out
+from scratchnet.pooling.average_pooling import Counts, averages, divisor, shares, window_counts
+from scratchnet.pooling.max_pooling import max_pool1d, max_pool2d, max_pool3d
+from scratchnet.pooling.windows import Size, batched, lines_or_images_last, pooled, pooling_windows, widened
+from scratchnet.windows import Geometry, columns, image
+
+__all__ = ["LPPoolFunction", "lp_pool1d", "lp_pool2d", "lp_pool3d"]
+
+Sizes = tuple[int, ...]
+MAXIMUM = {1: max_pool1d, 2: max_pool2d, 3: max_pool3d}
+
+
+class LPPoolFunction(Function):
+    """Takes the p-th root of each window's average p-th power times its size. Saves the input and the sums."""
+
+    @staticmethod
+    def forward(
+        x: Tensor, *, p: float, geometry: Geometry, size: Sizes, counts: Counts
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Powers, sums, roots."""
+        sums = averages(x**p, geometry, counts) * geometry.places
+        if _out_of_range(x, sums, p):
+            _, unit, scaled = _scaled(x, p, geometry, counts)
+            return _root(scaled, p) * unit, (x, sums)
+        return _root(sums, p), (x, sums)
+
+    @staticmethod
+    def backward(
+        grad: Tensor,
+        saved: Sequence[Tensor],
+        needs: Sequence[bool],
+        *,
+        p: float,
+        geometry: Geometry,
+        size: Sizes,
+        counts: Counts,
+    ) -> Tensor:
+        """Through the root to each window, and through the power to its elements."""
+        x, sums = saved
+        if _out_of_range(x, sums, p):
+            seen, _, scaled = _scaled(x, p, geometry, counts)
+            of_sum = grad * _root_slope(scaled, p) * geometry.places / divisor(counts, x)
+            grad_x = image(seen ** (p - 1) * of_sum.unsqueeze(2), size, geometry)
+        else:
+            of_sum = grad * _root_slope(sums, p) * geometry.places
+            grad_x = shares(of_sum, geometry, size, counts) * x ** (p - 1)
+        return laid_out(grad_x, lines_or_images_last(x))
+
+    @staticmethod
+    def jvp(
+        tangents: Sequence[Tensor],
+        saved: Sequence[Tensor],
+        *,
+        p: float,
+        geometry: Geometry,
+        size: Sizes,
+        counts: Counts,
+    ) -> Tensor:
+        """The same chain the other way."""
+        x, sums = saved
+        of_sum = averages(tangents[0] * x ** (p - 1), geometry, counts) * geometry.places
+        return of_sum * _root_slope(sums, p)
+
+
+def _out_of_range(x: Tensor, sums: Tensor, p: float) -> bool:
+    """Whether a power or a sum is so large or small that digits are lost."""
+    if p < 0 or not readable(sums):
+        return False
+    size, limits = sums.detach().abs(), torch.finfo(sums.dtype)
+    if bool(((size == float("inf")) | ((size > 0) & (size < limits.tiny / limits.eps))).any()):
+        return True
+    return bool((size == 0).any()) and bool(((x != 0) & (x.detach() ** p == 0)).any())
+
+
+def _scaled(x: Tensor, p: float, geometry: Geometry, counts: Counts) -> tuple[Tensor, Tensor, Tensor]:
+    """Windows in units of their largest element, these units, and the sums of powers; units have no derivative."""
+    seen = columns(x, geometry)
+    unit = seen.detach().abs().amax(2)
+    unit = unit.masked_fill((unit == 0) | (unit == float("inf")), 1)
+    seen = seen / unit.unsqueeze(2)
+    return seen, unit, (seen**p).sum(2) * geometry.places / divisor(counts, x)
+
+
+def _root(sums: Tensor, p: float) -> Tensor:
+    """The p-th root, which is real for the negative sums of odd powers too."""
+    return torch.sgn(sums) * sums.abs() ** (1 / p)
+
+
+def _root_slope(sums: Tensor, p: float) -> Tensor:
+    """Returns p times the slope of the root, |s|^(1/p - 1); 0 where the sum is 0."""
+    none = sums == 0
+    return (sums.abs().masked_fill(none, 1) ** (1 / p - 1)).masked_fill(none, 0)
+
+
+def _lp_pool(
+    op: str, dims: int, input: Tensor, norm_type: float, kernel_size: Size, stride: Size | None, ceil_mode: bool
+) -> Tensor:
+    p = float(norm_type)
+    if p == 0:
+        raise ZeroDivisionError(f"{op}: expected a norm_type other than 0, whose root there is none of")
+    if p in (float("inf"), float("-inf")):
+        size_of = tensor(op, input).abs()
+        largest: Tensor = MAXIMUM[dims](size_of if p > 0 else -size_of, kernel_size, stride, 0, 1, ceil_mode)
+        return largest if p > 0 else -largest
+    x, alone = batched(op, promoted(op, input), dims)
+    geometry = pooling_windows(op, x, kernel_size, stride, 0, 1, ceil_mode)
+    size = tuple(x.shape[2:])
+    counts = window_counts(geometry, size, (0,) * dims, True)
+    y = LPPoolFunction.apply(widened(x) if dims == 3 else x, p, geometry, size, counts)
+    return pooled(y, lines_or_images_last(x), alone)
+
+
+@overridable
+def lp_pool1d(
+    input: Tensor, norm_type: int | float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The p-norm of each window along a line.
+
+    Args:
+        input: tensor of shape ``(B, C, L)`` or ``(C, L)``.
+        norm_type: the exponent p, or an infinity.
+        kernel_size: elements of a window.
+        stride: elements from one window to the next; the kernel's size by default.
+        ceil_mode: whether a last window may stick out.
+
+    Returns:
+        A tensor with P outputs in place of L.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no number.
+        ZeroDivisionError: if ``norm_type`` is 0.
+        RuntimeError: if the input's shape or an option does not fit.
+    """
+    return _lp_pool("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+@overridable
+def lp_pool2d(
+    input: Tensor, norm_type: int | float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The p-norm of each window of an image.
+
+    Args:
+        input: tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
+        norm_type: the exponent p, or an infinity.
+        kernel_size: pixels of a window.
+        stride: pixels from one window to the next; the kernel's size by default.
+        ceil_mode: whether a last window may stick out.
+
+    Returns:
+        A tensor with P × Q outputs in place of H × W.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no number.
+        ZeroDivisionError: if ``norm_type`` is 0.
+        RuntimeError: if the input's shape or an option does not fit.
+    """
+    return _lp_pool("lp_pool2d", 2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+@overridable
+def lp_pool3d(
+    input: Tensor, norm_type: int | float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The p-norm of each window of a volume.
+
+    Args:
+        input: tensor of shape ``(B, C, D, H, W)`` or ``(C, D, H, W)``.
+        norm_type: the exponent p, or an infinity.
+        kernel_size: voxels of a window.
+        stride: voxels from one window to the next; the kernel's size by default.
+        ceil_mode: whether a last window may stick out.
+
+    Returns:
+        A tensor with N × P × Q outputs in place of D × H × W.
+
+    Raises:
+        TypeError: if the input is no tensor, or an option no number.
+        ZeroDivisionError: if ``norm_type`` is 0.
+        RuntimeError: if the input's shape or an option does not fit.
+    """
+    return _lp_pool("lp_pool3d", 3, input, norm_type, kernel_size, stride, ceil_mode)

@@ -1,0 +1,1 @@
+"""Resampling of images: interpolation, sampling at given points, and pixel shuffling."""

@@ -1,0 +1,1 @@
+"""Distances, similarities and kernels between vectors."""

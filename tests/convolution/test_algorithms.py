@@ -1,0 +1,156 @@
+"""The products of convolution: blocked against plain, and each against the one number they are the gradients of."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from scratchnet.convolution.algorithms import depthwise, dispatch, shifted_gemm
+from scratchnet.windows import Geometry
+
+# batch, groups, channels and outputs of a group, size, kernel, stride, padding, dilation
+CASES = [
+    (1, 1, 1, 1, (5,), (1,), (1,), ((0, 0),), (1,)),
+    (3, 1, 2, 3, (7,), (3,), (2,), ((1, 2),), (1,)),
+    (2, 1, 2, 3, (5,), (2,), (2,), ((2, 2),), (2,)),  # a line as long as the image, and another one
+    (5, 1, 9, 4, (5, 4), (3, 2), (1, 1), ((0, 0), (0, 0)), (1, 1)),
+    (3, 2, 3, 2, (6, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    (3, 1, 40, 2, (5, 6), (2, 3), (1, 1), ((1, 0), (1, 1)), (2, 1)),
+    (2, 1, 2, 3, (7, 8), (3, 3), (2, 3), ((1, 1), (2, 2)), (1, 2)),
+    (2, 3, 1, 1, (4, 4), (1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1)),
+    (4, 1, 3, 2, (4, 4), (2, 2), (3, 1), ((2, 2), (0, 3)), (3, 2)),
+    (2, 2, 2, 2, (3, 4, 5), (2, 3, 2), (1, 2, 1), ((1, 1), (0, 1), (0, 0)), (1, 1, 2)),
+    (2, 1, 3, 3, (3, 3, 3), (1, 1, 1), (1, 1, 1), ((0, 0), (0, 0), (0, 0)), (1, 1, 1)),
+]
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: "x".join(map(str, c[4])) + f"-{c[5]}-{c[6]}")
+
+
+def draw(case):
+    batch, groups, channels, out, size, *lie = case
+    geometry = Geometry(*lie)
+    outputs = geometry.outputs(size)
+    generator = torch.Generator().manual_seed(0)
+    shapes = (
+        (batch, groups * channels, *size),
+        (groups * out, channels, *geometry.kernel),
+        (batch, groups * out, *outputs),
+        (groups * out,),
+        (groups * channels,),
+    )
+    tensors = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    return geometry, groups, size, outputs, tensors
+
+
+CONVOLVE = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
+
+
+@each_case
+@pytest.mark.parametrize("corner", [0, -1])
+@pytest.mark.parametrize("changed", ["image", "kernel", "upstream"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_what_is_not_finite_at_an_edge_stays_there(case, corner, changed, value):
+    """An infinity makes of outputs and gradients what it does in PyTorch, but leaves padding out."""
+    geometry, groups, size, outputs, (x, w, y, of_out, of_in) = draw(case)
+
+    def reference(x, w, y):
+        wide = torch.nn.functional.pad(x, [n for pair in reversed(geometry.padding) for n in pair])
+        wide, w = wide.requires_grad_(), w.clone().requires_grad_()
+        made = CONVOLVE[len(size)](wide, w, None, geometry.stride, 0, geometry.dilation, groups)
+        grad_wide, grad_w = torch.autograd.grad(made, (wide, w), y)
+        inside = (slice(before, before + n) for (before, _), n in zip(geometry.padding, size, strict=True))
+        return made.detach(), grad_wide[(..., *inside)], grad_w
+
+    tensors = {"image": x, "kernel": w, "upstream": y}
+    tensors[changed].flatten()[corner] = 0
+    without = reference(x, w, y)
+    place = torch.zeros_like(tensors[changed])
+    place.flatten()[corner] = 1
+    ones = {name: place if name == changed else torch.ones_like(t) for name, t in tensors.items()}
+    touched = reference(*ones.values())
+    tensors[changed].flatten()[corner] = value
+    made, grad_x, grad_w = (
+        torch.where(hit > 0, a, b) for hit, a, b in zip(touched, reference(x, w, y), without, strict=True)
+    )
+    made = made + of_out.view(-1, *[1] * len(size))
+    spread = grad_x + of_in.view(-1, *[1] * len(size))
+    with torch.no_grad():
+        got = [
+            dispatch.convolve(x, w, of_out, geometry, groups, outputs),
+            dispatch.spread(y, w, of_in, geometry, groups, size),
+            dispatch.correlate(y, x, geometry, groups),
+        ]
+        both = dispatch.gradients(y, x, w, (True, True), geometry, groups)
+    for one, other in zip((*got, *both), (made, spread, grad_w, grad_x, grad_w), strict=True):
+        torch.testing.assert_close(one, other, equal_nan=True)
+
+
+@each_case
+@pytest.mark.parametrize("cache", [1, 1000, 4000, 1 << 21], ids=["one place", "a row", "a few", "all"])
+def test_shifted_gemm_equals_im2col(monkeypatch, case, cache):
+    monkeypatch.setattr(shifted_gemm, "CACHE_BYTES", cache)
+    geometry, groups, size, outputs, (x, w, y, of_out, of_in) = draw(case)
+    for bias_out, bias_in in ((of_out, of_in), (None, None)):
+        calls = {
+            "convolve": (x, w, bias_out, geometry, groups, outputs),
+            "spread": (y, w, bias_in, geometry, groups, size),
+            "correlate": (y, x, geometry, groups),
+        }
+        for name, arguments in calls.items():
+            plain = getattr(dispatch, name)(*arguments)
+            with torch.no_grad():
+                torch.testing.assert_close(getattr(shifted_gemm, name)(*arguments), plain, rtol=1e-12, atol=1e-12)
+                if name == "convolve":
+                    rows = shifted_gemm.convolve(*arguments, last=True)
+                    torch.testing.assert_close(rows, plain, rtol=1e-12, atol=1e-12)
+
+
+@each_case
+def test_the_products_are_the_gradients_of_one_number(case):
+    geometry, groups, size, outputs, (x, w, y, *_) = draw(case)
+    with torch.no_grad():
+        number = (y * dispatch.convolve(x, w, None, geometry, groups, outputs)).sum()
+        for gradient, at in (
+            (dispatch.spread(y, w, None, geometry, groups, size), x),
+            (dispatch.correlate(y, x, geometry, groups), w),
+        ):
+            torch.testing.assert_close((gradient * at).sum(), number, rtol=1e-12, atol=1e-12)
+
+
+@each_case
+def test_layouts_are_read_by_their_strides(case):
+    geometry, groups, size, outputs, (x, w, y, *_) = draw(case)
+    turned = [t.movedim(1, -1).contiguous().movedim(-1, 1) for t in (x, w, y)]
+    with torch.no_grad():
+        for name, make in {
+            "convolve": lambda x, w, y: shifted_gemm.convolve(x, w, None, geometry, groups, outputs),
+            "convolve, channels last": lambda x, w, y: shifted_gemm.convolve(
+                x, w, None, geometry, groups, outputs, True
+            ),
+            "spread": lambda x, w, y: shifted_gemm.spread(y, w, None, geometry, groups, size),
+            "correlate": lambda x, w, y: shifted_gemm.correlate(y, x, geometry, groups),
+        }.items():
+            torch.testing.assert_close(make(*turned), make(x, w, y), msg=lambda text, name=name: f"{name}: {text}")
+
+
+@each_case
+@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
+@pytest.mark.parametrize("block", [1, 1 << 21], ids=["one image", "all"])
+def test_depthwise_products_are_the_plain_ones(monkeypatch, case, last, block):
+    monkeypatch.setattr(depthwise, "BLOCK_BYTES", block)
+    batch, _, _, _, *lie = case
+    geometry, groups, size, outputs, (x, w, y, bias, _) = draw((batch, 4, 1, 1, *lie))
+    assert depthwise.applies(x.shape[1], y.shape[1], groups)
+    turned = [t.movedim(1, -1).contiguous().movedim(-1, 1) if last else t for t in (x, y)]
+    plain = [
+        dispatch.convolve(x, w, bias, geometry, groups, outputs),
+        dispatch.spread(y, w, bias, geometry, groups, size),
+        dispatch.correlate(y, x, geometry, groups),
+    ]
+    with torch.no_grad():
+        made = [
+            depthwise.convolve(turned[0], w, bias, geometry, outputs, last),
+            depthwise.spread(turned[1], w, bias, geometry, size, last),
+            depthwise.correlate(turned[1], turned[0], geometry),
+        ]
+    for fast, slow in zip(made, plain, strict=True):
+        torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-12)

@@ -1,0 +1,60 @@
+"""Resampling by matrices against resampling by taps, which they stand in for on short dimensions."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from scratchnet.functional import interpolate
+
+MODULE = sys.modules["scratchnet.resampling.resampling"]
+
+
+def value_and_gradient(x, monkeypatch, largest, **options):
+    monkeypatch.setattr(MODULE, "LARGEST_MATRIX", largest)
+    leaf = x.detach().requires_grad_()
+    y = interpolate(leaf, **options)
+    (grad,) = torch.autograd.grad(y, leaf, torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view_as(y))
+    return y.detach(), grad
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((2, 3, 5), {"mode": "linear", "scale_factor": 2}),
+        ((2, 3, 5, 4), {"mode": "bilinear", "size": (3, 9)}),
+        ((2, 3, 5, 4), {"mode": "bicubic", "scale_factor": 1.5, "align_corners": True}),
+        ((2, 3, 5, 4), {"mode": "area", "size": (2, 3)}),
+        ((1, 2, 3, 4, 5), {"mode": "trilinear", "scale_factor": 2}),
+    ],
+)
+@pytest.mark.parametrize("last", [False, True])
+def test_a_matrix_of_weights_does_what_taps_do(monkeypatch, shape, options, last):
+    x = torch.randn(shape, dtype=torch.float64)
+    if last and x.dim() > 3:
+        x = x.movedim(1, -1).contiguous().movedim(-1, 1)
+    products = []
+    monkeypatch.setattr(MODULE, "_multiplied", _counted(MODULE._multiplied, products))
+    by_matrix = value_and_gradient(x, monkeypatch, 64, **options)
+    assert products
+    torch.testing.assert_close(by_matrix, value_and_gradient(x, monkeypatch, 0, **options))
+
+
+def _counted(function, calls):
+    def call(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("odd", [float("inf"), float("nan")])
+def test_what_is_not_finite_stays_among_its_readers(monkeypatch, odd):
+    x = torch.randn(1, 1, 6, 6)
+    x[0, 0, 1, 2] = odd
+    y, _ = value_and_gradient(x, monkeypatch, 64, mode="bilinear", scale_factor=2)
+    expected, _ = value_and_gradient(x, monkeypatch, 0, mode="bilinear", scale_factor=2)
+    torch.testing.assert_close(y, expected, equal_nan=True)
+    assert y.isfinite().any()
