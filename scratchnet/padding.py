@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 from scratchnet.layout import channels_last, in_layout_of, laid_out
 
 __all__ = ["ConstantPadFunction", "ExtendFunction", "ExtendInFloat32Function", "pad"]
@@ -86,7 +86,7 @@ def _within_constant(x: Tensor, sides: Sides, value: float) -> Tensor:
     margins = [(side.dim, max(0, side.before), max(0, side.after)) for side in sides]
     if not any(before or after for _, before, after in margins):
         return x.clone()
-    if not unobserved():
+    if recorded():
         for dim, before, after in margins:
             shape = list(x.shape)
             ends = [x.new_full((*shape[:dim], n, *shape[dim + 1 :]), value) for n in (before, after)]
@@ -144,7 +144,7 @@ def _fold_in(grad: Tensor, side: Side, before: Tensor, after: Tensor) -> Tensor:
     start, length = side.kept
     first, centre, last = grad.split([len(before), length, len(after)], side.dim)
     total = grad.new_zeros((*grad.shape[: side.dim], side.size, *grad.shape[side.dim + 1 :]))
-    if unobserved():
+    if not recorded():
         total.narrow(side.dim, start, length).copy_(centre)
         return total.index_add_(side.dim, before, first).index_add_(side.dim, after, last)
     total = total.index_add(side.dim, torch.arange(start, start + length, device=grad.device), centre)

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import floating, overridable
-from scratchnet.function import Elementwise, overwrite, unobserved
+from scratchnet.function import Elementwise, overwrite, recorded
 
 __all__ = [
     "ELUFromOutputFunction",
@@ -54,7 +54,7 @@ class ELUFunction(Elementwise):
     def value(x: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
         """λx, or λα (exp(rx) - 1)."""
         height = alpha * scale
-        if unobserved():  # of the two parts one is 0
+        if not recorded():  # of the two parts one is 0
             return torch.add(height * torch.expm1(rate * x.clamp(max=0)), x.clamp(min=0), alpha=scale)
         low = rate * negative_part(x)
         # An export to ONNX, which has no expm1, loses digits near 0.
@@ -64,7 +64,7 @@ class ELUFunction(Elementwise):
     @staticmethod
     def chain(x: Tensor, v: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
         """λ, or λαr exp(rx), times v."""
-        negative = x.clamp(max=0) if unobserved() else negative_part(x)
+        negative = negative_part(x) if recorded() else x.clamp(max=0)
         bent = v * (alpha * scale * rate * torch.exp(rate * negative))
         return torch.where(x <= 0, bent, _scaled(v, scale))
 
@@ -77,7 +77,7 @@ class ELUFromOutputFunction(ELUFunction):
     @staticmethod
     def chain(x: Tensor, v: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
         """The slope, from the output in the place of x, times v."""
-        negative = x if unobserved() else negative_part(x)
+        negative = negative_part(x) if recorded() else x
         return torch.where(x <= 0, v * (rate * (negative + alpha * scale)), _scaled(v, scale))
 
 

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from scratchnet.activations.sigmoid import LogisticFunction, bounded, sigmoid_slope
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.function import Elementwise, Function, elementwise, overwrite, unobserved
+from scratchnet.function import Elementwise, Function, elementwise, overwrite, recorded
 
 __all__ = ["GLUFunction", "MishFunction", "SiLUFunction", "glu", "mish", "silu"]
 
@@ -49,7 +49,7 @@ class SiLUFunction(Elementwise):
     def slope(x: Tensor) -> Tensor:
         """σ(x) (1 + x σ(-x)); without a second derivative 1 - σ(x) has digits enough."""
         gate = LogisticFunction.apply(x)
-        if unobserved():
+        if not recorded():
             return torch.addcmul(gate, bounded(x), gate * (1 - gate))
         return gate * (1 + bounded(x) * LogisticFunction.apply(-x))
 
@@ -70,7 +70,7 @@ class MishGateFunction(Elementwise):
 
         The form that autograd follows has powers of exp(-x) on the right, where those of exp(x) would overflow.
         """
-        if unobserved():
+        if not recorded():
             last = _last_square(x.dtype)
             e = torch.exp(x.clamp(max=last))
             inverse = torch.reciprocal((e + 2) * e + 2)
@@ -113,7 +113,7 @@ class GLUFunction(Function):
         """Of a: the gate. Of b: a times the slope of the gate."""
         (x,) = saved
         a, b = x.chunk(2, dim)
-        if unobserved():
+        if not recorded():
             result = torch.empty(x.shape, dtype=x.dtype, device=x.device)
             grad_a, grad_b = result.chunk(2, dim)
             elementwise(_gated, grad, b, out=grad_a)

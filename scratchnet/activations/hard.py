@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import floating, overridable
-from scratchnet.function import Elementwise, overwrite, unobserved
+from scratchnet.function import Elementwise, overwrite, recorded
 
 __all__ = ["HardsigmoidFunction", "HardswishFunction", "hardsigmoid", "hardswish"]
 
@@ -49,7 +49,7 @@ class HardswishFunction(Elementwise):
     def chain(x: Tensor, v: Tensor) -> Tensor:
         """(x/3 + 1/2) v between the bends, 0 on their left and v on their right."""
         # The derivative by v has to be finite outside the bends as well, though it is not selected.
-        within = x if unobserved() else x.masked_fill(~((x > -3) & (x < 3)), 0)
+        within = x.masked_fill(~((x > -3) & (x < 3)), 0) if recorded() else x
         return torch.where(x <= -3, 0, torch.where(x < 3, v * (within / 3 + 0.5), v))
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.function import Elementwise, Function, elementwise, overwrite, unobserved
+from scratchnet.function import Elementwise, Function, elementwise, overwrite, recorded
 
 __all__ = [
     "LeakyReLUFromOutputFunction",
@@ -71,7 +71,7 @@ class LeakyReLUFunction(Elementwise):
     @staticmethod
     def value(x: Tensor, *, negative_slope: float) -> Tensor:
         """The two half-lines."""
-        if unobserved() and 0 < negative_slope <= 1:
+        if not recorded() and 0 < negative_slope <= 1:
             return torch.maximum(x, negative_slope * x)
         # A slope of 0 makes 0 of -∞ too; one that a traced size sets is not read.
         flat = isinstance(negative_slope, float) and negative_slope == 0

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import overridable, promoted
-from scratchnet.function import Elementwise, unobserved
+from scratchnet.function import Elementwise, recorded
 
 __all__ = ["LogisticFunction", "SigmoidFunction", "bounded", "sigmoid", "sigmoid_slope"]
 
@@ -62,7 +62,7 @@ def sigmoid_slope(x: Tensor) -> Tensor:
 
     It has all its digits in both tails, where 1 - σ would have none left to multiply.
     """
-    if unobserved():
+    if not recorded():
         e = torch.exp(-torch.abs(x))
         return e / torch.square(1 + e)
     return LogisticFunction.apply(x) * LogisticFunction.apply(-x)
@@ -72,7 +72,7 @@ def bounded(x: Tensor, *, right: bool = True) -> Tensor:
     """The factor of a gate, or of its slope: finite where that is 0, so that 0 · ∞ is 0 and not NaN."""
     if x.is_complex():
         return x
-    if unobserved():
+    if not recorded():
         return x.clamp(LEFT, RIGHT if right else None)
     # The slope of clamp would not let NaN pass, and second derivatives see the gate's slope up to underflow.
     x = torch.where(x < LEFT, LEFT, x)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import floating, overridable, tensor
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 from scratchnet.tiling.along import slabs
 
 __all__ = ["LogSoftmaxFunction", "SoftmaxFunction", "along_dimension", "log_softmax", "softmax"]
@@ -35,7 +35,7 @@ class SoftmaxFunction(Function):
     @staticmethod
     def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
         """Exponentials of the shifted input over their sum."""
-        if not unobserved() or x.numel() == 0:
+        if recorded() or x.numel() == 0:
             e = torch.exp(_shifted(x, dim))
             y = (e / e.sum(dim, keepdim=True)).contiguous()
             return y, (y,)
@@ -49,7 +49,7 @@ class SoftmaxFunction(Function):
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int) -> Tensor:
         """Y times what the gradient exceeds its y-weighted mean by."""
         (y,) = saved
-        if not unobserved():
+        if recorded():
             return y * (grad - (grad * y).sum(dim, keepdim=True))
         result = torch.empty_like(y, memory_format=torch.contiguous_format)
         for out, g, slab in slabs((result, grad, y), dim):
@@ -71,7 +71,7 @@ class LogSoftmaxFunction(Function):
     @staticmethod
     def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
         """The shifted input less the logarithm of the sum of its exponentials."""
-        if not unobserved() or x.numel() == 0:
+        if recorded() or x.numel() == 0:
             z = _shifted(x, dim)
             y = (z - torch.log(torch.exp(z).sum(dim, keepdim=True))).contiguous()
             return y, (y,)
@@ -85,7 +85,7 @@ class LogSoftmaxFunction(Function):
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int) -> Tensor:
         """The gradient less its sum, spread by the probabilities."""
         (y,) = saved
-        if not unobserved():
+        if recorded():
             return grad - torch.exp(y) * grad.sum(dim, keepdim=True)
         result = torch.empty_like(y, memory_format=torch.contiguous_format)
         for out, g, slab in slabs((result, grad, y), dim):

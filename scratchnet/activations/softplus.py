@@ -26,7 +26,7 @@ from torch import Tensor
 
 from scratchnet.activations.sigmoid import LogisticFunction
 from scratchnet.arguments import floating, overridable
-from scratchnet.function import Elementwise, unobserved
+from scratchnet.function import Elementwise, recorded
 
 __all__ = ["LogSigmoidFunction", "SoftplusFunction", "logsigmoid", "softplus"]
 
@@ -49,9 +49,9 @@ class SoftplusFunction(Elementwise):
     def slope(x: Tensor, *, beta: float, threshold: float) -> Tensor:
         """σ(βx), and 1 above the threshold, at which the second derivative is 0 as in PyTorch."""
         z = beta * x
-        if unobserved() and _threshold_is_beyond_rounding(x.dtype, beta, threshold):
+        if not recorded() and _threshold_is_beyond_rounding(x.dtype, beta, threshold):
             return LogisticFunction.apply(z)
-        bent = z if unobserved() else z.masked_fill(z >= threshold, threshold)
+        bent = z.masked_fill(z >= threshold, threshold) if recorded() else z
         return torch.where(z > threshold, 1, LogisticFunction.apply(bent))
 
 

@@ -44,7 +44,7 @@ from torch import Tensor
 from scratchnet.arguments import autocasts, describe, floating, overridable
 from scratchnet.attention.attention_weights import default_scale, largest_scores, later_keys, masked_scores
 from scratchnet.dropout.random_mask import random_mask
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 
 __all__ = ["AttentionFunction", "scaled_dot_product_attention"]
 
@@ -63,7 +63,7 @@ class AttentionFunction(Function):
         q: Tensor, k: Tensor, v: Tensor, mask: Maybe, kept: Maybe, *, scale: float, causal: bool, p: float
     ) -> tuple[Tensor, tuple[Maybe, ...]]:
         """Scores, their exponentials and sum, and the mean of the values."""
-        if unobserved():
+        if not recorded():
             y, largest, total = _blocked_forward(q, k, v, mask, kept, scale, causal, p)
         else:
             scores = masked_scores(q, k, mask, scale, causal)
@@ -85,7 +85,7 @@ class AttentionFunction(Function):
     ) -> tuple[Maybe, ...]:
         """The probabilities once more, and three products with them."""
         q, k, v, mask, kept, largest, total = saved
-        if unobserved():
+        if not recorded():
             return _blocked_backward(grad, q, k, v, mask, kept, largest, total, needs, scale, causal, p)
         probabilities = torch.exp(masked_scores(q, k, mask, scale, causal) - largest) / total
         weighed = probabilities * _dropped(grad @ v.mT, kept, p)

@@ -26,7 +26,7 @@ from torch import Tensor
 from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.convolution.algorithms import dispatch
 from scratchnet.convolution.shapes import Size, batched, check_channels, windows
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 from scratchnet.layout import as_images, channels_last, in_layout_of, laid_out
 from scratchnet.windows import Geometry
 
@@ -88,10 +88,10 @@ def in_strides_of(weight: Tensor, grad: Tensor) -> Tensor:
 
     `torch.nn.parallel.DistributedDataParallel` compares these too, and copies where they differ.
     """
-    if unobserved() and grad.stride() == weight.stride():
+    if not recorded() and grad.stride() == weight.stride():
         return grad
     grad = laid_out(grad, channels_last(as_images(weight)))
-    if not unobserved() or 1 not in grad.shape:
+    if recorded() or 1 not in grad.shape:
         return grad
     strides = zip(grad.shape, grad.stride(), weight.stride(), strict=True)
     same = all([size == 1 or here == there for size, here, there in strides])

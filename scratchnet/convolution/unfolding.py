@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 from scratchnet.windows import Geometry, columns, image, read_columns, sizes, write_padded
 
 __all__ = ["FoldFunction", "UnfoldFunction", "fold", "unfold"]
@@ -81,7 +81,7 @@ def _unfolded(x: Tensor, geometry: Geometry) -> Tensor:
     batch, channels, *size = x.shape
     outputs = geometry.outputs(size)
     shape = (batch, channels * geometry.places, math.prod(outputs))
-    if not unobserved():
+    if recorded():
         return columns(x, geometry).reshape(shape)
     wide = write_padded(x, geometry, x.new_zeros((batch, channels, *geometry.extent(size))))
     return read_columns(wide, geometry, outputs, x.new_empty((batch, channels, *geometry.kernel, *outputs))).view(
@@ -93,7 +93,7 @@ def _folded(cols: Tensor, geometry: Geometry, size: tuple[int, ...]) -> Tensor:
     batch, rows, _ = cols.shape
     outputs = geometry.outputs(size)
     windows = cols.reshape(batch, rows // geometry.places, geometry.places, *outputs)
-    if not unobserved():
+    if recorded():
         return image(windows, size, geometry)
     total = cols.new_zeros((batch, rows // geometry.places, *geometry.extent(size)))
     for i, place in enumerate(geometry.slices(outputs)):

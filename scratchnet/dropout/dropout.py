@@ -25,7 +25,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.dropout.random_mask import random_mask
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 
 __all__ = ["DropoutFunction", "check_probability", "dropout", "of_features"]
 
@@ -55,7 +55,7 @@ class DropoutFunction(Function):
 def _dropped(x: Tensor, mask: Tensor, p: float) -> Tensor:
     """x · m / (1 - p); a product, not a selection, so that a dropped infinity is NaN as in PyTorch."""
     kept = 1 / torch.full((), 1 - p, dtype=x.dtype, device=x.device)  # rounded as PyTorch rounds it
-    if unobserved() and mask.shape == x.shape:
+    if not recorded() and mask.shape == x.shape:
         return mask.to(x.dtype).mul_(kept).mul_(x)
     return x * (mask.to(x.dtype) * kept)
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.embedding.bags import bags_of, indices_and_offsets, members_of
 from scratchnet.embedding.embedding_table import check_indices, renormalize, row_gradient, table_row
-from scratchnet.function import LOW_PRECISION, Function, unobserved
+from scratchnet.function import LOW_PRECISION, Function, recorded
 
 __all__ = ["EmbeddingBagFunction", "EmbeddingMaxFunction", "embedding_bag"]
 
@@ -152,7 +152,7 @@ def _bag_sums(
     if padding_idx is not None:
         terms = terms.masked_fill((indices == padding_idx).unsqueeze(1), 0)
     blank = terms.new_zeros(count, rows.shape[1])
-    total = blank.index_add_(0, bags, terms) if unobserved() else blank.index_add(0, bags, terms)
+    total = blank.index_add(0, bags, terms) if recorded() else blank.index_add_(0, bags, terms)
     return (total if sizes is None else total / sizes.unsqueeze(1)).to(rows.dtype)
 
 

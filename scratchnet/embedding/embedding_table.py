@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, tensor
-from scratchnet.function import LOW_PRECISION, readable, unobserved
+from scratchnet.function import LOW_PRECISION, readable, recorded
 from scratchnet.similarity.distance import norm
 
 __all__ = ["check_indices", "check_table", "renormalize", "row_gradient", "table_row"]
@@ -40,7 +40,7 @@ def row_gradient(
         grads = grads.masked_fill((indices == padding_idx).unsqueeze(1), 0)
     wide = grads.float() if grads.dtype in LOW_PRECISION else grads
     table = wide.new_zeros(rows, grads.shape[1])
-    return table.index_add_(0, indices, wide) if unobserved() else table.index_add(0, indices, wide)
+    return table.index_add(0, indices, wide) if recorded() else table.index_add_(0, indices, wide)
 
 
 def renormalize(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> None:

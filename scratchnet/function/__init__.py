@@ -1,4 +1,4 @@
-"""The base of every op, and the only room that knows autograd's plumbing.
+"""The base of every op, and the only package that knows autograd's plumbing.
 
 The author of an op writes mathematics: three static methods on tensors, with no ``ctx``::
 
@@ -35,7 +35,7 @@ all of them by position, as ``torch.autograd.Function.apply`` does. The contract
   ``holomorphic``, since it takes ``abs``, conjugates by itself.
 - float16 and bfloat16 are computed in float32 and rounded once at the end, unless the op is a matrix product
   (``native_low_precision``), whose kernel already accumulates in float32.
-- In-place and ``out=`` writes are allowed only where `unobserved` says so, and never on ``grad`` or ``saved``.
+- In-place and ``out=`` writes are allowed only where `recorded` is false, and never on ``grad`` or ``saved``.
 
 Each op becomes three classes over the same mathematics, because no single one can do all of this:
 
@@ -53,7 +53,7 @@ from __future__ import annotations
 from scratchnet.function.base import Function, overwrite
 from scratchnet.function.pointwise import Elementwise, elementwise, in_elementwise_strides
 from scratchnet.function.precision import LOW_PRECISION, Autocast
-from scratchnet.function.watching import batched, readable, transformed, unobserved
+from scratchnet.function.recording import batched, readable, recorded, transformed
 
 __all__ = [
     "LOW_PRECISION",
@@ -66,5 +66,5 @@ __all__ = [
     "overwrite",
     "readable",
     "transformed",
-    "unobserved",
+    "recorded",
 ]

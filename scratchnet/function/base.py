@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from scratchnet.function.mathematics import Mathematics, evaluate
 from scratchnet.function.precision import Autocast
 from scratchnet.function.protocols import recording_backward, recording_forward, tracing
-from scratchnet.function.watching import traced, transformed
+from scratchnet.function.recording import traced, transformed
 
 __all__ = ["Function", "overwrite"]
 

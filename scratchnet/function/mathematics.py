@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.function.precision import AS_GIVEN, Autocast, Precision, outside_autocast, precision_of
-from scratchnet.function.watching import plainly
+from scratchnet.function.recording import plainly
 
 __all__ = ["Mathematics", "Maybe", "differentiate", "evaluate", "has_intermediate"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.function.base import Function
-from scratchnet.function.watching import traced, transformed, unobserved
+from scratchnet.function.recording import recorded, traced, transformed
 from scratchnet.layout import strided_beside
 from scratchnet.tiling.program import recording
 from scratchnet.tiling.tiles import tilewise
@@ -28,10 +28,10 @@ def elementwise(
     """``mathematics(*tensors, **options)``, which acts on each element, in tiles where nothing records it.
 
     The mathematics is a function of a module or class, not made anew for each call. It is run once as a rehearsal,
-    and then decides by `unobserved` alone what it does; ``out`` may be given under the same condition. The result has
+    and then decides by `recorded` alone what it does; ``out`` may be given under the same condition. The result has
     the strides of an elementwise operation on the tensors, or on those of ``like``, the first of which decides most.
     """
-    if unobserved() and not recording():
+    if not recorded() and not recording():
         result = tilewise(mathematics, *tensors, out=out, like=like, **options)
         if result is not None:
             return result

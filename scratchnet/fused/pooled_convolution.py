@@ -25,7 +25,7 @@ from scratchnet.convolution.algorithms.dispatch import convolve
 from scratchnet.convolution.algorithms.winograd import pooled
 from scratchnet.convolution.convolution import gradients, prepared, tangent
 from scratchnet.convolution.shapes import Size
-from scratchnet.function import LOW_PRECISION, Function, unobserved
+from scratchnet.function import LOW_PRECISION, Function, recorded
 from scratchnet.fused.rectified_convolution import conv2d_relu, lie_last, rectified
 from scratchnet.layout import laid_out
 from scratchnet.pooling.max_pooling import max_pool2d
@@ -56,7 +56,7 @@ class ConvolutionReLUMaxPoolFunction(Function):
         """What is left of each window, and its place there."""
         outputs = geometry.outputs(x.shape[2:])
         made = None
-        if unobserved() and pooled.pays(x, weight, geometry, groups, windows):
+        if not recorded() and pooled.pays(x, weight, geometry, groups, windows):
             made = pooled.convolve(x, weight, bias, geometry.padding, outputs, last)
         y, which = made or largest(rectified(convolve(x, weight, bias, geometry, groups, outputs, last)), windows)
         return y, (x, weight, y != 0, which)
@@ -75,7 +75,7 @@ class ConvolutionReLUMaxPoolFunction(Function):
         """Those of the convolution, for an upstream that is zero but at the winners' places."""
         x, weight, positive, which = saved
         grad = torch.where(positive, grad, 0)
-        if unobserved() and pooled.pays(x, weight, geometry, groups, windows):
+        if not recorded() and pooled.pays(x, weight, geometry, groups, windows):
             made = pooled.gradients(grad, which, x, weight, needs, geometry.padding)
             if made is not None:
                 return (*made, grad.sum((0, 2, 3)) if needs[2] else None)

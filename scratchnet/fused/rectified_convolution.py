@@ -22,7 +22,7 @@ from scratchnet.arguments import overridable
 from scratchnet.convolution.algorithms.dispatch import convolve
 from scratchnet.convolution.convolution import gradients, prepared, tangent
 from scratchnet.convolution.shapes import Size
-from scratchnet.function import Function, elementwise, unobserved
+from scratchnet.function import Function, elementwise, recorded
 from scratchnet.layout import channels_last, laid_out
 from scratchnet.windows import Geometry
 
@@ -31,7 +31,7 @@ __all__ = ["ConvolutionReLUFunction", "conv2d_relu", "lie_last", "rectified"]
 
 def rectified(z: Tensor) -> Tensor:
     """max(z, 0) of outputs that nobody else sees."""
-    return z.clamp_(min=0) if unobserved() else z.clamp(min=0)
+    return z.clamp(min=0) if recorded() else z.clamp_(min=0)
 
 
 def lie_last(op: str, memory_format: torch.memory_format, x: Tensor, weight: Tensor) -> bool:

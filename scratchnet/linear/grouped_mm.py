@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import ScalingType, SwizzleType
 
 from scratchnet.arguments import describe, floating, overridable, tensor, truth
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 
 __all__ = ["GroupedMMFunction", "grouped_mm", "scaled_mm"]
 
@@ -53,7 +53,7 @@ def _product(a: Tensor, b: Tensor, offsets: Tensor | None) -> Tensor:
     if offsets is None:
         return torch.bmm(a, b)
     cut_a, cut_b = -2 if b.dim() == 3 else -1, -1 if a.dim() == 3 else -2
-    if unobserved():
+    if not recorded():
         ends = offsets.tolist()
         spans = list(zip([0, *ends], ends, strict=False))
         of_a = [a[g] if a.dim() == 3 else a.narrow(cut_a, s, max(e - s, 0)) for g, (s, e) in enumerate(spans)]

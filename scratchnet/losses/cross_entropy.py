@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 from scratchnet.losses.class_targets import CLASS, ClassTargets, check_smoothing, check_weight, checked
 from scratchnet.losses.reduction import reduce, reduction_of, spread, weighted
 from scratchnet.tiling.along import slabs
@@ -86,7 +86,7 @@ class IndexCrossEntropyFunction(Function):
         uncounted = targets.uncounted(smoothing)
         columns = [top, total / exps, targets.labels, at_target, *([] if uncounted is None else [uncounted])]
         columns = [t.unsqueeze(CLASS) for t in columns]
-        if unobserved():
+        if not recorded():
             grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
             for out, logits, norm, factor, where, change, *mask in slabs((grad_x, x, *columns), CLASS):
                 torch.sub(logits, norm, out=out).exp_().mul_(factor).scatter_add_(CLASS, where, change)
@@ -165,7 +165,7 @@ def _sum_exp(x: Tensor) -> tuple[Tensor, Tensor]:
     """The largest logit m over the classes, and Σ exp(x - m)."""
     if x.numel() == 0:
         return x.sum(CLASS), x.sum(CLASS)
-    if not unobserved():
+    if recorded():
         top = x.amax(CLASS, keepdim=True).detach()
         return top.squeeze(CLASS), torch.exp(x - top).sum(CLASS)
     top, total = (x.new_empty((x.shape[0], 1, *x.shape[2:])) for _ in range(2))

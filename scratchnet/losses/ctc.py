@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.function import Function, readable, unobserved
+from scratchnet.function import Function, readable, recorded
 from scratchnet.losses.reduction import reduce, reduction_of, spread
 
 __all__ = ["CTCLossFunction", "ctc_loss"]
@@ -91,7 +91,7 @@ class CTCLossFunction(Function):
         upstream = upstream / labels.clamp(min=1) if reduction == "mean" else upstream.expand(labels.shape)
         slope = _slope(*saved, blank=blank, zero=zero)
         scale = upstream.view(1, -1, 1)
-        return slope.mul_(scale) if unobserved() else slope * scale, None, None, None
+        return slope * scale if recorded() else slope.mul_(scale), None, None, None
 
     @staticmethod
     def jvp(
@@ -119,7 +119,7 @@ def _scores(x: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
     """The log-probability at each frame of the class that each position carries less the largest; and that (T, N)."""
     scores = x.gather(CLASS, classes.expand(x.shape[FRAME], *classes.shape))
     largest = _largest(scores)
-    return scores.sub_(largest) if unobserved() else scores - largest, largest.squeeze(-1)
+    return scores - largest if recorded() else scores.sub_(largest), largest.squeeze(-1)
 
 
 def _largest(scores: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ def _alpha(scores: Tensor, skips: Tensor) -> tuple[Tensor, Tensor]:
     closed = _closed(skips, scores.dtype)
     front = scores.new_full((skips.shape[0], 1), NEVER)
     start = torch.cat([front, torch.zeros_like(front), torch.full_like(closed, NEVER)], 1)
-    if not unobserved():
+    if recorded():
         rows, renewals = [start], [torch.zeros_like(front)]
         for t, score in enumerate(scores):
             row = rows[-1]
@@ -202,7 +202,7 @@ def _betas(scores: Tensor, skips: Tensor, frames: Tensor, labels: Tensor) -> Ite
     onward = scores.new_full((samples, positions + 2), NEVER)
     last_frame = scores.shape[0] - 1
     for t in reversed(range(last_frame + 1)):
-        if t < last_frame and unobserved():
+        if t < last_frame and not recorded():
             torch.add(beta, scores[t + 1], out=onward[:, :-2])
             _log_sum_into(beta, torch.add(_three(onward), ways, out=terms), largest)
         elif t < last_frame:
@@ -229,7 +229,7 @@ def _slope(
     classes, skips = _positions(targets, labels, blank)
     betas = _betas(_scores(x, classes)[0], skips, frames, labels)
     index = classes.expand(x.shape[FRAME], *classes.shape)
-    if unobserved():
+    if not recorded():
         shares = torch.empty_like(reached)
         for share, row, beta in zip(reversed(shares.unbind()), reversed(reached.unbind()), betas, strict=True):
             torch.add(row, beta, out=share)

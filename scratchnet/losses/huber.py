@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable
-from scratchnet.function import unobserved
+from scratchnet.function import recorded
 from scratchnet.losses.pointwise import PointwiseLoss, pair
 from scratchnet.losses.reduction import REDUCTIONS, reduce, reduction_of
 from scratchnet.losses.regression import L1LossFunction
@@ -49,7 +49,7 @@ class HuberLossFunction(PointwiseLoss):
     ) -> tuple[Tensor, Tensor | None]:
         """The difference, bounded, and its negative."""
         z = x - target
-        bounded = z.clamp(-delta, delta) if unobserved() else torch.where(z.abs() >= delta, delta * z.sign(), z)
+        bounded = torch.where(z.abs() >= delta, delta * z.sign(), z) if recorded() else z.clamp(-delta, delta)
         slope = factor * bounded
         return slope, -slope if needs[1] else None
 

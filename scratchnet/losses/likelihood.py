@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
-from scratchnet.function import readable, unobserved
+from scratchnet.function import readable, recorded
 from scratchnet.losses.pointwise import PointwiseLoss, aligned, promoted_together
 from scratchnet.losses.reduction import reduction_of
 
@@ -101,7 +101,7 @@ class GaussianNLLLossFunction(PointwiseLoss):
 
 def _floored(variance: Tensor, eps: float) -> Tensor:
     """Max(variance, eps), through which gradients pass as though it were the variance."""
-    if unobserved():
+    if not recorded():
         return variance.clamp(min=eps)
     return torch.where(variance < eps, eps + (variance - variance.detach()), variance)
 

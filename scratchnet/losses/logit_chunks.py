@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from scratchnet.function import LOW_PRECISION, unobserved
+from scratchnet.function import LOW_PRECISION, recorded
 
 __all__ = ["Chunk", "Gradients", "chunks", "delta", "logits", "powers_of", "room_for", "with_losses"]
 
@@ -35,14 +35,14 @@ class Chunk(NamedTuple):
 
 def chunks(samples: int, rows: int) -> Iterator[slice]:
     """Slices of so many rows, or one of all where autograd is to see the mathematics."""
-    if not unobserved() or samples <= rows:
+    if recorded() or samples <= rows:
         return iter([slice(0, samples)])
     return (slice(start, start + rows) for start in range(0, samples, rows))
 
 
 def room_for(x: Tensor, weight: Tensor, rows: int) -> Tensor | None:
     """Memory for one chunk's logits, used again by each: fresh memory costs more than the exponential."""
-    return x.new_empty(min(rows, x.shape[0]), weight.shape[0]) if unobserved() else None
+    return None if recorded() else x.new_empty(min(rows, x.shape[0]), weight.shape[0])
 
 
 def logits(x: Tensor, weight: Tensor, bias: Tensor | None, room: Tensor | None = None) -> Tensor:
@@ -70,17 +70,17 @@ def powers_of(z: Tensor, top: Tensor) -> Tensor:
 
 def _exp(above: Tensor) -> Tensor:
     """The powers, in the place of their exponents where nobody watches."""
-    return above.exp_() if unobserved() else torch.exp(above)
+    return torch.exp(above) if recorded() else above.exp_()
 
 
 def _minus(z: Tensor, top: Tensor) -> Tensor:
     """The logits less the largest of their row, in their place where nobody watches."""
-    return z.sub_(top.unsqueeze(1)) if unobserved() else z - top.unsqueeze(1)
+    return z - top.unsqueeze(1) if recorded() else z.sub_(top.unsqueeze(1))
 
 
 def delta(powers: Tensor, target: Tensor, total: Tensor, smoothing: float, *, divided: bool = True) -> Tensor:
     """δ, or δ times s, in the place of the powers where nobody watches."""
-    found, s, in_place = powers, total.unsqueeze(1), unobserved()
+    found, s, in_place = powers, total.unsqueeze(1), not recorded()
     if divided:
         found = found.div_(s) if in_place else found / s
         s = torch.ones_like(s)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 from scratchnet.losses.pointwise import pair
 from scratchnet.losses.reduction import reduce, reduction_of, spread
 
@@ -35,7 +35,7 @@ class MSELossFunction(Function):
     def forward(x: Tensor, target: Tensor, *, reduction: str) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The squares of the differences."""
         difference = x - target
-        squares = difference.mul_(difference) if unobserved() else difference * difference
+        squares = difference * difference if recorded() else difference.mul_(difference)
         return reduce(squares, reduction), (x, target)
 
     @staticmethod
@@ -45,7 +45,7 @@ class MSELossFunction(Function):
         """Twice the difference, and its negative."""
         x, target = saved
         scale = 2 * spread(grad, x, reduction)
-        if unobserved():
+        if not recorded():
             grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
             torch.sub(x, target, out=grad_x).mul_(scale)
         else:
@@ -69,7 +69,7 @@ class L1LossFunction(Function):
     def forward(x: Tensor, target: Tensor, *, reduction: str) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The sizes of the differences."""
         difference = x - target
-        return reduce(difference.abs_() if unobserved() else difference.abs(), reduction), (x, target)
+        return reduce(difference.abs() if recorded() else difference.abs_(), reduction), (x, target)
 
     @staticmethod
     def backward(
@@ -79,7 +79,7 @@ class L1LossFunction(Function):
         x, target = saved
         scale = spread(grad, x, reduction)
         difference = x - target
-        grad_x = difference.sign_().mul_(scale) if unobserved() else difference.sgn() * scale
+        grad_x = difference.sgn() * scale if recorded() else difference.sign_().mul_(scale)
         grad_x = grad_x.contiguous() if reduction == "mean" else grad_x
         return grad_x, -grad_x if needs[1] else None
 

@@ -45,7 +45,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number, overridable
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 from scratchnet.layout import channels_last, laid_out
 from scratchnet.normalization.channelwise import (
     Planes,
@@ -86,7 +86,7 @@ class BatchNormFunction(Function):
         mean, var = moments(flat, planes.count)
         rstd = (var + eps) ** -0.5
         y = planes.back(standardized(flat, mean, scale_of(weight, rstd), bias))
-        y = y if unobserved() else laid_out(y, channels_last(x))
+        y = laid_out(y, channels_last(x)) if recorded() else y
         return (y, mean, var), (x, weight, mean, rstd)
 
     @staticmethod
@@ -164,7 +164,7 @@ def project(
 ) -> Tensor:
     """w r (v - mean of v - x̂ · mean of v x̂), where ``along`` is the mean of v (x - μ)."""
     scale, pull = scale_of(weight, rstd), rstd**2 * along
-    if not unobserved():
+    if recorded():
         return scale[:, None] * (v - mean_v[:, None] - (x - mean[:, None]) * pull[:, None])
     result = fresh(x)
     shift, of_x, of_v = (column(c, x) for c in (-scale * mean_v, -scale * pull, scale))

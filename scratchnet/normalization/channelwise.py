@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from scratchnet.function import readable, unobserved
+from scratchnet.function import readable, recorded
 
 __all__ = [
     "Planes",
@@ -41,7 +41,7 @@ class Planes:
 
     def __init__(self, x: Tensor) -> None:
         self.shape = x.shape
-        self.channels_last = unobserved() and _is_channels_last(x)
+        self.channels_last = not recorded() and _is_channels_last(x)
 
     @property
     def count(self) -> int:
@@ -77,7 +77,7 @@ def moments(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     mean keeps it: where it is small, what is found is how the differences were rounded, all of them alike.
     """
     mean = channel_sum(x) / count
-    if not unobserved():
+    if recorded():
         # Rounding made the mean of what is left; it has no derivative.
         mean = mean + (channel_sum(x - mean[:, None]) / count).detach()
         centred = x - mean[:, None]
@@ -109,7 +109,7 @@ def centred_sums(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> tuple[T
     Less the mean, all values of a binade are rounded alike, and the second sum adds that up. So in blocks it is taken
     less a number nearby, of so few digits that hardly any difference is rounded, and corrected by the first.
     """
-    if not unobserved():
+    if recorded():
         return channel_sum(grad), channel_sum(grad * (x - mean[:, None]))
     grid = torch.exp2(-20 - torch.log2(rstd).ceil_())
     near = torch.round(mean / grid).mul_(grid)
@@ -132,7 +132,7 @@ def _total(parts: tuple[Tensor, ...]) -> Tensor:
 
 def standardized(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
     """(x - mean) · scale + bias of some planes, by channel."""
-    if not unobserved():
+    if recorded():
         y = (x - mean[:, None]) * scale[:, None]
         return y if bias is None else y + bias[:, None]
     y = fresh(x)
@@ -146,7 +146,7 @@ def standardized(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor | None) ->
 def affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """x · scale + shift of some planes, by channel, in one pass."""
     columns = (column(shift, x), x, column(scale, x))
-    return torch.addcmul(*columns, out=fresh(x)) if unobserved() else torch.addcmul(*columns)
+    return torch.addcmul(*columns) if recorded() else torch.addcmul(*columns, out=fresh(x))
 
 
 def scale_and_shift(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> None:

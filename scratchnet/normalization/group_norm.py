@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 from scratchnet.layout import in_layout_of
 from scratchnet.normalization.channelwise import blocks, drowned, fresh, scale_and_shift
 from scratchnet.normalization.parameters import check_parameters
@@ -60,7 +60,7 @@ class GroupNormFunction(Function):
     ) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor | None, ...]]:
         """The output, the mean and the biased variance."""
         v, count = x.reshape(shape), _count(shape)
-        if unobserved():
+        if not recorded():
             y, mean, var, rstd = _forward_in_blocks(v, weight, bias, eps)
             return (y.reshape(x.shape), mean, var), (x, weight, mean, rstd)
         mean = v.sum((2, 3)) / count
@@ -80,7 +80,7 @@ class GroupNormFunction(Function):
         """Sums over positions first; the gradients of b and w add them up, and so does the projection."""
         x, weight, mean, rstd = saved
         g, v = grad.reshape(shape), x.reshape(shape)
-        if unobserved():
+        if not recorded():
             return _backward_in_blocks(g, v, x, weight, mean, rstd, needs)
         total, aligned = g.sum(3), (g * _centred(v, mean)).sum(3)
         grad_weight = (aligned * rstd[:, :, None]).sum(0) if needs[1] else None

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import floating, overridable
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 from scratchnet.normalization.channelwise import blocks, drowned, fresh, scale_and_shift
 from scratchnet.normalization.parameters import check_dtypes
 from scratchnet.normalization.rows import check_rows
@@ -50,7 +50,7 @@ class LayerNormFunction(Function):
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """The output."""
         rows, count = x.reshape(shape), max(1, shape[1])  # a row without elements is spared 0 / 0
-        if unobserved():
+        if not recorded():
             y, mean, rstd = _forward_in_blocks(rows, weight, bias, count, eps)
             return y.reshape(x.shape), (x, weight, mean, rstd)
         mean = rows.sum(1, keepdim=True) / count
@@ -68,7 +68,7 @@ class LayerNormFunction(Function):
         """The projection for x; the sums over rows for w and b."""
         x, weight, mean, rstd = saved
         g, rows = grad.reshape(shape), x.reshape(shape)
-        if unobserved():
+        if not recorded():
             grad_x, grad_weight, grad_bias = _backward_in_blocks(g, rows, weight, mean, rstd, needs)
             return None if grad_x is None else grad_x.reshape(x.shape), grad_weight, grad_bias
         normal = (rows - mean) * rstd

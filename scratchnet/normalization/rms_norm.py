@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import floating, overridable
-from scratchnet.function import LOW_PRECISION, Function, unobserved
+from scratchnet.function import LOW_PRECISION, Function, recorded
 from scratchnet.normalization.channelwise import blocks, fresh
 from scratchnet.normalization.rows import check_rows
 
@@ -47,7 +47,7 @@ class RMSNormFunction(Function):
         """The rows times r and w."""
         rows = x.reshape(shape)
         rstd = (_mean_of_products(rows, rows) + eps) ** -0.5
-        if not unobserved():
+        if recorded():
             y = rows * rstd[:, None]
             return (y if weight is None else y * weight).reshape(x.shape).contiguous(), (x, weight, rstd)
         y = fresh(rows)
@@ -86,7 +86,7 @@ class RMSNormFunction(Function):
 def _mean_of_products(a: Tensor, b: Tensor) -> Tensor:
     """The mean over each row of a b; 0 of a row without elements."""
     count = max(1, a.shape[1])
-    if not unobserved():
+    if recorded():
         return (a * b).sum(1) / count
     return torch.cat([(p * q).sum(1) for p, q in blocks(a, b)]).div_(count)
 
@@ -94,7 +94,7 @@ def _mean_of_products(a: Tensor, b: Tensor) -> Tensor:
 def _projected(h: Tensor, rows: Tensor, rstd: Tensor) -> Tensor:
     """r (h - x̂ · mean of h x̂), by row."""
     pull = _mean_of_products(h, rows) * rstd**2
-    if not unobserved():
+    if recorded():
         return rstd[:, None] * (h - rows * pull[:, None])
     result = fresh(rows)
     for out, block, v, factor, of_x in blocks(result, rows, h, rstd, pull):

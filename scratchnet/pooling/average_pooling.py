@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import floating, overridable
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 from scratchnet.layout import laid_out
 from scratchnet.pooling.windows import Size, batched, lines_or_images_last, pooled, pooling_windows, widened
 from scratchnet.windows import Geometry, image, padded, sizes
@@ -73,7 +73,7 @@ def averages(x: Tensor, geometry: Geometry, counts: Counts) -> Tensor:
     """Adds up the places of all windows at once, and divides."""
     wide = padded(x, geometry, 0.0)
     first, *others = geometry.slices(geometry.outputs(x.shape[2:]))
-    if unobserved():
+    if not recorded():
         total = wide[first].clone(memory_format=torch.contiguous_format)
         for place in others:
             total.add_(wide[place])
@@ -88,7 +88,7 @@ def averages(x: Tensor, geometry: Geometry, counts: Counts) -> Tensor:
 def shares(grad: Tensor, geometry: Geometry, size: Sequence[int], counts: Counts) -> Tensor:
     """The adjoint of `averages`: gives every place of a window the same share, and adds the windows up."""
     share = grad / divisor(counts, grad)
-    if not unobserved():
+    if recorded():
         return image(share.unsqueeze(2).expand(-1, -1, geometry.places, *grad.shape[2:]), size, geometry)
     total = grad.new_zeros((*grad.shape[:2], *geometry.extent(size)))
     for place in geometry.slices(grad.shape[2:]):

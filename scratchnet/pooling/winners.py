@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.function import readable, unobserved
+from scratchnet.function import readable, recorded
 from scratchnet.layout import channels_last
 from scratchnet.tiling.recorder import BITS
 from scratchnet.windows import Geometry, padded
@@ -26,7 +26,7 @@ BLOCK = 2**19  # elements of an image block, which with its windows stays in the
 
 def largest(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
     """The largest element of each window, and its number in the window."""
-    if unobserved() and readable(x) and x.is_floating_point() and not geometry.pads:
+    if not recorded() and readable(x) and x.is_floating_point() and not geometry.pads:
         y, which = _largest_unpadded(x, geometry)
         if not bool(y.sum().isnan()):
             return y, which
@@ -35,12 +35,12 @@ def largest(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
 
 def hand_back(grad: Tensor, which: Tensor, geometry: Geometry, size: tuple[int, ...]) -> Tensor:
     """The gradients added up at the places that won, of images of that size."""
-    if unobserved() and grad.dtype in BITS and not geometry.pads and not _overlap(geometry):
+    if not recorded() and grad.dtype in BITS and not geometry.pads and not _overlap(geometry):
         return _masked(grad, which, geometry, size)
     if _beside(geometry, size):
         grad = grad.masked_fill(which == geometry.places, 0)
     total = grad.new_zeros((*grad.shape[:2], math.prod(size)))
-    if not unobserved():
+    if recorded():
         shape = (*grad.shape[:2], math.prod(grad.shape[2:]))
         indices, each = _existing(which, geometry, size).reshape(shape), grad.reshape(shape)
         return total.scatter_add(2, indices, each).reshape(*grad.shape[:2], *size)

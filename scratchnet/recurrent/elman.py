@@ -27,7 +27,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 from scratchnet.layout import product_beside
 from scratchnet.recurrent.gates import tanh, tanh_, tanh_slope, tanh_slope_
 from scratchnet.recurrent.steps import (
@@ -63,7 +63,7 @@ class ElmanFunction(Function):
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor | None, ...]]:
         """The pre-activations of all times at once; then each takes in the state before it."""
         pre = products(x, weight_ih, bias_ih, bias_hh)
-        in_place = unobserved()
+        in_place = not recorded()
         advance = _advance_ if in_place else _advance
         states: list[Tensor] = []
         carry, h = Carry(h0), None
@@ -90,7 +90,7 @@ class ElmanFunction(Function):
         """Back through time to the pre-activations, and from all of them at once to what they were made of."""
         grad_y, grad_final = grad
         x, h0, weight_ih, weight_hh, _, _, y = saved
-        retreat = _retreat_ if unobserved() else _retreat
+        retreat = _retreat if recorded() else _retreat_
         deltas: list[Tensor] = []
         carry, delta = Carry(grad_final), None
         for grad_h, h in steps.back(grad_y, y):

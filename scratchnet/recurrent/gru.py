@@ -37,7 +37,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 from scratchnet.layout import product_beside
 from scratchnet.recurrent.gates import (
     sigmoid,
@@ -79,7 +79,7 @@ class GRUFunction(Function):
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor | None, ...]]:
         """The input's share of all gates at once; then each step takes in the state before it."""
         pre = products(x, weight_ih, bias_ih)
-        run = _run_ if unobserved() else _run
+        run = _run if recorded() else _run_
         y, final, gates, q = run(pre, h0, weight_hh, bias_hh, steps)
         # The states that are saved are a copy, since a program may change the output in place.
         return (y, final), (x, h0, weight_ih, weight_hh, bias_ih, bias_hh, y.clone(), gates, q)
@@ -92,7 +92,7 @@ class GRUFunction(Function):
         grad_y, grad_final = grad
         x, h0, weight_ih, weight_hh, _, _, y, gates, q = saved
         carry = Carry(grad_final)
-        run = _run_back_ if unobserved() else _run_back
+        run = _run_back if recorded() else _run_back_
         from_input, from_state, first = run(grad_y, y, h0, gates, q, weight_hh, carry, steps)
         grad_x = product_beside(x, from_input, weight_ih) if needs[0] else None
         grad_h0 = carry.final(first) if needs[1] else None

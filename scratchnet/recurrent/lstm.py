@@ -39,7 +39,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 from scratchnet.layout import product_beside
 from scratchnet.recurrent.gates import (
     sigmoid,
@@ -85,7 +85,7 @@ class LSTMFunction(Function):
     ) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor | None, ...]]:
         """The input's share of all gates at once; then each step takes in the states before it."""
         pre = products(x, weight_ih, bias_ih, bias_hh)
-        run = _run_ if unobserved() else _run
+        run = _run if recorded() else _run_
         y, h_final, c_final, *kept = run(pre, h0, c0, weight_hh, weight_hr, steps)
         inputs = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr)
         # The states that are saved are a copy, since a program may change the output in place.
@@ -99,7 +99,7 @@ class LSTMFunction(Function):
         grad_y, grad_h_final, grad_c_final = grad
         x, h0, c0, weight_ih, weight_hh, _, _, weight_hr, y, gates, cells, squashed = saved
         h_carry, c_carry = Carry(grad_h_final), Carry(grad_c_final)
-        run = _run_back_ if unobserved() else _run_back
+        run = _run_back if recorded() else _run_back_
         d, h_grads, c_grad = run(grad_y, gates, cells, squashed, c0, weight_hh, weight_hr, h_carry, c_carry, steps)
         first = steps.back(d)[-1][0]
         grad_x = product_beside(x, d, weight_ih) if needs[0] else None

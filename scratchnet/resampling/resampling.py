@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scratchnet.function import Function, readable, unobserved
+from scratchnet.function import Function, readable, recorded
 
 __all__ = ["ResampleFunction", "Taps", "applied", "resampled_by_symbols", "resampling"]
 
@@ -67,7 +67,7 @@ class ResampleFunction(Function):
 def applied(x: Tensor, dim: int, taps: Taps) -> Tensor:
     """Gathers each tap and adds them up with their weights, or multiplies with the matrix of all weights."""
     most = max([0, *[len(each) for each in taps]])
-    if unobserved() and readable(x) and most > 1 and x.shape[dim] <= LARGEST_MATRIX and _finite(x):
+    if not recorded() and readable(x) and most > 1 and x.shape[dim] <= LARGEST_MATRIX and _finite(x):
         return _multiplied(x, dim, taps)
     total = None
     for t in range(most):

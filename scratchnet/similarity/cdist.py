@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number, overridable
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 from scratchnet.similarity.distance import norm, slope
 from scratchnet.similarity.pdist import BLOCK_ELEMENTS
 
@@ -67,7 +67,7 @@ class CDistFunction(Function):
 def _differences(a: Tensor, b: Tensor) -> Iterator[Tensor]:
     """Some rows of a less all rows of b: (*, rows, R, D)."""
     parts: Sequence[Tensor] = (a,)
-    if unobserved():
+    if not recorded():
         each = max(b.numel(), a.numel() // max(a.shape[-2], 1), 1)
         parts = a.split(max(BLOCK_ELEMENTS // each, 1), -2)
     for some in parts:

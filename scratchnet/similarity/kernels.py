@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, floating, number, overridable
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 
 __all__ = [
     "LinearKernelFunction",
@@ -147,7 +147,7 @@ def _blocks(x: Tensor, y: Tensor) -> Iterator[slice]:
 
 def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """Of all pairs, from their differences, since the difference of large squares would cancel."""
-    if not unobserved():
+    if recorded():
         difference = x.unsqueeze(1) - y
         return (difference * difference).sum(2)
     result = x.new_empty(x.shape[0], y.shape[0])
@@ -159,7 +159,7 @@ def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
 
 def _pulls(push: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The differences of all pairs, weighed and added up for each x and for each y."""
-    if not unobserved():
+    if recorded():
         weighed = push.unsqueeze(2) * (x.unsqueeze(1) - y)
         return weighed.sum(1), weighed.sum(0)
     along_x, along_y = torch.empty_like(x), torch.zeros_like(y)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable
-from scratchnet.function import Function, unobserved
+from scratchnet.function import Function, recorded
 from scratchnet.similarity.distance import norm, slope
 
 __all__ = ["PDistFunction", "pdist"]
@@ -39,7 +39,7 @@ class PDistFunction(Function):
     @staticmethod
     def forward(x: Tensor, *, p: float) -> tuple[Tensor, tuple[Tensor]]:
         """The norms of all differences of two rows."""
-        if not unobserved() or x.is_meta:
+        if recorded() or x.is_meta:
             first, second = _pairs(x)
             return norm(x.index_select(0, first) - x.index_select(0, second), p).squeeze(-1), (x,)
         square, columns = x.new_empty(x.shape[0], x.shape[0]), x.t().contiguous()
@@ -51,7 +51,7 @@ class PDistFunction(Function):
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, p: float) -> Tensor:
         """Each pair pushes its rows apart."""
         (x,) = saved
-        if not unobserved():
+        if recorded():
             first, second = _pairs(x)
             difference = x.index_select(0, first) - x.index_select(0, second)
             push = slope(difference, p, shared=False) * grad.unsqueeze(-1)

@@ -11,7 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from scratchnet import nn
-from scratchnet.function import Elementwise, Function, unobserved
+from scratchnet.function import Elementwise, Function, recorded
 
 
 class Scale(Function):
@@ -57,12 +57,12 @@ class Watched(Elementwise):
 
     @staticmethod
     def value(x: Tensor) -> Tensor:
-        PATHS.append(unobserved())
+        PATHS.append(not recorded())
         return x * x
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
-        PATHS.append(unobserved())
+        PATHS.append(not recorded())
         return 2 * x
 
 
@@ -218,9 +218,9 @@ def test_the_inplace_path_is_taken_only_where_nothing_records():
     torch.func.vmap(torch.func.grad(lambda x: Watched.apply(x).sum()))(x.detach())
     assert PATHS
     assert not any(PATHS)
-    assert not unobserved()
+    assert recorded()
     with torch.no_grad():
-        assert unobserved()
+        assert not recorded()
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.trace:DeprecationWarning")

@@ -18,7 +18,7 @@ from torch import Tensor
 from scratchnet.convolution.algorithms import depthwise, im2col, shifted_gemm
 from scratchnet.convolution.algorithms.winograd import filtering as winograd
 from scratchnet.convolution.algorithms.winograd.pixels import Pixels
-from scratchnet.function import readable, unobserved
+from scratchnet.function import readable, recorded
 from scratchnet.layout import channels_last
 from scratchnet.windows import Geometry
 
@@ -40,7 +40,7 @@ def convolve(
     """
     if geometry.pads and not _finite(weight):
         return im2col.convolve_inside(x, weight, bias, geometry, groups, outputs)
-    if not unobserved() or not (x.numel() and weight.numel()):
+    if recorded() or not (x.numel() and weight.numel()):
         return im2col.convolve(x, weight, bias, geometry, groups, outputs)
     channels, out = x.shape[1], len(weight)
     last = channels_last(x) or channels_last(weight) if last is None else last
@@ -57,7 +57,7 @@ def spread(
     y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, size: Sequence[int]
 ) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``, and a bias added."""
-    if not unobserved() or not (y.numel() and weight.numel()):
+    if recorded() or not (y.numel() and weight.numel()):
         return im2col.spread(y, weight, bias, geometry, groups, size)
     channels, out, last = weight.shape[1] * groups, y.shape[1], channels_last(y) or channels_last(weight)
     if winograd.pays(y, channels, out, geometry, groups):
@@ -73,9 +73,9 @@ def spread(
 
 def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C/G, R, S)``."""
-    if geometry.pads and not unobserved() and not _finite(y):
+    if geometry.pads and recorded() and not _finite(y):
         return im2col.correlate_inside(y, x, geometry, groups)
-    if not unobserved() or not (y.numel() and x.numel()):
+    if recorded() or not (y.numel() and x.numel()):
         return im2col.correlate(y, x, geometry, groups)
     channels, out = x.shape[1], y.shape[1]
     if winograd.pays(y, channels, out, geometry, groups):
@@ -94,7 +94,7 @@ def gradients(
 ) -> tuple[Tensor | None, Tensor | None]:
     """`spread` to the images and `correlate` to the weight, where they are needed, of outputs ``(B, O, P, Q)``."""
     channels, out, last = x.shape[1], y.shape[1], channels_last(x) or channels_last(weight)
-    if not (unobserved() and winograd.pays(y, channels, out, geometry, groups)):
+    if recorded() or not winograd.pays(y, channels, out, geometry, groups):
         grad_x = spread(y, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
         return grad_x, correlate(y, x, geometry, groups) if needs[1] else None
     # Both in one pass over the outputs.

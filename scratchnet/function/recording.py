@@ -1,4 +1,4 @@
-"""Who is watching an op: autograd, a transform, a tracer or the compiler, or nobody; and what it may do unseen."""
+"""Tells what records an op's operations: autograd, a transform, a tracer or the compiler; or nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
-__all__ = ["batched", "plainly", "readable", "traced", "transformed", "unobserved"]
+__all__ = ["batched", "plainly", "readable", "traced", "transformed", "recorded"]
 
 _MODE = torch._C._TorchDispatchModeKey
 TRACERS = (_MODE.FAKE, _MODE.FUNCTIONAL, _MODE.PROXY)
@@ -39,7 +39,7 @@ ORDINARY = (Tensor, nn.Parameter)
 
 
 def plainly(mathematics: Callable[..., Any], tensors: Iterable[Tensor | None]) -> Callable[..., Any]:
-    """The author's code, for which `unobserved` is false where the tensors are not ordinary floating-point ones.
+    """Returns the author's code, for which `recorded` is true where the tensors are not ordinary floating-point ones.
 
     Fast forms write with ``out=``, in place and through strides, and know the bits of floating-point numbers. What is
     complex or all integers, a tensor subclass (distributed, nested, fake) or a batch of upstreams, which no transform
@@ -83,16 +83,14 @@ def transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
-def unobserved() -> bool:
-    """Whether nothing records the operations, so that in-place and blocked code cannot be seen from outside.
+def recorded() -> bool:
+    """Whether something records the operations, so that an op must not write in place, nor tile by tile.
 
-    False while autograd builds a graph (a differentiable backward), under `torch.func` transforms, in forward mode, for
-    tensors that only plain operations take (see `plainly`), while ``make_fx`` or `torch.jit.trace` takes down a graph,
-    and while `torch.compile` traces, which fuses the plain form better than we could.
+    True while autograd builds a graph (a differentiable backward), under `torch.func` transforms, in forward mode, for
+    tensors that only plain operations take (see `plainly`), while ``make_fx`` or `torch.jit.trace` records a graph, and
+    while `torch.compile` traces, which fuses the plain form better than we could.
     """
-    return not (
-        torch.compiler.is_compiling() or torch.is_grad_enabled() or transformed() or _thread.plain or traced()
-    )
+    return torch.compiler.is_compiling() or torch.is_grad_enabled() or transformed() or _thread.plain or traced()
 
 
 def traced() -> bool:
