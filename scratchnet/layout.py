@@ -11,7 +11,7 @@ from torch._C._functorch import is_legacy_batchedtensor
 
 __all__ = [
     "as_images",
-    "channels_last",
+    "is_channels_last",
     "empty_beside",
     "in_layout_of",
     "laid_out",
@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 
-def channels_last(x: Tensor) -> bool:
+def is_channels_last(x: Tensor) -> bool:
     """Whether images or volumes are in channels-last format, by strides alone, as PyTorch decides.
 
     With one channel or one pixel the two formats differ only in strides of dimensions of size 1.
@@ -47,7 +47,7 @@ def in_layout_of(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
     """
     if _batched(y):
         return y
-    last = channels_last(x) or (weight is not None and channels_last(as_images(weight)))
+    last = is_channels_last(x) or (weight is not None and is_channels_last(as_images(weight)))
     return laid_out(y, last and y.dim() == x.dim())
 
 
@@ -58,7 +58,7 @@ def laid_out(y: Tensor, last: bool) -> Tensor:
     if not last:
         return y.contiguous()
     # A copy in another order of dimensions: vmap has no rule for a copy into a memory format.
-    if channels_last(as_images(y)):
+    if is_channels_last(as_images(y)):
         return y
     pixels = y.movedim(1, -1).contiguous()
     # Views that give dimensions of size 1 their strides in that format.

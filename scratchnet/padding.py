@@ -27,7 +27,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import Function, recorded
-from scratchnet.layout import channels_last, in_layout_of, laid_out
+from scratchnet.layout import in_layout_of, is_channels_last, laid_out
 
 __all__ = ["ConstantPadFunction", "ExtendFunction", "ExtendInFloat32Function", "pad"]
 
@@ -203,7 +203,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
                     f"{(before, after)}"
                 )
         y = ConstantPadFunction.apply(x, sides, constant)
-        return laid_out(y, True) if channels_last(x) else y
+        return laid_out(y, True) if is_channels_last(x) else y
     if value:
         raise RuntimeError(f"{op}: expected no value for mode={mode!r}, got {value}")
     _check_extension(op, x, sides, mode)

@@ -7,7 +7,7 @@ It is linear in the image and in the weight, so each of its gradients is another
 `scratchnet.convolution.algorithms` derives:
 
 .. math::
-    \bar x = \texttt{spread}(\bar y, w) \qquad
+    \bar x = \texttt{backward_input}(\bar y, w) \qquad
     \bar w = \texttt{correlate}(\bar y, x) \qquad
     \bar b = \sum_\text{images, pixels} \bar y
 
@@ -27,7 +27,7 @@ from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.convolution.algorithms import dispatch
 from scratchnet.convolution.shapes import Size, batched, check_channels, windows
 from scratchnet.function import Function, recorded
-from scratchnet.layout import as_images, channels_last, in_layout_of, laid_out
+from scratchnet.layout import as_images, in_layout_of, is_channels_last, laid_out
 from scratchnet.windows import Geometry
 
 __all__ = [
@@ -90,7 +90,7 @@ def in_strides_of(weight: Tensor, grad: Tensor) -> Tensor:
     """
     if not recorded() and grad.stride() == weight.stride():
         return grad
-    grad = laid_out(grad, channels_last(as_images(weight)))
+    grad = laid_out(grad, is_channels_last(as_images(weight)))
     if recorded() or 1 not in grad.shape:
         return grad
     strides = zip(grad.shape, grad.stride(), weight.stride(), strict=True)
@@ -122,7 +122,7 @@ def prepared(
     Raises:
         TypeError, NotImplementedError, RuntimeError: as the functional forms say.
     """
-    x, alone = batched(op, dims, input, weight, "O, C / groups")
+    x, unbatched = batched(op, dims, input, weight, "O, C / groups")
     geometry = windows(op, weight.shape[2:], stride, padding, dilation, groups)
     check_channels(op, x, weight, bias, groups, weight.shape[1] * groups, weight.shape[0])
     size = x.shape[2:]
@@ -131,7 +131,7 @@ def prepared(
             f"{op}: expected an input of at least the kernel's size, got a kernel of {geometry.kernel} with dilation "
             f"{geometry.dilation} on {geometry.extent(size)} elements, padding included"
         )
-    return x, geometry, alone
+    return x, geometry, unbatched
 
 
 def convolution(
@@ -146,12 +146,12 @@ def convolution(
     groups: int,
 ) -> Tensor:
     """Of prepared images, kernels and a bias, in the layout that PyTorch returns."""
-    x, geometry, alone = prepared(op, dims, input, weight, bias, stride, padding, dilation, groups)
+    x, geometry, unbatched = prepared(op, dims, input, weight, bias, stride, padding, dilation, groups)
     if x.shape[1] == 0:  # which leaves no output channels either, in PyTorch
         y = (x * weight.sum()).reshape(len(x), 0, *geometry.outputs(x.shape[2:]))
-        return y.squeeze(0) if alone else y
+        return y.squeeze(0) if unbatched else y
     y = in_layout_of(x, ConvolutionFunction.apply(x, weight, bias, geometry, groups), weight)
-    return y.squeeze(0) if alone else y
+    return y.squeeze(0) if unbatched else y
 
 
 @overridable

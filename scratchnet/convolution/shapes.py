@@ -42,8 +42,8 @@ def batched(op: str, dims: int, input: Tensor, weight: Tensor, weight_is: str) -
             f"{op}: expected an input of which only the batch may be empty and a weight with elements, "
             f"got {describe(x)} and {describe(weight)}"
         )
-    alone = x.dim() == dims + 1
-    return (x.unsqueeze(0) if alone else x), alone
+    unbatched = x.dim() == dims + 1
+    return (x.unsqueeze(0) if unbatched else x), unbatched
 
 
 def check_channels(

@@ -12,7 +12,7 @@ The forward pass is the product that convolution needs for its input's gradient,
 `scratchnet.convolution.algorithms`). The weight, of shape C × O × R × S, is that of the convolution which leads back:
 
 .. math::
-    y = b + \texttt{spread}(x, w) \qquad
+    y = b + \texttt{backward_input}(x, w) \qquad
     \bar x = \texttt{convolve}(\bar y, w) \qquad
     \bar w = \texttt{correlate}(x, \bar y)
 
@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from scratchnet.arguments import overridable
-from scratchnet.convolution.algorithms.dispatch import convolve, correlate, spread
+from scratchnet.convolution.algorithms.dispatch import backward_input, convolve, correlate
 from scratchnet.convolution.convolution import in_strides_of
 from scratchnet.convolution.shapes import Size, batched, check_channels, windows
 from scratchnet.function import Function
@@ -48,7 +48,7 @@ class TransposedConvolutionFunction(Function):
         x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int, size: tuple[int, ...]
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Spreads the kernels, and adds the bias."""
-        return spread(x, weight, bias, geometry, groups, size), (x, weight)
+        return backward_input(x, weight, bias, geometry, groups, size), (x, weight)
 
     @staticmethod
     def backward(
@@ -82,8 +82,8 @@ class TransposedConvolutionFunction(Function):
         """Product rule: both transposed convolutions."""
         x, weight = saved
         tangent_x, tangent_weight, tangent_bias = tangents
-        moved = spread(tangent_x, weight, tangent_bias, geometry, groups, size)
-        return moved + spread(x, tangent_weight, None, geometry, groups, size)
+        moved = backward_input(tangent_x, weight, tangent_bias, geometry, groups, size)
+        return moved + backward_input(x, tangent_weight, None, geometry, groups, size)
 
 
 def smallest_size(geometry: Geometry, outputs: Sequence[int]) -> tuple[int, ...]:
@@ -108,7 +108,7 @@ def _transposed(
     groups: int,
     dilation: Size,
 ) -> Tensor:
-    x, alone = batched(op, dims, input, weight, "C, O / groups")
+    x, unbatched = batched(op, dims, input, weight, "C, O / groups")
     padding = sizes(op, "padding", padding, dims, least=0)
     geometry = windows(op, weight.shape[2:], stride, padding, dilation, groups)
     check_channels(op, x, weight, bias, groups, weight.shape[0], weight.shape[1] * groups)
@@ -119,13 +119,13 @@ def _transposed(
             f"{geometry.stride} and a dilation of {geometry.dilation}"
         )
     size = tuple(n + e for n, e in zip(smallest_size(geometry, x.shape[2:]), extra, strict=True))
-    if min(size) < (1 if alone else 0):
+    if min(size) < (1 if unbatched else 0):
         raise RuntimeError(
             f"{op}: expected padding that leaves an output, got padding {padding} of {describe_windows(geometry)} "
             f"for an input of {tuple(x.shape[2:])} elements; it would be of size {size}"
         )
     y = in_layout_of(x, TransposedConvolutionFunction.apply(x, weight, bias, geometry, groups, size), weight)
-    return y.squeeze(0) if alone else y
+    return y.squeeze(0) if unbatched else y
 
 
 def describe_windows(geometry: Geometry) -> str:

@@ -26,11 +26,11 @@ from scratchnet.convolution.algorithms.winograd import pooled
 from scratchnet.convolution.convolution import gradients, prepared, tangent
 from scratchnet.convolution.shapes import Size
 from scratchnet.function import LOW_PRECISION, Function, recorded
-from scratchnet.fused.rectified_convolution import conv2d_relu, lie_last, rectified
+from scratchnet.fused.rectified_convolution import chosen_channels_last, conv2d_relu, rectified
 from scratchnet.layout import laid_out
+from scratchnet.pooling.argmax import gather_at_argmax, largest, scatter_to_argmax
 from scratchnet.pooling.max_pooling import max_pool2d
 from scratchnet.pooling.windows import pooling_windows
-from scratchnet.pooling.winners import at_winners, hand_back, largest
 from scratchnet.windows import Geometry
 
 __all__ = ["ConvolutionReLUMaxPoolFunction", "conv2d_relu_max_pool2d"]
@@ -51,14 +51,16 @@ class ConvolutionReLUMaxPoolFunction(Function):
         geometry: Geometry,
         groups: int,
         windows: Geometry,
-        last: bool,
+        channels_last: bool,
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
         """What is left of each window, and its place there."""
         outputs = geometry.outputs(x.shape[2:])
         made = None
-        if not recorded() and pooled.pays(x, weight, geometry, groups, windows):
-            made = pooled.convolve(x, weight, bias, geometry.padding, outputs, last)
-        y, which = made or largest(rectified(convolve(x, weight, bias, geometry, groups, outputs, last)), windows)
+        if not recorded() and pooled.worthwhile(x, weight, geometry, groups, windows):
+            made = pooled.convolve(x, weight, bias, geometry.padding, outputs, channels_last)
+        y, which = made or largest(
+            rectified(convolve(x, weight, bias, geometry, groups, outputs, channels_last)), windows
+        )
         return y, (x, weight, y != 0, which)
 
     @staticmethod
@@ -70,16 +72,16 @@ class ConvolutionReLUMaxPoolFunction(Function):
         geometry: Geometry,
         groups: int,
         windows: Geometry,
-        last: bool,
+        channels_last: bool,
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Those of the convolution, for an upstream that is zero but at the winners' places."""
         x, weight, positive, which = saved
         grad = torch.where(positive, grad, 0)
-        if not recorded() and pooled.pays(x, weight, geometry, groups, windows):
+        if not recorded() and pooled.worthwhile(x, weight, geometry, groups, windows):
             made = pooled.gradients(grad, which, x, weight, needs, geometry.padding)
             if made is not None:
                 return (*made, grad.sum((0, 2, 3)) if needs[2] else None)
-        upstream = hand_back(grad, which, windows, geometry.outputs(x.shape[2:]))
+        upstream = scatter_to_argmax(grad, which, windows, geometry.outputs(x.shape[2:]))
         return gradients(upstream, x, weight, needs, geometry, groups)
 
     @staticmethod
@@ -90,11 +92,13 @@ class ConvolutionReLUMaxPoolFunction(Function):
         geometry: Geometry,
         groups: int,
         windows: Geometry,
-        last: bool,
+        channels_last: bool,
     ) -> Tensor:
         """The convolution's tangent at the winners' places."""
         x, weight, positive, which = saved
-        return torch.where(positive, at_winners(tangent(tangents, x, weight, geometry, groups), which, windows), 0)
+        return torch.where(
+            positive, gather_at_argmax(tangent(tangents, x, weight, geometry, groups), which, windows), 0
+        )
 
 
 @overridable
@@ -144,14 +148,17 @@ def conv2d_relu_max_pool2d(
         RuntimeError: if a shape, dtype or option does not fit.
     """
     op = "conv2d_relu_max_pool2d"
-    x, geometry, alone = prepared(op, 2, input, weight, bias, stride, padding, dilation, groups)
+    x, geometry, unbatched = prepared(op, 2, input, weight, bias, stride, padding, dilation, groups)
     pooling = pool_kernel_size, pool_stride, pool_padding, pool_dilation, ceil_mode
     # Before the composition as well, whose errors would name its own options.
     outputs = x.new_empty((1, len(weight), *geometry.outputs(x.shape[2:])), device="meta")
     windows = pooling_windows(op, outputs, *pooling, prefix="pool_")
-    last = lie_last(op, memory_format, x, weight)
+    channels_last = chosen_channels_last(op, memory_format, x, weight)
     if x.dtype in LOW_PRECISION or autocasts(x):
         made = conv2d_relu(input, weight, bias, stride, padding, dilation, groups, memory_format=memory_format)
         return max_pool2d(made, *pooling)
-    y = laid_out(ConvolutionReLUMaxPoolFunction.apply(x, weight, bias, geometry, groups, windows, last), last)
-    return y.squeeze(0) if alone else y
+    y = laid_out(
+        ConvolutionReLUMaxPoolFunction.apply(x, weight, bias, geometry, groups, windows, channels_last),
+        channels_last,
+    )
+    return y.squeeze(0) if unbatched else y

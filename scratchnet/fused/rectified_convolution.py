@@ -23,10 +23,10 @@ from scratchnet.convolution.algorithms.dispatch import convolve
 from scratchnet.convolution.convolution import gradients, prepared, tangent
 from scratchnet.convolution.shapes import Size
 from scratchnet.function import Function, elementwise, recorded
-from scratchnet.layout import channels_last, laid_out
+from scratchnet.layout import is_channels_last, laid_out
 from scratchnet.windows import Geometry
 
-__all__ = ["ConvolutionReLUFunction", "conv2d_relu", "lie_last", "rectified"]
+__all__ = ["ConvolutionReLUFunction", "conv2d_relu", "chosen_channels_last", "rectified"]
 
 
 def rectified(z: Tensor) -> Tensor:
@@ -34,14 +34,14 @@ def rectified(z: Tensor) -> Tensor:
     return z.clamp(min=0) if recorded() else z.clamp_(min=0)
 
 
-def lie_last(op: str, memory_format: torch.memory_format, x: Tensor, weight: Tensor) -> bool:
+def chosen_channels_last(op: str, memory_format: torch.memory_format, x: Tensor, weight: Tensor) -> bool:
     """Whether channels of an output in that format lie last in memory.
 
     Raises:
         RuntimeError: if it is none of the three that images have.
     """
     if memory_format == torch.preserve_format:
-        return channels_last(x) or channels_last(weight)
+        return is_channels_last(x) or is_channels_last(weight)
     if memory_format not in (torch.channels_last, torch.contiguous_format):
         raise RuntimeError(
             f"{op}: expected memory_format to be torch.preserve_format, torch.channels_last or "
@@ -57,10 +57,10 @@ class ConvolutionReLUFunction(Function):
 
     @staticmethod
     def forward(
-        x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int, last: bool
+        x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int, channels_last: bool
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """The outputs of all windows, clamped from below."""
-        y = rectified(convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:]), last))
+        y = rectified(convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:]), channels_last))
         return y, (x, weight, y)
 
     @staticmethod
@@ -71,7 +71,7 @@ class ConvolutionReLUFunction(Function):
         *,
         geometry: Geometry,
         groups: int,
-        last: bool,
+        channels_last: bool,
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Those of the convolution, for the gradient where the output is positive."""
         x, weight, y = saved
@@ -79,7 +79,12 @@ class ConvolutionReLUFunction(Function):
 
     @staticmethod
     def jvp(
-        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, groups: int, last: bool
+        tangents: Sequence[Tensor],
+        saved: Sequence[Tensor],
+        *,
+        geometry: Geometry,
+        groups: int,
+        channels_last: bool,
     ) -> Tensor:
         """The convolution's tangent where the output is positive."""
         x, weight, y = saved
@@ -121,7 +126,7 @@ def conv2d_relu(
         RuntimeError: if a shape, dtype or option does not fit.
     """
     op = "conv2d_relu"
-    x, geometry, alone = prepared(op, 2, input, weight, bias, stride, padding, dilation, groups)
-    last = lie_last(op, memory_format, x, weight)
-    y = laid_out(ConvolutionReLUFunction.apply(x, weight, bias, geometry, groups, last), last)
-    return y.squeeze(0) if alone else y
+    x, geometry, unbatched = prepared(op, 2, input, weight, bias, stride, padding, dilation, groups)
+    channels_last = chosen_channels_last(op, memory_format, x, weight)
+    y = laid_out(ConvolutionReLUFunction.apply(x, weight, bias, geometry, groups, channels_last), channels_last)
+    return y.squeeze(0) if unbatched else y

@@ -34,7 +34,7 @@ from scratchnet.activations.sigmoid import LogisticFunction
 from scratchnet.arguments import autocasts, describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
 from scratchnet.losses.pointwise import PointwiseLoss
-from scratchnet.losses.reduction import constant_weight, reduce, reduction_of, spread, weighted
+from scratchnet.losses.reduction import constant_weight, reduce, reduction_of, unreduce, weighted
 
 __all__ = [
     "BCELossFunction",
@@ -91,7 +91,7 @@ class BCELossFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None, None]:
         """Gradients of the probability, by its slope, and of the target, by the difference of the logarithms."""
         x, target, *weight = saved
-        scale = spread(grad, x, reduction)
+        scale = unreduce(grad, x, reduction)
         scale = scale * weight[0] if weight else scale
         grad_x = BCESlopeFunction.apply(x, target, "none") * scale if needs[0] else None
         grad_target = _slope_of_target(x) * scale if needs[1] else None
@@ -129,7 +129,7 @@ class BCEWithLogitsLossFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None, None, None]:
         """Of the logit, (1 - t) σ(x) - t p σ(-x); of the target, (p - 1) log(1 + exp(-x)) - x."""
         x, target, weight, pos_weight = saved
-        scale = spread(grad, x, reduction)
+        scale = unreduce(grad, x, reduction)
         grad_x = weighted(slope_of_logit(x, target, pos_weight) * scale, weight) if needs[0] else None
         grad_target = weighted(_slope_of_label(x, pos_weight) * scale, weight) if needs[1] else None
         return grad_x, grad_target, None, None

@@ -24,7 +24,7 @@ from torch import Tensor
 from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import Function
 from scratchnet.losses.pointwise import promoted_together
-from scratchnet.losses.reduction import reduce, reduction_of, spread
+from scratchnet.losses.reduction import reduce, reduction_of, unreduce
 
 __all__ = ["CosineEmbeddingLossFunction", "cosine_embedding_loss"]
 
@@ -53,7 +53,7 @@ class CosineEmbeddingLossFunction(Function):
         """The slope of the cosine, turned round for like pairs."""
         x1, x2, target = saved
         cosine, s1, s2 = _cosine(x1, x2)
-        upstream = _slope_of_cosine(cosine, target, margin) * spread(grad, target, reduction)
+        upstream = _slope_of_cosine(cosine, target, margin) * unreduce(grad, target, reduction)
         across = (upstream / (s1 * s2).sqrt()).unsqueeze(-1)
         along = upstream * cosine
         grad_x1 = across * x2 - (along / s1).unsqueeze(-1) * x1 if needs[0] else None

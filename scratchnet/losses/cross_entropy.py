@@ -33,7 +33,7 @@ from torch import Tensor
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, recorded
 from scratchnet.losses.class_targets import CLASS, ClassTargets, check_smoothing, check_weight, checked
-from scratchnet.losses.reduction import reduce, reduction_of, spread, weighted
+from scratchnet.losses.reduction import reduce, reduction_of, unreduce, weighted
 from scratchnet.tiling.along import slabs
 
 __all__ = ["IndexCrossEntropyFunction", "ProbabilityCrossEntropyFunction", "cross_entropy"]
@@ -142,7 +142,7 @@ class ProbabilityCrossEntropyFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None, None]:
         """Of the logits: p Σ q w - q w. Of the target: the weighted surprise."""
         x, target, weight, top, total = saved
-        upstream = spread(grad, top, reduction).expand(top.shape).unsqueeze(CLASS)
+        upstream = unreduce(grad, top, reduction).expand(top.shape).unsqueeze(CLASS)
         qw = _weighted(_smoothed(target, smoothing), weight)
         grad_x = grad_target = None
         if needs[0]:

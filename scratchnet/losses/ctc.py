@@ -39,7 +39,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable, recorded
-from scratchnet.losses.reduction import reduce, reduction_of, spread
+from scratchnet.losses.reduction import reduce, reduction_of, unreduce
 
 __all__ = ["CTCLossFunction", "ctc_loss"]
 
@@ -87,7 +87,7 @@ class CTCLossFunction(Function):
     ) -> tuple[Tensor, None, None, None]:
         """The probabilities less the shares of the paths, frame by frame."""
         labels = saved[3]
-        upstream = spread(grad, labels, reduction)
+        upstream = unreduce(grad, labels, reduction)
         upstream = upstream / labels.clamp(min=1) if reduction == "mean" else upstream.expand(labels.shape)
         slope = _slope(*saved, blank=blank, zero=zero)
         scale = upstream.view(1, -1, 1)

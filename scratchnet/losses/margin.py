@@ -21,7 +21,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
-from scratchnet.losses.reduction import constant_weight, mean_or_zero, reduction_of, spread
+from scratchnet.losses.reduction import constant_weight, mean_or_zero, reduction_of, unreduce
 
 __all__ = ["MultiMarginLossFunction", "multi_margin_loss"]
 
@@ -51,7 +51,7 @@ class MultiMarginLossFunction(Function):
     ) -> tuple[Tensor, None, None]:
         """Each violating class pushes its own score down and the target's up by as much."""
         x, target, weight = saved
-        upstream = spread(grad, target, reduction).expand(target.shape).unsqueeze(1)
+        upstream = unreduce(grad, target, reduction).expand(target.shape).unsqueeze(1)
         push = _slopes(x, target, margin, p) * _class_weight(x, target, weight) / x.shape[1] * upstream
         return push.scatter_add(1, target.unsqueeze(1), -push.sum(1, keepdim=True)), None, None
 

@@ -31,7 +31,7 @@ from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
 from scratchnet.losses.binary import loss_of_logit, slope_of_logit
 from scratchnet.losses.pointwise import aligned, promoted_together
-from scratchnet.losses.reduction import mean_or_zero, reduce, reduction_of, spread, weighted
+from scratchnet.losses.reduction import mean_or_zero, reduce, reduction_of, unreduce, weighted
 
 __all__ = [
     "MultiLabelMarginLossFunction",
@@ -60,7 +60,7 @@ class MultiLabelMarginLossFunction(Function):
     ) -> tuple[Tensor, None, None, None]:
         """Each violation pushes the class's score down and the label's up by as much."""
         x, labels, listed, absent = saved
-        upstream = spread(grad, x[:, 0], reduction).expand(x.shape[0]) / x.shape[1]
+        upstream = unreduce(grad, x[:, 0], reduction).expand(x.shape[0]) / x.shape[1]
         push = (_violations(x, labels, listed, absent) > 0).to(x.dtype)
         slope = push.sum(1).scatter_add(1, labels, -push.sum(2))
         return slope * upstream.unsqueeze(1), None, None, None
@@ -106,7 +106,7 @@ class MultiLabelSoftMarginLossFunction(Function):
         """Of the logit (1 - t) σ(x) - t σ(-x), of the target -x, both weighted; of the weight the cross entropy."""
         x, target, weight = saved
         samples = x[..., :0].sum(-1)  # as many as there are losses, though there may be no class
-        upstream = (spread(grad, samples, reduction) / classes).unsqueeze(-1)
+        upstream = (unreduce(grad, samples, reduction) / classes).unsqueeze(-1)
         grad_x = weighted(upstream * slope_of_logit(x, target), weight).contiguous() if needs[0] else None
         grad_target = weighted(upstream * -x, weight).contiguous() if needs[1] else None
         grad_weight = upstream * loss_of_logit(x, target) if needs[2] else None

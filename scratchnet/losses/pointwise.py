@@ -4,10 +4,10 @@ With tensors of one shape, a loss l and its slopes, the three methods of every s
 
 .. math::
     L = \operatorname{reduce} l(x, t, \dots)
-    \qquad \frac{\partial L}{\partial x} = \frac{\partial l}{\partial x} \operatorname{spread} g
+    \qquad \frac{\partial L}{\partial x} = \frac{\partial l}{\partial x} \operatorname{unreduce} g
     \qquad \dot L = \operatorname{reduce} \sum \frac{\partial l}{\partial x} \dot x
 
-where reduce is the mean, the sum or nothing, and spread, its adjoint, hands the gradient g to each element.
+where reduce is the mean, the sum or nothing, and unreduce, its adjoint, hands the gradient g to each element.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, tensor
 from scratchnet.function import Autocast, Function, elementwise
-from scratchnet.losses.reduction import reduce, spread
+from scratchnet.losses.reduction import reduce, unreduce
 
 __all__ = ["PointwiseLoss", "aligned", "pair", "promoted_together"]
 
@@ -59,7 +59,7 @@ class PointwiseLoss(Function):
             grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, reduction: str, **options: Any
         ) -> tuple[Slope, ...]:
             shape = saved[0].shape
-            scale = spread(grad, saved[0], reduction).expand(shape)
+            scale = unreduce(grad, saved[0], reduction).expand(shape)
             like = (saved[0].new_empty(shape),) if reduction in contiguous_for else (scale, *saved)
             return tuple(
                 elementwise(part, *saved, scale, like=like, index=i, **options) if need else None

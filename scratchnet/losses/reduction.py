@@ -10,7 +10,7 @@ from torch import Tensor
 from scratchnet.arguments import describe
 from scratchnet.function import in_elementwise_strides
 
-__all__ = ["REDUCTIONS", "constant_weight", "mean_or_zero", "reduce", "reduction_of", "spread", "weighted"]
+__all__ = ["REDUCTIONS", "constant_weight", "mean_or_zero", "reduce", "reduction_of", "unreduce", "weighted"]
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -25,7 +25,7 @@ def mean_or_zero(losses: Tensor, reduction: str) -> Tensor:
     return losses.sum() if reduction == "mean" and losses.numel() == 0 else reduce(losses, reduction)
 
 
-def spread(grad: Tensor, losses: Tensor, reduction: str) -> Tensor:
+def unreduce(grad: Tensor, losses: Tensor, reduction: str) -> Tensor:
     """The adjoint of `reduce`: the gradient of each loss, to be broadcast where it is the same for all."""
     return grad / max(losses.numel(), 1) if reduction == "mean" else grad
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from scratchnet.arguments import describe, overridable
 from scratchnet.function import Function, recorded
 from scratchnet.losses.pointwise import pair
-from scratchnet.losses.reduction import reduce, reduction_of, spread
+from scratchnet.losses.reduction import reduce, reduction_of, unreduce
 
 __all__ = ["L1LossFunction", "MSELossFunction", "l1_loss", "mse_loss"]
 
@@ -44,7 +44,7 @@ class MSELossFunction(Function):
     ) -> tuple[Tensor, Tensor | None]:
         """Twice the difference, and its negative."""
         x, target = saved
-        scale = 2 * spread(grad, x, reduction)
+        scale = 2 * unreduce(grad, x, reduction)
         if not recorded():
             grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
             torch.sub(x, target, out=grad_x).mul_(scale)
@@ -77,7 +77,7 @@ class L1LossFunction(Function):
     ) -> tuple[Tensor, Tensor | None]:
         """The sign of the difference, and its negative."""
         x, target = saved
-        scale = spread(grad, x, reduction)
+        scale = unreduce(grad, x, reduction)
         difference = x - target
         grad_x = difference.sgn() * scale if recorded() else difference.sign_().mul_(scale)
         grad_x = grad_x.contiguous() if reduction == "mean" else grad_x

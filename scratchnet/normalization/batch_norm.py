@@ -46,7 +46,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number, overridable
 from scratchnet.function import Function, recorded
-from scratchnet.layout import channels_last, laid_out
+from scratchnet.layout import is_channels_last, laid_out
 from scratchnet.normalization.channelwise import (
     Planes,
     affine,
@@ -86,7 +86,7 @@ class BatchNormFunction(Function):
         mean, var = moments(flat, planes.count)
         rstd = (var + eps) ** -0.5
         y = planes.back(standardized(flat, mean, scale_of(weight, rstd), bias))
-        y = laid_out(y, channels_last(x)) if recorded() else y
+        y = laid_out(y, is_channels_last(x)) if recorded() else y
         return (y, mean, var), (x, weight, mean, rstd)
 
     @staticmethod

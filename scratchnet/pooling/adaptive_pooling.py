@@ -54,7 +54,7 @@ class AdaptiveAvgPoolFunction(Function):
     """The average of each window, one dimension after the other. Keeps nothing."""
 
     @staticmethod
-    def forward(x: Tensor, *, size: Sizes, outputs: Sizes, last: bool) -> tuple[Tensor, tuple[()]]:
+    def forward(x: Tensor, *, size: Sizes, outputs: Sizes, channels_last: bool) -> tuple[Tensor, tuple[()]]:
         """Averages along the last dimension first, whose elements lie together."""
         y = x
         for dim in reversed(range(len(size))):
@@ -63,19 +63,27 @@ class AdaptiveAvgPoolFunction(Function):
 
     @staticmethod
     def backward(
-        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, size: Sizes, outputs: Sizes, last: bool
+        grad: Tensor,
+        saved: Sequence[Tensor],
+        needs: Sequence[bool],
+        *,
+        size: Sizes,
+        outputs: Sizes,
+        channels_last: bool,
     ) -> Tensor:
         """Gives every element of a window the same share, dimension by dimension in the opposite order."""
         for dim, n in enumerate(size):
             grad = _shared(grad, dim + 2, n)
-        return laid_out(grad, last)
+        return laid_out(grad, channels_last)
 
     @staticmethod
     def jvp(
-        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, size: Sizes, outputs: Sizes, last: bool
+        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, size: Sizes, outputs: Sizes, channels_last: bool
     ) -> Tensor:
         """The average of the tangent."""
-        return AdaptiveAvgPoolFunction.mathematics.forward(tangents[0], size=size, outputs=outputs, last=last)[0]
+        return AdaptiveAvgPoolFunction.mathematics.forward(
+            tangents[0], size=size, outputs=outputs, channels_last=channels_last
+        )[0]
 
 
 def _averaged(x: Tensor, dim: int, outputs: int) -> Tensor:
@@ -148,26 +156,28 @@ def _avg(op: str, dims: int, input: Tensor, output_size: Any) -> Tensor:
     whole = output_size == 1 or isinstance(output_size, tuple) and all(n == 1 for n in output_size)
     channels_too = dims < 3 or tensor(op, input).dim() == dims + 1
     # The one mean over everything is NaN where there is nothing.
-    x, alone = batched(op, input, dims, may_be_empty=dims + 2 if whole else 1 + channels_too)
+    x, unbatched = batched(op, input, dims, may_be_empty=dims + 2 if whole else 1 + channels_too)
     size = tuple(x.shape[2:])
     outputs = _outputs(op, output_size, size)
     floating(op, x, complex=all(n == 1 for n in outputs))
-    last = lines_or_images_last(x)
+    channels_last = lines_or_images_last(x)
     # One mean over everything is spread over contiguous memory.
-    y = AdaptiveAvgPoolFunction.apply(widened(x) if dims == 3 else x, size, outputs, last and set(outputs) != {1})
-    return pooled(y, last, alone)
+    y = AdaptiveAvgPoolFunction.apply(
+        widened(x) if dims == 3 else x, size, outputs, channels_last and set(outputs) != {1}
+    )
+    return pooled(y, channels_last, unbatched)
 
 
 def _max(op: str, dims: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
-    x, alone = batched(op, input, dims, may_be_empty=1 + (tensor(op, input).dim() == dims + 1))
+    x, unbatched = batched(op, input, dims, may_be_empty=1 + (tensor(op, input).dim() == dims + 1))
     floating(op, x)
     outputs = _outputs(op, output_size, x.shape[2:])
     positions = [_positions(n, o, x.device)[0] for n, o in zip(x.shape[2:], outputs, strict=True)]
     indices = largest(x, positions)
-    last = lines_or_images_last(x)
-    y = SelectFunction.apply(widened(x) if dims == 3 else x, indices, tuple(x.shape[2:]), last)
-    y = pooled(y, last, alone)
-    return (y, pooled(indices, last, alone)) if return_indices else y
+    channels_last = lines_or_images_last(x)
+    y = SelectFunction.apply(widened(x) if dims == 3 else x, indices, tuple(x.shape[2:]), channels_last)
+    y = pooled(y, channels_last, unbatched)
+    return (y, pooled(indices, channels_last, unbatched)) if return_indices else y
 
 
 @overridable

@@ -36,7 +36,7 @@ class AvgPoolFunction(Function):
 
     @staticmethod
     def forward(
-        x: Tensor, *, geometry: Geometry, size: tuple[int, ...], counts: Counts, last: bool
+        x: Tensor, *, geometry: Geometry, size: tuple[int, ...], counts: Counts, channels_last: bool
     ) -> tuple[Tensor, tuple[()]]:
         """The averages."""
         return averages(x, geometry, counts), ()
@@ -50,10 +50,10 @@ class AvgPoolFunction(Function):
         geometry: Geometry,
         size: tuple[int, ...],
         counts: Counts,
-        last: bool,
+        channels_last: bool,
     ) -> Tensor:
         """The shares of the gradient."""
-        return laid_out(shares(grad, geometry, size, counts), last)
+        return laid_out(shares(grad, geometry, size, counts), channels_last)
 
     @staticmethod
     def jvp(
@@ -63,7 +63,7 @@ class AvgPoolFunction(Function):
         geometry: Geometry,
         size: tuple[int, ...],
         counts: Counts,
-        last: bool,
+        channels_last: bool,
     ) -> Tensor:
         """The averages of the tangent."""
         return averages(tangents[0], geometry, counts)
@@ -139,7 +139,7 @@ def _avg_pool(
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:
-    x, alone = batched(op, input, dims)
+    x, unbatched = batched(op, input, dims)
     floating(op, x, integer=True)
     geometry = pooling_windows(op, x, kernel_size, stride, padding, 1, ceil_mode)
     size = tuple(x.shape[2:])
@@ -149,8 +149,12 @@ def _avg_pool(
         counts = (divisor_override,)
     else:
         raise RuntimeError(f"{op}: expected a divisor_override other than 0, got {divisor_override}")
-    last = lines_or_images_last(x)
-    return pooled(AvgPoolFunction.apply(widened(x) if dims == 3 else x, geometry, size, counts, last), last, alone)
+    channels_last = lines_or_images_last(x)
+    return pooled(
+        AvgPoolFunction.apply(widened(x) if dims == 3 else x, geometry, size, counts, channels_last),
+        channels_last,
+        unbatched,
+    )
 
 
 @overridable

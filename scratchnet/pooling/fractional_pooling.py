@@ -82,7 +82,7 @@ def _fractional(
     return_indices: bool,
     samples: Tensor | None,
 ) -> Any:
-    x, alone = batched(op, input, dims)
+    x, unbatched = batched(op, input, dims)
     floating(op, x)
     x = widened(x)
     kernel = sizes(op, "kernel_size", kernel_size, dims, least=1)
@@ -108,7 +108,7 @@ def _fractional(
     ]
     indices = largest(x, positions)
     y = SelectFunction.apply(x, indices, tuple(x.shape[2:]), False)
-    y, indices = (y.squeeze(0), indices.squeeze(0)) if alone else (y, indices)
+    y, indices = (y.squeeze(0), indices.squeeze(0)) if unbatched else (y, indices)
     return (y, indices) if return_indices else y
 
 

@@ -127,12 +127,12 @@ def _lp_pool(
         size_of = tensor(op, input).abs()
         largest: Tensor = MAXIMUM[dims](size_of if p > 0 else -size_of, kernel_size, stride, 0, 1, ceil_mode)
         return largest if p > 0 else -largest
-    x, alone = batched(op, promoted(op, input), dims)
+    x, unbatched = batched(op, promoted(op, input), dims)
     geometry = pooling_windows(op, x, kernel_size, stride, 0, 1, ceil_mode)
     size = tuple(x.shape[2:])
     counts = window_counts(geometry, size, (0,) * dims, True)
     y = LPPoolFunction.apply(widened(x) if dims == 3 else x, p, geometry, size, counts)
-    return pooled(y, lines_or_images_last(x), alone)
+    return pooled(y, lines_or_images_last(x), unbatched)
 
 
 @overridable

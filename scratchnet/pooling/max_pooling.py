@@ -4,7 +4,7 @@ r"""Maximum pooling: each output is the largest element of its window.
     y_p = \max_{r \in \text{window}} x_{p,r}
     \qquad \frac{\partial y_p}{\partial x_{p,r}} = \begin{cases} 1 & r = r^*_p \\ 0 & \text{else} \end{cases}
 
-with :math:`r^*` the place of the maximum, which `scratchnet.pooling.winners` finds. The gradient goes to that
+with :math:`r^*` the place of the maximum, which `scratchnet.pooling.argmax` finds. The gradient goes to that
 place alone; where windows overlap, an element gets the sum over all that it won. All that the backward needs is
 :math:`r^*`, one byte for each output.
 
@@ -23,9 +23,9 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, overridable
 from scratchnet.function import Function
-from scratchnet.layout import as_images, channels_last, laid_out
+from scratchnet.layout import as_images, is_channels_last, laid_out
+from scratchnet.pooling.argmax import gather_at_argmax, indices_of, largest, scatter_to_argmax
 from scratchnet.pooling.windows import Size, batched, pooled, pooling_windows, widened
-from scratchnet.pooling.winners import at_winners, hand_back, indices_of, largest
 from scratchnet.windows import Geometry
 
 __all__ = ["MaxPoolFunction", "max_pool1d", "max_pool2d", "max_pool3d"]
@@ -38,7 +38,7 @@ class MaxPoolFunction(Function):
 
     @staticmethod
     def forward(
-        x: Tensor, *, geometry: Geometry, size: tuple[int, ...], last: bool
+        x: Tensor, *, geometry: Geometry, size: tuple[int, ...], channels_last: bool
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor]]:
         """The largest element of each window, and its number in the window."""
         y, which = largest(x, geometry)
@@ -52,10 +52,10 @@ class MaxPoolFunction(Function):
         *,
         geometry: Geometry,
         size: tuple[int, ...],
-        last: bool,
+        channels_last: bool,
     ) -> Tensor:
         """Adds the gradients up at the places that won."""
-        return laid_out(hand_back(grad, saved[0], geometry, size), last)
+        return laid_out(scatter_to_argmax(grad, saved[0], geometry, size), channels_last)
 
     @staticmethod
     def jvp(
@@ -64,10 +64,10 @@ class MaxPoolFunction(Function):
         *,
         geometry: Geometry,
         size: tuple[int, ...],
-        last: bool,
+        channels_last: bool,
     ) -> Tensor:
         """The winner's tangent."""
-        return at_winners(tangents[0], saved[0], geometry)
+        return gather_at_argmax(tangents[0], saved[0], geometry)
 
 
 def _max_pool(
@@ -81,17 +81,17 @@ def _max_pool(
     ceil_mode: bool,
     return_indices: bool,
 ) -> Any:
-    x, alone = batched(op, input, dims)
+    x, unbatched = batched(op, input, dims)
     if x.dtype is torch.bool or (dims == 1 and not return_indices and not x.is_floating_point()):
         raise NotImplementedError(f"{op}: expected numbers, got {describe(x)}; convert it with .float()")
     geometry = pooling_windows(op, x, kernel_size, stride, padding, dilation, ceil_mode)
     size = tuple(x.shape[2:])
-    last = channels_last(as_images(x))
-    y, which = MaxPoolFunction.apply(widened(x) if dims == 3 else x, geometry, size, last)
-    y = pooled(y, last, alone)
+    channels_last = is_channels_last(as_images(x))
+    y, which = MaxPoolFunction.apply(widened(x) if dims == 3 else x, geometry, size, channels_last)
+    y = pooled(y, channels_last, unbatched)
     if dims == 1 and not (x.requires_grad or return_indices):
         y = y.contiguous()  # the built-in has a kernel of its own for this
-    return (y, pooled(indices_of(which, geometry, size), last, alone)) if return_indices else y
+    return (y, pooled(indices_of(which, geometry, size), channels_last, unbatched)) if return_indices else y
 
 
 @overridable

@@ -31,24 +31,28 @@ class SelectFunction(Function):
     """The elements of images ``(B, C, H, W)`` at indices ``(B, C, P, Q)`` into each flattened image."""
 
     @staticmethod
-    def forward(x: Tensor, indices: Tensor, *, size: tuple[int, ...], last: bool) -> tuple[Tensor, tuple[Tensor]]:
+    def forward(
+        x: Tensor, indices: Tensor, *, size: tuple[int, ...], channels_last: bool
+    ) -> tuple[Tensor, tuple[Tensor]]:
         """Takes the elements."""
         return x.flatten(2).gather(2, indices.flatten(2)).view(indices.shape), (indices,)
 
     @staticmethod
     def backward(
-        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, size: tuple[int, ...], last: bool
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, size: tuple[int, ...], channels_last: bool
     ) -> tuple[Tensor, None]:
         """Adds each gradient up where its element was."""
         batch, channels, *windows = grad.shape
         zeros, each = grad.new_zeros((batch, channels, math.prod(size))), (batch, channels, math.prod(windows))
         total = zeros.scatter_add(2, saved[0].reshape(each), grad.reshape(each))
-        return laid_out(total.reshape(batch, channels, *size), last), None
+        return laid_out(total.reshape(batch, channels, *size), channels_last), None
 
     @staticmethod
-    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, size: tuple[int, ...], last: bool) -> Tensor:
+    def jvp(
+        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, size: tuple[int, ...], channels_last: bool
+    ) -> Tensor:
         """Takes the tangents."""
-        return SelectFunction.mathematics.forward(tangents[0], saved[0], size=size, last=last)[0]
+        return SelectFunction.mathematics.forward(tangents[0], saved[0], size=size, channels_last=channels_last)[0]
 
 
 def largest(x: Tensor, positions: Sequence[Tensor]) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
-from scratchnet.layout import channels_last
+from scratchnet.layout import is_channels_last
 from scratchnet.pooling.windows import Size, batched, pooled, widened
 from scratchnet.windows import sizes
 
@@ -83,7 +83,7 @@ def _unpool(
     padding: Size,
     output_size: Sequence[int] | None,
 ) -> Tensor:
-    x, alone = batched(op, input, dims)
+    x, unbatched = batched(op, input, dims)
     floating(op, x)
     if tensor(op, indices, "indices").dtype is not torch.int64 or indices.shape != input.shape:
         raise RuntimeError(
@@ -101,7 +101,7 @@ def _unpool(
             f"{int(places.min())} to {int(places.max())}; pass the output_size of the image that was pooled"
         )
     y = MaxUnpoolFunction.apply(widened(x).flatten(2), places, count)
-    return pooled(y.view(*x.shape[:2], *size), dims == 2 and channels_last(x), alone)
+    return pooled(y.view(*x.shape[:2], *size), dims == 2 and is_channels_last(x), unbatched)
 
 
 @overridable

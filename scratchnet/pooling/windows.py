@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, tensor
 from scratchnet.function import LOW_PRECISION
-from scratchnet.layout import as_images, channels_last, laid_out
+from scratchnet.layout import as_images, is_channels_last, laid_out
 from scratchnet.windows import Geometry, sizes
 
 __all__ = ["Size", "batched", "lines_or_images_last", "pooled", "pooling_windows", "widened"]
@@ -33,11 +33,11 @@ def batched(op: str, input: Tensor, dims: int, *, may_be_empty: int = 1) -> tupl
         raise RuntimeError(
             f"{op}: expected an input of shape (B, C, {letters}) or (C, {letters}), got {describe(x)}"
         )
-    alone = x.dim() == dims + 1
-    x = x.unsqueeze(0) if alone else x
+    unbatched = x.dim() == dims + 1
+    x = x.unsqueeze(0) if unbatched else x
     if 0 in x.shape[may_be_empty:]:
         raise RuntimeError(f"{op}: expected an input whose batch alone may be empty, got {describe(input)}")
-    return x, alone
+    return x, unbatched
 
 
 def pooling_windows(
@@ -92,13 +92,13 @@ def _minimum(a: int, b: int) -> int:
 
 def lines_or_images_last(x: Tensor) -> bool:
     """Whether lines or images have channels last, as most poolings of them then return theirs; of volumes none do."""
-    return x.dim() < 5 and channels_last(as_images(x))
+    return x.dim() < 5 and is_channels_last(as_images(x))
 
 
-def pooled(y: Tensor, last: bool, alone: bool) -> Tensor:
+def pooled(y: Tensor, channels_last: bool, unbatched: bool) -> Tensor:
     """The output with channels last or contiguous, without the batch dimension that was lent."""
-    y = laid_out(y, last)
-    return y.squeeze(0) if alone else y
+    y = laid_out(y, channels_last)
+    return y.squeeze(0) if unbatched else y
 
 
 def widened(x: Tensor) -> Tensor:

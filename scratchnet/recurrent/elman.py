@@ -35,8 +35,8 @@ from scratchnet.recurrent.steps import (
     Steps,
     bias_gradients,
     previous,
-    products,
     products_tangent,
+    projection,
     recurrent_gradient,
     through_time,
 )
@@ -62,7 +62,7 @@ class ElmanFunction(Function):
         relu: bool,
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor | None, ...]]:
         """The pre-activations of all times at once; then each takes in the state before it."""
-        pre = products(x, weight_ih, bias_ih, bias_hh)
+        pre = projection(x, weight_ih, bias_ih, bias_hh)
         in_place = not recorded()
         advance = _advance_ if in_place else _advance
         states: list[Tensor] = []

@@ -53,8 +53,8 @@ from scratchnet.recurrent.steps import (
     Carry,
     Steps,
     previous,
-    products,
     products_tangent,
+    projection,
     recurrent_gradient,
 )
 
@@ -78,7 +78,7 @@ class GRUFunction(Function):
         steps: Steps,
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor | None, ...]]:
         """The input's share of all gates at once; then each step takes in the state before it."""
-        pre = products(x, weight_ih, bias_ih)
+        pre = projection(x, weight_ih, bias_ih)
         run = _run if recorded() else _run_
         y, final, gates, q = run(pre, h0, weight_hh, bias_hh, steps)
         # The states that are saved are a copy, since a program may change the output in place.
@@ -136,7 +136,7 @@ def _run(pre: Tensor, h0: Tensor, weight: Tensor, bias: Tensor | None, steps: St
     h: Tensor | None = None
     for (now,) in steps.walk(pre):
         before = carry.rows(h, now.shape[0])
-        r_state, z_state, q = products(before, weight, bias).chunk(3, 1)
+        r_state, z_state, q = projection(before, weight, bias).chunk(3, 1)
         r_in, z_in, n_in = now.chunk(3, 1)
         r, z = sigmoid(r_in + r_state), sigmoid(z_in + z_state)
         n = tanh(n_in + r * q)
@@ -156,7 +156,7 @@ def _run_(gates: Tensor, h0: Tensor, weight: Tensor, bias: Tensor | None, steps:
     h: Tensor | None = None
     for rz, n, q, next_h in steps.walk(gates[:, : 2 * units], gates[:, 2 * units :], shares, y):
         before = carry.rows(h, n.shape[0])
-        state = products(before, weight, bias)
+        state = projection(before, weight, bias)
         squashed = sigmoid_(state[:, : 2 * units] + rz)
         r, z = squashed[:, :units], squashed[:, units:]
         rz.copy_(squashed)

@@ -56,8 +56,8 @@ from scratchnet.recurrent.steps import (
     Steps,
     bias_gradients,
     previous,
-    products,
     products_tangent,
+    projection,
     recurrent_gradient,
     through_time,
 )
@@ -84,7 +84,7 @@ class LSTMFunction(Function):
         steps: Steps,
     ) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor | None, ...]]:
         """The input's share of all gates at once; then each step takes in the states before it."""
-        pre = products(x, weight_ih, bias_ih, bias_hh)
+        pre = projection(x, weight_ih, bias_ih, bias_hh)
         run = _run if recorded() else _run_
         y, h_final, c_final, *kept = run(pre, h0, c0, weight_hh, weight_hr, steps)
         inputs = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr)

@@ -37,7 +37,7 @@ __all__ = [
     "Steps",
     "bias_gradients",
     "previous",
-    "products",
+    "projection",
     "products_tangent",
     "recurrent_gradient",
     "through_time",
@@ -102,7 +102,7 @@ class Carry:
         return torch.cat((state, *reversed(self.left))) if self.left else state
 
 
-def products(x: Tensor, weight: Tensor, *biases: Tensor | None) -> Tensor:
+def projection(x: Tensor, weight: Tensor, *biases: Tensor | None) -> Tensor:
     """The input's share of all pre-activations: one product over all rows."""
     bias: Tensor | None = None
     for b in biases:
@@ -113,7 +113,7 @@ def products(x: Tensor, weight: Tensor, *biases: Tensor | None) -> Tensor:
 def products_tangent(
     x: Tensor, weight: Tensor, tangent_x: Tensor, tangent_weight: Tensor, *tangent_biases: Tensor | None
 ) -> Tensor:
-    """The tangent of `products`."""
+    """The tangent of `projection`."""
     total = tangent_x @ weight.t() + x @ tangent_weight.t()
     for tangent in tangent_biases:
         total = total if tangent is None else total + tangent

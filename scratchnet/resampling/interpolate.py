@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.layout import as_images, channels_last
+from scratchnet.layout import as_images, is_channels_last
 from scratchnet.pooling.adaptive_pooling import AdaptiveAvgPoolFunction
 from scratchnet.resampling.byte_images import resampled_bytes
 from scratchnet.resampling.resampling import ResampleFunction, resampled_by_symbols, resampling
@@ -106,7 +106,7 @@ def interpolate(
             x = resampled_by_symbols(x, dim, m, kernel, bool(align_corners), factor, precise)
         return x
     make = resampling if torch.compiler.is_compiling() else _remembered
-    last = channels_last(as_images(input) if mode == "area" else input)
+    last = is_channels_last(as_images(input) if mode == "area" else input)
     maps = tuple(
         (dim, *make(n, m, kernel, bool(align_corners), factor, antialias, precise))
         for dim, (n, m, factor) in enumerate(zip(input.shape[2:], outputs, factors, strict=True), 1 if last else 2)

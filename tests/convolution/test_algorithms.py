@@ -76,7 +76,7 @@ def test_what_is_not_finite_at_an_edge_stays_there(case, corner, changed, value)
     with torch.no_grad():
         got = [
             dispatch.convolve(x, w, of_out, geometry, groups, outputs),
-            dispatch.spread(y, w, of_in, geometry, groups, size),
+            dispatch.backward_input(y, w, of_in, geometry, groups, size),
             dispatch.correlate(y, x, geometry, groups),
         ]
         both = dispatch.gradients(y, x, w, (True, True), geometry, groups)
@@ -92,7 +92,7 @@ def test_shifted_gemm_equals_im2col(monkeypatch, case, cache):
     for bias_out, bias_in in ((of_out, of_in), (None, None)):
         calls = {
             "convolve": (x, w, bias_out, geometry, groups, outputs),
-            "spread": (y, w, bias_in, geometry, groups, size),
+            "backward_input": (y, w, bias_in, geometry, groups, size),
             "correlate": (y, x, geometry, groups),
         }
         for name, arguments in calls.items():
@@ -100,7 +100,7 @@ def test_shifted_gemm_equals_im2col(monkeypatch, case, cache):
             with torch.no_grad():
                 torch.testing.assert_close(getattr(shifted_gemm, name)(*arguments), plain, rtol=1e-12, atol=1e-12)
                 if name == "convolve":
-                    rows = shifted_gemm.convolve(*arguments, last=True)
+                    rows = shifted_gemm.convolve(*arguments, channels_last=True)
                     torch.testing.assert_close(rows, plain, rtol=1e-12, atol=1e-12)
 
 
@@ -110,7 +110,7 @@ def test_the_products_are_the_gradients_of_one_number(case):
     with torch.no_grad():
         number = (y * dispatch.convolve(x, w, None, geometry, groups, outputs)).sum()
         for gradient, at in (
-            (dispatch.spread(y, w, None, geometry, groups, size), x),
+            (dispatch.backward_input(y, w, None, geometry, groups, size), x),
             (dispatch.correlate(y, x, geometry, groups), w),
         ):
             torch.testing.assert_close((gradient * at).sum(), number, rtol=1e-12, atol=1e-12)
@@ -126,7 +126,7 @@ def test_layouts_are_read_by_their_strides(case):
             "convolve, channels last": lambda x, w, y: shifted_gemm.convolve(
                 x, w, None, geometry, groups, outputs, True
             ),
-            "spread": lambda x, w, y: shifted_gemm.spread(y, w, None, geometry, groups, size),
+            "backward_input": lambda x, w, y: shifted_gemm.backward_input(y, w, None, geometry, groups, size),
             "correlate": lambda x, w, y: shifted_gemm.correlate(y, x, geometry, groups),
         }.items():
             torch.testing.assert_close(make(*turned), make(x, w, y), msg=lambda text, name=name: f"{name}: {text}")
@@ -143,13 +143,13 @@ def test_depthwise_products_are_the_plain_ones(monkeypatch, case, last, block):
     turned = [t.movedim(1, -1).contiguous().movedim(-1, 1) if last else t for t in (x, y)]
     plain = [
         dispatch.convolve(x, w, bias, geometry, groups, outputs),
-        dispatch.spread(y, w, bias, geometry, groups, size),
+        dispatch.backward_input(y, w, bias, geometry, groups, size),
         dispatch.correlate(y, x, geometry, groups),
     ]
     with torch.no_grad():
         made = [
             depthwise.convolve(turned[0], w, bias, geometry, outputs, last),
-            depthwise.spread(turned[1], w, bias, geometry, size, last),
+            depthwise.backward_input(turned[1], w, bias, geometry, size, last),
             depthwise.correlate(turned[1], turned[0], geometry),
         ]
     for fast, slow in zip(made, plain, strict=True):

@@ -11,7 +11,7 @@ from scratchnet.convolution.algorithms.winograd import tiles
 from scratchnet.convolution.algorithms.winograd.filtering import Outputs
 from scratchnet.convolution.algorithms.winograd.pixels import Pixels
 from scratchnet.functional import conv2d
-from scratchnet.layout import channels_last
+from scratchnet.layout import is_channels_last
 from scratchnet.testing.tolerances import Case, agreement
 from scratchnet.windows import Geometry
 
@@ -49,17 +49,17 @@ def test_winograd_makes_the_plain_products(monkeypatch, case, block, layout, thr
         with torch.no_grad():
             made = [
                 winograd.convolve(Pixels(x, padding), w, bias_out, outputs, in_layout),
-                winograd.spread(Outputs(y), w, bias_in, padding, size, in_layout),
+                winograd.backward_input(Outputs(y), w, bias_in, padding, size, in_layout),
                 winograd.correlate(Outputs(y), Pixels(x, padding), x),
             ]
         plain = [
             dispatch.convolve(x, w, bias_out, geometry, 1, outputs),
-            dispatch.spread(y, w, bias_in, geometry, 1, size),
+            dispatch.backward_input(y, w, bias_in, geometry, 1, size),
             dispatch.correlate(y, x, geometry, 1),
         ]
         for fast, slow in zip(made, plain, strict=True):
             torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-12)
-        assert all(channels_last(t) == in_layout for t in made[:2] if t.numel())
+        assert all(is_channels_last(t) == in_layout for t in made[:2] if t.numel())
 
 
 def large(dtype=torch.float32):
@@ -67,7 +67,7 @@ def large(dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
     shapes = (4, 32, 15, 14), (48, 32, 3, 3), (48,)
     x, w, b = (torch.randn(s, generator=generator, dtype=torch.float64).to(dtype) for s in shapes)
-    assert winograd.pays(x, 32, 48, Geometry((3, 3), (1, 1), ((1, 1),) * 2, (1, 1)), 1)
+    assert winograd.worthwhile(x, 32, 48, Geometry((3, 3), (1, 1), ((1, 1),) * 2, (1, 1)), 1)
     return [x.requires_grad_(), w.requires_grad_(), b.requires_grad_()]
 
 
@@ -118,12 +118,12 @@ def test_what_is_not_finite_stays_where_it_is_in_each_gradient_alone(value):
 def test_few_channels_strides_and_groups_are_left_alone():
     x = torch.empty(8, 32, 64, 64)
     usual = Geometry((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
-    assert winograd.pays(x, 32, 32, usual, 1)
-    assert not winograd.pays(x, 32, 4, usual, 1)
-    assert not winograd.pays(x, 32, 32, usual, 2)
-    assert not winograd.pays(x[:1, :, :2, :2], 32, 32, usual, 1)
+    assert winograd.worthwhile(x, 32, 32, usual, 1)
+    assert not winograd.worthwhile(x, 32, 4, usual, 1)
+    assert not winograd.worthwhile(x, 32, 32, usual, 2)
+    assert not winograd.worthwhile(x[:1, :, :2, :2], 32, 32, usual, 1)
     for other in ({"kernel": (3, 5)}, {"stride": (2, 1)}, {"dilation": (1, 2)}, {"padding": ((3, 0), (0, 0))}):
-        assert not winograd.pays(x, 32, 32, usual._replace(**other), 1)
+        assert not winograd.worthwhile(x, 32, 32, usual._replace(**other), 1)
 
 
 def test_what_a_thread_keeps_serves_inference_and_training(monkeypatch):

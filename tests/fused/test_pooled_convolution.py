@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scratchnet.convolution.algorithms.winograd import filtering, tiles
 from scratchnet.functional import conv2d, conv2d_relu, conv2d_relu_max_pool2d, max_pool2d, relu
 from scratchnet.fused import pooled_convolution
-from scratchnet.layout import channels_last
+from scratchnet.layout import is_channels_last
 
 # batch, channels, outputs, size, padding
 CASES = [
@@ -36,7 +36,7 @@ def in_tiles(monkeypatch):
 
     monkeypatch.setattr(filtering, "LEAST_CHANNELS", 1)
     monkeypatch.setattr(filtering, "LEAST_PRODUCTS", 0)
-    for plain in ("largest", "hand_back"):
+    for plain in ("largest", "scatter_to_argmax"):
         monkeypatch.setattr(pooled_convolution, plain, refuse)
 
 
@@ -73,7 +73,7 @@ def test_tiles_make_what_the_ops_make_one_by_one(monkeypatch, case, block, layou
     for fast, slow in zip(got, expected, strict=True):
         torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-12)
     if batch > 1:
-        assert all(channels_last(t) == (layout is last) for t in got[:2])
+        assert all(is_channels_last(t) == (layout is last) for t in got[:2])
 
 
 @pytest.mark.usefixtures("in_tiles")

@@ -10,7 +10,7 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook
 
 from scratchnet import nn
-from scratchnet.layout import channels_last
+from scratchnet.layout import is_channels_last
 from scratchnet.nn.modules import container as sequential
 
 
@@ -67,7 +67,7 @@ def layouts(monkeypatch):
 
     def watched(op):
         def run(x, *args, **kwargs):
-            seen.append(channels_last(x) if x.dim() == 4 else False)
+            seen.append(is_channels_last(x) if x.dim() == 4 else False)
             return op(x, *args, **kwargs)
 
         return run
@@ -97,7 +97,7 @@ def test_between_ops_channels_lie_as_the_second_reads_them_quicker(last, pooled,
     natural = []
     for i, module in enumerate(model):
         if i in range(0, 12, 2):
-            natural.append(channels_last(one_by_one))
+            natural.append(is_channels_last(one_by_one))
         one_by_one = module(one_by_one)
     quicker = [False, True, True, False, False, True]  # kernels of 3 × 3, a pixel apart, and channels enough
     assert layouts == [either or other for either, other in zip(natural, quicker, strict=True)]

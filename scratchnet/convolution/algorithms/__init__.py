@@ -9,7 +9,7 @@ is linear in all three, and each product of convolution is its gradient in one o
 
 .. math::
     \texttt{convolve}(x, w) = \frac{\partial T}{\partial y} \qquad
-    \texttt{spread}(y, w) = \frac{\partial T}{\partial x} \qquad
+    \texttt{backward_input}(y, w) = \frac{\partial T}{\partial x} \qquad
     \texttt{correlate}(y, x) = \frac{\partial T}{\partial w}
 
 So convolution is the first, with the other two as its gradients; transposed convolution is the second, and its

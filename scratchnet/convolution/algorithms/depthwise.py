@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from scratchnet.convolution.algorithms.lines import Lines, lines_of, of_each, stretches
-from scratchnet.layout import channels_last
+from scratchnet.layout import is_channels_last
 from scratchnet.windows import Geometry
 
-__all__ = ["applies", "convolve", "correlate", "spread"]
+__all__ = ["applies", "convolve", "correlate", "backward_input"]
 
 BLOCK_BYTES = 1 << 22
 
@@ -36,14 +36,14 @@ def applies(channels: int, out: int, groups: int) -> bool:
 
 
 def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, outputs: Sequence[int], last: bool
+    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, outputs: Sequence[int], channels_last: bool
 ) -> Tensor:
     """Of images ``(B, C, H, W)`` and a weight ``(C, 1, R, S)``, the outputs ``(B, C, P, Q)``."""
     lines = lines_of(geometry, tuple(x.shape[2:]), tuple(outputs))
     step = _step(x, lines)
-    y = _images(x, outputs, last)
-    buffer, numbers = _lines(x, step, lines.length, last), _numbers(weight)
-    for block, seen in stretches(x, lines, step, 1, last):
+    y = _images(x, outputs, channels_last)
+    buffer, numbers = _lines(x, step, lines.length, channels_last), _numbers(weight)
+    for block, seen in stretches(x, lines, step, 1, channels_last):
         part = y[block]
         line = buffer[: len(part)]
         _add_multiples(line, numbers, seen)
@@ -53,17 +53,17 @@ def convolve(
     return y
 
 
-def spread(
-    y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, size: Sequence[int], last: bool
+def backward_input(
+    y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, size: Sequence[int], channels_last: bool
 ) -> Tensor:
     """Of outputs ``(B, C, P, Q)`` and a weight ``(C, 1, R, S)``, images ``(B, C, H, W)``."""
     lines = lines_of(geometry, tuple(size), tuple(y.shape[2:]))
     step = _step(y, lines)
-    total = _images(y, size, last)
+    total = _images(y, size, channels_last)
     if not lines.covering:
         total.zero_()
-    padded = _lines(y, step, lines.last + lines.size, last).zero_()
-    buffer, numbers = _lines(y, step, lines.size, last), _numbers(weight)
+    padded = _lines(y, step, lines.last + lines.size, channels_last).zero_()
+    buffer, numbers = _lines(y, step, lines.size, channels_last), _numbers(weight)
     for start in range(0, len(y), step):
         part = total[start : start + step]
         early, line = padded[: len(part)], buffer[: len(part)]
@@ -80,12 +80,12 @@ def spread(
 
 def correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
     """Of outputs ``(B, C, P, Q)`` and images ``(B, C, H, W)``, a weight ``(C, 1, R, S)``."""
-    last, channels = channels_last(x), x.shape[1]
+    channels_last, channels = is_channels_last(x), x.shape[1]
     lines = lines_of(geometry, tuple(x.shape[2:]), tuple(y.shape[2:]))
     step = _step(x, lines)
-    padded = _lines(x, step, lines.length, last).zero_()
+    padded = _lines(x, step, lines.length, channels_last).zero_()
     products, total = torch.empty_like(padded), x.new_zeros((geometry.places, channels))
-    for block, seen in stretches(x, lines, step, 1, last):
+    for block, seen in stretches(x, lines, step, 1, channels_last):
         part = y[block]
         line, product = padded[: len(part)], products[: len(part)]
         lines.windows_on(line).copy_(part)
@@ -114,15 +114,19 @@ def _step(x: Tensor, lines: Lines) -> int:
     return max(1, min(len(x), BLOCK_BYTES // (numbers * x.element_size())))
 
 
-def _lines(like: Tensor, count: int, length: int, last: bool) -> Tensor:
+def _lines(like: Tensor, count: int, length: int, channels_last: bool) -> Tensor:
     channels = like.shape[1]
-    return like.new_empty((count, length, channels)).mT if last else like.new_empty((count, channels, length))
+    return (
+        like.new_empty((count, length, channels)).mT
+        if channels_last
+        else like.new_empty((count, channels, length))
+    )
 
 
-def _images(like: Tensor, size: Sequence[int], last: bool) -> Tensor:
+def _images(like: Tensor, size: Sequence[int], channels_last: bool) -> Tensor:
     batch, channels = like.shape[:2]
     return (
         like.new_empty((batch, *size, channels)).movedim(-1, 1)
-        if last
+        if channels_last
         else like.new_empty((batch, channels, *size))
     )

@@ -19,10 +19,10 @@ from scratchnet.convolution.algorithms import depthwise, im2col, shifted_gemm
 from scratchnet.convolution.algorithms.winograd import filtering as winograd
 from scratchnet.convolution.algorithms.winograd.pixels import Pixels
 from scratchnet.function import readable, recorded
-from scratchnet.layout import channels_last
+from scratchnet.layout import is_channels_last
 from scratchnet.windows import Geometry
 
-__all__ = ["convolve", "correlate", "gradients", "spread"]
+__all__ = ["convolve", "correlate", "gradients", "backward_input"]
 
 
 def convolve(
@@ -32,43 +32,47 @@ def convolve(
     geometry: Geometry,
     groups: int,
     outputs: Sequence[int],
-    last: bool | None = None,
+    channels_last: bool | None = None,
 ) -> Tensor:
     """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``, and a bias added.
 
-    Channels may be asked to be ``last`` in memory, or not to be.
+    Channels may be asked to be ``channels_last`` in memory, or not to be.
     """
     if geometry.pads and not _finite(weight):
         return im2col.convolve_inside(x, weight, bias, geometry, groups, outputs)
     if recorded() or not (x.numel() and weight.numel()):
         return im2col.convolve(x, weight, bias, geometry, groups, outputs)
     channels, out = x.shape[1], len(weight)
-    last = channels_last(x) or channels_last(weight) if last is None else last
+    channels_last = is_channels_last(x) or is_channels_last(weight) if channels_last is None else channels_last
     if depthwise.applies(channels, out, groups):
-        return depthwise.convolve(x, weight, bias, geometry, outputs, last)
-    if winograd.pays(x, channels, out, geometry, groups):
-        y = winograd.convolve(Pixels(x, geometry.padding), weight, bias, outputs, last)
+        return depthwise.convolve(x, weight, bias, geometry, outputs, channels_last)
+    if winograd.worthwhile(x, channels, out, geometry, groups):
+        y = winograd.convolve(Pixels(x, geometry.padding), weight, bias, outputs, channels_last)
         if y is not None:
             return y
-    return shifted_gemm.convolve(x, weight, bias, geometry, groups, outputs, last)
+    return shifted_gemm.convolve(x, weight, bias, geometry, groups, outputs, channels_last)
 
 
-def spread(
+def backward_input(
     y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, size: Sequence[int]
 ) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``, and a bias added."""
     if recorded() or not (y.numel() and weight.numel()):
-        return im2col.spread(y, weight, bias, geometry, groups, size)
-    channels, out, last = weight.shape[1] * groups, y.shape[1], channels_last(y) or channels_last(weight)
-    if winograd.pays(y, channels, out, geometry, groups):
-        x = winograd.spread(winograd.Outputs(y), weight, bias, geometry.padding, size, last)
+        return im2col.backward_input(y, weight, bias, geometry, groups, size)
+    channels, out, channels_last = (
+        weight.shape[1] * groups,
+        y.shape[1],
+        is_channels_last(y) or is_channels_last(weight),
+    )
+    if winograd.worthwhile(y, channels, out, geometry, groups):
+        x = winograd.backward_input(winograd.Outputs(y), weight, bias, geometry.padding, size, channels_last)
         if x is not None:
             return x
     if not _finite(weight):
-        return _spread_by_im2col(y, weight, bias, geometry, groups, size)
+        return _backward_input_by_im2col(y, weight, bias, geometry, groups, size)
     if depthwise.applies(channels, out, groups):
-        return depthwise.spread(y, weight, bias, geometry, size, last)
-    return shifted_gemm.spread(y, weight, bias, geometry, groups, size)
+        return depthwise.backward_input(y, weight, bias, geometry, size, channels_last)
+    return shifted_gemm.backward_input(y, weight, bias, geometry, groups, size)
 
 
 def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
@@ -78,7 +82,7 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     if recorded() or not (y.numel() and x.numel()):
         return im2col.correlate(y, x, geometry, groups)
     channels, out = x.shape[1], y.shape[1]
-    if winograd.pays(y, channels, out, geometry, groups):
+    if winograd.worthwhile(y, channels, out, geometry, groups):
         weight = winograd.correlate(winograd.Outputs(y), Pixels(x, geometry.padding), x)
         if weight is not None:
             return weight
@@ -92,24 +96,26 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
 def gradients(
     y: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
 ) -> tuple[Tensor | None, Tensor | None]:
-    """`spread` to the images and `correlate` to the weight, where they are needed, of outputs ``(B, O, P, Q)``."""
-    channels, out, last = x.shape[1], y.shape[1], channels_last(x) or channels_last(weight)
-    if recorded() or not winograd.pays(y, channels, out, geometry, groups):
-        grad_x = spread(y, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
+    """Returns `backward_input` and `correlate` of outputs ``(B, O, P, Q)``, where they are needed."""
+    channels, out, channels_last = x.shape[1], y.shape[1], is_channels_last(x) or is_channels_last(weight)
+    if recorded() or not winograd.worthwhile(y, channels, out, geometry, groups):
+        grad_x = backward_input(y, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
         return grad_x, correlate(y, x, geometry, groups) if needs[1] else None
     # Both in one pass over the outputs.
-    grad_x, grad_weight = winograd.gradients(winograd.Outputs(y), x, weight, needs, geometry.padding, last)
+    grad_x, grad_weight = winograd.gradients(
+        winograd.Outputs(y), x, weight, needs, geometry.padding, channels_last
+    )
     if needs[0] and grad_x is None:
-        grad_x = _spread_by_im2col(y, weight, None, geometry, groups, x.shape[2:])
+        grad_x = _backward_input_by_im2col(y, weight, None, geometry, groups, x.shape[2:])
     if needs[1] and grad_weight is None:
         grad_weight = im2col.correlate_inside(y, x, geometry, groups)
     return grad_x, grad_weight
 
 
-def _spread_by_im2col(
+def _backward_input_by_im2col(
     y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, size: Sequence[int]
 ) -> Tensor:
-    return torch.cat([im2col.spread(one, weight, bias, geometry, groups, size) for one in y.split(1)])
+    return torch.cat([im2col.backward_input(one, weight, bias, geometry, groups, size) for one in y.split(1)])
 
 
 def _finite(x: Tensor) -> bool:

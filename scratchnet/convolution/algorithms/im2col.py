@@ -31,7 +31,7 @@ from torch import Tensor
 from scratchnet.convolution.algorithms.lines import of_each
 from scratchnet.windows import Geometry, columns, image, padded
 
-__all__ = ["convolve", "convolve_inside", "correlate", "correlate_inside", "spread"]
+__all__ = ["convolve", "convolve_inside", "correlate", "correlate_inside", "backward_input"]
 
 
 def convolve(
@@ -43,7 +43,7 @@ def convolve(
     return _with_bias(y, bias)
 
 
-def spread(
+def backward_input(
     y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, size: Sequence[int]
 ) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``, and a bias added."""

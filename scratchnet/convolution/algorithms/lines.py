@@ -119,16 +119,16 @@ def lines_of(geometry: Geometry, size: tuple[int, ...], outputs: tuple[int, ...]
 
 
 def stretches(
-    x: Tensor, lines: Lines, step: int, groups: int, last: bool = False
+    x: Tensor, lines: Lines, step: int, groups: int, channels_last: bool = False
 ) -> Iterator[tuple[slice, list[Tensor]]]:
     """A few images at a time: which they are, and each place's stretch, ``(images·G, C/G, n)``.
 
-    Lines of one group may have their channels ``last`` in memory.
+    Lines of one group may have their channels ``channels_last`` in memory.
     """
     batch, channels = x.shape[:2]
-    whole, count = lines.whole and x.is_contiguous() and not last, len(lines.on_line)
+    whole, count = lines.whole and x.is_contiguous() and not channels_last, len(lines.on_line)
     buffer = None
-    if last:
+    if channels_last:
         buffer = x.new_zeros((count, step, lines.size, channels)).mT
     elif not whole:
         buffer = x.new_zeros((count, step, channels, lines.size))
@@ -141,7 +141,9 @@ def stretches(
             filled = [line[:count] for line in buffer]
             for line, (held, held_by) in zip(filled, lines.on_line, strict=True):
                 line.unflatten(2, lines.grid)[held] = part[held_by]
-        each = [line if last else line.view(count * groups, channels // groups, lines.size) for line in filled]
+        each = [
+            line if channels_last else line.view(count * groups, channels // groups, lines.size) for line in filled
+        ]
         yield slice(start, start + step), [each[on].narrow(2, at, lines.length) for on, at in lines.starts]
 
 

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 from scratchnet.convolution.algorithms.lines import Lines, lines_of, of_each, stretches
-from scratchnet.layout import channels_last
+from scratchnet.layout import is_channels_last
 from scratchnet.windows import Geometry
 
-__all__ = ["convolve", "correlate", "spread"]
+__all__ = ["convolve", "correlate", "backward_input"]
 
 CACHE_BYTES = 1 << 22
 
@@ -38,15 +38,19 @@ def convolve(
     geometry: Geometry,
     groups: int,
     outputs: Sequence[int],
-    last: bool = False,
+    channels_last: bool = False,
 ) -> Tensor:
     """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``.
 
-    With one group and channels to be ``last``, they are so in memory.
+    With one group and channels to be ``channels_last``, they are so in memory.
     """
-    batch, out, last = len(x), len(weight), last and groups == 1
+    batch, out, channels_last = len(x), len(weight), channels_last and groups == 1
     lines = lines_of(geometry, tuple(x.shape[2:]), tuple(outputs))
-    y = x.new_empty((batch, *outputs, out)).movedim(-1, 1) if last else x.new_empty((batch, out, *outputs))
+    y = (
+        x.new_empty((batch, *outputs, out)).movedim(-1, 1)
+        if channels_last
+        else x.new_empty((batch, out, *outputs))
+    )
     stacked, step = _at_once(lines, x, x.shape[1], out)
     matrices = _side_by_side(_kernels(weight, groups), stacked, step)
     dense = lines.length == math.prod(outputs)
@@ -64,7 +68,7 @@ def convolve(
     return y
 
 
-def spread(
+def backward_input(
     y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, size: Sequence[int]
 ) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``."""
@@ -104,7 +108,7 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     lines = lines_of(geometry, tuple(x.shape[2:]), tuple(outputs))
     stacked, step = _at_once(lines, x, x.shape[1], out)
     products = geometry.places // stacked
-    dense = lines.length == math.prod(outputs) and (y.is_contiguous() or (groups == 1 and channels_last(y)))
+    dense = lines.length == math.prod(outputs) and (y.is_contiguous() or (groups == 1 and is_channels_last(y)))
     buffer = y if dense else _lines_like(y, step, lines.length, groups).zero_()
     sides = out // groups, stacked * channels
     turned = sides[0] > sides[1]  # the longer along the rows: products with short ones are slow
@@ -177,8 +181,8 @@ def _below_each_other(stretches: Sequence[Tensor], lines: Lines, stacked: int) -
 
 def _lines_like(y: Tensor, count: int, length: int, groups: int) -> Tensor:
     """Memory for lines of so many images, ``(count, O, n)``; of one group channels last where those of ``y`` are."""
-    out, last = y.shape[1], groups == 1 and channels_last(y)
-    return y.new_empty((count, length, out)).mT if last else y.new_empty((count, out, length))
+    out, channels_last = y.shape[1], groups == 1 and is_channels_last(y)
+    return y.new_empty((count, length, out)).mT if channels_last else y.new_empty((count, out, length))
 
 
 def _add_products(total: Tensor, matrices: Iterable[Tensor], stretches: Iterable[Tensor]) -> None:

@@ -17,7 +17,7 @@ from scratchnet.convolution.algorithms.winograd import filtering
 from scratchnet.convolution.shapes import windows
 from scratchnet.fused.pooled_convolution import conv2d_relu_max_pool2d
 from scratchnet.fused.rectified_convolution import conv2d_relu
-from scratchnet.layout import channels_last
+from scratchnet.layout import is_channels_last
 from scratchnet.nn.modules.activation import ReLU
 from scratchnet.nn.modules.conv import Conv2d
 from scratchnet.nn.modules.pooling import MaxPool2d
@@ -68,7 +68,7 @@ class Sequential(nn.Sequential):
                 input = modules[0](input)
                 continue
             conv = cast(Conv2d, modules[0])
-            last = channels_last(conv.weight) or (channels_last(input) and not hidden)
+            last = is_channels_last(conv.weight) or (is_channels_last(input) and not hidden)
             if not last and conv.groups == 1 and _tiles_follow(left, input):
                 input, hidden = run(input, torch.channels_last, *modules), True
             elif hidden:
@@ -94,7 +94,7 @@ def _tiles_follow(modules: list[nn.Module], images: Tensor) -> bool:
         return False
     conv = cast(Conv2d, modules[0])
     geometry = windows("conv2d", conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
-    return filtering.pays(images, conv.in_channels, conv.out_channels, geometry, conv.groups)
+    return filtering.worthwhile(images, conv.in_channels, conv.out_channels, geometry, conv.groups)
 
 
 def _runs_by_itself(module: nn.Module) -> bool:

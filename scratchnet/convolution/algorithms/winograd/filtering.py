@@ -44,7 +44,16 @@ from scratchnet.convolution.algorithms.winograd.transforms import differences, o
 from scratchnet.function import readable
 from scratchnet.windows import Geometry
 
-__all__ = ["Outputs", "Upstream", "convolve", "correlate", "gradients", "pays", "row_sums_of", "spread"]
+__all__ = [
+    "Outputs",
+    "Upstream",
+    "convolve",
+    "correlate",
+    "gradients",
+    "worthwhile",
+    "row_sums_of",
+    "backward_input",
+]
 
 LEAST_CHANNELS = 16
 LEAST_PRODUCTS = 1 << 20
@@ -83,7 +92,7 @@ class Outputs(Pixels):
         return made.run()
 
 
-def pays(images: Tensor, channels: int, out: int, geometry: Geometry, groups: int) -> bool:
+def worthwhile(images: Tensor, channels: int, out: int, geometry: Geometry, groups: int) -> bool:
     """Whether the products of a convolution can be made this way, and are large enough to gain by it.
 
     On a CPU, where whether all is finite can be asked without waiting.
@@ -95,14 +104,16 @@ def pays(images: Tensor, channels: int, out: int, geometry: Geometry, groups: in
     return readable(images) and pixels * channels * out >= LEAST_PRODUCTS
 
 
-def convolve(x: Pixels, weight: Tensor, bias: Tensor | None, size: Sequence[int], last: bool) -> Tensor | None:
+def convolve(
+    x: Pixels, weight: Tensor, bias: Tensor | None, size: Sequence[int], channels_last: bool
+) -> Tensor | None:
     """Of images ``(B, C, H, W)`` and a weight ``(O, C, 3, 3)``, the outputs ``(B, O, P, Q)``; None if not finite.
 
-    Where channels are to be ``last``, they are so in memory.
+    Where channels are to be ``channels_last``, they are so in memory.
     """
     out, scratch = len(weight), Scratch(weight)
-    y = blank(len(x), out, size, last, weight)
-    direct = last and not any(n % 2 for n in size)
+    y = blank(len(x), out, size, channels_last, weight)
+    direct = channels_last and not any(n % 2 for n in size)
     total = weight.new_zeros(())
     for block, summed in row_sums_of(x, weight, bias, size, scratch):
         p, n, h, w = block.shape
@@ -133,12 +144,12 @@ def row_sums_of(
         yield block, summed.run()
 
 
-def spread(
-    y: Upstream, weight: Tensor, bias: Tensor | None, margins: Margins, size: Sequence[int], last: bool
+def backward_input(
+    y: Upstream, weight: Tensor, bias: Tensor | None, margins: Margins, size: Sequence[int], channels_last: bool
 ) -> Tensor | None:
     """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C, 3, 3)``, images ``(B, C, H, W)``; None if not finite."""
     parts = _parts(weight.shape[1], y.channels, weight)
-    images = _Spread(y, weight, bias, margins, size, last, parts)
+    images = _Spread(y, weight, bias, margins, size, channels_last, parts)
     _go_back(y, weight.shape[1], weight, parts, images)
     return images.made()
 
@@ -152,12 +163,12 @@ def correlate(y: Upstream, x: Pixels, like: Tensor) -> Tensor | None:
 
 
 def gradients(
-    y: Upstream, x: Tensor, weight: Tensor, needs: Sequence[bool], margins: Margins, last: bool
+    y: Upstream, x: Tensor, weight: Tensor, needs: Sequence[bool], margins: Margins, channels_last: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """In the images and in the weight, of those that are needed; None for one that is not finite."""
     parts = _parts(x.shape[1], y.channels, weight)
     ways = (
-        _Spread(y, weight, None, margins, x.shape[2:], last, parts) if needs[0] else None,
+        _Spread(y, weight, None, margins, x.shape[2:], channels_last, parts) if needs[0] else None,
         _Correlation(y, Pixels(x, margins), weight, parts) if needs[1] else None,
     )
     wanted = [way for way in ways if way is not None]
@@ -193,13 +204,13 @@ class _Spread:
         bias: Tensor | None,
         margins: Margins,
         size: Sequence[int],
-        last: bool,
+        channels_last: bool,
         parts: int,
     ) -> None:
         channels = weight.shape[1]
         self._kernels = _tiled(SIGNED, weight, parts).mT.contiguous()
         self._bias = bias
-        self._x = blank(len(y), channels, size, last, weight)
+        self._x = blank(len(y), channels, size, channels_last, weight)
         if any(n > 2 * -(-p // 2) + 2 - before for n, p, (before, _) in zip(size, y.size, margins, strict=True)):
             self._x.zero_()  # where no tile reaches
         self._pixels = Pixels(self._x.movedim(-1, 1), margins)

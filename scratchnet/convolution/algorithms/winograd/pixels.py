@@ -20,9 +20,9 @@ __all__ = ["Margins", "Pixels", "blank"]
 Margins = Sequence[tuple[int, int]]
 
 
-def blank(batch: int, channels: int, size: Sequence[int], last: bool, like: Tensor) -> Tensor:
-    """Memory of images, seen as ``(B, H, W, C)``; where channels are to be ``last``, they are so in memory too."""
-    if last:
+def blank(batch: int, channels: int, size: Sequence[int], channels_last: bool, like: Tensor) -> Tensor:
+    """Allocates images, seen as ``(B, H, W, C)``; in memory channels are last too if ``channels_last``."""
+    if channels_last:
         return like.new_empty((batch, *size, channels))
     return like.new_empty((batch, channels, *size)).movedim(1, -1)
 

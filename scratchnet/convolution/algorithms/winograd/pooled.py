@@ -23,29 +23,29 @@ from scratchnet.convolution.algorithms.winograd import filtering
 from scratchnet.convolution.algorithms.winograd.pixels import Margins, Pixels, blank
 from scratchnet.convolution.algorithms.winograd.tiles import Block, Scratch
 from scratchnet.convolution.algorithms.winograd.transforms import Pass, outputs
-from scratchnet.layout import channels_last
+from scratchnet.layout import is_channels_last
 from scratchnet.windows import Geometry
 
-__all__ = ["Winners", "convolve", "gradients", "pays"]
+__all__ = ["Argmax", "convolve", "gradients", "worthwhile"]
 
 TILES = Geometry((2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1))
 
 
-def pays(x: Tensor, weight: Tensor, geometry: Geometry, groups: int, windows: Geometry) -> bool:
+def worthwhile(x: Tensor, weight: Tensor, geometry: Geometry, groups: int, windows: Geometry) -> bool:
     """Whether the windows of the pooling are tiles, and the convolution gains by them."""
     channels, out = x.shape[1], len(weight)
-    return windows == TILES and filtering.pays(x, channels, out, geometry, groups)
+    return windows == TILES and filtering.worthwhile(x, channels, out, geometry, groups)
 
 
 def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, margins: Margins, size: Sequence[int], last: bool
+    x: Tensor, weight: Tensor, bias: Tensor | None, margins: Margins, size: Sequence[int], channels_last: bool
 ) -> tuple[Tensor, Tensor] | None:
     """Of images ``(B, C, H, W)``, what is left of each window and which it was, ``(B, O, P, Q)``.
 
-    Where channels of what is left are to be ``last``, they are so in memory. None if an output is not finite.
+    Where channels of what is left are to be ``channels_last``, they are so in memory. None if an output is not finite.
     """
     batch, out, windows, scratch = len(x), len(weight), [n // 2 for n in size], Scratch(weight)
-    y = blank(batch, out, windows, last, x)
+    y = blank(batch, out, windows, channels_last, x)
     which = x.new_empty((batch, *windows, out), dtype=torch.uint8)
     total = x.new_zeros(())
     covered = [2 * n for n in windows]
@@ -66,12 +66,12 @@ def gradients(
     grad: Tensor, which: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], margins: Margins
 ) -> tuple[Tensor | None, Tensor | None] | None:
     """In the images and in the weight, of those that are needed; None if one is not finite."""
-    winners, last = Winners(grad, which), channels_last(x) or channels_last(weight)
-    made = filtering.gradients(winners, x, weight, needs, margins, last)
+    winners, channels_last = Argmax(grad, which), is_channels_last(x) or is_channels_last(weight)
+    made = filtering.gradients(winners, x, weight, needs, margins, channels_last)
     return None if any(need and one is None for need, one in zip(needs, made, strict=False)) else made
 
 
-class Winners:
+class Argmax:
     """The gradient of the outputs: at the place that is left of each window the gradient of what is left.
 
     An upstream of Winograd's convolution, see `scratchnet.convolution.algorithms.winograd.filtering.Upstream`.

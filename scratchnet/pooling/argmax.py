@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from scratchnet.function import readable, recorded
-from scratchnet.layout import channels_last
+from scratchnet.layout import is_channels_last
 from scratchnet.tiling.recorder import BITS
 from scratchnet.windows import Geometry, padded
 
-__all__ = ["at_winners", "hand_back", "indices_of", "largest"]
+__all__ = ["gather_at_argmax", "scatter_to_argmax", "indices_of", "largest"]
 
 BLOCK = 2**19  # elements of an image block, which with its windows stays in the cache
 
@@ -33,7 +33,7 @@ def largest(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
     return _place_by_place(x, geometry)
 
 
-def hand_back(grad: Tensor, which: Tensor, geometry: Geometry, size: tuple[int, ...]) -> Tensor:
+def scatter_to_argmax(grad: Tensor, which: Tensor, geometry: Geometry, size: tuple[int, ...]) -> Tensor:
     """The gradients added up at the places that won, of images of that size."""
     if not recorded() and grad.dtype in BITS and not geometry.pads and not _overlap(geometry):
         return _masked(grad, which, geometry, size)
@@ -62,7 +62,7 @@ def indices_of(which: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor
     return indices.masked_fill(which == geometry.places, -1) if _beside(geometry, size) else indices
 
 
-def at_winners(x: Tensor, which: Tensor, geometry: Geometry) -> Tensor:
+def gather_at_argmax(x: Tensor, which: Tensor, geometry: Geometry) -> Tensor:
     """What images hold at the places that won: the adjoint of handing back."""
     size = x.shape[2:]
     indices = _existing(which, geometry, size)
@@ -141,9 +141,9 @@ def _masked(grad: Tensor, which: Tensor, geometry: Geometry, size: Sequence[int]
     make = (
         grad.new_empty if which.numel() * len(places) == math.prod((*which.shape[:2], *size)) else grad.new_zeros
     )
-    last = channels_last(which)
+    channels_last = is_channels_last(which)
     batch, channels = which.shape[:2]
-    total = make((batch, *size, channels)).movedim(-1, 1) if last else make((batch, channels, *size))
+    total = make((batch, *size, channels)).movedim(-1, 1) if channels_last else make((batch, channels, *size))
     for out, g, winner in _blocks(total, grad, which):
         bits = torch.empty_like(winner, dtype=g.dtype).copy_(g).view(kind)
         won = torch.empty_like(bits)
