@@ -4,7 +4,7 @@ from torch.nn.functional import ScalingType as ScalingType
 from torch.nn.functional import SwizzleType as SwizzleType
 
 from scratchnet.activations.elu import celu, celu_, elu, elu_, selu, selu_
-from scratchnet.activations.gated import glu, mish, silu
+from scratchnet.activations.gated import glu, mish, silu, swiglu
 from scratchnet.activations.gelu import gelu
 from scratchnet.activations.gumbel import gumbel_softmax
 from scratchnet.activations.hard import hardsigmoid, hardswish
@@ -229,6 +229,7 @@ __all__ = [
     "softplus",
     "softshrink",
     "softsign",
+    "swiglu",
     "tanh",
     "tanhshrink",
     "threshold",

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 ROUNDED = {"lp_pool1d", "lp_pool2d", "lp_pool3d", "local_response_norm"}
 # Complex tensors that the built-in only has no kernel for.
 BEYOND = {"embedding_bag", "interpolate", "prelu", "upsample", "upsample_nearest", "weight_norm"}
-OWN = {"conv2d_relu", "conv2d_relu_max_pool2d", "learned_elu", "linear_kernel", "max_norm_", "maxout"}
+OWN = {"conv2d_relu", "conv2d_relu_max_pool2d", "learned_elu", "linear_kernel", "max_norm_", "maxout", "swiglu"}
 OWN |= {"polynomial_kernel", "rbf_kernel"}  # whose other side is a composition, which takes anything
 KINDS = (
     torch.complex128,

@@ -12,7 +12,16 @@ from torch import Tensor, nn
 
 from reference.catalog.elementwise import FINITE, elementwise, layouts, no_integers, wrong_type
 from reference.catalog.record import BadInput, Beyond, Make, Record, Sample
-from scratchnet.activations.gated import GLUFunction, MishFunction, SiLUFunction, glu, mish, silu
+from scratchnet.activations.gated import (
+    GLUFunction,
+    MishFunction,
+    SiLUFunction,
+    SwiGLUFunction,
+    glu,
+    mish,
+    silu,
+    swiglu,
+)
 from scratchnet.activations.gelu import GELUFunction, TanhGELUFunction, gelu
 from scratchnet.activations.gumbel import gumbel_softmax
 from scratchnet.activations.logsumexp import LogSumExpFunction, logsumexp
@@ -278,6 +287,14 @@ RECORDS = (
         [SoftmaxFunction],
         errors=[BAD_DIM],
         builtin_lacks=frozenset({"vmap"}),
+    ),
+    Record(
+        "swiglu",
+        swiglu,
+        lambda input, gate: input * F.silu(gate),
+        lambda make: (Sample((x, x.detach().flip(-1).requires_grad_())) for x in layouts(make)),
+        [SwiGLUFunction],
+        errors=[BadInput(lambda: ((torch.zeros(2), torch.zeros(3)), {}), RuntimeError, "size")],
     ),
     Record("maxout", maxout, maxout_composed, grouped, [MaxoutFunction]),
 )

@@ -1,4 +1,4 @@
-r"""Activations that multiply the input by a gate between 0 and 1: SiLU, Mish and the gated linear unit.
+r"""Activations that multiply the input by a gate: SiLU, Mish, the gated linear unit and SwiGLU.
 
 .. math::
     \operatorname{silu}(x) = x\,\sigma(x) \qquad \frac{dy}{dx} = \sigma(x) \bigl(1 + x\,\sigma(-x)\bigr)
@@ -12,13 +12,17 @@ r"""Activations that multiply the input by a gate between 0 and 1: SiLU, Mish an
     \qquad \frac{\partial y}{\partial a} = \sigma(b)
     \qquad \frac{\partial y}{\partial b} = a \odot \sigma(b) (1 - \sigma(b))
 
+.. math::
+    \operatorname{swiglu}(a, b) = a \odot \operatorname{silu}(b)
+
 SiLU (swish) and Mish gate themselves: smooth, unbounded above, and with a dip below zero on the left, so that the
-sign of the slope changes once. GLU gates one half of its input, a, by the other, b. Written as a quotient the gate
+sign of the slope changes once. GLU gates one half of its input, a, by the other, b;
+SwiGLU has a and b as two inputs, projections of one in transformers. Written as a quotient the gate
 of Mish needs one exponential, and loses no digits where it is small. At -∞ SiLU and Mish are 0, their limit.
 
 Sources: Elfwing, Uchibe and Doya 2018 and Ramachandran, Zoph and Le 2017 (SiLU); Misra, "Mish: A Self Regularized
 Non-Monotonic Activation Function", 2019; Dauphin, Fan, Auli and Grangier, "Language Modeling with Gated
-Convolutional Networks", ICML 2017 (GLU).
+Convolutional Networks", ICML 2017 (GLU); Shazeer, "GLU Variants Improve Transformer", 2020 (SwiGLU).
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ from scratchnet.activations.sigmoid import LogisticFunction, bounded, sigmoid_sl
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Elementwise, Function, elementwise, overwrite, recorded
 
-__all__ = ["GLUFunction", "MishFunction", "SiLUFunction", "glu", "mish", "silu"]
+__all__ = ["GLUFunction", "MishFunction", "SiLUFunction", "SwiGLUFunction", "glu", "mish", "silu", "swiglu"]
 
 
 class SiLUFunction(Elementwise):
@@ -139,6 +143,33 @@ def _through_gate(v: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return v * (a * sigmoid_slope(b))
 
 
+class SwiGLUFunction(Function):
+    """a silu(b). Saves its inputs."""
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        return elementwise(_swished, a, b), (a, b)
+
+    @staticmethod
+    def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
+        a, b = saved
+        grad_a = elementwise(_swished, grad, b) if needs[0] else None
+        return grad_a, elementwise(_through_swish, grad, a, b) if needs[1] else None
+
+    @staticmethod
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
+        a, b = saved
+        return _swished(tangents[0], b) + _through_swish(tangents[1], a, b)
+
+
+def _swished(a: Tensor, b: Tensor) -> Tensor:
+    return a * SiLUFunction.apply(b)
+
+
+def _through_swish(v: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return v * a * SiLUFunction.slope(b)
+
+
 @overridable
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """The input times its sigmoid, also called swish.
@@ -202,3 +233,17 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if x.shape[dim] % 2:
         raise RuntimeError(f"glu: expected an even number of elements along dimension {dim}, got {describe(x)}")
     return GLUFunction.apply(floating("glu", x), dim % x.dim())
+
+
+@overridable
+def swiglu(input: Tensor, gate: Tensor) -> Tensor:
+    """The input times the SiLU of a gate, whose shapes broadcast.
+
+    Raises:
+        TypeError: if either is no tensor.
+        NotImplementedError: if either is not floating point.
+        RuntimeError: if the shapes do not broadcast.
+    """
+    a, b = floating("swiglu", input), floating("swiglu", gate, "gate")
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    return SwiGLUFunction.apply(*torch.broadcast_tensors(a.to(dtype), b.to(dtype)))

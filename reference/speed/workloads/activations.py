@@ -51,6 +51,11 @@ def with_slope(make: Make, *shape: int) -> tuple[Any, ...]:
     return make.normal(*shape), make.uniform(1)
 
 
+def gated(make: Make, *shape: int) -> tuple[Any, ...]:
+    """An input and a gate."""
+    return make.normal(*shape), make.normal(*shape)
+
+
 def in_groups(make: Make, *shape: int) -> tuple[Any, ...]:
     """The input of a maxout of two pieces."""
     return make.normal(*shape), 2
@@ -63,6 +68,7 @@ WORKLOADS = (
     *sized("prelu", ELEMENTS, with_slope),
     *sized("learned_elu", ELEMENTS, with_slope),
     *sized("glu", ELEMENTS),
+    *sized("swiglu", ELEMENTS, gated),
     *sized("maxout", ELEMENTS, in_groups),
     *(
         w
