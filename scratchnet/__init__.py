@@ -12,8 +12,9 @@ import importlib
 from types import ModuleType
 
 from scratchnet import functional, nn, optim
+from scratchnet.conversion import Conversion, convert, revert
 
-__all__ = ["functional", "nn", "optim", "testing"]
+__all__ = ["Conversion", "convert", "functional", "nn", "optim", "revert", "testing"]
 __version__ = "0.1.0"
 
 

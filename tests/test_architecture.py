@@ -36,9 +36,10 @@ FLOORS = {
     "scratchnet.resampling": 4,
     "scratchnet.functional": 5,
     "scratchnet.nn": 6,
-    "scratchnet": 7,
-    "experiments": 7,
-    "reference": 8,
+    "scratchnet.conversion": 7,
+    "scratchnet": 8,
+    "experiments": 8,
+    "reference": 9,
 }
 FILES = [p for package in ("scratchnet", "reference", "experiments") for p in (ROOT / package).rglob("*.py")]
 
