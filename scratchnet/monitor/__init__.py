@@ -42,6 +42,8 @@ tag                                    meaning                                  
 ``units_saturated/MODULE``             share of outputs on the flat ends: tanh   below 0.1; flat ends pass
                                        beyond ±0.97, sigmoid beyond 0.03 and     little gradient
                                        0.97, ELU within 3 % of its floor
+``not_seen``                           text: what is missing here, and why;      absent
+                                       written when it changes
 ``weights/PARAMETER``                  histogram of the weights                  spread, no lone peak
 ``weights_gradient/PARAMETER``         histogram of their gradients              around 0, not only 0
 =====================================  ========================================  ===========================
@@ -49,6 +51,23 @@ tag                                    meaning                                  
 A unit is a feature (the last dimension), or a channel (dimension 1) in outputs of four and more dimensions,
 and also of three where the network holds a ``Conv1d``. Activations are known by the names of their classes,
 so `scratchnet.nn.ReLU` and `torch.nn.ReLU` are the same to it; those called as plain functions pass unseen.
+Histograms of 2¹⁶ and more values are estimated from an even sample of about 2¹⁵.
+
+A monitor never stops a training: what it cannot see, it names with the reason in the text ``not_seen``. Names are
+those of the module without `torch.compile`, DistributedDataParallel or another wrapper around it or its parts.
+
+Compiled modules: weights, gradients and updates are seen as ever, outputs only of modules outside the compiled ones
+    and of those compiled by themselves. Hooks inside would be compiled along, and change how the network is rounded.
+    In a function or a step of an optimizer that is compiled, the monitor sees nothing, and causes at most one more
+    compilation.
+Several processes: a parameter that is sharded (`fully_shard`, DTensor) has the figures of the full tensor if each
+    process makes a monitor at the same point of the program and calls `Monitor.step` after each step; give None as
+    the writer to all but one. Where only some processes make one, it finds that out within ten seconds, once, makes no
+    collective, and reads the part of its own process. Outputs are those of the process: its share of the batch, and,
+    between layers of tensor parallelism, its features.
+`torch.func`, scripted and traced modules: their outputs are not seen.
+Checkpointed modules: a pass that is repeated for the backward counts as another pass, with the same figures.
+Parametrized weights: the parameters behind them are seen; filters are not, since computing them may change state.
 
 References:
     "CS231n: Neural Networks Part 3: Learning and Evaluation", Stanford, for the ratio of updates to weights.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from scratchnet.arguments import describe
+from scratchnet.monitor.optimizer_hooks import OptimizerHooks
 from scratchnet.monitor.pictures import confusion_picture
+from scratchnet.monitor.processes import Unreadable, all_watch, plain
 from scratchnet.monitor.watched_step import WatchedStep, Writer
 
 __all__ = ["Monitor"]
@@ -40,10 +43,11 @@ class Monitor:
         module: The network; any module, with any outputs. Frozen parameters are left out, and those without a
             gradient have none shown; a shared parameter counts once. A module that is called several times in
             a step gets one figure for all of its calls, weighted by their size.
-        optimizer: What changes the weights. Without it there is no learning rate and no update-to-weight
-            ratio, and gradients are read in `step`, so leave them there until then.
+        optimizer: What changes the weights, or several in a list. Without it there is no learning rate and no
+            update-to-weight ratio, and gradients are read in `step`, so leave them there until then.
         writer: A `torch.utils.tensorboard.SummaryWriter`, anything with its methods, or the folder for one. A
-            writer made from a folder is closed by the monitor, a given one is not.
+            writer made from a folder is closed by the monitor, a given one is not. None writes nothing, in all
+            processes but one.
         every: Watch the first step and then each ``every``-th: 1, 1 + every, 1 + 2 · every, …
         start_step: Steps done before, where a run is resumed: the next step is ``start_step + 1``. With a
             folder as writer, TensorBoard forgets what an interrupted run wrote after ``start_step``.
@@ -75,17 +79,19 @@ class Monitor:
     def __init__(
         self,
         module: nn.Module,
-        optimizer: Optimizer | None,
-        writer: Writer | str | os.PathLike[str],
+        optimizer: Optimizer | Sequence[Optimizer] | None,
+        writer: Writer | str | os.PathLike[str] | None,
         *,
         every: int = 50,
         start_step: int = 0,
     ) -> None:
         if not isinstance(module, nn.Module):
             raise TypeError(f"Monitor: expected module to be a torch.nn.Module, got {describe(module)}")
-        if optimizer is not None and not isinstance(optimizer, Optimizer):
+        optimizers = [] if optimizer is None else [optimizer] if isinstance(optimizer, Optimizer) else optimizer
+        if not isinstance(optimizers, Sequence) or not all(isinstance(o, Optimizer) for o in optimizers):
             raise TypeError(
-                f"Monitor: expected optimizer to be a torch.optim.Optimizer or None, got {describe(optimizer)}"
+                f"Monitor: expected optimizer to be a torch.optim.Optimizer or None, got {describe(optimizer)}; "
+                "several optimizers go in a list"
             )
         if every < 1:
             raise ValueError(f"Monitor: expected every to be at least 1, got {every}")
@@ -93,9 +99,12 @@ class Monitor:
             raise ValueError(f"Monitor: expected start_step to be 0 or more, got {start_step}")
         self.module, self.optimizer, self.every = module, optimizer, every
         self.global_step = start_step
+        self._optimizers, self._hooks = optimizers, OptimizerHooks(optimizers)
         self._owned: Any = None
         self.writer: Writer
-        if isinstance(writer, str | os.PathLike):
+        if writer is None:
+            self.writer = _Nowhere()
+        elif isinstance(writer, str | os.PathLike):
             self._owned = self.writer = _summary_writer(writer, start_step)
         elif hasattr(writer, "add_scalar"):
             self.writer = writer
@@ -103,6 +112,8 @@ class Monitor:
             raise TypeError(
                 f"Monitor: expected writer to be a SummaryWriter or the folder to write to, got {describe(writer)}"
             )
+        self._whole = all_watch(module, every, start_step)
+        self._unseen: Mapping[str, Mapping[str, None]] = {}
         self._pending: list[Record] = []
         self._watched: WatchedStep | None = None
         self._closed = False
@@ -131,12 +142,13 @@ class Monitor:
             ValueError: If a figure is a tensor of more than one element.
         """
         self._check_open("step")
-        scalars = _scalars("train", loss, accuracy, metrics)
+        scalars = _scalars("train", loss, accuracy, metrics, self._whole)
         self.global_step += 1
         if scalars:
             self._pending.append(Record(self.global_step, time.time(), scalars))
         if self._watched is not None:
             self._watched.finish()
+            self._write_unseen(self._watched.unseen)
             self._watched = None
             self._write_pending()
         elif len(self._pending) >= MOST_PENDING:
@@ -237,7 +249,15 @@ class Monitor:
 
     def _watch_next(self) -> None:
         if self.global_step % self.every == 0:
-            self._watched = WatchedStep(self.module, self.optimizer, self.writer, self.global_step + 1)
+            step = self.global_step + 1
+            self._watched = WatchedStep(self.module, self._optimizers, self._hooks, self.writer, step, self._whole)
+
+    def _write_unseen(self, unseen: Mapping[str, Mapping[str, None]]) -> None:
+        """Writes what cannot be seen, where it is not what was written last."""
+        if unseen and unseen != self._unseen:
+            self._unseen = unseen
+            lines = [f"- {', '.join(names)}: {reason}" for reason, names in unseen.items()]
+            self.writer.add_text("not_seen", "\n".join(lines), self.global_step)
 
     def _write_pending(self) -> None:
         records, self._pending = self._pending, []
@@ -251,9 +271,13 @@ class Monitor:
 
 
 def _scalars(
-    split: str, loss: float | Tensor | None, accuracy: float | Tensor | None, metrics: Mapping[str, Any]
+    split: str,
+    loss: float | Tensor | None,
+    accuracy: float | Tensor | None,
+    metrics: Mapping[str, Any],
+    whole: bool = False,
 ) -> dict[str, float | Tensor]:
-    """Figures by tag, checked and, for tensors, copied as they are now."""
+    """Figures by tag, checked and, for tensors on a GPU, copied as they are now; NaN where one cannot be read."""
     named = {f"accuracy/{split}": accuracy, f"loss/{split}": loss}
     named |= {f"metrics/{name}/{split}": value for name, value in metrics.items()}
     scalars: dict[str, float | Tensor] = {}
@@ -261,7 +285,11 @@ def _scalars(
         if isinstance(value, Tensor):
             if value.numel() != 1:
                 raise ValueError(f"{tag}: expected one number, got {describe(value)}; take its mean() first")
-            scalars[tag] = value.detach().clone()
+            try:
+                value = plain(value, whole)
+            except Unreadable:
+                value = math.nan
+            scalars[tag] = value.clone() if isinstance(value, Tensor) and not value.is_cpu else float(value)
         elif value is not None:
             try:
                 scalars[tag] = float(value)
@@ -280,6 +308,13 @@ def _settings(config: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str
             yield f"{prefix}{key}", str(value)
 
 
+class _Nowhere:
+    """A writer that writes nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **kwargs: None
+
+
 def _summary_writer(folder: str | os.PathLike[str], start_step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -288,4 +323,5 @@ def _summary_writer(folder: str | os.PathLike[str], start_step: int) -> Any:
             "Monitor: writing to a folder needs tensorboard, which is not installed: "
             "pip install tensorboard, or in a checkout pip install -e '.[experiments]'"
         ) from error
-    return SummaryWriter(os.fspath(folder), purge_step=start_step + 1 if start_step else None)
+    purge_step = start_step + 1 if start_step else None
+    return SummaryWriter(os.fspath(folder), purge_step=purge_step, max_queue=1000)

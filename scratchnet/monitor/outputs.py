@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from scratchnet.monitor.processes import Unreadable, plain
+from scratchnet.monitor.wrappers import Part, class_names
 
 __all__ = ["Call", "OutputProbe", "is_watched", "summarize"]
 
@@ -37,27 +40,43 @@ class OutputProbe:
     """
 
     def __init__(
-        self, calls: list[Call] | None = None, root: nn.Module | None = None, channels_first: bool = False
+        self,
+        calls: list[Call] | None = None,
+        root: nn.Module | None = None,
+        part: nn.Module | None = None,
+        channels_first: bool = False,
+        whole: bool = False,
+        unread: Callable[[Exception], None] | None = None,
     ) -> None:
-        self.calls, self.root, self.channels_first = calls, root, channels_first
+        self.calls, self.root, self.part, self.channels_first = calls, root, part, channels_first
+        self.whole, self.unread = whole, unread
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        """Measures the first tensor of the output; never changes it."""
+        """Measures the first tensor of the output; never changes it, and never raises."""
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return
         if self.calls is None or self.root is None or not (self.root.training and torch.is_grad_enabled()):
             return
-        values = next(_tensors(output), None)
-        if values is not None:
-            self.calls.append(_measure(module, values.detach(), self.channels_first))
+        try:
+            values = next(_tensors(output), None)
+            if values is None:
+                raise Unreadable("no batch of floating-point numbers")
+            self.calls.append(_measure(self.part or module, plain(values, self.whole), self.channels_first))
+        except Exception as error:
+            if self.unread is not None:
+                self.unread(error)
 
     def __reduce__(self) -> tuple[type[OutputProbe], tuple[()]]:
         return OutputProbe, ()
 
 
-def is_watched(module: nn.Module) -> bool:
+def is_watched(part: Part) -> bool:
     """Whether a module's outputs are worth a curve: it computes something itself, not by its children."""
-    if type(module).__name__.startswith(UNINTERESTING):
+    module, name = part.module, f".{part.name}."
+    if ".parametrizations." in name or any(kind.startswith(UNINTERESTING) for kind in class_names(module)):
         return False
-    return next(module.children(), None) is None or next(module.parameters(recurse=False), None) is not None
+    children = [child for child, _ in module.named_children() if child != "parametrizations"]
+    return not children or next(module.parameters(recurse=False), None) is not None
 
 
 def summarize(calls: Sequence[Call]) -> dict[str, float]:

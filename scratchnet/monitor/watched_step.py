@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import is_parametrized
 from torch.optim import Optimizer
 
+from scratchnet.monitor.histogram import histogram
+from scratchnet.monitor.optimizer_hooks import OptimizerHooks
 from scratchnet.monitor.outputs import Call, OutputProbe, is_watched, summarize
 from scratchnet.monitor.pictures import filter_picture
+from scratchnet.monitor.processes import Unreadable, is_sharded, plain
+from scratchnet.monitor.wrappers import class_names, layer_of, parts, trainable
 
 __all__ = ["WatchedStep", "Writer"]
-
-HISTOGRAM_BINS = 64
 
 
 class Writer(Protocol):
@@ -25,8 +30,22 @@ class Writer(Protocol):
     def add_scalar(self, tag: str, scalar_value: float, global_step: int, walltime: float | None = None) -> None:
         """Writes a point of a curve."""
 
-    def add_histogram(self, tag: str, values: Tensor, global_step: int, bins: int) -> None:
-        """Writes a histogram of finite values, of which there is at least one."""
+    def add_histogram_raw(
+        self,
+        tag: str,
+        min: float,
+        max: float,
+        num: int,
+        sum: float,
+        sum_squares: float,
+        bucket_limits: list[float],
+        bucket_counts: list[float],
+        global_step: int,
+    ) -> None:
+        """Writes a histogram by the right edges of its buckets."""
+
+    def add_text(self, tag: str, text_string: str, global_step: int) -> None:
+        """Writes a text in Markdown."""
 
     def add_image(self, tag: str, img_tensor: Tensor, global_step: int) -> None:
         """Writes an image of shape `(3, height, width)` with values in [0, 1]."""
@@ -41,27 +60,50 @@ class Writer(Protocol):
 
 
 class WatchedStep:
-    """Watches a module and its optimizer from construction until `finish`, which writes, or `cancel`."""
+    """Watches a module and its optimizers from construction until `finish`, which writes, or `cancel`.
 
-    def __init__(self, module: nn.Module, optimizer: Optimizer | None, writer: Writer, step: int) -> None:
-        self.module, self.writer, self.step = module, writer, step
+    Attributes:
+        unseen: Why something cannot be seen, and its names. What fails here must not stop a training.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizers: Sequence[Optimizer],
+        hooks: OptimizerHooks,
+        writer: Writer,
+        step: int,
+        whole: bool,
+    ) -> None:
+        self.parts, self.optimizers, self.hooks = parts(module), optimizers, hooks
+        self.writer, self.step, self.whole = writer, step, whole
         self.before: dict[str, Tensor] = {}
-        self.gradients_written = False
+        self.gradient_norms: dict[str, float] = {}
+        self.stepped: list[Optimizer] = []
         self.calls: dict[str, list[Call]] = {}
-        modules = dict(module.named_modules())
-        channels_first = any("Conv1d" in type(m).__name__ for m in modules.values())
+        self.unseen: dict[str, dict[str, None]] = {}
+        channels_first = any("Conv1d" in kind for part in self.parts for kind in class_names(part.module))
         self.handles: list[Any] = []
-        for name, part in modules.items():
-            if is_watched(part):
-                calls = self.calls.setdefault(name or _root_name(module), [])
-                probe = OutputProbe(calls, module, channels_first)
-                self.handles.append(part.register_forward_hook(probe))
-        if optimizer is not None:
-            self.handles.append(optimizer.register_step_pre_hook(self._before_update))
-            self.handles.append(optimizer.register_step_post_hook(self._after_update))
+        for part in filter(is_watched, self.parts):
+            name = f"outputs of {part.name}"
+            if part.closed:
+                self._add_unseen(name, part.closed)
+                continue
+            calls = self.calls.setdefault(part.name, [])
+            unread = partial(self._add_unseen, name)
+            probe = OutputProbe(calls, self.parts[0].module, part.module, channels_first, whole, unread)
+            self.handles.append(part.called.register_forward_hook(probe))
+        for name, parameter in trainable(self.parts):
+            if is_sharded(parameter) and not whole:
+                reason = "sharded, and not every process has a monitor: figures are of this process's part"
+                self._add_unseen(f"the whole of {name}", reason)
+        for error in hooks.failures:
+            self._add_unseen("updates of the weights", error)
+        hooks.attach(self._before_update, self._after_update)
 
     def cancel(self) -> None:
         """Takes all hooks off."""
+        self.hooks.detach()
         for handle in self.handles:
             handle.remove()
 
@@ -70,106 +112,134 @@ class WatchedStep:
         """Takes all hooks off, and writes what they saw, the weights and what the step did to them."""
         self.cancel()
         for name, calls in self.calls.items():
-            if calls:
-                for group, figure in summarize(calls).items():
-                    self.writer.add_scalar(f"{group}/{name}", figure, self.step)
-        self._write_gradients()  # where no optimizer did: there is none, or a gradient scaler skipped it
-        self._write_updates()
-        for name, parameter in _trainable(self.module):
-            self._write_histogram("weights", name, parameter.detach())
-        if (first := _first_convolution(self.module)) is not None:
-            name, weight = first
-            self.writer.add_image(f"pictures/filters/{name}", filter_picture(weight), self.step)
+            for group, figure in summarize(calls).items() if calls else ():
+                self.writer.add_scalar(f"{group}/{name}", figure, self.step)
+        if not self.optimizers or len(self.stepped) < len(self.optimizers):
+            self._read_gradients(self.stepped)  # there is no optimizer, or a gradient scaler skipped its step
+        self._write_gradient_norms()
+        self._write_weights()
+        self._write_filters()
+        if self.gradient_norms and not self.unseen and not any(self.calls.values()):
+            for name in self.calls:
+                self._add_unseen(f"outputs of {name}", "no call in training mode, or inside a compiled function")
+        if self.gradient_norms and self.optimizers and not self.stepped:
+            self._add_unseen("updates of the weights", "the optimizer did no step, or inside a compiled function")
 
-    def _before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def _before_update(self, optimizer: Optimizer) -> None:
         """Keeps the weights, and writes the learning rate, which a scheduler may move before `finish`."""
         if self.before:
             return
-        self.before = {name: parameter.detach().clone() for name, parameter in _trainable(self.module)}
-        rates = [group["lr"] for group in optimizer.param_groups if "lr" in group]
+        for name, parameter in trainable(self.parts):
+            with self._noting(f"updates of {name}"):
+                self.before[name] = parameter.detach().clone()
+        rates = [group["lr"] for o in self.optimizers for group in o.param_groups if "lr" in group]
         for i, rate in enumerate(rates):
             tag = "optimizer/learning_rate" + (f"/group_{i}" if len(rates) > 1 else "")
             self.writer.add_scalar(tag, float(rate.detach() if isinstance(rate, Tensor) else rate), self.step)
 
-    def _after_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def _after_update(self, optimizer: Optimizer) -> None:
         """Reads the gradients while they are there, after a closure or an unscaling inside the optimizer."""
-        self._write_gradients()
+        if optimizer not in self.stepped:
+            self.stepped.append(optimizer)
+            self._read_gradients([other for other in self.optimizers if other is not optimizer])
 
     @torch.no_grad()
-    def _write_gradients(self) -> None:
-        if self.gradients_written:
-            return
-        gradients = {name: _values(p.grad) for name, p in _trainable(self.module) if p.grad is not None}
-        if not gradients:
-            return
-        self.gradients_written = True
-        norms = _layer_norms(self.module, gradients)
-        self.writer.add_scalar("optimizer/gradient_norm", math.hypot(*norms.values()), self.step)
+    def _read_gradients(self, others: Sequence[Optimizer]) -> None:
+        """Reads the gradients of all parameters but those that belong to other optimizers."""
+        left_out = {id(p) for other in others for group in other.param_groups for p in group["params"]}
+        for name, parameter in trainable(self.parts):
+            if parameter.grad is None or name in self.gradient_norms or id(parameter) in left_out:
+                continue
+            with self._noting(f"gradient of {name}"):
+                gradient = _values(parameter.grad, self.whole)
+                self.gradient_norms[name] = norm = _norm(gradient)
+                self._write_histogram("weights_gradient", name, gradient, norm)
+
+    def _write_gradient_norms(self) -> None:
+        norms = self._by_layer(self.gradient_norms)
+        if norms:
+            self.writer.add_scalar("optimizer/gradient_norm", math.hypot(*norms.values()), self.step)
         for layer, norm in norms.items():
             self.writer.add_scalar(f"per_layer_gradient_norm/{layer}", norm, self.step)
-        for name, gradient in gradients.items():
-            self._write_histogram("weights_gradient", name, gradient)
 
-    def _write_updates(self) -> None:
-        trainable = dict(_trainable(self.module))
-        changes = {name: _values(trainable[name] - old) for name, old in self.before.items() if name in trainable}
-        change_norms = _layer_norms(self.module, changes)
-        weight_norms = _layer_norms(self.module, {name: _values(self.before[name]) for name in changes})
-        for layer, weight in weight_norms.items():
+    def _write_weights(self) -> None:
+        """Writes histograms of the weights, and how much the step changed them."""
+        changes: dict[str, float] = {}
+        weights: dict[str, float] = {}
+        for name, parameter in trainable(self.parts):
+            with self._noting(f"weights of {name}"):
+                values = _values(parameter, self.whole)
+                self._write_histogram("weights", name, values, _norm(values))
+                if (old := self.before.get(name)) is not None:
+                    weights[name] = _norm(_values(old, self.whole))
+                    changes[name] = _norm(_values(old.sub_(parameter), self.whole))
+        layer_changes = self._by_layer(changes)
+        for layer, weight in self._by_layer(weights).items():
             if weight == 0:
                 continue  # all zeros at the start: there is nothing to measure the change by
-            ratio = change_norms[layer] / weight
+            ratio = layer_changes[layer] / weight
             logarithm = math.log10(ratio) if ratio != 0 else -math.inf
             self.writer.add_scalar(f"per_layer_update_ratio_log10/{layer}", logarithm, self.step)
 
-    def _write_histogram(self, group: str, name: str, tensor: Tensor) -> None:
+    def _write_filters(self) -> None:
+        """Writes the weights of the first convolution as a picture."""
+        for part in self.parts:
+            if not any("Conv" in kind for kind in class_names(part.module)):
+                continue
+            if is_parametrized(part.module, "weight"):
+                # To compute it may change the network, as a power iteration for a spectral norm does.
+                self._add_unseen(f"filters of {part.name}", "the weight is parametrized")
+                return
+            with self._noting(f"filters of {part.name}"):
+                weight = getattr(part.module, "weight", None)
+                if isinstance(weight, Tensor) and not is_lazy(weight) and weight.ndim in (3, 4):
+                    picture = filter_picture(plain(weight, self.whole))
+                    self.writer.add_image(f"pictures/filters/{part.name}", picture, self.step)
+                    return
+
+    def _by_layer(self, norms: Mapping[str, float]) -> dict[str, float]:
+        """The Euclidean norm over all of a layer's own parameters, by the layer's name."""
+        layers: dict[str, float] = {}
+        for name, norm in norms.items():
+            layer = layer_of(name, self.parts)
+            layers[layer] = math.hypot(layers.get(layer, 0.0), norm)
+        return layers
+
+    def _write_histogram(self, group: str, name: str, values: Tensor, norm: float) -> None:
         """Writes the finite values, and the share of the others where there are any."""
-        values = _values(tensor)
-        if not values.sum().isfinite():  # one pass tells that there is nothing to filter, which is the rule
+        if not math.isfinite(norm):
             finite = values[values.isfinite()]
             if lost := values.numel() - finite.numel():
                 self.writer.add_scalar(f"nonfinite/{group}/{name}", lost / values.numel(), self.step)
             values = finite
-        if values.dtype is torch.float64:
-            # NumPy refuses to cut bins between neighbouring float64 numbers, or a range beyond the largest one.
-            values = values.float().nan_to_num()
         if values.numel():
-            self.writer.add_histogram(f"{group}/{name}", values, self.step, bins=HISTOGRAM_BINS)
+            self.writer.add_histogram_raw(f"{group}/{name}", **histogram(values)._asdict(), global_step=self.step)
+
+    @contextmanager
+    def _noting(self, name: str) -> Iterator[None]:
+        """Turns an error into a note, so that the training goes on."""
+        try:
+            yield
+        except Exception as error:
+            self._add_unseen(name, error)
+
+    def _add_unseen(self, name: str, reason: str | Exception) -> None:
+        if isinstance(reason, Exception) and not isinstance(reason, Unreadable):
+            reason = f"{type(reason).__name__}: {reason}"
+        self.unseen.setdefault(str(reason), {})[name] = None
 
 
-def _trainable(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """The parameters that training changes; a shared one counts once, under its first name."""
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad and not is_lazy(parameter) and parameter.numel():
-            yield name, parameter
-
-
-def _values(tensor: Tensor) -> Tensor:
+def _values(tensor: Tensor, whole: bool) -> Tensor:
     """The numbers of a dense, sparse or complex tensor, in one dimension and at least in float32."""
+    tensor = plain(tensor, whole)
     if tensor.layout is torch.sparse_coo:
-        tensor = tensor.coalesce().values()
+        tensor = tensor.coalesce()
+    if tensor.layout is not torch.strided:
+        tensor = tensor.values()
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32)).flatten()
 
 
-def _layer_norms(module: nn.Module, values: Mapping[str, Tensor]) -> dict[str, float]:
-    """The Euclidean norm over all of a layer's own parameters, by the layer's name."""
-    norms: dict[str, float] = {}
-    for name, tensor in values.items():
-        layer = name.rpartition(".")[0] or _root_name(module)
-        norms[layer] = math.hypot(norms.get(layer, 0.0), float(torch.linalg.vector_norm(tensor)))
-    return norms
-
-
-def _root_name(module: nn.Module) -> str:
-    return type(module).__name__
-
-
-def _first_convolution(module: nn.Module) -> tuple[str, Tensor] | None:
-    for name, part in module.named_modules():
-        weight = getattr(part, "weight", None)
-        is_convolution = any("Conv" in kind.__name__ for kind in type(part).__mro__)
-        if is_convolution and isinstance(weight, Tensor) and not is_lazy(weight) and weight.ndim in (3, 4):
-            return name or _root_name(module), weight
-    return None
+def _norm(values: Tensor) -> float:
+    return float(torch.linalg.vector_norm(values))

@@ -21,6 +21,13 @@ class Events:
         kinds = self.accumulator.Tags()
         self.scalars, self.histograms, self.images = kinds["scalars"], kinds["histograms"], kinds["images"]
 
+    def not_seen(self) -> dict[int, str]:
+        """What the monitor says that it could not see, by step."""
+        if "not_seen/text_summary" not in self.accumulator.Tags()["tensors"]:
+            return {}
+        events = self.accumulator.Tensors("not_seen/text_summary")
+        return {event.step: event.tensor_proto.string_val[0].decode() for event in events}
+
     def curve(self, tag: str) -> dict[int, float]:
         points = self.accumulator.Scalars(tag)
         assert len({point.step for point in points}) == len(points)
@@ -39,3 +46,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def read(folder: Path):
     return lambda: Events(folder)
+
+
+@pytest.fixture
+def events():
+    return Events

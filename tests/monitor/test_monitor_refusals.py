@@ -20,10 +20,10 @@ from scratchnet.monitor import Monitor
             r"optimizer to be a torch\.optim\.Optimizer or None, got str 'sgd'",
         ),
         (
-            (line(), None, None),
+            (line(), None, 3),
             {},
             TypeError,
-            "writer to be a SummaryWriter or the folder to write to, got None",
+            "writer to be a SummaryWriter or the folder to write to, got int 3",
         ),
         ((line(), None, "x"), {"every": 0}, ValueError, "every to be at least 1, got 0"),
         ((line(), None, "x"), {"start_step": -1}, ValueError, "start_step to be 0 or more, got -1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ import scratchnet.functional
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.models import MODELS
 from reference.speed.workload import Candidate, Workload, channels_last, hold
+from scratchnet.monitor import Monitor
 from scratchnet.testing import Comparison
 
 __all__ = ["ONE_BATCH", "SMALL_AND_LARGE", "WORKLOADS"]
@@ -69,6 +71,24 @@ class TrainingStep:
     def moved(self, saved: int) -> tuple[int, int]:
         """What is kept for the backward is written and read."""
         return saved, saved
+
+
+class WatchedStep(TrainingStep):
+    """A training step of our network, which one side watches: a monitor watches one step in 50 by default."""
+
+    def __init__(self, model: str, candidate: Candidate) -> None:
+        self.monitor: Monitor | None = None
+        super().__init__(model, Candidate("custom"))
+        if candidate.side == "custom":
+            self.folder = TemporaryDirectory()
+            self.monitor = Monitor(self.model, self.optimizer, self.folder.name, every=1)
+
+    def backward(self) -> None:
+        """Gradients and step, and what the monitor writes of them."""
+        loss = self.loss
+        super().backward()
+        if self.monitor is not None:
+            self.monitor.step(loss=loss)
 
 
 class OptimizerStep:
@@ -141,6 +161,12 @@ def training(model: str, *relies_on: str) -> Workload:
     )
 
 
+def watching(model: str) -> Workload:
+    """A training step that is watched, against one that is not."""
+    compare = partial(compare_models, model)
+    return Workload("watched step", model, partial(WatchedStep, model), compare, compiles=False)
+
+
 def optimizing(size: str, *shapes: tuple[int, ...]) -> Workload:
     """A step of SGD with momentum."""
     prepare: Any = partial(OptimizerStep, shapes)
@@ -151,6 +177,8 @@ SMALL = ((64,),) * 50 + ((32, 32),) * 50
 WORKLOADS = (
     training("cnn", "conv2d", "max_pool2d", "dropout"),
     training("mlp"),
+    watching("cnn"),
+    watching("mlp"),
     optimizing("100 small", *SMALL),
     optimizing("one of 10 million", (10_000_000,)),
     optimizing(SMALL_AND_LARGE, *SMALL, (10_000_000,)),
