@@ -9,7 +9,7 @@ import torch
 
 import scratchnet.nn
 import scratchnet.optim
-from experiments import standins
+from experiments import builtin_modules
 
 __all__ = ["BACKENDS", "BUILTIN", "CUSTOM", "Backend"]
 
@@ -32,7 +32,7 @@ class Backend:
 
 
 CUSTOM = Backend("custom", scratchnet.nn, scratchnet.optim.SGD, scratchnet.optim)
-BUILTIN = Backend("builtin", standins.torch_nn, torch.optim.SGD, standins)
+BUILTIN = Backend("builtin", builtin_modules.torch_nn, torch.optim.SGD, builtin_modules)
 
 # What ``--backend`` may be, and the networks that then learn side by side.
 BACKENDS: dict[str, list[Backend]] = {"scratch": [CUSTOM], "builtin": [BUILTIN], "twin": [CUSTOM, BUILTIN]}

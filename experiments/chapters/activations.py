@@ -12,14 +12,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from experiments.album import Album
 from experiments.backend import BACKENDS, CUSTOM, Backend
+from experiments.digit_task import find_digits, reading_task
 from experiments.figures.curves import curves
-from experiments.measures.curve import curve
-from experiments.measures.flatness import flat_and_dead, slope
-from experiments.measures.gradients import gradient_by_layer
-from experiments.measures.pointwise import float32_errors, nanoseconds
-from experiments.reading import find_digits, reading_task
+from experiments.metrics.curves import curve
+from experiments.metrics.flatness import flat_and_dead, slope
+from experiments.metrics.gradients import gradient_by_layer
+from experiments.metrics.pointwise import float32_errors, nanoseconds
+from experiments.report_page import Album
 from experiments.run import Run
 from experiments.settings import Settings, expect
 from experiments.training import Moment, Task, Training, summary, train

@@ -12,12 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments import processes
-from experiments.album import Album
-from experiments.backend import BACKENDS, Backend
-from experiments.data.plane import logic_gate
-from experiments.figures.curves import curves
-from experiments.measures.stopwatch import seconds_each
-from experiments.methods.by_hand import (
+from experiments.algorithms.by_hand import (
     Layer,
     back_propagate,
     differences,
@@ -26,6 +21,11 @@ from experiments.methods.by_hand import (
     gradients_of,
     layers_of,
 )
+from experiments.backend import BACKENDS, Backend
+from experiments.data.plane import logic_gate
+from experiments.figures.curves import curves
+from experiments.metrics.timing import seconds_each
+from experiments.report_page import Album
 from experiments.run import Run
 from experiments.settings import CommonSettings, expect, settings_of
 from experiments.training import Learner, Task, Training, summary, train
@@ -38,7 +38,7 @@ WAYS = ("one pass forward", "by hand", "autograd", "differences")
 INPUTS, BATCH = 16, 32  # of the networks whose gradients are timed
 
 LOOK_FOR = """
-A network learns XOR by the gradients that `experiments/methods/by_hand.py` works out in plain sight.
+A network learns XOR by the gradients that `experiments/algorithms/by_hand.py` works out in plain sight.
 
 1. **`1_deltas`** is a single example on its way through the network and back: weighted sum z, activation a, the slope
    of the sigmoid there, and delta, how much the error changes with z. **`2_gradients`**: the gradient of each weight

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from experiments import processes
-from experiments.album import Album
+from experiments.algorithms.feature_space import FeatureSpace
 from experiments.backend import BACKENDS, Backend
 from experiments.data.digits import Digits
 from experiments.data.plane import GATES, logic_gate, two_moons
-from experiments.figures.boundary import Panel, boundary
-from experiments.methods.feature_space import FeatureSpace
-from experiments.reading import find_digits
+from experiments.digit_task import find_digits
+from experiments.figures.contours import Panel, boundary
+from experiments.report_page import Album
 from experiments.run import Run
 from experiments.settings import CommonSettings, expect, settings_of
 from experiments.training import Learner, Task, Training, summary, train

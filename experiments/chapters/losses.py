@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from experiments.album import Album
 from experiments.backend import BACKENDS, Backend
 from experiments.data.outliers import OFFSET, SLOPE, line_with_outliers
+from experiments.digit_task import find_digits, reading_task
 from experiments.figures.curves import Curve, curves
 from experiments.figures.lines import lines
-from experiments.measures.curve import curve
-from experiments.reading import find_digits, reading_task
+from experiments.metrics.curves import curve
+from experiments.report_page import Album
 from experiments.run import Run
 from experiments.settings import Settings, expect, settings_of
 from experiments.training import Moment, Task, Training, summary, train

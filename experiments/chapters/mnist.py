@@ -11,9 +11,9 @@ import torch
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.data.augmentation import jitter
 from experiments.data.digits import Digits, normalize
+from experiments.digit_task import find_digits, reading_task
 from experiments.errors import ExperimentError
 from experiments.models import MODELS
-from experiments.reading import find_digits, reading_task
 from experiments.run import Run
 from experiments.settings import Settings
 from experiments.training import Task, summary, train

@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from experiments.album import Album
 from experiments.backend import BACKENDS, Backend
 from experiments.data.augmentation import jitter
 from experiments.data.digits import Digits
+from experiments.digit_task import find_digits, reading_task
 from experiments.figures.bars import bars
 from experiments.figures.curves import Curve, curves
-from experiments.measures.curve import curve
-from experiments.reading import find_digits, reading_task
+from experiments.metrics.curves import curve
+from experiments.report_page import Album
 from experiments.run import Run
 from experiments.settings import Settings, expect
 from experiments.training import Moment, Training, summary, train

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from experiments.album import Album
 from experiments.backend import BACKENDS, Backend
-from experiments.data.surfaces import SURFACES, Surface
+from experiments.data.synthetic import SURFACES, Surface
+from experiments.digit_task import find_digits, reading_task
 from experiments.figures.curves import Curve, curves
 from experiments.figures.paths import paths
-from experiments.measures.curve import curve
-from experiments.reading import find_digits, reading_task
+from experiments.metrics.curves import curve
+from experiments.report_page import Album
 from experiments.run import Run
 from experiments.settings import Settings, expect
 from experiments.training import Task, Training, summary, train

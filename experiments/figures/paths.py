@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from experiments.data.surfaces import Surface
+from experiments.data.synthetic import Surface
 
 __all__ = ["paths"]
 

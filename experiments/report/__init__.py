@@ -11,10 +11,10 @@ import tyro
 
 from experiments.commandline import read_flags
 from experiments.errors import UsageError
-from experiments.report.curves import Trained, read_runs
+from experiments.formatting import shown
+from experiments.report.networks import Trained, read_runs
 from experiments.report.plot import plot
 from experiments.run import replace_file, writing
-from experiments.shown import shown
 
 __all__ = ["main", "markdown"]
 

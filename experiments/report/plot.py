@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments.report.curves import Curve, Trained
+from experiments.report.networks import Curve, Trained
 
 __all__ = ["plot"]
 

@@ -15,8 +15,8 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from experiments.errors import ExperimentError
+from experiments.formatting import in_line
 from experiments.run import Run
-from experiments.shown import in_line
 from experiments.training.dashboard import introduce, introduce_twins, project, show_answers
 from experiments.training.evaluation import Evaluation
 from experiments.training.learner import Learner

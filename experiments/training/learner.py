@@ -17,7 +17,7 @@ from experiments import processes
 from experiments.backend import Backend
 from experiments.settings import Settings
 from experiments.training.evaluation import Evaluation
-from experiments.training.schedules import SCHEDULES
+from experiments.training.schedule import SCHEDULES
 from experiments.training.task import Task
 
 __all__ = ["Learner", "sgd"]

@@ -11,9 +11,9 @@ from torch.optim import Optimizer
 
 from experiments import processes
 from experiments.backend import BACKENDS, Backend
+from experiments.formatting import in_line
 from experiments.run import Run
 from experiments.settings import Settings, as_plain_values
-from experiments.shown import in_line
 from experiments.training.learner import Learner, sgd
 from experiments.training.length import Length
 from experiments.training.loop import Training

@@ -14,14 +14,13 @@ from typing import Any, Literal
 from matplotlib.image import imread
 
 from experiments import processes
-from experiments.album import STORY, Album, markdown_table
 from experiments.backend import BACKENDS
 from experiments.chapters.claims.cost import cost_of_activations
 from experiments.chapters.claims.depth import gradients_in_depth
 from experiments.chapters.claims.finding import Bench, Finding, Measurement
 from experiments.chapters.claims.maxout import maxout_is_no_default
+from experiments.chapters.claims.numerics import logistic_against_tanh
 from experiments.chapters.claims.record import SOURCES, back_propagation, support_vector_machine
-from experiments.chapters.claims.rounding import logistic_against_tanh
 from experiments.chapters.claims.shapes import (
     formula_of_tanh,
     relu_is_no_parabola,
@@ -29,8 +28,9 @@ from experiments.chapters.claims.shapes import (
     tails_of_tanh,
 )
 from experiments.chapters.claims.training import dead_units, elu_against_relu, elus_alpha
+from experiments.digit_task import find_digits
 from experiments.errors import Interrupted
-from experiments.reading import find_digits
+from experiments.report_page import STORY, Album, markdown_table
 from experiments.run import Run, writing
 from experiments.settings import CommonSettings
 from experiments.training import checkpoint

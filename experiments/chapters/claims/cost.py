@@ -7,7 +7,7 @@ from torch import nn
 
 from experiments.chapters.claims.finding import Bench, Finding
 from experiments.figures.columns import columns
-from experiments.measures.stopwatch import seconds_each
+from experiments.metrics.timing import seconds_each
 
 __all__ = ["cost_of_activations"]
 

@@ -12,7 +12,7 @@ from experiments.backend import Backend
 from experiments.chapters.claims.finding import Bench, Finding
 from experiments.data.digits import normalize
 from experiments.figures.curves import curves
-from experiments.measures.gradients import gradient_by_layer
+from experiments.metrics.gradients import gradient_by_layer
 
 __all__ = ["gradients_in_depth", "stack"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from experiments.chapters.claims.finding import Bench, Finding
-from experiments.chapters.claims.rounding import textbook_tanh
+from experiments.chapters.claims.numerics import textbook_tanh
 from experiments.figures.curves import curves
-from experiments.measures.flatness import slope as slope_at
+from experiments.metrics.flatness import slope as slope_at
 
 __all__ = ["formula_of_tanh", "relu_is_no_parabola", "slope_of_sigmoid", "tails_of_tanh"]
 

@@ -13,9 +13,9 @@ from experiments.backend import Backend
 from experiments.chapters.claims.depth import stack
 from experiments.chapters.claims.finding import Bench, Finding
 from experiments.data.digits import normalize
+from experiments.digit_task import reading_task
 from experiments.figures.curves import Curve, curves
-from experiments.measures.flatness import flat_and_dead
-from experiments.reading import reading_task
+from experiments.metrics.flatness import flat_and_dead
 from experiments.settings import Settings
 from experiments.training import Learner
 from experiments.training.batches import Batches

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from experiments import processes
-from experiments.album import STORY, Album
 from experiments.backend import Backend
 from experiments.chapters.gan.rivals import FILMED, Duel, Rivals
+from experiments.digit_task import find_digits
 from experiments.figures.pictures import pictures
-from experiments.measures.curve import curve
+from experiments.metrics.curves import curve
 from experiments.models import mlp
-from experiments.reading import find_digits
+from experiments.report_page import STORY, Album
 from experiments.run import Run
 from experiments.settings import Settings, expect
 from experiments.training import Moment, Task, Training, summary, train

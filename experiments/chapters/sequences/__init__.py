@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from experiments.album import Album
-from experiments.chapters.sequences import puzzles
-from experiments.chapters.sequences.looks import DECAY, show_gradients, watching
+from experiments.chapters.sequences import tasks as puzzles
+from experiments.chapters.sequences.callbacks import DECAY, show_gradients, watching
 from experiments.chapters.sequences.networks import CELLS, Cell, Reader
-from experiments.chapters.sequences.puzzles import Puzzle
 from experiments.chapters.sequences.settings import Config
-from experiments.reading import find_digits
+from experiments.chapters.sequences.tasks import Puzzle
+from experiments.digit_task import find_digits
+from experiments.report_page import Album
 from experiments.run import Run
 from experiments.training import Training, summary, train
 

@@ -16,10 +16,11 @@ from experiments import processes
 from experiments.__main__ import main
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.chapters import claims
-from experiments.chapters.claims import cost, maxout, record, rounding, shapes, training
+from experiments.chapters.claims import cost, maxout, record, shapes, training
+from experiments.chapters.claims import numerics as rounding
 from experiments.chapters.claims.depth import gradients_in_depth
 from experiments.chapters.claims.finding import Bench
-from experiments.chapters.claims.rounding import ulps
+from experiments.chapters.claims.numerics import ulps
 from experiments.data.digits import load_digits
 
 FIGURES = [

@@ -12,8 +12,8 @@ from experiment_runs import assert_same_state, rows, state
 from experiments.__main__ import main
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.chapters.sequences.networks import CELLS, Reader
-from experiments.chapters.sequences.puzzles import stretches
 from experiments.chapters.sequences.samples import calculate, write
+from experiments.chapters.sequences.tasks import stretches
 from experiments.chapters.sequences.through_time import gradient_through_time
 from experiments.data import arithmetic
 from experiments.training import Learner

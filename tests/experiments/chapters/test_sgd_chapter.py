@@ -11,7 +11,7 @@ from experiment_runs import rows, state
 
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.chapters.sgd import DESCENTS, DOWNHILL, SWEEPS, go_down
-from experiments.data.surfaces import SURFACES
+from experiments.data.synthetic import SURFACES
 
 FIGURES = [
     *(f"1_path_{name}" for name in SURFACES),

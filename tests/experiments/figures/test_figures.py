@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from experiments.data.plane import two_moons
-from experiments.data.surfaces import SURFACES
+from experiments.data.synthetic import SURFACES
 from experiments.figures.bars import bars
-from experiments.figures.boundary import Panel, boundary
+from experiments.figures.contours import Panel, boundary
 from experiments.figures.curves import curves
 from experiments.figures.lines import lines
 from experiments.figures.paths import paths

@@ -12,7 +12,7 @@ from experiment_runs import rows
 from PIL import Image
 
 from experiments.__main__ import main
-from experiments.report.curves import read_runs
+from experiments.report.networks import read_runs
 from experiments.run import Run
 from experiments.settings import Settings
 from experiments.training import Task, train

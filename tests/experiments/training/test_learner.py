@@ -9,7 +9,7 @@ from torch import nn
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.settings import Settings
 from experiments.training import Learner, Task
-from experiments.training.schedules import cosine
+from experiments.training.schedule import cosine
 
 
 def learner(model, task=None, **settings):

@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
 )
 
-from experiments.album import Album
+from experiments.report_page import Album
 from experiments.run import Run
 from experiments.settings import CommonSettings
 

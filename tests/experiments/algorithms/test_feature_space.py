@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from experiments.algorithms.feature_space import RIDGE, FeatureSpace
 from experiments.errors import ExperimentError
-from experiments.methods.feature_space import RIDGE, FeatureSpace
 from scratchnet.functional import rbf_kernel
 
 

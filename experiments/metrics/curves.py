@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.report.curves import read_curves
+from experiments.report.networks import read_curves
 from experiments.run import Run
 
 __all__ = ["curve"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from experiments.measures.stopwatch import seconds_each
+from experiments.metrics.timing import seconds_each
 
 
 def test_calls_take_turns_and_the_least_time_counts(monkeypatch):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from experiments.measures.flatness import slope
-from experiments.measures.stopwatch import seconds_each
+from experiments.metrics.flatness import slope
+from experiments.metrics.timing import seconds_each
 
 __all__ = ["float32_errors", "nanoseconds"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.training.schedules import SCHEDULES, cosine
+from experiments.training.schedule import SCHEDULES, cosine
 
 
 def test_the_cosine_rises_for_a_tenth_and_falls_to_zero():

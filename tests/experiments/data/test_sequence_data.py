@@ -7,8 +7,8 @@ import doctest
 import pytest
 import torch
 
-from experiments.data import memory
-from experiments.data.memory import COPIED, SIGNAL, SILENCE, SYMBOLS, adding, copying
+from experiments.data import sequences as memory
+from experiments.data.sequences import COPIED, SIGNAL, SILENCE, SYMBOLS, adding, copying
 
 
 def test_its_examples_are_right():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.measures.pointwise import float32_errors, nanoseconds
+from experiments.metrics.pointwise import float32_errors, nanoseconds
 
 
 class Rough(nn.Module):

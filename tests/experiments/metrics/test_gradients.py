@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from experiments.measures.gradients import gradient_by_layer
+from experiments.metrics.gradients import gradient_by_layer
 
 
 def test_the_norms_are_those_of_a_gradient_worked_out_by_hand():

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.data import arithmetic, memory, source
+from experiments.data import arithmetic, source
+from experiments.data import sequences as memory
 from experiments.data.digits import Digits, normalize
-from experiments.shown import shown
+from experiments.formatting import shown
 from experiments.training import Task
 
 __all__ = ["Puzzle", "adding", "copying", "rows", "sums", "text"]
@@ -63,7 +64,7 @@ class Puzzle:
 
 
 def adding(count: int, length: int, dtype: torch.dtype) -> Puzzle:
-    """The adding problem: `experiments.data.memory`."""
+    """The adding problem: `experiments.data.sequences`."""
     inputs, sums = memory.adding(count, length, TRAIN_SEED)
     test = memory.adding(TEST, length, TEST_SEED)
     return Puzzle(
@@ -83,7 +84,7 @@ def adding(count: int, length: int, dtype: torch.dtype) -> Puzzle:
 
 
 def copying(count: int, length: int) -> Puzzle:
-    """The copy problem, with so many silent times: `experiments.data.memory`."""
+    """The copy problem, with so many silent times: `experiments.data.sequences`."""
     return Puzzle(
         Task(
             memory.copying(count, length, TRAIN_SEED),

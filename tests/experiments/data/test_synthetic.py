@@ -7,7 +7,7 @@ import torch
 
 from experiments.data.outliers import OFFSET, SLOPE, line_with_outliers
 from experiments.data.plane import GATES, logic_gate, two_moons
-from experiments.data.surfaces import SURFACES
+from experiments.data.synthetic import SURFACES
 
 
 @pytest.mark.parametrize("gate", GATES)

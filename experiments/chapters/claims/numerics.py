@@ -10,7 +10,7 @@ from torch import Tensor
 
 from experiments.chapters.claims.finding import Bench, Finding
 from experiments.figures.curves import curves
-from experiments.measures.flatness import slope
+from experiments.metrics.flatness import slope
 
 __all__ = ["logistic_against_tanh", "textbook_tanh", "ulps"]
 

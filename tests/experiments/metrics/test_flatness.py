@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import scratchnet.nn
-from experiments.measures.flatness import flat_and_dead, slope
+from experiments.metrics.flatness import flat_and_dead, slope
 
 
 def test_slopes():

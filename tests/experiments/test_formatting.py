@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import doctest
 
-from experiments import shown
+from experiments import formatting
 
 
 def test_examples():
-    results = doctest.testmod(shown)
+    results = doctest.testmod(formatting)
     assert results.attempted == 2
     assert results.failed == 0

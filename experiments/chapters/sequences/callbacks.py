@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from experiments.album import STORY, Album
 from experiments.chapters.sequences.networks import Cell, Reader
-from experiments.chapters.sequences.puzzles import Puzzle
 from experiments.chapters.sequences.samples import calculate, write
 from experiments.chapters.sequences.settings import Config
+from experiments.chapters.sequences.tasks import Puzzle
 from experiments.chapters.sequences.through_time import gradient_through_time
 from experiments.data import source
 from experiments.figures.curves import Curve, curves
+from experiments.report_page import STORY, Album
 from experiments.training import Learner, Moment, Training
 
 __all__ = ["DECAY", "show_gradients", "watching"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from experiments.methods.by_hand import Layer, back_propagate, differences, error_of, forward
+from experiments.algorithms.by_hand import Layer, back_propagate, differences, error_of, forward
 
 SIZES = (5, 4, 3, 2)
 
