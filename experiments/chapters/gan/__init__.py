@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from experiments import processes
 from experiments.backend import Backend
-from experiments.chapters.gan.rivals import FILMED, Duel, Rivals
+from experiments.chapters.gan.learner import FILMED, Duel, Rivals
 from experiments.digit_task import find_digits
 from experiments.figures.pictures import pictures
 from experiments.metrics.curves import curve

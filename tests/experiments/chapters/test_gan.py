@@ -13,7 +13,7 @@ from experiments import processes
 from experiments.__main__ import main
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.chapters import gan
-from experiments.chapters.gan.rivals import FILMED, REAL, Duel, Rivals
+from experiments.chapters.gan.learner import FILMED, REAL, Duel, Rivals
 from experiments.settings import Settings
 from experiments.training import Task
 
