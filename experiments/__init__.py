@@ -1,1 +1,1 @@
-"""Experiments on scratchnet, one a chapter: ``python -m experiments`` lists them."""
+"""Experiments that train networks with scratchnet: ``python -m experiments`` lists them."""

@@ -1,4 +1,4 @@
-"""``python -m experiments`` lists the chapters, ``python -m experiments NAME --help`` the flags of one."""
+"""Lists the chapters, or runs one: ``python -m experiments [NAME [flags]]``; NAME ``--help`` lists its flags."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import sys
 from collections.abc import Sequence
 
 from experiments.chapters import CHAPTERS
-from experiments.errors import Bystander, ExperimentError, Interrupted, UsageError
+from experiments.errors import ExperimentError, Interrupted, PeerError, UsageError
 
 __all__ = ["main"]
 
 
 def main(words: Sequence[str]) -> int:
-    """Runs the chapter that is named first, with the flags that follow; the exit status."""
+    """Runs the chapter named by the first word and returns the exit status."""
     try:
         run(words)
-    except Bystander as error:
+    except PeerError as error:
         return error.status
     except Interrupted as stop:
         print(stop, file=sys.stderr)
@@ -29,19 +29,19 @@ def main(words: Sequence[str]) -> int:
         print("interrupted", file=sys.stderr)
         return Interrupted.status
     except ModuleNotFoundError as error:
-        print(f"error: {error}; pip install -e '.[experiments]' brings what is missing", file=sys.stderr)
+        print(f"error: {error}; pip install -e '.[experiments]' installs the missing packages", file=sys.stderr)
         return ExperimentError.status
     return 0
 
 
 def run(words: Sequence[str]) -> None:
-    """Runs a chapter, or reports on runs; lists all chapters where none is named."""
+    """Runs a chapter or ``report``; lists the chapters if no word is given."""
     if not words or words[0] in ("-h", "--help"):
         print("usage: python -m experiments CHAPTER [--help] [flags]\n")
         for name, chapter in CHAPTERS.items():
             print(f"  {name:15} {chapter.line} ({chapter.time})")
-        print("\nTimes are of --preset quick and --preset full on two cores.")
-        print("python -m experiments report RUN … lays runs beside each other, as Markdown and pictures.")
+        print("\nTimes are for --preset quick and --preset full on two cores.")
+        print("python -m experiments report RUN … compares runs in Markdown and plots.")
         return
     name, *flags = words
     if name == "report":
@@ -50,17 +50,17 @@ def run(words: Sequence[str]) -> None:
         return report.main(flags)
     if name not in CHAPTERS:
         near = difflib.get_close_matches(name, CHAPTERS, n=1)
-        remedy = f"did you mean {near[0]}?" if near else "python -m experiments lists them with a line on each"
+        remedy = f"did you mean {near[0]}?" if near else "python -m experiments lists them"
         raise UsageError(f"expected a chapter ({', '.join(CHAPTERS)}), got {name!r}; {remedy}")
 
-    from experiments import processes  # not before a chapter is chosen: the list should come at once
+    from experiments import processes  # imported late: listing the chapters must not load torch
 
     with processes.joined():
         start(name, flags)
 
 
 def start(name: str, flags: Sequence[str]) -> None:
-    """Begins a run of a chapter, or continues the one that ``--resume`` names."""
+    """Starts a run of a chapter, or continues the run that ``--resume`` names."""
     from experiments import commandline
     from experiments.settings import on_a_device
 
@@ -71,7 +71,7 @@ def start(name: str, flags: Sequence[str]) -> None:
     if settings.resume is not None:
         folder, settings = commandline.resume(settings, flags, prog)
         if folder.finished:
-            print(f"'{folder.folder}' is finished; there is nothing left to do")
+            print(f"'{folder.folder}' is finished; nothing is left to do")
             return
     settings.check()
     module.main(on_a_device(settings), folder)

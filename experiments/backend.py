@@ -1,4 +1,4 @@
-"""Whose components a network is made of: the ones of this repository, or PyTorch's."""
+"""Selects the components of a network: scratchnet's or PyTorch's."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["BACKENDS", "BUILTIN", "CUSTOM", "Backend"]
 
 @dataclass(frozen=True)
 class Backend:
-    """Where the parts come from.
+    """The components that networks and optimizers are built from.
 
     Attributes:
-        name: Of the backend.
+        name: ``custom`` or ``builtin``.
         nn: Layers and losses under PyTorch's names, and the few that PyTorch lacks.
         SGD: The optimizer.
         penalties: ``l1_penalty``, ``l2_penalty`` and ``max_norm_``.
@@ -34,5 +34,5 @@ class Backend:
 CUSTOM = Backend("custom", scratchnet.nn, scratchnet.optim.SGD, scratchnet.optim)
 BUILTIN = Backend("builtin", builtin_modules.torch_nn, torch.optim.SGD, builtin_modules)
 
-# What ``--backend`` may be, and the networks that then learn side by side.
+# Values of ``--backend``, and the networks that each one trains side by side.
 BACKENDS: dict[str, list[Backend]] = {"scratch": [CUSTOM], "builtin": [BUILTIN], "twin": [CUSTOM, BUILTIN]}

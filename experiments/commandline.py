@@ -1,4 +1,4 @@
-"""From the words of the command line to the settings of a chapter, and back from the settings of an old run."""
+"""Parses the flags of a chapter, and reads the settings of an earlier run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import tyro
 
 from experiments.errors import ExperimentError, UsageError
 from experiments.run import Run
-from experiments.settings import NOT_OF_THE_RUN, CommonSettings
+from experiments.settings import UNSAVED, CommonSettings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -27,30 +27,30 @@ SettingsT = TypeVar("SettingsT", bound=CommonSettings)
 
 
 def parse(kind: type[SettingsT], words: Sequence[str], prog: str) -> SettingsT:
-    """Reads flags into settings; what has no flag is as the preset says, or else as the class does.
+    """Parses flags into settings; missing flags take the preset's value, or else the field's default.
 
     Raises:
-        UsageError: a flag is unknown, or its value cannot be read.
-        SystemExit: after printing the help that was asked for.
+        UsageError: A flag is unknown or its value is invalid.
+        SystemExit: ``--help`` was given, and the help is printed.
     """
     given = read_flags(kind, [word for word in words if word not in ("-h", "--help")], prog)
     try:
         default = dataclasses.replace(kind(), **given.of_preset(), preset=given.preset)
     except TypeError as error:
-        raise TypeError(f"a preset of {kind.__module__} sets what is no field: {error}") from error
+        raise TypeError(f"a preset of {kind.__module__} sets an unknown field: {error}") from error
     return read_flags(kind, words, prog, default)
 
 
 def read_flags(kind: type[T], words: Sequence[str], prog: str, default: T | None = None) -> T:
-    """Reads flags into a dataclass; what has no flag is as in ``default``.
+    """Parses flags into a dataclass; missing flags take their value from ``default``.
 
     Raises:
-        UsageError: a flag is unknown, or its value cannot be read.
-        SystemExit: after printing the help that was asked for.
+        UsageError: A flag is unknown or its value is invalid.
+        SystemExit: ``--help`` was given, and the help is printed.
     """
-    complaint = io.StringIO()
+    errors = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint):
+        with contextlib.redirect_stderr(errors):
             settings, unknown = tyro.cli(
                 kind,
                 args=words,
@@ -60,7 +60,7 @@ def read_flags(kind: type[T], words: Sequence[str], prog: str, default: T | None
             )
     except SystemExit as stop:
         if stop.code:
-            raise UsageError(f"{_one_line(complaint.getvalue())}; {prog} --help lists the flags") from None
+            raise UsageError(f"{_one_line(errors.getvalue())}; {prog} --help lists the flags") from None
         raise
     if unknown:
         flags = [_flag(field.name) for field in dataclasses.fields(kind)]
@@ -71,18 +71,18 @@ def read_flags(kind: type[T], words: Sequence[str], prog: str, default: T | None
 
 
 def resume(settings: SettingsT, words: Sequence[str], prog: str) -> tuple[Run, SettingsT]:
-    """Opens the run that ``settings.resume`` names, and reads what it was asked for.
+    """Opens the run that ``settings.resume`` names, and restores its settings.
 
     Raises:
-        UsageError: the folder is none of a run of this chapter, or a flag contradicts its settings.
-        ExperimentError: its ``config.json`` is damaged.
+        UsageError: The folder does not hold a run of this chapter, or a flag contradicts the run's settings.
+        ExperimentError: Its ``config.json`` is damaged.
     """
     assert settings.resume is not None
     run = Run.reopen(settings.resume)
     if not prog.endswith(f" {run.chapter}"):
         raise UsageError(f"'{run.folder}' is a run of another chapter; continue with: {run.resume_command()}")
     kind = type(settings)
-    names = [field.name for field in dataclasses.fields(kind) if field.name not in NOT_OF_THE_RUN]
+    names = [field.name for field in dataclasses.fields(kind) if field.name not in UNSAVED]
     try:
         present = {name: run.config[name] for name in names if run.config[name] is not None}
         stored = read_flags(kind, [_word(name, value) for name, value in present.items()], prog)
@@ -91,12 +91,12 @@ def resume(settings: SettingsT, words: Sequence[str], prog: str) -> tuple[Run, S
         raise ExperimentError(
             f"'{run.folder / 'config.json'}' is damaged ({error}); start a new run without --resume"
         ) from error
-    asked = read_flags(kind, words, prog, default=stored)
+    requested = read_flags(kind, words, prog, default=stored)
     for name in names:
-        was, now = getattr(stored, name), getattr(asked, name)
+        was, now = getattr(stored, name), getattr(requested, name)
         if now != was and not _same_path(now, was):
             raise UsageError(
-                f"{_flag(name)}: expected {was}, as the run began, got {now}; leave it out, or start a new run "
+                f"{_flag(name)}: expected {was}, as in config.json, got {now}; leave it out, or start a new run "
                 "without --resume"
             )
     return run, dataclasses.replace(stored, resume=settings.resume)
@@ -107,7 +107,7 @@ def _flag(name: str) -> str:
 
 
 def _word(name: str, value: Any) -> str:
-    """A flag with its value, or of a truth value the one of two flags."""
+    """Formats a setting as one word of a command line."""
     if isinstance(value, bool):
         return _flag(name if value else f"no_{name}")
     return f"{_flag(name)}={value}"
@@ -118,15 +118,15 @@ def _same_path(a: Any, b: Any) -> bool:
 
 
 def _one_line(box: str) -> str:
-    """What tyro says in a frame of several lines: its first paragraph."""
-    said: list[str] = []
+    """Extracts the first paragraph from tyro's framed error message."""
+    paragraph: list[str] = []
     for line in box.splitlines()[1:]:
         text = line.strip("│| ")
         if text.strip("─-╰╯+"):
-            said.append(text)
-        elif said:
+            paragraph.append(text)
+        elif paragraph:
             break
-    sentence = " ".join(said).rstrip(" .")
+    sentence = " ".join(paragraph).rstrip(" .")
     sentence = re.sub(
         r"no type matching \{None\}\|(\S+) could be .* from \[(.*)\]", r"expected \1, got \2", sentence
     )

@@ -1,4 +1,4 @@
-"""Reading handwritten digits, the task that most chapters share."""
+"""Recognition of handwritten digits, the task of most chapters."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import torch
 from experiments.data.digits import Digits, load_digits, normalize
 from experiments.training import Task
 
-__all__ = ["find_digits", "reading_task"]
+__all__ = ["digit_task", "find_digits"]
 
 
 def find_digits(source: str | None) -> Digits:
-    """The digits of `load_digits`; says so where they are not the full set and nobody chose that."""
+    """Loads digits by `load_digits`, and prints why if it falls back to the sample."""
     digits, notice = load_digits(source)
     if notice:
         print(notice)
     return digits
 
 
-def reading_task(digits: Digits, dtype: torch.dtype, examples: int | None = None, **options: Any) -> Task:
-    """Telling which digit an image shows.
+def digit_task(digits: Digits, dtype: torch.dtype, examples: int | None = None, **options: Any) -> Task:
+    """Returns the task of classifying digits.
 
     Args:
-        digits: The images, which are normalised batch by batch.
-        dtype: In which the network computes.
-        examples: How many of the training digits to learn from; by default all.
-        **options: Of the `Task`; by default the loss is the cross entropy of scores.
+        digits: The images, which are normalized batch by batch.
+        dtype: The dtype of the network.
+        examples: Number of training digits to use; all by default.
+        **options: Other fields of `Task`; the default loss is the cross entropy of logits.
     """
     return Task(
         train=(digits.train_images[:examples], digits.train_labels[:examples]),

@@ -1,30 +1,30 @@
-"""What stops an experiment: errors whose message is the one line that the user sees, and their exit status."""
+"""Errors that end an experiment: their message is the only line that the user sees."""
 
 from __future__ import annotations
 
-__all__ = ["Bystander", "ExperimentError", "Interrupted", "UsageError"]
+__all__ = ["ExperimentError", "Interrupted", "PeerError", "UsageError"]
 
 
 class ExperimentError(Exception):
-    """Something went wrong outside the program: a broken file, a full disk, a diverged loss."""
+    """Raised for a cause outside the program: a damaged file, a full disk, a diverged loss."""
 
     status = 1
 
 
 class UsageError(ExperimentError):
-    """The command line asks for something that cannot be done."""
+    """Raised when the command line asks for something impossible."""
 
     status = 2
 
 
 class Interrupted(ExperimentError):
-    """Ctrl-C, after the state was saved."""
+    """Raised after Ctrl-C, once the state is saved."""
 
     status = 130
 
 
-class Bystander(ExperimentError):
-    """Another process of the run ended with an error, and has said so."""
+class PeerError(ExperimentError):
+    """Raised when another process of the run has failed and printed its own message."""
 
     def __init__(self, status: int) -> None:
         super().__init__("another process of this run ended with an error")

@@ -1,4 +1,4 @@
-"""The networks that read digits, built from either backend; both take (B, 1, 28, 28) and return (B, 10)."""
+"""Digit classifiers, built from either backend; they map (B, 1, 28, 28) to log probabilities (B, 10)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["MODELS", "cnn", "deep", "mlp"]
 
 
 def mlp(backend: Backend) -> nn.Module:
-    """Fully connected, 784-512-256-10."""
+    """Builds a fully connected network, 784-512-256-10."""
     layer = backend.nn
     return layer.Sequential(
         OrderedDict(
@@ -28,7 +28,7 @@ def mlp(backend: Backend) -> nn.Module:
 
 
 def cnn(backend: Backend) -> nn.Module:
-    """The network of PyTorch's own MNIST example, with its names of parameters.
+    """Builds the network of PyTorch's MNIST example, with the same parameter names.
 
     Source: https://github.com/pytorch/examples/blob/main/mnist/main.py
     """
@@ -52,9 +52,10 @@ def cnn(backend: Backend) -> nn.Module:
 
 
 def deep(backend: Backend) -> nn.Module:
-    """Four convolutions, each with batch norm, and few weights: a third of the work of `cnn` for a better result.
+    """Builds a small network of four convolutions with batch norm.
 
-    The sides of the maps are 28, 14, 14, 7 and, after the last pooling, 3 pixels.
+    It needs a third of `cnn`'s operations and reaches a higher accuracy. The feature maps are 28, 14, 14, 7 and,
+    after the last pooling, 3 pixels wide.
     """
     layer = backend.nn
     return layer.Sequential(

@@ -1,7 +1,7 @@
-"""The processes that train together where ``torchrun`` started several; one alone is rank 0 of 1.
+"""Communication between the processes that ``torchrun`` starts; a single process is rank 0 of 1.
 
-Rank 0 is the writer: it alone makes folders, writes files and prints. The others do the same arithmetic on their
-share of the data, and hear from it whatever only it can know.
+Rank 0 is the writer: only it makes folders, writes files and prints. All processes do the same work on their share
+of the data.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from experiments.errors import Bystander, ExperimentError, UsageError
+from experiments.errors import ExperimentError, PeerError, UsageError
 
 __all__ = [
     "expect_one",
@@ -35,22 +35,22 @@ __all__ = [
 
 T = TypeVar("T")
 
-TROUBLE = "experiments/trouble"  # in torchrun's store: which process was the first to end with an error
+FAILED = "experiments/trouble"  # key in torchrun's store: the rank that failed first
 
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Joins the processes that torchrun started, if it did, for as long as the context lasts.
+    """Joins the processes that torchrun started, if any, until the context exits.
 
     Raises:
-        Bystander: another process ended first, and has said why.
-        ExperimentError: another process ended without a word.
+        PeerError: Another process failed first and has printed why.
+        ExperimentError: Another process was killed.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    # Its functions have the default group as a default argument. Imported once that exists, as DistributedDataParallel
-    # does through torch's compiler, they would hold it for good.
+    # Import before the default group exists: its functions take the group as a default argument, and would otherwise
+    # keep it alive.
     importlib.import_module("torch.distributed.nn.functional")
     on_gpus = torch.cuda.is_available()
     if on_gpus:
@@ -65,50 +65,48 @@ def joined() -> Iterator[None]:
     except SystemExit:
         raise
     except BaseException as error:
-        # Who fails says so before its connections break, which is what the others notice of it.
-        if store.compare_set(TROUBLE, "", str(number)).decode() != str(number):
-            raise Bystander(getattr(error, "status", ExperimentError.status)) from error
+        # Record the failure before the connections break, which makes the other processes fail too.
+        if store.compare_set(FAILED, "", str(number)).decode() != str(number):
+            raise PeerError(getattr(error, "status", ExperimentError.status)) from error
         if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
             raise ExperimentError("another process of this run was killed; continue with --resume") from error
         raise
-    # Gloo's threads end with the last hold on their group, and networks in circles of references have one. A thread
-    # that lets go of its last tensor while the interpreter shuts down ends the process with SIGABRT.
+    # Collect reference cycles that keep the group alive: a thread of gloo's that frees its last tensor while the
+    # interpreter shuts down aborts the process.
     gc.collect()
     dist.destroy_process_group()
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def size() -> int:
-    """How many processes there are."""
+    """Returns the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_writer() -> bool:
-    """Whether this process is the one that writes."""
     return rank() == 0
 
 
-def total(figures: Sequence[float]) -> list[float]:
-    """The sums of some figures over all processes."""
+def total(values: Sequence[float]) -> list[float]:
+    """Sums each value over all processes."""
     if size() == 1:
-        return list(figures)
-    sums = torch.tensor(figures, dtype=torch.float64)
+        return list(values)
+    sums = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(sums)
     return sums.tolist()
 
 
 def expect_one(chapter: str) -> None:
-    """Raises UsageError where there are several processes, for a chapter whose steps know of one alone."""
+    """Raises UsageError if several processes run a chapter that supports one."""
     if size() > 1:
         raise UsageError(f"{chapter}: expected one process, got {size()}; start it without torchrun")
 
 
 def gather(part: T) -> list[T]:
-    """What each process has, in the order of their ranks."""
+    """Returns the objects of all processes, ordered by rank."""
     if size() == 1:
         return [part]
     parts: list[T] = [part] * size()
@@ -117,7 +115,7 @@ def gather(part: T) -> list[T]:
 
 
 def share(make: Callable[[], T]) -> T:
-    """Has the writer make something, and gives it to all."""
+    """Calls ``make`` in the writer only, and returns its result in all processes."""
     if size() == 1:
         return make()
     box: list[Any] = [make() if is_writer() else None]
@@ -126,14 +124,14 @@ def share(make: Callable[[], T]) -> T:
 
 
 def share_buffers(module: nn.Module) -> None:
-    """Gives all processes the writer's buffers: each kept running statistics of its own share of the data."""
+    """Copies the writer's buffers to all processes, whose running statistics differ."""
     if size() > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, 0)
 
 
 def writer_first(make: Callable[[], T]) -> T:
-    """Makes the same in each process, in the others only when the writer has: what it downloaded is there then."""
+    """Calls ``make`` in the writer first, then in the others, which find the files that it downloaded."""
     if is_writer():
         made = make()
     if size() > 1:
@@ -142,5 +140,5 @@ def writer_first(make: Callable[[], T]) -> T:
 
 
 def my_part(tensor: Tensor) -> Tensor:
-    """This process's consecutive share of the examples in a tensor; the first processes have one more where need be."""
+    """Returns this process's consecutive share of the rows; shares differ by at most one row."""
     return tensor.tensor_split(size())[rank()]

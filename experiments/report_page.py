@@ -1,4 +1,4 @@
-"""What a chapter shows beside its curves: figures and pages of text, in TensorBoard and as files of the run."""
+"""Figures, tables and text that a chapter writes to TensorBoard and to the folder of its run."""
 
 from __future__ import annotations
 
@@ -15,32 +15,31 @@ from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
 from experiments import processes
+from experiments.formatting import markdown_table
 from experiments.run import Run
 
-__all__ = ["Album", "markdown_table"]
+__all__ = ["ReportPage"]
 
-STORY = "0_story"  # sorts before accuracy and loss, so that TensorBoard opens on it
+PREFIX = "0_story"  # sorts before accuracy and loss, so that TensorBoard shows it first
 DPI = 130
 
 
-class Album:
-    """The pages of a run; a context manager.
-
-    They come under ``0_story`` in TensorBoard, and in the folder as ``NAME.png`` and ``NAME.md``.
+class ReportPage:
+    """Writes under ``0_story`` in TensorBoard, and to ``NAME.png`` and ``NAME.md`` in the folder; a context manager.
 
     Args:
-        run: Whose pages these are.
-        look_for: The first page: what there is to see, in Markdown. The settings follow it.
+        run: The run to report on.
+        look_for: Markdown that tells the reader what to look for. The settings are appended.
     """
 
     def __init__(self, run: Run, look_for: str) -> None:
         self.run = run
-        purge = 0 if run.reopened else None  # a run that is continued shows its pages anew
+        purge = 0 if run.reopened else None  # a continued run writes everything again
         self.writer = SummaryWriter(run.folder, purge_step=purge) if processes.is_writer() else None
         rows = [(f"`{key}`", value) for key, value in run.config.items() if value is not None]
-        self.page("what_to_look_for", f"{look_for.strip()}\n\n{markdown_table(('setting', 'value'), rows)}")
+        self.text("what_to_look_for", f"{look_for.strip()}\n\n{markdown_table(('setting', 'value'), rows)}")
 
-    def __enter__(self) -> Album:
+    def __enter__(self) -> ReportPage:
         return self
 
     def __exit__(
@@ -50,7 +49,6 @@ class Album:
             self.writer.close()
 
     def figure(self, name: str, figure: Figure) -> None:
-        """Shows a figure."""
         figure.set_dpi(DPI)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
@@ -59,16 +57,15 @@ class Album:
         Image.fromarray(pixels).save(buffer, format="png")
         self.run.write_bytes(f"{name}.png", buffer.getvalue())
         if self.writer is not None:
-            self.writer.add_image(f"{STORY}/{name}", pixels, 0, dataformats="HWC")
+            self.writer.add_image(f"{PREFIX}/{name}", pixels, 0, dataformats="HWC")
 
-    def page(self, name: str, markdown: str) -> None:
-        """Shows a page of text."""
+    def text(self, name: str, markdown: str) -> None:
         self.run.write_text(f"{name}.md", markdown + "\n")
         if self.writer is not None:
-            self.writer.add_text(f"{STORY}/{name}", markdown, 0)
+            self.writer.add_text(f"{PREFIX}/{name}", markdown, 0)
 
     def table(self, name: str, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Shows a table, and prints it."""
+        """Writes a table, and prints it."""
         printed = Table()
         for number, column in enumerate(head):
             printed.add_column(column, justify="right" if number else "left")
@@ -76,22 +73,10 @@ class Album:
             printed.add_row(*row)
         print(title)
         Console(highlight=False).print(printed)
-        self.page(name, f"**{title}**\n\n{markdown_table(head, rows)}")
+        self.text(name, f"**{title}**\n\n{markdown_table(head, rows)}")
 
     def conclude(self, sentences: Sequence[str]) -> None:
-        """Shows what came of it, and prints it."""
-        for sentence in sentences:
-            print(f"- {sentence}")
-        self.page("conclusion", "\n".join(f"- {sentence}" for sentence in sentences))
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table; TensorBoard and GitHub both show it as one.
-
-    >>> print(markdown_table(("a", "b"), [(1, 2)]))
-    | a | b |
-    |---|---|
-    | 1 | 2 |
-    """
-    lines = ["| " + " | ".join(map(str, line)) + " |" for line in (head, *rows)]
-    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
+        """Writes the conclusions as a list, and prints them."""
+        lines = [f"- {sentence}" for sentence in sentences]
+        print("\n".join(lines))
+        self.text("conclusion", "\n".join(lines))

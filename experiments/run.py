@@ -1,14 +1,13 @@
 """The folder of one run of a chapter.
 
-``config.json``     what the run was asked for, from which ``--resume`` starts
+``config.json``     the settings, from which ``--resume`` continues
 ``metrics.jsonl``   a line for each training step and each evaluation
 ``checkpoint.pt``   the last saved state, and ``best.pt`` the best weights; see `experiments.training`
-``summary.json``    the result, once there is one
-``events.out.*``    TensorBoard's records, in a subfolder for each network where there are two
+``summary.json``    the result, at the end of the run
+``events.out.*``    TensorBoard's files, in a subfolder for each network if there are two
 
-A chapter that trains several networks has a subfolder for each, a `part`, with these files, and ``part.json`` in place
-of ``config.json``.
-Where several processes train together, only the writer writes.
+A chapter that trains several networks has a subfolder with these files for each, a `part`, with ``part.json``
+instead of ``config.json``. With several processes only the writer process writes.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ class Run:
     """An open run folder; `create` makes one and `reopen` continues one.
 
     Attributes:
-        folder: Where it is.
-        chapter: The chapter that it is a run of.
-        config: What the run was asked for, as plain values.
-        part_name: Of a part, what sets it apart from the others; else empty.
-        reopened: Whether an earlier process began it.
+        folder: Path of the folder.
+        chapter: Name of the chapter.
+        config: The settings, as plain values.
+        part_name: Name of the part; empty for a whole run.
+        reopened: Whether an earlier process created it.
     """
 
     def __init__(
@@ -45,21 +44,21 @@ class Run:
         chapter: str,
         config: Mapping[str, Any],
         *,
-        whole: Run | None = None,
+        parent: Run | None = None,
         reopened: bool = False,
     ) -> None:
         self.folder, self.chapter, self.config, self.reopened = folder, chapter, dict(config), reopened
-        self._whole = self if whole is None else whole
-        self.part_name = "" if whole is None else folder.name
+        self._parent = self if parent is None else parent
+        self.part_name = "" if parent is None else folder.name
 
     @classmethod
     def create(cls, settings: CommonSettings, chapter: str, label: str = "") -> Run:
-        """Makes the folder ``chapter-label-NNN`` where the settings say, with the first number that is free.
+        """Makes the folder ``chapter-label-NNN`` in ``settings.runs``, with the first free number.
 
-        Without a label it is the backend.
+        The label is the backend by default.
 
         Raises:
-            ExperimentError: it cannot be written.
+            ExperimentError: The folder cannot be written.
         """
         config = as_plain_values(settings)
         folder = processes.share(lambda: _new_folder(settings.runs, f"{chapter}-{label or settings.backend}"))
@@ -72,8 +71,8 @@ class Run:
         """Opens a folder that `create` made.
 
         Raises:
-            UsageError: ``folder`` is none.
-            ExperimentError: its ``config.json`` cannot be read.
+            UsageError: ``folder`` is not the folder of a run.
+            ExperimentError: Its ``config.json`` is damaged.
         """
         if not folder.is_dir():
             raise UsageError(f"--resume: expected the folder of a run, got '{folder}', which does not exist")
@@ -81,7 +80,7 @@ class Run:
         if not path.is_file():
             raise UsageError(
                 f"--resume: expected the folder of a run, got '{folder}', which has no config.json; "
-                "name a folder such as runs/mnist-cnn-scratch-001, or start a new run without --resume"
+                "pass a folder such as runs/mnist-cnn-scratch-001, or start a new run without --resume"
             )
         try:
             config = json.loads(path.read_text())
@@ -93,67 +92,62 @@ class Run:
         return cls(folder, chapter, config, reopened=True)
 
     def part(self, name: str, **facts: Any) -> Run:
-        """The subfolder of one of several networks; ``facts``, beside its settings, set it apart from the others."""
+        """Returns the subfolder of one network; ``facts`` are added to its settings."""
         folder = self.folder / name
-        # A part that was made but never saved begins again.
+        # A part without a checkpoint starts again.
         reopened = processes.share(lambda: (folder / "checkpoint.pt").is_file())
         if processes.is_writer():
-            with writing(folder, "--runs DIR names another place"):
+            with writing(folder, "choose another folder with --runs DIR"):
                 folder.mkdir(exist_ok=True)
-        return Run(folder, self.chapter, {**self.config, "part": name, **facts}, whole=self, reopened=reopened)
+        return Run(folder, self.chapter, {**self.config, "part": name, **facts}, parent=self, reopened=reopened)
 
     def subfolder(self, name: str) -> Run:
-        """A subfolder that belongs to one of the networks that are trained side by side."""
-        return Run(self.folder / name, self.chapter, self.config, whole=self._whole, reopened=self.reopened)
+        """Returns the subfolder of one of two networks that are trained side by side."""
+        return Run(self.folder / name, self.chapter, self.config, parent=self._parent, reopened=self.reopened)
 
     @property
     def checkpoint(self) -> Path:
-        """Where the state is saved."""
         return self.folder / "checkpoint.pt"
 
     @property
     def best(self) -> Path:
-        """Where the weights of the best evaluation are saved."""
         return self.folder / "best.pt"
 
     @property
     def finished(self) -> bool:
-        """Whether the result is there."""
         return (self.folder / "summary.json").is_file()
 
     def resume_command(self) -> str:
-        """What to type to continue the run."""
+        """Returns the command that continues the run."""
         count = processes.size()
         python = "python" if count == 1 else f"torchrun --nproc-per-node {count}"
-        return f"{python} -m experiments {self.chapter} --resume {self._whole.folder}"
+        return f"{python} -m experiments {self.chapter} --resume {self._parent.folder}"
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Writes ``summary.json``, which ends the run, and says where to look."""
+        """Writes ``summary.json``, which marks the run as finished, and prints its folder."""
         self.write_json("summary.json", summary)
         print(f"run folder: {self.folder}")
-        print(f"to look at it: tensorboard --logdir {shlex.quote(str(self.folder))}")
+        print(f"view it with: tensorboard --logdir {shlex.quote(str(self.folder))}")
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Writes a file of the folder, whole or not at all."""
         self.write_text(name, json.dumps(content, indent=2) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Writes a file of the folder, whole or not at all."""
         self.write_bytes(name, text.encode())
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Writes a file of the folder, whole or not at all.
+        """Writes a file of the folder atomically.
 
         Raises:
-            ExperimentError: it cannot be written.
+            ExperimentError: The folder cannot be written.
         """
         if processes.is_writer():
-            with writing(self.folder, f"make room, then continue with: {self.resume_command()}"):
+            with writing(self.folder, f"free some space, then continue with: {self.resume_command()}"):
                 replace_file(self.folder / name, content)
 
 
 def _new_folder(runs: Path, name: str) -> Path:
-    with writing(runs, "--runs DIR names another place"):
+    with writing(runs, "choose another folder with --runs DIR"):
         runs.mkdir(parents=True, exist_ok=True)
         number = 1
         while True:
@@ -166,7 +160,7 @@ def _new_folder(runs: Path, name: str) -> Path:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file so that at any moment, come what may, either the old content is there or the new one."""
+    """Writes a file atomically: after an interruption it has either its old or its new content."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
@@ -180,9 +174,9 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def writing(place: Path, remedy: str) -> Iterator[None]:
-    """Says which place cannot be written, why, and what to do, where an OSError would."""
+def writing(folder: Path, remedy: str) -> Iterator[None]:
+    """Converts an OSError into an ExperimentError that names the folder, the reason and a remedy."""
     try:
         yield
     except OSError as error:
-        raise ExperimentError(f"cannot write to '{place}': {error.strerror or error}; {remedy}") from error
+        raise ExperimentError(f"cannot write to '{folder}': {error.strerror or error}; {remedy}") from error

@@ -1,7 +1,7 @@
-"""The flags that every chapter has, and those of every training run; what they may be, and what presets make of them.
+"""The flags of every chapter and of every training, their valid values, and presets.
 
-A value comes from its flag; failing that from the preset; failing that from the field's default. ``config.json``
-holds the outcome.
+A value comes from its flag, or else from the preset, or else from the field's default. ``config.json`` stores the
+result.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from experiments.errors import UsageError
 
 __all__ = [
-    "NOT_OF_THE_RUN",
+    "UNSAVED",
     "CommonSettings",
     "Settings",
     "as_plain_values",
@@ -28,17 +28,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class CommonSettings:
-    """What every chapter is asked for.
+    """Settings of every chapter.
 
     Args:
-        preset: quick ends within 90 seconds on two cores, full shows what the chapter is about; either only sets
-            the flags that you leave out.
-        backend: Whose layers and gradients: scratch, those of this repository; builtin, PyTorch's; twin, both from
-            the same weights on the same batches, with a record of how far they drift apart.
-        seed: Of the weights, the order of the data and dropout; the same seed gives the same run.
-        device: cpu, cuda, cuda:N, or auto: the GPU where there is one.
-        runs: Where the folders of the runs are.
-        resume: Folder of a run to continue; its settings stay as they were.
+        preset: quick finishes within 90 seconds on two cores, full is the run of docs/chapters.md; either sets
+            only the flags that you omit.
+        backend: Layers and gradients to use: scratch, this repository's; builtin, PyTorch's; twin, both from
+            the same weights on the same batches, recording how they differ.
+        seed: Seed of the weights, the data order and dropout; the same seed gives the same run.
+        device: cpu, cuda, cuda:N, or auto: a GPU if there is one.
+        runs: Folder for the runs.
+        resume: Folder of a run to continue with its settings.
     """
 
     preset: Literal["quick", "full"] | None = "quick"
@@ -51,15 +51,15 @@ class CommonSettings:
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """What each preset sets, by name of field; ``self`` holds the flags that were given."""
+        """Returns the fields that each preset sets; ``self`` holds the given flags."""
         return self.PRESETS
 
     def of_preset(self) -> Mapping[str, Any]:
-        """What the chosen preset sets, by name of field."""
+        """Returns the fields that the chosen preset sets."""
         return self.presets().get(self.preset, {}) if self.preset else {}
 
     def check(self) -> None:
-        """Raises UsageError for a value out of range."""
+        """Raises UsageError for an invalid value."""
         expect(0 <= self.seed < 2**63, "seed", "a whole number from 0 to 2**63 - 1", self.seed)
         for name, value in vars(self).items():
             fits = not isinstance(value, int) or -(2**63) <= value < 2**63
@@ -68,25 +68,27 @@ class CommonSettings:
 
 @dataclass(frozen=True)
 class Settings(CommonSettings):
-    """What a training run is asked for.
+    """Settings of a training.
 
     Args:
         epochs: Passes over the training data.
-        max_steps: Training steps in all; with epochs, the first ones of the run that these ask for.
-        batch_size: Examples in a training step.
-        lr: Learning rate at its highest.
+        max_steps: Total training steps; with epochs, stops the run early at this step.
+        batch_size: Examples per training step.
+        lr: Highest learning rate.
         momentum: Momentum of SGD.
-        schedule: Of the learning rate: constant; cosine, which rises for a tenth of the steps and then falls along a
-            cosine to 0; step, which falls to a tenth after half of the steps and again after three quarters.
-        clip: Norm of the gradient at most; a longer one is shortened to it.
-        accumulate: Parts into which a batch is cut, whose gradients are added up: the same step in less memory.
-        patience: Evaluations in a row without a lower loss after which training stops early.
-        dtype: What weights are kept and computed in.
+        schedule: Learning rate schedule: constant; cosine, which rises for a tenth of the steps and then falls
+            along a cosine to 0; step, which falls to a tenth after half of the steps and again after three
+            quarters.
+        clip: Maximum norm of the gradient; a larger gradient is scaled down to it.
+        accumulate: Number of parts to split a batch into; their gradients are summed, for the same step in less
+            memory.
+        patience: Number of consecutive evaluations without a lower loss after which training stops.
+        dtype: Dtype of weights and computations.
         amp: bf16 computes matrix products and convolutions in bfloat16, by autocast.
-        compile: Run the network through torch.compile, except for the steps that are watched.
-        every: Steps between the watched ones, whose gradients and activations TensorBoard shows.
-        eval_every: Steps between evaluations; by default there is one after each epoch.
-        save_every: Steps between checkpoints; there is one after each evaluation too.
+        compile: Run the network through torch.compile, except in monitored steps.
+        every: Steps between monitored steps, whose gradients and activations TensorBoard shows.
+        eval_every: Steps between evaluations; by default one after each epoch.
+        save_every: Steps between checkpoints; each evaluation saves one too.
         projector: Show the last hidden layer's outputs for test examples in TensorBoard's projector.
     """
 
@@ -108,12 +110,11 @@ class Settings(CommonSettings):
     projector: bool = False
 
     def of_preset(self) -> Mapping[str, Any]:
-        """What the preset sets; its length gives way to epochs that are asked for."""
+        """Returns the fields that the preset sets, without its ``max_steps`` if epochs are given."""
         preset = super().of_preset()
         return preset if self.epochs is None else {k: v for k, v in preset.items() if k != "max_steps"}
 
     def check(self) -> None:
-        """Raises UsageError for a value out of range."""
         super().check()
         whole = (
             "epochs",
@@ -132,41 +133,40 @@ class Settings(CommonSettings):
             value = getattr(self, name)
             expect(value is None or 0 < value < float("inf"), name, f"a number above 0, such as {such_as}", value)
         expect(0 <= self.momentum < 1, "momentum", "a number from 0 up to, but not including, 1", self.momentum)
-        twice = self.amp == "bf16" and self.dtype == "float64"
-        expect(not twice, "amp", "none, or --dtype float32 beside it", self.amp)
+        conflict = self.amp == "bf16" and self.dtype == "float64"
+        expect(not conflict, "amp", "none, or --dtype float32 with it", self.amp)
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        """What to compute in, as torch knows it."""
         return torch.float64 if self.dtype == "float64" else torch.float32
 
 
 def expect(satisfied: bool, name: str, expected: str, got: object) -> None:
-    """Raises UsageError for the flag of a setting that is not what it should be."""
+    """Raises UsageError for the flag of a setting unless ``satisfied``."""
     if not satisfied:
         raise UsageError(f"--{name.replace('_', '-')}: expected {expected}, got {got}")
 
 
 def settings_of(config: CommonSettings, **chosen: Any) -> Settings:
-    """The settings of one training of a chapter's own making."""
+    """Makes the settings of one training in a chapter that derives from `CommonSettings`."""
     return Settings(preset=config.preset, backend=config.backend, seed=config.seed, device=config.device, **chosen)
 
 
-NOT_OF_THE_RUN = ("runs", "resume")
+UNSAVED = ("runs", "resume")
 
 SettingsT = TypeVar("SettingsT", bound=CommonSettings)
 
 
 def as_plain_values(settings: CommonSettings) -> dict[str, Any]:
-    """What ``config.json`` holds: every setting but those that say where the run is and not what it does."""
-    return {key: value for key, value in asdict(settings).items() if key not in NOT_OF_THE_RUN}
+    """Returns the contents of ``config.json``: all settings except the paths of the run itself."""
+    return {key: value for key, value in asdict(settings).items() if key not in UNSAVED}
 
 
 def on_a_device(settings: SettingsT) -> SettingsT:
-    """The same settings with the device spelled out.
+    """Replaces ``auto`` by an explicit device.
 
     Raises:
-        UsageError: this machine has no such device.
+        UsageError: The machine does not have the device.
     """
     if settings.device == "auto":
         return replace(settings, device="cuda" if torch.cuda.is_available() else "cpu")
@@ -180,5 +180,5 @@ def on_a_device(settings: SettingsT) -> SettingsT:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         present = ", ".join(["cpu", *(f"cuda:{i}" for i in range(count))])
-        expect((device.index or 0) < count, "device", f"one that is here ({present})", settings.device)
+        expect((device.index or 0) < count, "device", f"one of this machine ({present})", settings.device)
     return settings

@@ -1,1 +1,1 @@
-"""What chapters do by other means than a network of layers."""
+"""Algorithms other than training a network of layers."""

@@ -1,11 +1,11 @@
-r"""Back-propagation through a fully connected network, written out line by line, and two other ways to the same end.
+r"""Back-propagation through a fully connected network, written out line by line, and central differences to check it.
 
-Layer l takes the activations of the layer before it to its own, and the last one's are held against the targets:
+Layer l maps the activations of the previous layer to its own; the error compares the last ones with the targets:
 
 .. math::
     z^l = W^l a^{l-1} + b^l, \qquad a^l = \sigma(z^l), \qquad E = \tfrac{1}{N n_L} \sum \lVert a^L - y \rVert^2
 
-The delta of a layer is the slope of E along its weighted sums, and each follows from the one after it:
+The delta of a layer is the derivative of E with respect to its weighted sums. Each follows from the next layer's:
 
 .. math::
     \delta^L = \tfrac{2}{N n_L} (a^L - y) \odot \sigma'(z^L), \qquad
@@ -15,8 +15,13 @@ The delta of a layer is the slope of E along its weighted sums, and each follows
 
 Shapes: N examples; layer l has weights (n_l, n_{l-1}), and z, a and delta of shape (N, n_l).
 
-Sources: S. Linnainmaa, master's thesis, Helsinki 1970, for the algorithm; P. Werbos, 1974, for networks; D. Rumelhart,
-G. Hinton and R. Williams, "Learning representations by back-propagating errors", Nature 1986.
+Sources: S. Linnainmaa, master's thesis, Helsinki 1970, for the algorithm; P. Werbos, 1974, for networks; D.
+Rumelhart, G. Hinton and R. Williams, "Learning representations by back-propagating errors", Nature 1986.
+
+Shapes: N examples; layer l has weights (n_l, n_{l-1}), and z, a and delta of shape (N, n_l).
+
+Sources: S. Linnainmaa, master's thesis, Helsinki 1970, for the algorithm; P. Werbos, 1974, for networks; D.
+Rumelhart, G. Hinton and R. Williams, "Learning representations by back-propagating errors", Nature 1986.
 """
 
 from __future__ import annotations
@@ -42,7 +47,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Layer:
-    """The weights, shape (n, n of the layer before), and the biases, shape (n,), of a layer of sigmoid units."""
+    """A layer of sigmoid units: weight (n, n of the previous layer) and bias (n,)."""
 
     weight: Tensor
     bias: Tensor
@@ -50,7 +55,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Trace:
-    """What a layer saw on the way there and back: its input, sums, activations, slopes, deltas and gradients."""
+    """The intermediate results of a layer in one forward and backward pass."""
 
     input: Tensor
     sums: Tensor
@@ -62,23 +67,22 @@ class Trace:
 
 
 def layers_of(model: nn.Module) -> list[Layer]:
-    """The weights of a network of linear layers and sigmoids, in the same memory."""
+    """Returns the layers of a network of linear layers and sigmoids, sharing its memory."""
     linear: list[Any] = [part for part in model.children() if hasattr(part, "weight")]
     return [Layer(part.weight.detach(), part.bias.detach()) for part in linear]
 
 
 def gradients_of(traces: Sequence[Trace]) -> list[Tensor]:
-    """In the order of a network's parameters."""
+    """Returns the gradients in the order of the network's parameters."""
     return [gradient for trace in traces for gradient in (trace.weight_gradient, trace.bias_gradient)]
 
 
 def sigmoid(z: Tensor) -> Tensor:
-    """1 / (1 + exp(-z))."""
     return 1 / (1 + torch.exp(-z))
 
 
 def forward(layers: Sequence[Layer], x: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """The weighted sums and the activations of each layer, first to last."""
+    """Returns the weighted sums and activations of each layer, first layer first."""
     passed, a = [], x
     for layer in layers:
         z = a @ layer.weight.T + layer.bias
@@ -88,37 +92,37 @@ def forward(layers: Sequence[Layer], x: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 def error_of(layers: Sequence[Layer], x: Tensor, y: Tensor) -> Tensor:
-    """The mean squared error."""
+    """Returns the mean squared error."""
     _, output = forward(layers, x)[-1]
     return ((output - y) ** 2).mean()
 
 
 def back_propagate(layers: Sequence[Layer], x: Tensor, y: Tensor) -> list[Trace]:
-    """What each layer saw, first to last: one pass there, one back, whatever the number of weights."""
+    """Returns the trace of each layer, first layer first, from one forward and one backward pass."""
     passed = forward(layers, x)
     inputs = [x, *(a for _, a in passed[:-1])]
     traces: list[Trace] = []
-    upstream = 2 * (passed[-1][1] - y) / y.numel()  # the slope of the error along the last activations
-    for layer, a_before, (z, a) in reversed(list(zip(layers, inputs, passed, strict=True))):
+    upstream = 2 * (passed[-1][1] - y) / y.numel()  # dE/da of the last layer
+    for layer, a_previous, (z, a) in reversed(list(zip(layers, inputs, passed, strict=True))):
         slope = a * (1 - a)
         delta = upstream * slope
-        traces.append(Trace(a_before, z, a, slope, delta, delta.T @ a_before, delta.sum(0)))
-        upstream = delta @ layer.weight  # what each unit of the layer before is to blame for
+        traces.append(Trace(a_previous, z, a, slope, delta, delta.T @ a_previous, delta.sum(0)))
+        upstream = delta @ layer.weight  # dE/da of the previous layer
     return traces[::-1]
 
 
 def differences(layers: Sequence[Layer], x: Tensor, y: Tensor, step: float) -> list[Tensor]:
-    """The gradients of every weight and bias by central differences: two passes for each single number."""
+    """Returns the gradients by central differences, with two forward passes per weight and bias."""
     gradients = []
     for tensor in (tensor for layer in layers for tensor in (layer.weight, layer.bias)):
         gradient, flat = torch.empty_like(tensor), tensor.view(-1)
         for i in range(flat.numel()):
-            kept = flat[i].item()
-            flat[i] = kept + step
+            original = flat[i].item()
+            flat[i] = original + step
             above = error_of(layers, x, y)
-            flat[i] = kept - step
+            flat[i] = original - step
             below = error_of(layers, x, y)
-            flat[i] = kept
+            flat[i] = original
             gradient.view(-1)[i] = (above - below) / (2 * step)
         gradients.append(gradient)
     return gradients

@@ -1,7 +1,7 @@
-"""The chapters, in the tutorial's order, each with the line that ``python -m experiments`` lists it under.
+"""The chapters in the tutorial's order, with their descriptions in ``python -m experiments``.
 
-A chapter is a module of this package, imported only when it is asked for. It defines ``Config``, a frozen
-dataclass whose fields are its flags, and ``main(config, run)``; `experiments.training` shows one.
+A chapter is a module of this package, imported on demand. It defines ``Config``, a frozen dataclass whose fields
+are its flags, and ``main(config, run)``; `experiments.training` has an example.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ __all__ = ["CHAPTERS", "Chapter"]
 
 
 class Chapter(NamedTuple):
-    """A line on a chapter.
+    """Description of a chapter.
 
     Attributes:
-        line: What happens in it.
-        time: How long its presets take on two cores.
+        line: What it trains or measures.
+        time: Duration of its presets on two cores.
     """
 
     line: str
@@ -29,30 +29,31 @@ CHAPTERS: dict[str, Chapter] = {
         "quick 15 s, full 4 min",
     ),
     "activations": Chapter(
-        "the same deep network with each activation: how far gradients reach, which units go flat",
+        "the same deep network with each activation: gradients by layer, flat units",
         "quick 20 s, full 4 min",
     ),
-    "losses": Chapter("which loss suits which task, for classes and for numbers", "quick 15 s, full 2 min"),
+    "losses": Chapter("losses for classification and regression", "quick 15 s, full 2 min"),
     "backprop": Chapter(
-        "a small network step by step, every delta shown, against autograd and differences",
+        "back-propagation step by step with every delta, compared with autograd and differences",
         "quick 10 s, full 1 min",
     ),
     "sgd": Chapter(
         "batch size, learning rate, momentum, Nesterov, schedules and weight decay", "quick 25 s, full 10 min"
     ),
     "regularization": Chapter(
-        "what closes the gap between training and test on few digits", "quick 25 s, full 5 min"
+        "what narrows the gap between training and test accuracy on few digits", "quick 25 s, full 5 min"
     ),
     "mnist": Chapter(
-        "a convolutional or fully connected network learns to read handwritten digits", "quick 1 min, full 17 min"
+        "a convolutional or fully connected network learns to recognize handwritten digits",
+        "quick 1 min, full 17 min",
     ),
     "sequences": Chapter(
-        "a plain recurrent network, an LSTM and a GRU learn what takes a memory: puzzles, digits, sums, text",
-        "quick 40 s, full 3 to 9 min, a task",
+        "a plain recurrent network, an LSTM and a GRU on tasks that need a memory: adding, copying, digits, sums, text",
+        "quick 40 s, full 3 to 9 min per task",
     ),
     "gan": Chapter(
-        "two networks against each other: one draws digits, the other tells them from real ones",
+        "a generative adversarial network: one network draws digits, the other distinguishes them from real ones",
         "quick 40 s, full 9 min",
     ),
-    "claims": Chapter("what the tutorial claims, each claim beside a measurement", "quick 30 s, full 3 min"),
+    "claims": Chapter("the tutorial's claims, each with a measurement", "quick 30 s, full 3 min"),
 }

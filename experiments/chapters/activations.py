@@ -1,4 +1,4 @@
-"""The same deep network with each activation: how far gradients reach, which units go flat, what it learns."""
+"""Trains the same deep network with each activation, and compares gradients, flat units, cost and accuracy."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from experiments.backend import BACKENDS, CUSTOM, Backend
-from experiments.digit_task import find_digits, reading_task
+from experiments.digit_task import digit_task, find_digits
 from experiments.figures.curves import curves
-from experiments.metrics.curves import curve
-from experiments.metrics.flatness import flat_and_dead, slope
-from experiments.metrics.gradients import gradient_by_layer
-from experiments.metrics.pointwise import float32_errors, nanoseconds
-from experiments.report_page import Album
+from experiments.metrics.curves import read_curve
+from experiments.metrics.gradients import flat_and_dead, float32_errors, gradient_by_layer, slope
+from experiments.metrics.timing import nanoseconds
+from experiments.report_page import ReportPage
 from experiments.run import Run
 from experiments.settings import Settings, expect
-from experiments.training import Moment, Task, Training, summary, train
+from experiments.training import CallbackState, Task, Training, summary, train
 
 __all__ = ["Config", "main"]
 
-PIECES = 2  # of a maxout unit
+PIECES = 2  # per maxout unit
 ACTIVATIONS: dict[str, Callable[[Backend], nn.Module]] = {
     "sigmoid": lambda backend: backend.nn.Sigmoid(),
     "tanh": lambda backend: backend.nn.Tanh(),
@@ -36,25 +35,26 @@ ACTIVATIONS: dict[str, Callable[[Backend], nn.Module]] = {
     "learned_elu": lambda backend: backend.nn.LearnedELU(init=1.0),
     "maxout": lambda backend: backend.nn.Maxout(PIECES),
 }
-PROBED = 256  # digits on which gradients and flatness are measured
-LEAST = 1e-9  # error that is shown: less does not fit on a logarithmic axis
-MEASURES = {"forward_ns": ".2f", "both_ns": ".2f", "value_error": ".0e", "slope_error": ".0e"}
+PROBED = 256  # digits on which gradients and slopes are measured
+LEAST = 1e-9  # smallest error in a plot, because a logarithmic axis has no zero
+COLUMNS = {"forward_ns": ".2f", "both_ns": ".2f", "value_error": ".0e", "slope_error": ".0e"}
 TITLES = {
-    "flat": "Share of answers from a flat part of the activation",
-    "dead": "Share of units that are always flat",
+    "flat": "Share of outputs from a flat part of the activation",
+    "dead": "Share of units that are flat for every input",
 }
 
 LOOK_FOR = """
-One network for each activation, the same in all else, and the same weights to begin with.
+Each network has a different activation; everything else, including the seed, is the same.
 
-1. **`1_functions`, `2_slopes`**: the sigmoid is steepest at 0, where its slope is 1/4, and fades in its tails; tanh,
-   (exp(z) - exp(-z)) / (exp(z) + exp(-z)), goes to -1 and 1, and its slope to 0; a ReLU is two half-lines. ELU's α is
-   fixed in its paper, and learned in `learned_elu`. Maxout, the largest of several linear pieces, is no default.
-2. **`3_depth_before`**: each layer multiplies the gradient by its slopes. A sigmoid's are at most 1/4, so that little
-   is left at the first layer. **`4_depth_after`** is the same when training is over.
-3. **`accuracy`**: which of them learned. **`5_flat`**, **`6_dead`**: how many answers come from a flat part of the
-   activation, and how many units give no others: those have stopped learning.
-4. **`7_error`**, **`8_cost`**: how exact each is in float32, and how long it takes.
+1. **`1_functions`, `2_slopes`**: the sigmoid's slope is largest at 0, where it is 1/4, and vanishes in the tails;
+   tanh, (exp(z) - exp(-z)) / (exp(z) + exp(-z)), tends to -1 and 1, and its slope to 0; ReLU consists of two
+   half-lines. α of ELU is fixed in its paper, and learned in `learned_elu`. Maxout, the largest of several linear
+   pieces, is not a default.
+2. **`3_depth_before`**: each layer multiplies the gradient by its slopes. A sigmoid's slopes are at most 1/4, so that
+   the first layer's gradient is small. **`4_depth_after`** shows the same after training.
+3. **`accuracy`** shows which networks learned. **`5_flat`**, **`6_dead`** show the share of outputs from a flat part
+   of the activation, and the share of units that are flat for every input, which stop learning.
+4. **`7_error`**, **`8_cost`** show the errors in float32 and the time of each activation.
 """
 
 
@@ -63,10 +63,10 @@ class Config(Settings):
     """Trains the same deep network with each activation.
 
     Args:
-        depth: Hidden layers.
-        width: Units in each.
-        examples: Digits to learn from.
-        data: Folder that holds MNIST as torchvision stores it, or "sample" for the bundled digits.
+        depth: Number of hidden layers.
+        width: Units in each hidden layer.
+        examples: Number of training digits.
+        data: Folder with MNIST in torchvision's layout, or "sample" for the bundled digits.
     """
 
     depth: int = 8
@@ -80,7 +80,6 @@ class Config(Settings):
     }
 
     def check(self) -> None:
-        """Raises UsageError for a value out of range."""
         super().check()
         for name in ("depth", "width", "examples"):
             value = getattr(self, name)
@@ -88,37 +87,36 @@ class Config(Settings):
 
 
 def main(config: Config, run: Run | None = None) -> None:
-    """Trains them one after another, then lays them over each other."""
     digits = find_digits(config.data)
     config = replace(config, data=digits.source)
-    task = reading_task(digits, config.torch_dtype, config.examples).to(config.device)
+    task = digit_task(digits, config.torch_dtype, config.examples).to(config.device)
     run = run or Run.create(config, "activations")
-    with Album(run, LOOK_FOR) as album:
-        show_functions(album)
+    with ReportPage(run, LOOK_FOR) as page:
+        show_functions(page)
         criterion, probes = task.criterion(BACKENDS[config.backend][0].nn), probe(task)
 
         def reached(models: Mapping[str, nn.Module]) -> dict[str, list[float]]:
             return {name: gradient_by_layer(model, criterion, *probes) for name, model in models.items()}
 
         before = reached({name: at_the_start(name, config) for name in ACTIVATIONS})
-        album.figure("3_depth_before", depth_figure("Before training", before))
+        page.figure("3_depth_before", depth_figure("Before training", before))
         trained = {name: learn(run.part(name), name, task, config) for name in ACTIVATIONS}
         after = reached({name: each.learners[0].model for name, each in trained.items()})
-        album.figure("4_depth_after", depth_figure("After training", after))
+        page.figure("4_depth_after", depth_figure("After training", after))
         for place, kind in enumerate(TITLES, 5):
-            lines = {name: curve(each.run, kind) for name, each in trained.items()}
-            album.figure(f"{place}_{kind}", curves(TITLES[kind], lines, x="training steps", y="share"))
-        costs = measure(album, BACKENDS[config.backend][0])
-        conclude(album, run, trained, before, costs)
+            lines = {name: read_curve(each.run, kind) for name, each in trained.items()}
+            page.figure(f"{place}_{kind}", curves(TITLES[kind], lines, x="training steps", y="share"))
+        costs = measure(page, BACKENDS[config.backend][0])
+        conclude(page, run, trained, before, costs)
 
 
 def deep(backend: Backend, name: str, config: Config) -> nn.Module:
-    """Fully connected, with hidden layers that are all alike."""
+    """Builds a fully connected network with equal hidden layers."""
     parts = OrderedDict[str, nn.Module](flatten=backend.nn.Flatten())
     pieces = PIECES if name == "maxout" else 1
     before = 28 * 28
     for place in range(1, config.depth + 1):
-        # The variance that ReLUs keep the same from layer to layer; the larger of two pieces keeps it by itself.
+        # ReLUs halve the mean square, so the variance is 2; the maximum of two pieces preserves it.
         parts[f"fc{place}"] = linear(backend, before, config.width * pieces, variance=2 / pieces)
         parts[f"{name}{place}"] = ACTIVATIONS[name](backend)
         before = config.width
@@ -127,7 +125,7 @@ def deep(backend: Backend, name: str, config: Config) -> nn.Module:
 
 
 def linear(backend: Backend, before: int, after: int, variance: float) -> nn.Module:
-    """A linear layer whose sums have this variance where its inputs have mean square 1."""
+    """Builds a linear layer whose outputs have this variance if its inputs have mean square 1."""
     layer = backend.nn.Linear(before, after)
     nn.init.normal_(layer.weight, std=math.sqrt(variance / before))
     nn.init.zeros_(layer.bias)
@@ -135,76 +133,76 @@ def linear(backend: Backend, before: int, after: int, variance: float) -> nn.Mod
 
 
 def at_the_start(name: str, config: Config) -> nn.Module:
-    """The network before it has learned anything."""
+    """Builds the untrained network."""
     torch.manual_seed(config.seed)
     return deep(BACKENDS[config.backend][0], name, config).to(config.device, config.torch_dtype)
 
 
 def learn(part: Run, name: str, task: Task, config: Config) -> Training:
-    """Trains the network with one activation, and watches which units go flat."""
+    """Trains the network with one activation, and records the shares of flat and dead units."""
 
-    def look(moment: Moment) -> dict[str, float]:
-        model = moment.learner.model
+    def callback(state: CallbackState) -> dict[str, float]:
+        model = state.learner.model
         activations = [module for place, module in model.named_children() if place.startswith(name)]
         flat, dead = flat_and_dead(model, activations, probe(task)[0])
         return {"flat": flat, "dead": dead}
 
-    return train(part, lambda backend: deep(backend, name, config), task, config, at_evaluation=look)
+    return train(part, lambda backend: deep(backend, name, config), task, config, at_evaluation=callback)
 
 
 def probe(task: Task) -> tuple[Tensor, Tensor]:
-    """Some digits to measure by."""
+    """Returns the digits on which gradients and slopes are measured."""
     inputs, targets = task.train
     return task.prepare(inputs[:PROBED]), targets[:PROBED]
 
 
 def depth_figure(when: str, norms: Mapping[str, list[float]]) -> Figure:
-    """Gradient norm against depth."""
+    """Plots the gradient norm of each layer."""
     lines = {name: (list(range(1, len(each) + 1)), each) for name, each in norms.items()}
-    title = f"{when}: how much of the gradient reaches each layer"
+    title = f"{when}: gradient norm by layer"
     return curves(title, lines, x="layer, from input to output", y="norm of the gradient of its weights", log="y")
 
 
-def show_functions(album: Album) -> None:
-    """Draws the activations and their slopes; maxout has as many shapes as weights."""
+def show_functions(page: ReportPage) -> None:
+    """Plots the activations and their slopes, except those with learned shapes."""
     z = torch.linspace(-5, 5, 201, dtype=torch.float64)
     alike = {
         name: make(CUSTOM).double() for name, make in ACTIVATIONS.items() if name not in ("learned_elu", "maxout")
     }
     values = {name: (z.tolist(), activation(z).tolist()) for name, activation in alike.items()}
     slopes = {name: (z.tolist(), slope(activation, z).tolist()) for name, activation in alike.items()}
-    album.figure("1_functions", curves("Activations", values, x="z", y="a(z)"))
-    title = "Their slopes, by which each layer multiplies the gradient"
-    album.figure("2_slopes", curves(title, slopes, x="z", y="a'(z)"))
+    page.figure("1_functions", curves("Activations", values, x="z", y="a(z)"))
+    title = "Slopes, the factors of the gradient in each layer"
+    page.figure("2_slopes", curves(title, slopes, x="z", y="a'(z)"))
 
 
-def measure(album: Album, backend: Backend) -> dict[str, dict[str, float]]:
-    """How exact each activation is in float32, and how long it takes, there and back again."""
+def measure(page: ReportPage, backend: Backend) -> dict[str, dict[str, float]]:
+    """Measures the float32 error of each activation, and its time for forward and backward."""
     z = torch.linspace(-12, 12, 481)
     lines, found = {}, {}
     for name, make in ACTIVATIONS.items():
         forward, both = nanoseconds(make(backend), inputs=PIECES if name == "maxout" else 1)
         found[name] = {"forward_ns": forward, "both_ns": both, "value_error": 0.0, "slope_error": 0.0}
-        if name != "maxout":  # which picks one of its inputs, and errs by nothing
+        if name != "maxout":  # which returns one of its inputs exactly
             values, slopes = float32_errors(make(backend), make(backend).double(), z)
             found[name] |= {"value_error": float(values.max()), "slope_error": float(slopes.max())}
             lines[name] = (z.tolist(), slopes.clamp(min=LEAST).tolist())
-    title = "How far float32 is from the truth: slopes of the activations"
-    album.figure("7_error", curves(title, lines, x="z", y="relative error of the slope", log="y"))
-    rows = [(name, *(f"{each[key]:{form}}" for key, form in MEASURES.items())) for name, each in found.items()]
-    title = "cost of a unit in nanoseconds, and largest relative errors in float32"
-    album.table("8_cost", title, ("activation", *MEASURES), rows)
+    title = "Errors of the activations' slopes in float32"
+    page.figure("7_error", curves(title, lines, x="z", y="relative error of the slope", log="y"))
+    rows = [(name, *(f"{each[key]:{form}}" for key, form in COLUMNS.items())) for name, each in found.items()]
+    title = "nanoseconds per unit, and largest relative errors in float32"
+    page.table("8_cost", title, ("activation", *COLUMNS), rows)
     return found
 
 
 def conclude(
-    album: Album,
+    page: ReportPage,
     run: Run,
     trained: Mapping[str, Training],
     before: Mapping[str, list[float]],
     costs: Mapping[str, Mapping[str, float]],
 ) -> None:
-    """Says what came of it, and ends the run."""
+    """Reports the results, and finishes the run."""
     found = {}
     for name, training in trained.items():
         result = training.results[training.learners[0].name]
@@ -213,23 +211,25 @@ def conclude(
     head = ("activation", "test accuracy", "test loss", "first / last gradient", "flat", "dead")
     keys = {"accuracy": ".1%", "loss": ".3f", "first_over_last_gradient": ".1e", "flat": ".1%", "dead": ".1%"}
     rows = [(name, *(f"{each[key]:{form}}" for key, form in keys.items())) for name, each in found.items()]
-    album.table("9_results", "the same network with each activation", head, rows)
+    page.table("9_results", "the same network with each activation", head, rows)
     best = max(found, key=lambda name: found[name]["accuracy"])
     learned = trained["learned_elu"].learners[0].model.state_dict()
     alphas = [float(value) for name, value in learned.items() if name.endswith("alpha")]
-    album.conclude(
+    page.conclude(
         [
             f"Before training, the first layer's gradient is {found['sigmoid']['first_over_last_gradient']:.0e} of the "
             f"last one's with sigmoids, {found['tanh']['first_over_last_gradient']:.2f} with tanh and "
             f"{found['relu']['first_over_last_gradient']:.2f} with ReLUs.",
-            f"The best is {best}, {found[best]['accuracy']:.1%}; sigmoids reach {found['sigmoid']['accuracy']:.1%}.",
+            f"The best accuracy is {found[best]['accuracy']:.1%}, with {best}; sigmoids reach "
+            f"{found['sigmoid']['accuracy']:.1%}.",
             f"Test loss after the same steps: ELU {found['elu']['loss']:.3f}, ReLU {found['relu']['loss']:.3f}.",
-            f"Dead are {found['relu']['dead']:.1%} of the ReLUs, {found['leaky_relu']['dead']:.1%} of the leaky ones.",
-            f"A learned α began at 1 and ended between {min(alphas):.2f} and {max(alphas):.2f}.",
-            f"There and back a unit takes {costs['relu']['both_ns']:.1f} ns with ReLU, "
+            f"{found['relu']['dead']:.1%} of the ReLUs are dead, and {found['leaky_relu']['dead']:.1%} of the leaky "
+            "ReLUs.",
+            f"The learned α started at 1 and ended between {min(alphas):.2f} and {max(alphas):.2f}.",
+            f"Forward and backward of a unit take {costs['relu']['both_ns']:.1f} ns with ReLU, "
             f"{costs['sigmoid']['both_ns']:.1f} with the sigmoid, {costs['tanh']['both_ns']:.1f} with tanh.",
-            f"In float32 the sigmoid's values err by {costs['sigmoid']['value_error']:.0e} at most, tanh's by "
-            f"{costs['tanh']['value_error']:.0e}; their slopes by {costs['sigmoid']['slope_error']:.0e} and "
+            f"In float32 the largest relative error of the sigmoid is {costs['sigmoid']['value_error']:.0e}, of tanh "
+            f"{costs['tanh']['value_error']:.0e}, of their slopes {costs['sigmoid']['slope_error']:.0e} and "
             f"{costs['tanh']['slope_error']:.0e}.",
         ]
     )

@@ -1,4 +1,4 @@
-"""Back-propagation step by step: every delta shown, held against autograd and differences, and what each costs."""
+"""Shows every delta of back-propagation, and compares its gradients and cost with autograd and differences."""
 
 from __future__ import annotations
 
@@ -22,43 +22,44 @@ from experiments.algorithms.by_hand import (
     layers_of,
 )
 from experiments.backend import BACKENDS, Backend
-from experiments.data.plane import logic_gate
+from experiments.data.synthetic import logic_gate
 from experiments.figures.curves import curves
 from experiments.metrics.timing import seconds_each
-from experiments.report_page import Album
+from experiments.report_page import ReportPage
 from experiments.run import Run
 from experiments.settings import CommonSettings, expect, settings_of
 from experiments.training import Learner, Task, Training, summary, train
 
 __all__ = ["Config", "main"]
 
-HIDDEN = 3  # units of the network that learns XOR
-STEP = 1e-5  # of the differences in float64; the figure shows why
-WAYS = ("one pass forward", "by hand", "autograd", "differences")
-INPUTS, BATCH = 16, 32  # of the networks whose gradients are timed
+HIDDEN = 3  # hidden units of the network for XOR
+STEP = 1e-5  # of the differences in float64; the figure 4_differences shows why
+ALGORITHMS = ("one pass forward", "by hand", "autograd", "differences")
+INPUTS, BATCH = 16, 32  # of the timed networks
 
 LOOK_FOR = """
-A network learns XOR by the gradients that `experiments/algorithms/by_hand.py` works out in plain sight.
+A network learns XOR with the gradients that `experiments/algorithms/by_hand.py` computes line by line.
 
-1. **`1_deltas`** is a single example on its way through the network and back: weighted sum z, activation a, the slope
-   of the sigmoid there, and delta, how much the error changes with z. **`2_gradients`**: the gradient of each weight
-   from three sources: by hand, by autograd, by differences.
-2. **`3_cost`**: by hand and by autograd a gradient costs a few passes forward, whatever the number of weights;
-   differences cost two passes for each weight.
-3. **`4_differences`**: why differences are taken in float64 and neither far apart (the curve bends) nor close
-   together (the digits cancel).
-4. Under `metrics`, while it learns: the norm of each layer's deltas, and `disagreement` between hand and autograd.
+1. **`1_deltas`** shows the forward and backward pass of a single example: weighted sum z, activation a, the slope of
+   the sigmoid at z, and delta, the derivative of the error with respect to z. **`2_gradients`** shows the gradient of
+   each weight by hand, by autograd and by differences.
+2. **`3_cost`**: by hand and by autograd a gradient costs a few forward passes, whatever the number of weights;
+   differences cost two passes per weight.
+3. **`4_differences`** shows why differences need float64 and a suitable step: long steps have truncation error, short
+   ones rounding error.
+4. `metrics` has the norm of each layer's deltas during training, and `disagreement` between by-hand and autograd
+   gradients.
 """
 
 
 @dataclass(frozen=True)
 class Config(CommonSettings):
-    """Takes a small network through back-propagation, then lets it learn XOR that way.
+    """Shows one step of back-propagation in a small network, then trains it on XOR with the hand-written gradients.
 
     Args:
         epochs: Passes over the four examples of XOR.
         lr: Learning rate.
-        widest: Units in each of the two hidden layers of the largest network whose gradients are timed.
+        widest: Units in each hidden layer of the widest network whose gradients are timed.
     """
 
     epochs: int | None = None
@@ -71,7 +72,6 @@ class Config(CommonSettings):
     }
 
     def check(self) -> None:
-        """Raises UsageError for a value out of range."""
         super().check()
         for name in ("epochs", "widest"):
             value = getattr(self, name)
@@ -80,25 +80,24 @@ class Config(CommonSettings):
 
 
 def main(config: Config, run: Run | None = None) -> None:
-    """Goes through one step, then many, then counts the cost."""
     processes.expect_one("backprop")
     run = run or Run.create(config, "backprop")
-    with Album(run, LOOK_FOR) as album:
-        one = one_step(album, config)
+    with ReportPage(run, LOOK_FOR) as page:
+        one = one_step(page, config)
         training = learn(run, config)
-        cost = count_cost(album, config)
-        best = try_steps(album, config)
-        worst = training.results[training.learners[0].name]
-        album.conclude(
+        cost = count_cost(page, config)
+        best = try_steps(page, config)
+        result = training.results[training.learners[0].name]
+        page.conclude(
             [
                 f"In one step, gradients by hand and by autograd differ by {one['autograd']:.0e} of the largest, "
                 f"by hand and by differences by {one['differences']:.0e}.",
-                f"By the hand-written gradients the network learned XOR to a loss of {worst['loss']:.1e}, "
-                f"{worst['accuracy']:.0%} right.",
-                f"With {cost['weights']:,} weights, a gradient by hand takes as long as {cost['by hand']:.1f} passes "
-                f"forward, by autograd {cost['autograd']:.1f}, by differences {cost['differences']:,.0f}.",
-                f"Differences are best with a step of {best['float64'][0]:.0e} in float64, where they err by "
-                f"{best['float64'][1]:.0e}; in float32 with {best['float32'][0]:.0e}, by {best['float32'][1]:.0e}.",
+                f"With the hand-written gradients the network learned XOR to a loss of {result['loss']:.1e} "
+                f"and an accuracy of {result['accuracy']:.0%}.",
+                f"With {cost['weights']:,} weights, a gradient costs {cost['by hand']:.1f} forward passes by hand, "
+                f"by autograd {cost['autograd']:.1f}, by differences {cost['differences']:,.0f}.",
+                f"The best step of differences is {best['float64'][0]:.0e} in float64, with an error of "
+                f"{best['float64'][1]:.0e}, and {best['float32'][0]:.0e} in float32, with {best['float32'][1]:.0e}.",
             ]
         )
     run.finish(
@@ -107,7 +106,7 @@ def main(config: Config, run: Run | None = None) -> None:
 
 
 def network(backend: Backend, sizes: Sequence[int] = (2, HIDDEN, 1)) -> nn.Module:
-    """Fully connected, sigmoid units throughout."""
+    """Builds a fully connected network of sigmoid units."""
     parts: list[nn.Module] = []
     for before, here in itertools.pairwise(sizes):
         parts += [backend.nn.Linear(before, here), backend.nn.Sigmoid()]
@@ -115,18 +114,18 @@ def network(backend: Backend, sizes: Sequence[int] = (2, HIDDEN, 1)) -> nn.Modul
 
 
 def autograd(model: nn.Module, criterion: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
-    """The gradients of a network's parameters as autograd finds them."""
+    """Returns the gradients of a network's parameters by autograd."""
     return list(torch.autograd.grad(criterion(model(x), y), list(model.parameters())))
 
 
 def largest_difference(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-    """Between two lists of gradients, relative to the largest number in the second."""
+    """Returns the largest difference of two lists of gradients, relative to the largest number in the second."""
     scale = max(float(each.abs().max()) for each in b)
     return max(float((mine - yours).abs().max()) for mine, yours in zip(a, b, strict=True)) / scale
 
 
-def one_step(album: Album, config: Config) -> dict[str, float]:
-    """A single example on its way there and back; by how much the three gradients differ."""
+def one_step(page: ReportPage, config: Config) -> dict[str, float]:
+    """Shows one example's forward and backward pass, and returns the differences between the three gradients."""
     backend = BACKENDS[config.backend][0]
     torch.manual_seed(config.seed)
     model = network(backend).to(config.device, torch.float64)
@@ -142,8 +141,10 @@ def one_step(album: Album, config: Config) -> dict[str, float]:
         for place, t in enumerate(traces, 1)
         for unit in range(1, t.sums.shape[1] + 1)
     ]
-    title = f"x = (1, 0), target 1, error {float(error_of(layers, x, y)):.5f}: each unit on the way there and back"
-    album.table("1_deltas", title, ("layer.unit", "z", "a", "σ'(z)", "δ"), rows)
+    title = (
+        f"x = (1, 0), target 1, error {float(error_of(layers, x, y)):.5f}: forward and backward pass of each unit"
+    )
+    page.table("1_deltas", title, ("layer.unit", "z", "a", "σ'(z)", "δ"), rows)
 
     found = [gradients_of(traces), autograd(model, backend.nn.MSELoss(), x, y), differences(layers, x, y, STEP)]
     names = [
@@ -153,9 +154,9 @@ def one_step(album: Album, config: Config) -> dict[str, float]:
     ]
     numbers = [torch.cat([part.flatten() for part in gradients]).tolist() for gradients in found]
     rows = [(name, *(f"{number:+.10f}" for number in each)) for name, *each in zip(names, *numbers, strict=True)]
-    album.table(
+    page.table(
         "2_gradients",
-        "the slope of the error along each weight",
+        "the derivative of the error with respect to each weight",
         ("weight", "by hand", "autograd", "differences"),
         rows,
     )
@@ -166,10 +167,9 @@ def one_step(album: Album, config: Config) -> dict[str, float]:
 
 
 class ByHand(Learner):
-    """Learns by the hand-written gradients, and keeps an eye on autograd's."""
+    """Trains with the hand-written gradients, and measures their difference from autograd's."""
 
     def step(self, inputs: Tensor, targets: Tensor, weight: float = 1.0) -> dict[str, float]:
-        """Back-propagates both ways, and moves by what the hand found."""
         with self.clocked():
             outputs = self.model(inputs)
             loss = self.criterion(outputs, targets)
@@ -190,12 +190,12 @@ class ByHand(Learner):
 
 
 def is_near(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Whether an output is on the right side of a half."""
+    """Returns whether outputs and targets are on the same side of 1/2."""
     return (outputs > 0.5) == (targets > 0.5)
 
 
 def learn(run: Run, config: Config) -> Training:
-    """XOR, by hand."""
+    """Trains on XOR with the hand-written gradients."""
     x, y = logic_gate("XOR")
     examples = x.double(), y.double().unsqueeze(1)
     task = Task(examples, examples, criterion=lambda nn: nn.MSELoss(), right=is_near)
@@ -212,26 +212,29 @@ def learn(run: Run, config: Config) -> Training:
     return train(run.part("xor"), network, task, settings, learner=ByHand)
 
 
-def count_cost(album: Album, config: Config) -> dict[str, float]:
-    """Times each way to a gradient on wider and wider networks; for the widest, in passes forward."""
+def count_cost(page: ReportPage, config: Config) -> dict[str, float]:
+    """Times each algorithm on networks of increasing width; returns the costs at the widest, in forward passes."""
     assert config.widest is not None
-    times: dict[str, list[float]] = {way: [] for way in WAYS}
+    times: dict[str, list[float]] = {name: [] for name in ALGORITHMS}
     weights: list[float] = []
     for width in (2**power for power in range(1, config.widest.bit_length())):
         torch.manual_seed(config.seed)
         backend = BACKENDS[config.backend][0]
         model = network(backend, (INPUTS, width, width, 1)).to(config.device, torch.float64)
         weights.append(sum(parameter.numel() for parameter in model.parameters()))
-        for way, seconds in zip(WAYS, time_ways(model, backend.nn.MSELoss()), strict=True):
-            times[way].append(1e3 * seconds)
-    title = "What a gradient costs: a few passes forward, or two for each weight"
-    lines = {way: (weights, each) for way, each in times.items()}
-    album.figure("3_cost", curves(title, lines, x="weights in the network", y="milliseconds", log="xy"))
-    return {"weights": weights[-1], **{way: times[way][-1] / times[WAYS[0]][-1] for way in WAYS[1:]}}
+        for name, seconds in zip(ALGORITHMS, time_algorithms(model, backend.nn.MSELoss()), strict=True):
+            times[name].append(1e3 * seconds)
+    title = "Cost of a gradient: a few forward passes, or two per weight"
+    lines = {name: (weights, each) for name, each in times.items()}
+    page.figure("3_cost", curves(title, lines, x="weights in the network", y="milliseconds", log="xy"))
+    return {
+        "weights": weights[-1],
+        **{name: times[name][-1] / times[ALGORITHMS[0]][-1] for name in ALGORITHMS[1:]},
+    }
 
 
-def time_ways(model: nn.Module, criterion: nn.Module) -> list[float]:
-    """Seconds for each of `WAYS`."""
+def time_algorithms(model: nn.Module, criterion: nn.Module) -> list[float]:
+    """Returns the seconds of each of `ALGORITHMS`."""
     layers = layers_of(model)
     x, y = (torch.rand(BATCH, size).to(layers[0].weight) for size in (INPUTS, 1))
     quick = seconds_each(
@@ -242,8 +245,8 @@ def time_ways(model: nn.Module, criterion: nn.Module) -> list[float]:
     return quick + seconds_each(lambda: differences(layers, x, y, STEP))
 
 
-def try_steps(album: Album, config: Config) -> dict[str, tuple[float, float]]:
-    """The error of differences for many steps, in two precisions; the best step of each, and its error."""
+def try_steps(page: ReportPage, config: Config) -> dict[str, tuple[float, float]]:
+    """Measures the error of differences by step in two precisions; returns the best step and its error for each."""
     steps = [10 ** (-power / 2) for power in range(1, 28)]
     torch.manual_seed(config.seed)
     exact = layers_of(network(BACKENDS[config.backend][0]).double())
@@ -259,6 +262,6 @@ def try_steps(album: Album, config: Config) -> dict[str, tuple[float, float]]:
         name = str(dtype).removeprefix("torch.")
         lines[name] = (steps, errors)
         best[name] = min(zip(steps, errors, strict=True), key=lambda pair: pair[1])
-    title = "Long steps err by the bend of the curve, short ones by lost digits"
-    album.figure("4_differences", curves(title, lines, x="step", y="largest relative error", log="xy"))
+    title = "Long steps have truncation error, short ones rounding error"
+    page.figure("4_differences", curves(title, lines, x="step", y="largest relative error", log="xy"))
     return best

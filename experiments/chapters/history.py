@@ -1,4 +1,4 @@
-"""How it came about: a perceptron and what it cannot learn, a second layer that can, machines with a wide margin."""
+"""Trains a perceptron, which cannot learn XOR, two layers, which can, and support vector machines."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from experiments import processes
 from experiments.algorithms.feature_space import FeatureSpace
 from experiments.backend import BACKENDS, Backend
 from experiments.data.digits import Digits
-from experiments.data.plane import GATES, logic_gate, two_moons
+from experiments.data.synthetic import GATES, logic_gate, two_moons
 from experiments.digit_task import find_digits
 from experiments.figures.contours import Panel, boundary
-from experiments.report_page import Album
+from experiments.report_page import ReportPage
 from experiments.run import Run
 from experiments.settings import CommonSettings, expect, settings_of
 from experiments.training import Learner, Task, Training, summary, train
@@ -25,28 +25,29 @@ from experiments.training import Learner, Task, Training, summary, train
 __all__ = ["Config", "main"]
 
 MOONS, NOISE = 200, 0.15
-# Each with its learning rate: the polynomial kernel's largest values are a hundred times the radial one's.
+# With their learning rates: the polynomial kernel's largest values are a hundred times the radial one's.
 MACHINES: dict[str, tuple[Callable[[Tensor, Backend], nn.Module], float]] = {
     "linear": (lambda x, backend: backend.nn.LinearSVM(2, 2), 0.1),
     "polynomial": (lambda x, backend: backend.nn.KernelSVM(x, 2, "polynomial", gamma=1.0, degree=3), 0.003),
     "rbf": (lambda x, backend: backend.nn.KernelSVM(x, 2, "rbf", gamma=2.0), 0.1),
 }
-GAMMA = 0.03  # of the RBF kernel between digits, whose pixels go from 0 to 1
-ROWS = 250  # of the kernel of the digits that are worked out at a time
+GAMMA = 0.03  # of the RBF kernel between digits with pixels from 0 to 1
+ROWS = 250  # rows of the digits' kernel to compute at a time
 
 LOOK_FOR = """
-Three ideas, in the order in which they came.
+Three ideas, in historical order.
 
-1. **`1_gates`**: one layer draws one line. The rule finds it where there is one (AND, OR) and goes round in circles
-   where there is none (XOR): see its `accuracy/train`. Two lines, joined by a second layer, do it.
-2. **`2_moons`**: support vector machines look for the line with the widest margin (dashed), which only the ringed
-   points hold up; a kernel bends the line.
-3. **`digits_linear` and `digits_rbf`** under `accuracy/test`: the same bend on handwritten digits.
+1. **`1_gates`**: one layer separates classes by one line. The perceptron's rule finds the line if there is one (AND,
+   OR) and cycles forever if there is none (XOR): see its `accuracy/train`. Two lines, combined by a second layer,
+   solve XOR.
+2. **`2_moons`**: support vector machines find the line with the widest margin (dashed), which depends only on the
+   ringed points; a kernel turns the line into a curve.
+3. **`digits_linear` and `digits_rbf`** under `accuracy/test` compare the same machines on handwritten digits.
 
-Who, and when: the neuron is McCulloch and Pitts', 1943; its learning rule Rosenblatt's, 1958; that one layer cannot
-learn XOR, Minsky and Papert's, 1969. Back-propagation, which trains the second layer, is not from 1943: Linnainmaa
-1970, Werbos 1974, Rumelhart, Hinton and Williams 1986. Nor is the support vector machine from 1986: Boser, Guyon and
-Vapnik 1992, Cortes and Vapnik 1995. What came of convolutions is the chapter `mnist`.
+History: the neuron is by McCulloch and Pitts, 1943; its learning rule by Rosenblatt, 1958; the proof that one layer
+cannot learn XOR by Minsky and Papert, 1969. Back-propagation, which trains the second layer, is not from 1943:
+Linnainmaa 1970, Werbos 1974, Rumelhart, Hinton and Williams 1986. The support vector machine is not from 1986: Boser,
+Guyon and Vapnik 1992, Cortes and Vapnik 1995. Convolutions are in the chapter `mnist`.
 """
 
 
@@ -55,8 +56,8 @@ class Config(CommonSettings):
     """Trains perceptrons, a network of two layers and support vector machines.
 
     Args:
-        digits: How many digits the machines learn from; the RBF machine compares each with every other.
-        data: Folder that holds MNIST as torchvision stores it, or "sample" for the bundled digits.
+        digits: Number of training digits; the RBF machine compares each with every other.
+        data: Folder with MNIST in torchvision's layout, or "sample" for the bundled digits.
     """
 
     digits: int | None = None
@@ -68,39 +69,37 @@ class Config(CommonSettings):
     }
 
     def check(self) -> None:
-        """Raises UsageError for a value out of range."""
         super().check()
         expect(self.digits is None or self.digits >= 10, "digits", "a whole number from 10 up", self.digits)
 
 
 def main(config: Config, run: Run | None = None) -> None:
-    """Tells the story from the start, or continues ``run``."""
     processes.expect_one("history")
     digits = find_digits(config.data)
     config = replace(config, data=digits.source)
     run = run or Run.create(config, "history")
-    with Album(run, LOOK_FOR) as album:
+    with ReportPage(run, LOOK_FOR) as page:
         gates, moons = {**perceptrons(run, config), **two_layers(run, config)}, separate_moons(run, config)
         one_line = boundary(
-            "One layer draws one line, two layers join two", [panel(*gate) for gate in gates.items()]
+            "One layer draws one line, two layers combine two", [panel(*gate) for gate in gates.items()]
         )
-        album.figure("1_gates", one_line)
+        page.figure("1_gates", one_line)
         bent = boundary(
-            "The widest margin, and kernels that bend it", [panel(*m, margin=True) for m in moons.items()]
+            "The widest margin, and kernels that make it a curve", [panel(*m, margin=True) for m in moons.items()]
         )
-        album.figure("2_moons", bent)
-        conclude(album, run, {**gates, **moons, **read_digits(run, config, digits)})
+        page.figure("2_moons", bent)
+        conclude(page, run, {**gates, **moons, **train_on_digits(run, config, digits)})
 
 
 class Perceptron(Learner):
-    """Learns by Rosenblatt's rule, which was there before gradients were."""
+    """Trains by Rosenblatt's rule."""
 
     @torch.no_grad()
     def step(self, inputs: Tensor, targets: Tensor, weight: float = 1.0) -> dict[str, float]:
-        """Where the answer is wrong, turns the line toward the input or away from it."""
+        """Moves the line toward or away from the inputs that are classified wrong."""
         line: Any = self.model
         with self.clocked():
-            wrong = targets - (line(inputs) > 0).to(targets)  # 0, or the direction: 1 or -1
+            wrong = targets - (line(inputs) > 0).to(targets)  # 0, or the direction of the step: 1 or -1
             line.weight.grad, line.bias.grad = -(wrong * inputs).sum(0, keepdim=True), -wrong.sum(0)
             self.optimizer.step()
             share = wrong.abs().mean().item()
@@ -108,7 +107,7 @@ class Perceptron(Learner):
 
 
 def perceptrons(run: Run, config: Config) -> dict[str, Training]:
-    """A single layer on AND, on OR, and on XOR, which it cannot learn."""
+    """Trains a single layer on AND, OR and XOR."""
     rule = {"batch_size": 1, "lr": 1.0, "momentum": 0.0, "schedule": "constant"}
     settings = settings_of(config, epochs=30, dtype="float64", every=40, eval_every=40, **rule)
     found = {}
@@ -124,17 +123,15 @@ def perceptrons(run: Run, config: Config) -> dict[str, Training]:
 
 
 def is_on_its_side(scores: Tensor, targets: Tensor) -> Tensor:
-    """Whether a score is above 0 where the target is 1, and not where it is 0."""
+    """Returns whether scores are above 0 exactly where the target is 1."""
     return (scores > 0) == (targets > 0)
 
 
 def share_wrong(scores: Tensor, targets: Tensor) -> Tensor:
-    """What a perceptron's rule goes by."""
     return 1 - is_on_its_side(scores, targets).to(scores).mean()
 
 
 def two_layers(run: Run, config: Config) -> dict[str, Training]:
-    """Two layers on XOR."""
     x, y = logic_gate("XOR")
     task = Task((x.double(), y), (x.double(), y), criterion=lambda nn: nn.CrossEntropyLoss())
 
@@ -146,7 +143,7 @@ def two_layers(run: Run, config: Config) -> dict[str, Training]:
 
 
 def separate_moons(run: Run, config: Config) -> dict[str, Training]:
-    """Support vector machines on two moons: the hinge loss wants a margin, the penalty wants it wide."""
+    """Trains support vector machines on two moons: the hinge loss demands a margin, the penalty widens it."""
     x, y = two_moons(MOONS, NOISE, config.seed)
     test_x, test_y = two_moons(5 * MOONS, NOISE, config.seed + 1)
     task = Task((x.double(), y), (test_x.double(), test_y), criterion=lambda nn: nn.MultiMarginLoss())
@@ -157,18 +154,17 @@ def separate_moons(run: Run, config: Config) -> dict[str, Training]:
             partial(build, x.double()),
             task,
             settings_of(config, epochs=60, batch_size=40, lr=lr, dtype="float64", eval_every=100),
-            penalty=partial(narrowness, strength=1e-3),
+            penalty=partial(margin_penalty, strength=1e-3),
         )
     return found
 
 
-def narrowness(machine: Any, strength: float) -> Tensor:
-    """What keeps the margin wide."""
+def margin_penalty(machine: Any, strength: float) -> Tensor:
     return strength * machine.penalty()
 
 
-def read_digits(run: Run, config: Config, digits: Digits) -> dict[str, Training]:
-    """Support vector machines on digits: on the pixels, and in the space into which the RBF kernel maps them."""
+def train_on_digits(run: Run, config: Config, digits: Digits) -> dict[str, Training]:
+    """Trains support vector machines on digits: on the pixels, and in the feature space of the RBF kernel."""
     images = digits.train_images[: config.digits], digits.test_images
     pixels = [each.flatten(1).to(config.device, torch.float32) / 255 for each in images]
     labels = digits.train_labels[: config.digits].to(config.device), digits.test_labels.to(config.device)
@@ -179,18 +175,17 @@ def read_digits(run: Run, config: Config, digits: Digits) -> dict[str, Training]
             partial(linear_machine, size=inputs[0].shape[1]),
             Task((inputs[0], labels[0]), (inputs[1], labels[1]), criterion=lambda nn: nn.MultiMarginLoss()),
             settings_of(config, epochs=10, lr=lr),
-            penalty=partial(narrowness, strength=1e-5),
+            penalty=partial(margin_penalty, strength=1e-5),
         )
     return found
 
 
 def linear_machine(backend: Backend, size: int) -> nn.Module:
-    """Ten classes."""
     return backend.nn.LinearSVM(size, 10)
 
 
 def features(config: Config, train_pixels: Tensor, test_pixels: Tensor) -> list[Tensor]:
-    """Coordinates in the space of the RBF kernel, where its machine is a linear one."""
+    """Returns coordinates in the feature space of the RBF kernel, where its machine is linear."""
     machine = BACKENDS[config.backend][0].nn.KernelSVM(train_pixels, 10, "rbf", gamma=GAMMA).to(config.device)
     with torch.no_grad():
         kernels = [
@@ -201,7 +196,7 @@ def features(config: Config, train_pixels: Tensor, test_pixels: Tensor) -> list[
 
 
 def panel(title: str, training: Training, margin: bool = False) -> Panel:
-    """A trained classifier of the plane, to be drawn."""
+    """Returns the panel of a trained classifier of points in the plane."""
     learner = training.learners[0]
     x, y = learner.task.train[0], (learner.task.train[1] > 0).long().flatten()
 
@@ -214,24 +209,24 @@ def panel(title: str, training: Training, margin: bool = False) -> Panel:
     return Panel(title, score, x, y, support=inside if margin else None)
 
 
-def conclude(album: Album, run: Run, trained: Mapping[str, Training]) -> None:
-    """Says what came of it, and ends the run."""
+def conclude(page: ReportPage, run: Run, trained: Mapping[str, Training]) -> None:
+    """Reports the results, and finishes the run."""
     rows, summaries = [], {}
     for name, training in trained.items():
         learner = training.learners[0]
-        before = learner.evaluate(*learner.task.train).figures["accuracy"]
+        before = learner.evaluate(*learner.task.train).metrics["accuracy"]
         after = training.results[learner.name]["accuracy"]
         rows.append((name, str(len(learner.task.train[1])), f"{before:.1%}", f"{after:.1%}"))
         summaries[name] = {"train_accuracy": before, **summary(training)}
-    album.table("3_accuracy", "accuracy", ("part", "learned from", "training set", "test set"), rows)
+    page.table("3_accuracy", "accuracy", ("part", "training examples", "training set", "test set"), rows)
     right = {name: row[-1] for name, row in zip(trained, rows, strict=True)}
-    album.conclude(
+    page.conclude(
         [
-            f"A single layer answers {right['perceptron_AND']} of AND and {right['perceptron_OR']} of OR right, but "
-            f"{right['perceptron_XOR']} of XOR; two layers answer {right['two_layers_XOR']} of it.",
-            f"Between two moons a straight line is right {right['moons_linear']} of the time, one bent by a "
-            f"polynomial kernel {right['moons_polynomial']}, by a radial one {right['moons_rbf']}.",
-            f"On digits the radial kernel takes the machine from {right['digits_linear']} to {right['digits_rbf']}.",
+            f"The accuracy of a single layer is {right['perceptron_AND']} on AND and {right['perceptron_OR']} on OR, "
+            f"but {right['perceptron_XOR']} on XOR; two layers reach {right['two_layers_XOR']} on it.",
+            f"On two moons a straight line reaches {right['moons_linear']}, a polynomial kernel "
+            f"{right['moons_polynomial']}, a radial kernel {right['moons_rbf']}.",
+            f"On digits a linear machine reaches {right['digits_linear']}, a radial kernel {right['digits_rbf']}.",
         ]
     )
     run.finish(summaries)

@@ -1,4 +1,4 @@
-"""Which loss suits which task: for classes squared error, cross entropy, hinge; for numbers L2, L1, Huber."""
+"""Compares losses: squared error, cross entropy and hinge for classes; L2, L1 and Huber for regression."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from experiments.backend import BACKENDS, Backend
-from experiments.data.outliers import OFFSET, SLOPE, line_with_outliers
-from experiments.digit_task import find_digits, reading_task
-from experiments.figures.curves import Curve, curves
-from experiments.figures.lines import lines
-from experiments.metrics.curves import curve
-from experiments.report_page import Album
+from experiments.data.synthetic import OFFSET, SLOPE, line_with_outliers
+from experiments.digit_task import digit_task, find_digits
+from experiments.figures.curves import Curve, curves, lines
+from experiments.metrics.curves import read_curve
+from experiments.report_page import ReportPage
 from experiments.run import Run
 from experiments.settings import Settings, expect, settings_of
-from experiments.training import Moment, Task, Training, summary, train
+from experiments.training import CallbackState, Task, Training, summary, train
 
 __all__ = ["Config", "main"]
 
@@ -35,31 +34,32 @@ FOR_CLASSES: dict[str, Callable[[Any], Loss]] = {
     "label_smoothing": lambda nn: nn.CrossEntropyLoss(label_smoothing=0.1),
 }
 FROM_WRONG_START = ("squared_error", "cross_entropy")
-MEASUREMENTS, SPOILED = 100, 0.15
-SMOOTHED = 10  # batches whose accuracy is averaged
-HEAD_START = 10.0  # by which a wrong start prefers the digit 0
+MEASUREMENTS, OUTLIERS = 100, 0.15
+SMOOTHED = 10  # batches to average the accuracy over
+HEAD_START = 10.0  # added to the logit of the digit 0
 
 LOOK_FOR = """
-A loss says what a network is blamed for. Each part below is the same network, learning by another loss.
+Each part is the same network, trained with a different loss.
 
-1. **`1_by_margin`, `2_slope_by_margin`**: a loss for classes against how far the right class is ahead. Where it is far
-   behind, squared error is flat: the worse the mistake, the smaller the push. Cross entropy pushes ever as hard. The
-   hinge stops at a margin of 1.
-2. **`accuracy`** of `wrong_start_…`: networks that begin sure that everything is a 0. By squared error they stay so
-   for long.
-3. **`overconfidence`** under `metrics`: by how much the network is surer than it is right; smoothed labels keep it low.
-4. **`3_by_residual`, `4_lines`**: L2 blames by the square, and a few wild measurements pull the line away; L1 and Huber
-   let them be.
+1. **`1_by_margin`, `2_slope_by_margin`**: losses for classes as a function of the right class's margin. For a large
+   negative margin squared error is flat: the worse the mistake, the smaller the gradient. The gradient of cross
+   entropy stays large. The hinge loss is 0 from a margin of 1.
+2. **`accuracy`** of `wrong_start_…`: networks that start certain that every digit is a 0. With squared error they
+   take long to recover.
+3. **`overconfidence`** under `metrics` is the network's mean confidence minus its accuracy; label smoothing keeps it
+   low.
+4. **`3_by_residual`, `4_lines`**: L2 grows with the square, so that a few outliers move the line; L1 and Huber are
+   robust.
 """
 
 
 @dataclass(frozen=True)
 class Config(Settings):
-    """Trains the same networks by one loss and another.
+    """Trains the same networks with different losses.
 
     Args:
-        examples: Digits to learn from.
-        data: Folder that holds MNIST as torchvision stores it, or "sample" for the bundled digits.
+        examples: Number of training digits.
+        data: Folder with MNIST in torchvision's layout, or "sample" for the bundled digits.
     """
 
     examples: int | None = None
@@ -71,21 +71,19 @@ class Config(Settings):
     }
 
     def check(self) -> None:
-        """Raises UsageError for a value out of range."""
         super().check()
         expect(self.examples is None or self.examples >= 1, "examples", "a whole number from 1 up", self.examples)
 
 
 def main(config: Config, run: Run | None = None) -> None:
-    """Classes first, then numbers."""
     digits = find_digits(config.data)
     config = replace(config, data=digits.source)
     run = run or Run.create(config, "losses")
-    with Album(run, LOOK_FOR) as album:
-        show_losses(album, BACKENDS[config.backend][0])
+    with ReportPage(run, LOOK_FOR) as page:
+        show_losses(page, BACKENDS[config.backend][0])
         classes = {}
         for name, criterion in FOR_CLASSES.items():
-            task = reading_task(digits, config.torch_dtype, config.examples, criterion=criterion)
+            task = digit_task(digits, config.torch_dtype, config.examples, criterion=criterion)
             classes[name] = train(run.part(name), network, task, config, at_evaluation=overconfidence)
             if name in FROM_WRONG_START:
                 part = f"wrong_start_{name}"
@@ -93,11 +91,11 @@ def main(config: Config, run: Run | None = None) -> None:
         numbers = {
             name: fit_line(run.part(f"line_{name}"), criterion, config) for name, criterion in FOR_NUMBERS.items()
         }
-        conclude(album, run, config, classes, numbers)
+        conclude(page, run, config, classes, numbers)
 
 
 def squared_error(nn: Any) -> Loss:
-    """Of the probabilities of all classes, added up."""
+    """Makes the squared error of the class probabilities, summed over classes."""
     softmax, square = nn.Softmax(dim=1), nn.MSELoss(reduction="sum")
 
     def loss(scores: Tensor, labels: Tensor) -> Tensor:
@@ -108,30 +106,30 @@ def squared_error(nn: Any) -> Loss:
 
 
 def network(backend: Backend) -> nn.Module:
-    """Fully connected, 784-128-10."""
+    """Builds a fully connected network, 784-128-10."""
     layer = backend.nn
     return layer.Sequential(layer.Flatten(), layer.Linear(784, 128), layer.ReLU(), layer.Linear(128, 10))
 
 
 def wrong_start(backend: Backend) -> nn.Module:
-    """The same, sure at first that everything is a 0."""
+    """Builds the same network, initially certain that every digit is a 0."""
     model: Any = network(backend)
     with torch.no_grad():
         model[-1].bias[0] += HEAD_START
     return model
 
 
-def overconfidence(moment: Moment) -> dict[str, float]:
-    """By how much the probability that a network gives its answers exceeds the share that is right."""
-    assert moment.evaluation is not None
-    scores = torch.cat(list(moment.evaluation.outputs))
+def overconfidence(state: CallbackState) -> dict[str, float]:
+    """Returns the mean probability of the network's answers minus its accuracy."""
+    assert state.evaluation is not None
+    scores = torch.cat(list(state.evaluation.outputs))
     sure = scores.softmax(1).amax(1).mean().item()
-    return {"overconfidence": sure - moment.evaluation.figures["accuracy"]}
+    return {"overconfidence": sure - state.evaluation.metrics["accuracy"]}
 
 
 def fit_line(part: Run, criterion: Callable[[Any], Loss], config: Config) -> Training:
-    """A straight line through measurements of which some are wild; judged by the line they were made from."""
-    x, y, _ = line_with_outliers(MEASUREMENTS, SPOILED, config.seed)
+    """Fits a line to measurements with outliers; the test set is the true line."""
+    x, y, _ = line_with_outliers(MEASUREMENTS, OUTLIERS, config.seed)
     test_x = torch.linspace(-1, 1, 50, dtype=torch.float64).unsqueeze(1)
     task = Task((x.double(), y.double()), (test_x, SLOPE * test_x + OFFSET), criterion=criterion, right=None)
     settings = settings_of(
@@ -145,8 +143,8 @@ def fit_line(part: Run, criterion: Callable[[Any], Loss], config: Config) -> Tra
     return train(part, lambda backend: backend.nn.Linear(1, 1), task, settings)
 
 
-def show_losses(album: Album, backend: Backend) -> None:
-    """Draws the losses, and how hard they push."""
+def show_losses(page: ReportPage, backend: Backend) -> None:
+    """Plots the losses and their slopes."""
     margins, residuals = (
         torch.linspace(*ends, 121, dtype=torch.float64).unsqueeze(1) for ends in ((-8, 4), (-3, 3))
     )
@@ -159,18 +157,20 @@ def show_losses(album: Album, backend: Backend) -> None:
         name: by_point(make(backend.nn), residuals, torch.zeros_like(residuals))
         for name, make in FOR_NUMBERS.items()
     }
-    ahead, x = "score of the right class minus that of the other", margins.flatten().tolist()
+    ahead, x = "logit of the right class minus the other", margins.flatten().tolist()
     values: dict[str, Curve] = {name: (x, each) for name, (each, _) in by_margin.items()}
-    pushes: dict[str, Curve] = {name: (x, [-slope for slope in each]) for name, (_, each) in by_margin.items()}
-    album.figure("1_by_margin", curves("Losses for two classes", values, x=ahead, y="loss"))
-    album.figure("2_slope_by_margin", curves("How hard they push the right class up", pushes, x=ahead, y="push"))
+    gradients: dict[str, Curve] = {name: (x, [-slope for slope in each]) for name, (_, each) in by_margin.items()}
+    page.figure("1_by_margin", curves("Losses for two classes", values, x=ahead, y="loss"))
+    page.figure(
+        "2_slope_by_margin", curves("Gradient toward the right class", gradients, x=ahead, y="negative slope")
+    )
     off = residuals.flatten().tolist()
     numbers: dict[str, Curve] = {name: (off, each) for name, (each, _) in by_residual.items()}
-    album.figure("3_by_residual", curves("Losses for numbers", numbers, x="answer minus truth", y="loss"))
+    page.figure("3_by_residual", curves("Losses for numbers", numbers, x="prediction minus truth", y="loss"))
 
 
 def by_point(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[list[float], list[float]]:
-    """The loss of each output by itself, and its slope along the first number of the output."""
+    """Returns the loss of each output, and its derivative with respect to the output's first number."""
     values, slopes = [], []
     for output, target in zip(outputs.split(1), targets.split(1), strict=True):
         output = output.clone().requires_grad_()
@@ -182,34 +182,34 @@ def by_point(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[list[float],
 
 
 def conclude(
-    album: Album, run: Run, config: Config, classes: Mapping[str, Training], numbers: Mapping[str, Training]
+    page: ReportPage, run: Run, config: Config, classes: Mapping[str, Training], numbers: Mapping[str, Training]
 ) -> None:
-    """Says what came of it, and ends the run."""
+    """Reports the results, and finishes the run."""
     learned = {name: training.results[training.learners[0].name] for name, training in classes.items()}
     rows = [(name, f"{each['accuracy']:.1%}", f"{each['overconfidence']:+.1%}") for name, each in learned.items()]
-    album.table(
-        "5_classes", "digits, by the loss that was learned by", ("part", "test accuracy", "overconfidence"), rows
-    )
-    x, y, odd = line_with_outliers(MEASUREMENTS, SPOILED, config.seed)
+    page.table("5_classes", "digits by training loss", ("part", "test accuracy", "overconfidence"), rows)
+    x, y, outliers = line_with_outliers(MEASUREMENTS, OUTLIERS, config.seed)
     models: dict[str, Any] = {name: training.learners[0].model.cpu() for name, training in numbers.items()}
-    title = "Lines through measurements, some of them wild"
-    album.figure("4_lines", lines(title, x.double(), y, odd, {"truth": lambda x: SLOPE * x + OFFSET, **models}))
+    title = "Lines fitted to measurements with outliers"
+    page.figure(
+        "4_lines", lines(title, x.double(), y, outliers, {"truth": lambda x: SLOPE * x + OFFSET, **models})
+    )
     fitted = {name: (float(model.weight.detach()), float(model.bias.detach())) for name, model in models.items()}
     found = {"truth": (SLOPE, OFFSET), **fitted}
     rows = [(name, f"{slope:.2f}", f"{offset:.2f}") for name, (slope, offset) in found.items()]
-    album.table("6_lines", "the line that each loss finds", ("loss", "slope", "offset"), rows)
-    turned = {name: half_right(classes[f"wrong_start_{name}"]) for name in FROM_WRONG_START}
+    page.table("6_lines", "the line that each loss fits", ("loss", "slope", "offset"), rows)
+    recovery = {name: half_right(classes[f"wrong_start_{name}"]) for name in FROM_WRONG_START}
     best = max(FOR_CLASSES, key=lambda name: learned[name]["accuracy"])
-    album.conclude(
+    page.conclude(
         [
-            f"Of the losses for classes, {best} leads to the most right answers: {learned[best]['accuracy']:.1%}.",
-            "Sure at first that everything is a 0, the network is half right "
-            + " and ".join(f"{turned[name]} by {name.replace('_', ' ')}" for name in FROM_WRONG_START)
+            f"The best loss for classes is {best}, with an accuracy of {learned[best]['accuracy']:.1%}.",
+            "From a start that takes every digit for a 0, half of the answers are right "
+            + " and ".join(f"{recovery[name]} with {name.replace('_', ' ')}" for name in FROM_WRONG_START)
             + ".",
-            f"By cross entropy it is {learned['cross_entropy']['overconfidence']:+.1%} surer than right, with smoothed "
-            f"labels {learned['label_smoothing']['overconfidence']:+.1%}.",
-            f"With {SPOILED:.0%} of the measurements spoiled, a slope of {SLOPE:g} is taken for "
-            f"{fitted['L2'][0]:.2f} by L2, {fitted['L1'][0]:.2f} by L1 and {fitted['Huber'][0]:.2f} by Huber.",
+            f"The overconfidence is {learned['cross_entropy']['overconfidence']:+.1%} with cross entropy, and "
+            f"{learned['label_smoothing']['overconfidence']:+.1%} with label smoothing.",
+            f"With {OUTLIERS:.0%} outliers, the fitted slope of a line of slope {SLOPE:g} is "
+            f"{fitted['L2'][0]:.2f} with L2, {fitted['L1'][0]:.2f} with L1 and {fitted['Huber'][0]:.2f} with Huber.",
         ]
     )
     parts = {name: summary(training) for name, training in {**classes, **numbers}.items()}
@@ -217,8 +217,8 @@ def conclude(
 
 
 def half_right(training: Training) -> str:
-    """After how many steps half of the training digits are answered right, going by the last few batches."""
-    steps, right = curve(training.run, "accuracy", "train")
+    """Formats the step from which half of the training digits are classified correctly, over the last few batches."""
+    steps, right = read_curve(training.run, "accuracy", "train")
     for place in range(SMOOTHED, len(steps) + 1):
         if sum(right[place - SMOOTHED : place]) >= 0.5 * SMOOTHED:
             return f"after {steps[place - 1]} steps"

@@ -1,4 +1,4 @@
-"""A network learns to read handwritten digits, with hand-written gradients, PyTorch's, or both side by side."""
+"""Trains a network to recognize handwritten digits, with hand-written gradients, PyTorch's, or both side by side."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any, Literal
 import torch
 
 from experiments.backend import BUILTIN, CUSTOM
-from experiments.data.augmentation import jitter
-from experiments.data.digits import Digits, normalize
-from experiments.digit_task import find_digits, reading_task
+from experiments.data.digits import Digits, jitter, normalize
+from experiments.digit_task import digit_task, find_digits
 from experiments.errors import ExperimentError
 from experiments.models import MODELS
 from experiments.run import Run
@@ -21,14 +20,14 @@ from scratchnet.testing import compare
 
 __all__ = ["Config", "main"]
 
-FULL_SET = 20_000  # training digits from which a few epochs are enough
+FULL_SET = 20_000  # a training set of this size needs only a few epochs
 NOISE = 0.01
-COMPARED = 8  # digits in the batch on which gradients are compared
+COMPARED = 8  # digits in the batch for comparing gradients
 
-STORY = (
-    "A network learns to tell ten handwritten digits apart. Guessing, it is right once in ten times and has a loss of "
-    "log 10 = 2.3; within the first hundred steps the loss falls below 1, and the first layer's filters take shape. "
-    "Later the mistakes become ones that people make too: 4 and 9, 3 and 5, 7 and 2."
+DESCRIPTION = (
+    "A network learns to classify handwritten digits. Guessing has an accuracy of 10 % and a loss of log 10 = 2.3. "
+    "Within the first hundred steps the loss falls below 1, and the first layer's filters take shape. The last "
+    "mistakes are ones that people make too: 4 and 9, 3 and 5, 7 and 2."
 )
 
 
@@ -36,19 +35,20 @@ STORY = (
 class Config(Settings):
     """Trains a network on MNIST.
 
-    Without --data it learns from data/, which it fills from the network if need be, and failing that from a sample
-    of 5000 digits that comes with the repository.
+    Without --data it uses data/, downloading MNIST if needed, or else a sample of 5000 digits that is part of
+    the repository.
 
     Args:
-        preset: quick shows in a minute what the best network does; full trains it, or the model that you name, as far
-            as it gets. Without a preset the cnn learns what PyTorch's example makes it learn.
-        epochs: Passes over the training data; by default 3 for the full MNIST, 4 for the sample; for mlp 5 and 15.
-        lr: Learning rate of SGD at its highest, 0.05 by default. Of a cnn's twins it is 0.01: at 0.05 rounding alone
-            drives any two networks apart.
-        model: cnn, the network of PyTorch's MNIST example, which is the default; mlp, fully connected; or deep, a
-            small one of four convolutions with batch norm and dropout.
-        augment: Shift, turn and scale the training digits at random.
-        data: Folder that holds MNIST as torchvision stores it, or "sample" for the bundled digits.
+        preset: quick shows the best network after a minute of training; full trains it, or the model that you
+            name, to its best accuracy. Without a preset the cnn trains as in PyTorch's example.
+        epochs: Passes over the training data; by default 3 for the full MNIST, 4 for the sample; for mlp 5 and
+            15.
+        lr: Highest learning rate of SGD, 0.05 by default, but 0.01 for twins of the cnn: at 0.05 rounding alone
+            makes any two networks diverge.
+        model: cnn, the network of PyTorch's MNIST example, which is the default; mlp, fully connected; or deep,
+            a small one of four convolutions with batch norm and dropout.
+        augment: Shift, rotate and scale the training digits at random.
+        data: Folder with MNIST in torchvision's layout, or "sample" for the bundled digits.
     """
 
     preset: Literal["quick", "full"] | None = None
@@ -66,12 +66,11 @@ class Config(Settings):
     }
 
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """What each preset sets, for the model that is asked for."""
+        """Returns the fields that each preset sets for the requested model."""
         return {**self.PRESETS, "full": self.FULL.get(self.model or "deep", self.PRESETS["full"])}
 
 
 def main(config: Config, run: Run | None = None) -> None:
-    """Trains from the start, or continues ``run``."""
     digits = find_digits(config.data)
     config = filled_in(config, digits)
     length = f"{config.max_steps} steps" if config.epochs is None else f"{config.epochs} epochs"
@@ -80,26 +79,25 @@ def main(config: Config, run: Run | None = None) -> None:
     run = run or Run.create(config, "mnist", f"{config.model}-{config.backend}")
     if not run.reopened:
         check_gradients(digits, config)
-    training = train(run, MODELS[str(config.model)], as_task(digits, config), config, story=STORY)
+    training = train(run, MODELS[str(config.model)], as_task(digits, config), config, description=DESCRIPTION)
     run.finish({**summary(training), "data": str(digits)})
 
 
 def filled_in(config: Config, digits: Digits) -> Config:
-    """The settings with what depends on the digits, and on each other."""
+    """Fills in the settings that depend on the digits or on each other."""
     config = replace(config, model=config.model or "cnn", data=digits.source)
     epochs = config.epochs
     if epochs is None and config.max_steps is None:
         full = len(digits.train_labels) >= FULL_SET
         # Enough for 99 % on the full set with the cnn and 98 % with the mlp; about 97 % and 95 % on the sample.
         epochs = {"mlp": 5 if full else 15}.get(str(config.model), 3 if full else 4)
-    # What trains best; for twins of the cnn, whose ReLUs and maxima flip on the last bit, what is stable too.
+    # The best learning rate; twins of the cnn need a lower one, because rounding changes their ReLUs and maxima.
     lr = 0.01 if (config.model, config.backend) == ("cnn", "twin") else 0.05
     return replace(config, epochs=epochs, lr=config.lr or lr)
 
 
 def as_task(digits: Digits, config: Config) -> Task:
-    """Reading digits, by networks that give out logarithms of probabilities."""
-    return reading_task(
+    return digit_task(
         digits,
         config.torch_dtype,
         criterion=lambda nn: nn.NLLLoss(),
@@ -109,13 +107,13 @@ def as_task(digits: Digits, config: Config) -> Task:
 
 
 def check_gradients(digits: Digits, config: Config) -> None:
-    """Prints how the gradients of the whole network compare with PyTorch's on one batch, in float64, before it trains.
+    """Compares all gradients of the untrained network with PyTorch's on one batch in float64, and prints the result.
 
     Raises:
-        ExperimentError: they differ.
+        ExperimentError: The gradients differ.
     """
-    # Of two almost equal values in a window pooling picks one by the last bits; in float32 some seeds
-    # would be refused for that. Blank background makes equal ones, which noise unties.
+    # Pooling selects among nearly equal values by their last bits, for which some seeds would fail in float32. Noise
+    # breaks the ties between equal pixels of the blank background.
     custom, builtin = (
         MODELS[str(config.model)](backend).to(config.device, torch.float64) for backend in (CUSTOM, BUILTIN)
     )
@@ -134,5 +132,5 @@ def check_gradients(digits: Digits, config: Config) -> None:
     if not comparison.ok:
         raise ExperimentError(
             "the hand-written gradients differ from PyTorch's before training has begun; "
-            "python -m reference tells which component is at fault"
+            "run python -m reference to find the wrong component"
         )

@@ -1,4 +1,4 @@
-"""What closes the gap between training and test on few digits: small weights, noise, more data, stopping in time."""
+"""Compares remedies against overfitting on few digits: penalties, dropout, batch norm, augmentation, early stopping."""
 
 from __future__ import annotations
 
@@ -11,31 +11,30 @@ import torch
 from torch import Tensor, nn
 
 from experiments.backend import BACKENDS, Backend
-from experiments.data.augmentation import jitter
-from experiments.data.digits import Digits
-from experiments.digit_task import find_digits, reading_task
+from experiments.data.digits import Digits, jitter
+from experiments.digit_task import digit_task, find_digits
 from experiments.figures.bars import bars
 from experiments.figures.curves import Curve, curves
-from experiments.metrics.curves import curve
-from experiments.report_page import Album
+from experiments.metrics.curves import read_curve
+from experiments.report_page import ReportPage
 from experiments.run import Run
 from experiments.settings import Settings, expect
-from experiments.training import Moment, Training, summary, train
+from experiments.training import CallbackState, Training, summary, train
 
 __all__ = ["Config", "main"]
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """One way against learning by heart.
+    """A remedy against overfitting.
 
     Attributes:
-        penalty: Of the weights, added to the loss: its name, and its strength.
-        max_norm: Of the weights of each unit.
-        dropout: Share of the hidden units that is dropped, half as many of the inputs.
-        batch_norm: Whether hidden sums are normalised over the batch.
-        jitter: Whether each epoch sees the digits moved, turned and scaled anew.
-        patience: Evaluations without a better one after which it stops.
+        penalty: Name and strength of a penalty on the weights that is added to the loss.
+        max_norm: Maximum norm of the weights of each unit.
+        dropout: Dropout probability of the hidden units; inputs have half of it.
+        batch_norm: Whether hidden layers have batch norm.
+        jitter: Whether training digits are shifted, rotated and scaled at random.
+        patience: Number of evaluations without a lower loss after which training stops.
     """
 
     penalty: tuple[str, float] | None = None
@@ -58,30 +57,29 @@ REMEDIES = {
     "together": Remedy(dropout=0.3, batch_norm=True, jitter=True),
 }
 
-LEAST = 1e-7  # weight that is shown: less does not fit on a logarithmic axis
-SHOWN = 200  # points of a curve of weights
+LEAST = 1e-7  # smallest weight in a plot, because a logarithmic axis has no zero
+POINTS = 200  # in a curve of weights
 
 LOOK_FOR = """
-A large network and few digits: it learns them by heart. Each part has one remedy against that; `together` has several.
+A large network overfits few digits. Each part has one remedy against it; `together` has several.
 
-1. **`1_gap`**: the share that is right of the digits that a network learned from, and of those that it never saw. What
-   lies between is learned by heart.
-2. **`2_test_loss`**: without a remedy it rises again while the training loss still falls: the network grows ever surer
-   of its mistakes. `early_stopping` ends there. (It stops by the test set, which here stands in for a third one.)
-3. **`3_weights`**: the weights of the first layer in the order of their size. L1 makes most of them next to nothing, L2
-   all of them small, a largest norm cuts off the top.
-4. **`accuracy`** and `metrics/gap`: the same over time.
+1. **`1_gap`**: accuracy on the training digits and on the test digits. The gap between them is overfitting.
+2. **`2_test_loss`**: without a remedy it rises again while the training loss still falls, because the network becomes
+   more confident in its mistakes. `early_stopping` ends there. (It uses the test set, for lack of a validation set.)
+3. **`3_weights`**: the sorted weights of the first layer. L1 makes most of them nearly 0, L2 makes all of them small,
+   and a maximum norm limits the largest.
+4. **`accuracy`** and `metrics/gap` show the same over training.
 """
 
 
 @dataclass(frozen=True)
 class Config(Settings):
-    """Trains the same large network on few digits, with one remedy after another.
+    """Trains the same large network on few digits with each remedy.
 
     Args:
-        examples: Digits to learn from.
-        hidden: Units in each of two hidden layers.
-        data: Folder that holds MNIST as torchvision stores it, or "sample" for the bundled digits.
+        examples: Number of training digits.
+        hidden: Units in each of the two hidden layers.
+        data: Folder with MNIST in torchvision's layout, or "sample" for the bundled digits.
     """
 
     examples: int = 500
@@ -94,26 +92,23 @@ class Config(Settings):
     }
 
     def check(self) -> None:
-        """Raises UsageError for a value out of range."""
         super().check()
         for name in ("examples", "hidden"):
             expect(getattr(self, name) >= 2, name, "a whole number from 2 up", getattr(self, name))
 
 
 def main(config: Config, run: Run | None = None) -> None:
-    """Trains with each remedy, then lays them over each other."""
     digits = find_digits(config.data)
     config = replace(config, data=digits.source)
     run = run or Run.create(config, "regularization")
-    with Album(run, LOOK_FOR) as album:
+    with ReportPage(run, LOOK_FOR) as page:
         trained = {name: learn(run, name, remedy, digits, config) for name, remedy in REMEDIES.items()}
-        conclude(album, run, config, trained)
+        conclude(page, run, config, trained)
 
 
 def learn(run: Run, name: str, remedy: Remedy, digits: Digits, config: Config) -> Training:
-    """Trains the network with one remedy."""
     augment: dict[str, Any] = {"augment": jitter} if remedy.jitter else {}
-    task = reading_task(digits, config.torch_dtype, config.examples, **augment)
+    task = digit_task(digits, config.torch_dtype, config.examples, **augment)
     penalties = BACKENDS[config.backend][0].penalties
 
     def penalty(model: nn.Module) -> Tensor:
@@ -136,7 +131,7 @@ def learn(run: Run, name: str, remedy: Remedy, digits: Digits, config: Config) -
 
 
 def network(backend: Backend, remedy: Remedy, hidden: int) -> nn.Module:
-    """Fully connected, with two hidden layers and what the remedy puts between."""
+    """Builds a fully connected network with two hidden layers and the layers of the remedy."""
     layer = backend.nn
     parts = OrderedDict[str, nn.Module](flatten=layer.Flatten())
     if remedy.dropout:
@@ -155,61 +150,59 @@ def network(backend: Backend, remedy: Remedy, hidden: int) -> nn.Module:
 
 
 def weights(model: nn.Module) -> list[Tensor]:
-    """What is to be kept small: the weights of the linear layers, not their biases."""
+    """Returns the weights of the linear layers, without biases."""
     return [parameter for parameter in model.parameters() if parameter.dim() == 2]
 
 
-def gap(moment: Moment) -> dict[str, float]:
-    """How much better the network is on what it learned from."""
-    assert moment.evaluation is not None
-    seen = moment.learner.evaluate(*moment.learner.task.train).figures
+def gap(state: CallbackState) -> dict[str, float]:
+    """Returns the metrics on the training set, and the gap in accuracy."""
+    assert state.evaluation is not None
+    seen = state.learner.evaluate(*state.learner.task.train).metrics
     return {
         "seen_accuracy": seen["accuracy"],
         "seen_loss": seen["loss"],
-        "gap": seen["accuracy"] - moment.evaluation.figures["accuracy"],
+        "gap": seen["accuracy"] - state.evaluation.metrics["accuracy"],
     }
 
 
-def conclude(album: Album, run: Run, config: Config, trained: Mapping[str, Training]) -> None:
-    """Draws and says what came of it, and ends the run."""
+def conclude(page: ReportPage, run: Run, config: Config, trained: Mapping[str, Training]) -> None:
+    """Reports the results, and finishes the run."""
     results = {name: training.results[training.learners[0].name] for name, training in trained.items()}
     pairs = {name: (each["seen_accuracy"], each["accuracy"]) for name, each in results.items()}
-    of = ("digits learned from", "digits never seen")
-    album.figure("1_gap", bars(f"The gap after learning from {config.examples} digits", pairs, of, "accuracy"))
-    losses = {name: curve(training.run, "loss") for name, training in trained.items()}
-    album.figure(
-        "2_test_loss", curves("Loss on digits never seen", losses, x="training steps", y="test loss", log="y")
-    )
-    shown = {name: by_size(trained[name]) for name in ("none", "l1", "l2", "max_norm")}
+    of = ("training digits", "test digits")
+    page.figure("1_gap", bars(f"Accuracy after training on {config.examples} digits", pairs, of, "accuracy"))
+    losses = {name: read_curve(training.run, "loss") for name, training in trained.items()}
+    page.figure("2_test_loss", curves("Loss on test digits", losses, x="training steps", y="test loss", log="y"))
+    sizes = {name: by_size(trained[name]) for name in ("none", "l1", "l2", "max_norm")}
     title = "Weights of the first layer, smallest first"
-    album.figure("3_weights", curves(title, shown, x="share of the weights", y="absolute value", log="y"))
+    page.figure("3_weights", curves(title, sizes, x="share of the weights", y="absolute value", log="y"))
 
     shares = ("seen_accuracy", "accuracy", "gap")
     rows = [
         (name, *(f"{each[key]:.1%}" for key in shares), f"{each['loss']:.3f}", f"{trained[name].step}")
         for name, each in results.items()
     ]
-    head = ("part", "seen", "never seen", "gap", "test loss", "steps")
-    album.table("4_results", "the same network, with one remedy each", head, rows)
+    head = ("part", "training accuracy", "test accuracy", "gap", "test loss", "steps")
+    page.table("4_results", "the same network, with one remedy each", head, rows)
     best = max(results, key=lambda name: results[name]["accuracy"])
     least = min(results, key=lambda name: results[name]["gap"])
     lowest, turn = min(zip(*reversed(losses["none"]), strict=True))
-    album.conclude(
+    page.conclude(
         [
-            f"Without a remedy the network is right on {results['none']['seen_accuracy']:.1%} of the digits it learned "
-            f"from, on {results['none']['accuracy']:.1%} of others: a gap of {results['none']['gap']:.1%}.",
-            f"The smallest gap, {results[least]['gap']:.1%}, has {least}; the most right on others, "
-            f"{results[best]['accuracy']:.1%}, has {best}.",
-            f"Early stopping ended after {trained['early_stopping'].step} of {trained['none'].step} steps. The loss on "
-            f"others was lowest, {lowest:.3f}, at step {turn}; it ends at {results['none']['loss']:.3f} without it.",
+            f"Without a remedy the accuracy is {results['none']['seen_accuracy']:.1%} on training digits and "
+            f"{results['none']['accuracy']:.1%} on test digits: a gap of {results['none']['gap']:.1%}.",
+            f"{least} has the smallest gap, {results[least]['gap']:.1%}; {best} has the highest test accuracy, "
+            f"{results[best]['accuracy']:.1%}.",
+            f"Early stopping ended after {trained['early_stopping'].step} of {trained['none'].step} steps. Without a "
+            f"remedy the lowest test loss is {lowest:.3f}, at step {turn}, and the last {results['none']['loss']:.3f}.",
         ]
     )
     run.finish({name: {**results[name], **summary(training)} for name, training in trained.items()})
 
 
 def by_size(training: Training) -> Curve:
-    """The first layer's weights in the order of their absolute values, thinned out."""
+    """Returns some of the first layer's weights, sorted by absolute value."""
     (first, *_) = weights(training.learners[0].model)
     ordered = first.detach().abs().flatten().sort().values.clamp(min=LEAST)
-    share = torch.linspace(0, 1, SHOWN)
+    share = torch.linspace(0, 1, POINTS)
     return share.tolist(), ordered[((len(ordered) - 1) * share).long()].tolist()

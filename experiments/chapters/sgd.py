@@ -1,4 +1,4 @@
-"""Stochastic gradient descent: its paths, the noise of a batch, learning rates, momentum and schedules."""
+"""Stochastic gradient descent: paths on surfaces, gradient noise, learning rates, momentum and schedules."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch.optim import Optimizer
 
 from experiments.backend import BACKENDS, Backend
 from experiments.data.synthetic import SURFACES, Surface
-from experiments.digit_task import find_digits, reading_task
+from experiments.digit_task import digit_task, find_digits
+from experiments.figures.contours import paths
 from experiments.figures.curves import Curve, curves
-from experiments.figures.paths import paths
-from experiments.metrics.curves import curve
-from experiments.report_page import Album
+from experiments.metrics.curves import read_curve
+from experiments.report_page import ReportPage
 from experiments.run import Run
 from experiments.settings import Settings, expect
 from experiments.training import Task, Training, summary, train
-from experiments.training.length import Length
+from experiments.training.schedule import Length
 
 __all__ = ["Config", "main"]
 
@@ -30,21 +30,21 @@ DESCENTS: dict[str, dict[str, Any]] = {
     "momentum": {"momentum": 0.9},
     "nesterov": {"momentum": 0.9, "nesterov": True},
 }
-DOWNHILL = 60  # steps on a surface
+STEPS = 60  # steps on a surface
 NOISE_SIZES = tuple(2**power for power in range(0, 10))
-NOISE_BATCHES = 20  # of each size
-MOST = 4096  # digits that stand for all
+NOISE_BATCHES = 20  # per size
+MOST = 4096  # digits for the full gradient
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What one part changes: settings of the training, and options of the optimizer."""
+    """Settings of the training and options of the optimizer that a part changes."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-# One thing is changed at a time; all else is as the settings say, and by default without momentum.
+# Each sweep changes one property of the baseline settings, which have no momentum by default.
 SWEEPS: dict[str, dict[str, Variant]] = {
     "batch_size": {f"batch_{size}": Variant({"batch_size": size}) for size in (8, 32, 128, 512)},
     "learning_rate": {f"lr_{rate:g}": Variant({"lr": rate}) for rate in (0.001, 0.01, 0.1, 1.0)},
@@ -62,27 +62,27 @@ SWEEPS: dict[str, dict[str, Variant]] = {
 }
 
 LOOK_FOR = """
-One thing is changed at a time; everything else is the same.
+Each sweep changes one property; everything else is the same.
 
-1. **`1_path_…`**: three ways down a surface. Plain descent creeps along a ravine, whose sides forbid larger steps;
-   momentum adds up the steps that agree, rolls through a shallow hollow, and overshoots; Nesterov looks ahead and
-   overshoots less.
-2. **`2_noise`**: the gradient of a batch differs from that of all digits by the square root of its size: four times
-   the work for half the noise.
-3. **`3_batch_size`** to **`7_weight_decay`**: the loss on the test set. Small batches make more steps of an epoch; a
-   low rate goes nowhere, a high one jumps about; falling rates settle what a constant one stirs up; too much decay
-   holds the weights back.
-4. The tab HPARAMS sets all parts side by side.
+1. **`1_path_…`**: three descents on a surface. Plain descent is slow along a ravine, whose sides forbid larger steps;
+   momentum accumulates steps in the same direction, passes a shallow local minimum, and overshoots; Nesterov
+   evaluates the gradient ahead and overshoots less.
+2. **`2_noise`**: the noise of a batch gradient is inversely proportional to the square root of the batch size: four
+   times the work for half the noise.
+3. **`3_batch_size`** to **`7_weight_decay`**: the test loss. Small batches make more steps per epoch; a low learning
+   rate is slow, a high one unstable; decreasing schedules reduce the noise of a constant rate; too much decay keeps
+   the weights too small.
+4. The tab HPARAMS compares all parts.
 """
 
 
 @dataclass(frozen=True)
 class Config(Settings):
-    """Trains the same network by many variants of stochastic gradient descent.
+    """Trains the same network with many variants of stochastic gradient descent.
 
     Args:
-        examples: Digits to learn from.
-        data: Folder that holds MNIST as torchvision stores it, or "sample" for the bundled digits.
+        examples: Number of training digits.
+        data: Folder with MNIST in torchvision's layout, or "sample" for the bundled digits.
     """
 
     momentum: float = 0.0
@@ -96,53 +96,51 @@ class Config(Settings):
     }
 
     def check(self) -> None:
-        """Raises UsageError for a value out of range."""
         super().check()
         expect(self.examples is None or self.examples >= 1, "examples", "a whole number from 1 up", self.examples)
 
 
 def main(config: Config, run: Run | None = None) -> None:
-    """Paths, noise, and one sweep after another."""
     digits = find_digits(config.data)
     config = replace(config, data=digits.source)
-    task = reading_task(digits, config.torch_dtype, config.examples).to(config.device)
+    task = digit_task(digits, config.torch_dtype, config.examples).to(config.device)
     backend = BACKENDS[config.backend][0]
     run = run or Run.create(config, "sgd")
-    with Album(run, LOOK_FOR) as album:
+    with ReportPage(run, LOOK_FOR) as page:
         for name, surface in SURFACES.items():
-            ways = {descent: go_down(surface, backend, options) for descent, options in DESCENTS.items()}
-            album.figure(f"1_path_{name}", paths(f"Three ways down: {name}", surface, ways))
-        noise = measure_noise(album, task, backend, config)
+            descents = {descent: descend(surface, backend, options) for descent, options in DESCENTS.items()}
+            page.figure(f"1_path_{name}", paths(f"Three descents: {name}", surface, descents))
+        noise = measure_noise(page, task, backend, config)
         trained = {}
         for place, (sweep, variants) in enumerate(SWEEPS.items(), 3):
             trained[sweep] = {name: learn(run, name, variant, task, config) for name, variant in variants.items()}
             lines = {name: by_epoch(each) for name, each in trained[sweep].items()}
             title = f"Test loss by {sweep.replace('_', ' ')}"
-            album.figure(f"{place}_{sweep}", curves(title, lines, x="epochs", y="loss on the test set", log="y"))
-        conclude(album, run, trained, noise)
+            page.figure(f"{place}_{sweep}", curves(title, lines, x="epochs", y="loss on the test set", log="y"))
+        conclude(page, run, trained, noise)
 
 
-def go_down(surface: Surface, backend: Backend, options: Mapping[str, Any]) -> Tensor:
-    """The points that a descent goes through, shape (DOWNHILL + 1, 2)."""
-    place = torch.tensor(surface.start, dtype=torch.float64, requires_grad=True)
-    optimizer = backend.SGD([place], lr=surface.lr, **options)
-    way = [place.detach().clone()]
-    for _ in range(DOWNHILL):
+def descend(surface: Surface, backend: Backend, options: Mapping[str, Any]) -> Tensor:
+    """Returns the points of a descent, shape (STEPS + 1, 2)."""
+    point = torch.tensor(surface.start, dtype=torch.float64, requires_grad=True)
+    optimizer = backend.SGD([point], lr=surface.lr, **options)
+    path = [point.detach().clone()]
+    for _ in range(STEPS):
         optimizer.zero_grad()
-        surface.height(place).backward()
+        surface.height(point).backward()
         optimizer.step()
-        way.append(place.detach().clone())
-    return torch.stack(way)
+        path.append(point.detach().clone())
+    return torch.stack(path)
 
 
 def network(backend: Backend) -> nn.Module:
-    """Fully connected, 784-64-10."""
+    """Builds a fully connected network, 784-64-10."""
     layer = backend.nn
     return layer.Sequential(layer.Flatten(), layer.Linear(784, 64), layer.ReLU(), layer.Linear(64, 10))
 
 
-def measure_noise(album: Album, task: Task, backend: Backend, config: Config) -> dict[int, float]:
-    """How far the gradient of a batch is from that of all digits, relative to it, by size of the batch."""
+def measure_noise(page: ReportPage, task: Task, backend: Backend, config: Config) -> dict[int, float]:
+    """Returns the distance of batch gradients from the full gradient, relative to the latter, by batch size."""
     torch.manual_seed(config.seed)
     model, criterion = network(backend).to(config.device, config.torch_dtype), task.criterion(backend.nn)
 
@@ -159,15 +157,14 @@ def measure_noise(album: Album, task: Task, backend: Backend, config: Config) ->
     expected = [noise[NOISE_SIZES[0]] / math.sqrt(size) for size in NOISE_SIZES]
     lines: dict[str, Curve] = {
         "measured": (list(noise), list(noise.values())),
-        "one by the square root of the size": (list(noise), expected),
+        "proportional to 1 / √size": (list(noise), expected),
     }
-    title = "How far the gradient of a batch is from that of all digits"
-    album.figure("2_noise", curves(title, lines, x="examples in a batch", y="relative distance", log="xy"))
+    title = "Distance of batch gradients from the full gradient"
+    page.figure("2_noise", curves(title, lines, x="examples in a batch", y="relative distance", log="xy"))
     return noise
 
 
 def learn(run: Run, name: str, variant: Variant, task: Task, config: Config) -> Training:
-    """Trains the network in one of the ways."""
     settings = replace(config, **variant.settings)
     in_epoch = Length.of(settings, len(task.train[1])).in_epoch
     settings = replace(settings, eval_every=max(1, in_epoch // 4))
@@ -179,15 +176,15 @@ def learn(run: Run, name: str, variant: Variant, task: Task, config: Config) -> 
 
 
 def by_epoch(training: Training) -> Curve:
-    """The loss on the test set against epochs."""
-    steps, losses = curve(training.run, "loss")
+    """Returns the test loss over epochs."""
+    steps, losses = read_curve(training.run, "loss")
     return [step / training.length.in_epoch for step in steps], losses
 
 
 def conclude(
-    album: Album, run: Run, trained: Mapping[str, Mapping[str, Training]], noise: Mapping[int, float]
+    page: ReportPage, run: Run, trained: Mapping[str, Mapping[str, Training]], noise: Mapping[int, float]
 ) -> None:
-    """Says what came of it, and ends the run."""
+    """Reports the results, and finishes the run."""
     found = {name: summary(training) for sweep in trained.values() for name, training in sweep.items()}
     rows = [
         (
@@ -199,16 +196,16 @@ def conclude(
         )
         for name, each in found.items()
     ]
-    head = ("part", "steps", "seconds an epoch", "test loss", "test accuracy")
-    album.table("8_results", "the same network, one thing changed at a time", head, rows)
+    head = ("part", "steps", "seconds per epoch", "test loss", "test accuracy")
+    page.table("8_results", "the same network, one property changed at a time", head, rows)
     smallest, largest = min(noise), max(noise)
     sentences = [
         f"Batches of {largest} have {noise[largest] / noise[smallest]:.1%} of the noise of batches of {smallest}; "
-        f"the square root says {math.sqrt(smallest / largest):.1%}."
+        f"a square root law predicts {math.sqrt(smallest / largest):.1%}."
     ]
     for sweep, variants in trained.items():
         ranked = sorted(variants, key=lambda name: found[name]["test_loss"])
         losses = ", ".join(f"{name} {found[name]['test_loss']:.3f}" for name in ranked)
         sentences.append(f"Test loss by {sweep.replace('_', ' ')}, best first: {losses}.")
-    album.conclude(sentences)
+    page.conclude(sentences)
     run.finish({**found, "noise": {str(size): each for size, each in noise.items()}})

@@ -1,1 +1,1 @@
-"""The data the experiments learn from."""
+"""Data sets of the experiments."""

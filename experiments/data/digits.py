@@ -1,10 +1,11 @@
-"""The handwritten digits of MNIST: from a folder, from the network, or from the sample in this repository."""
+"""The handwritten digits of MNIST: loading, normalization and augmentation."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import io
+import math
 import os
 import socket
 import tempfile
@@ -18,14 +19,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from experiments import processes
 from experiments.data.sample import read_sample
 from experiments.errors import ExperimentError, UsageError
 
-__all__ = ["DOWNLOADS", "SAMPLE", "Digits", "load_digits", "normalize"]
+__all__ = ["DOWNLOADS", "SAMPLE", "Digits", "jitter", "load_digits", "normalize"]
 
-SAMPLE = "sample"  # as a folder: the bundled sample
+SAMPLE = "sample"  # value of ``source`` for the bundled sample
 DOWNLOADS = Path("data")
 LAYOUT = "MNIST/raw/train-images-idx3-ubyte"
 MEAN, STD = 0.1307, 0.3081  # of the pixels of the training set, on the scale from 0 to 1
@@ -34,14 +36,14 @@ CONNECT_SECONDS, STALL_SECONDS = 2.0, 15.0
 
 @dataclass(frozen=True)
 class Digits:
-    """Images of digits as they are stored, and where they came from.
+    """Images as stored, with labels and their source.
 
     Attributes:
         train_images: uint8, shape (N, 28, 28).
         train_labels: int64, shape (N,), values 0 to 9.
         test_images: uint8, shape (M, 28, 28).
         test_labels: int64, shape (M,), values 0 to 9.
-        source: What `load_digits` needs to find the same digits again: a folder, or ``"sample"``.
+        source: The argument with which `load_digits` finds the same digits again: a folder or ``"sample"``.
     """
 
     train_images: Tensor
@@ -66,22 +68,47 @@ class Digits:
 
 
 def normalize(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bytes of shape (B, 28, 28) as network input of shape (B, 1, 28, 28): mean 0, deviation 1 over MNIST."""
+    """Converts bytes (B, 28, 28) to network inputs (B, 1, 28, 28) with mean 0 and standard deviation 1 over MNIST."""
     return images.unsqueeze(1).to(dtype).div_(255).sub_(MEAN).div_(STD)
 
 
-def load_digits(source: str | None) -> tuple[Digits, str | None]:
-    """The digits, and a line on why they are not the full set where nobody chose that.
+def jitter(images: Tensor, *, shift: float = 2.0, degrees: float = 10.0, scale: float = 0.1) -> Tensor:
+    r"""Shifts, rotates and scales each image at random, with uniform draws from torch's CPU generator.
 
-    Of several processes one downloads.
+    .. math::
+        y(p) = x(A p + t), \qquad A = s \begin{pmatrix} \cos\phi & -\sin\phi \\ \sin\phi & \cos\phi \end{pmatrix}
+
+    with an angle φ, a scale s and a shift t for each image. The pixel positions p are relative to the center; x is
+    interpolated bilinearly and continued beyond its edge by its border pixels.
 
     Args:
-        source: A folder in torchvision's layout, ``"sample"``, or ``None`` for `DOWNLOADS`, which is filled from
-            the network if need be, and failing that for the sample.
+        images: Images of shape (B, C, H, W).
+        shift: Maximum shift in each direction, in pixels.
+        degrees: Maximum rotation.
+        scale: Maximum relative change of size.
+    """
+    draw = (2 * torch.rand(4, len(images)) - 1).to(images)
+    angle, size = math.radians(degrees) * draw[0], 1 + scale * draw[1]
+    cosine, sine = size * angle.cos(), size * angle.sin()
+    height, width = images.shape[2:]
+    right, down = 2 * shift / width * draw[2], 2 * shift / height * draw[3]  # the image spans 2
+    rows = torch.stack([cosine, -sine, right, sine, cosine, down], dim=1).view(-1, 2, 3)
+    grid = functional.affine_grid(rows, list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def load_digits(source: str | None) -> tuple[Digits, str | None]:
+    """Loads the digits; also returns a notice if the sample is used although nobody chose it.
+
+    Only one of several processes downloads.
+
+    Args:
+        source: A folder in torchvision's layout, ``"sample"``, or ``None`` for `DOWNLOADS`, downloading the
+            full set if needed and falling back to the sample.
 
     Raises:
-        UsageError: ``source`` is no folder, or has no MNIST in it.
-        ExperimentError: its files are broken.
+        UsageError: ``source`` is not a folder that contains MNIST.
+        ExperimentError: Its files are damaged.
     """
     return processes.writer_first(lambda: _load(source))
 
@@ -91,21 +118,21 @@ def _load(source: str | None) -> tuple[Digits, str | None]:
         return _sample(), None
     if source is not None:
         return _chosen(source), None
-    with contextlib.suppress(*_BROKEN):
+    with contextlib.suppress(*_DAMAGED):
         return _read(DOWNLOADS), None
     try:
         _download(DOWNLOADS)
         return _read(DOWNLOADS), None
-    except _BROKEN as error:
+    except _DAMAGED as error:
         digits = _sample()
         return digits, (
-            f"no usable MNIST in {DOWNLOADS}/ and no download ({_reason(error)}): learning from the {digits}; "
-            "--data DIR names a copy of the full set"
+            f"no usable MNIST in {DOWNLOADS}/ and no download ({_reason(error)}): training on the {digits}; "
+            "pass --data DIR for a copy of the full set"
         )
 
 
-# What torchvision's reader raises for a missing or damaged file depends on where the damage is.
-_BROKEN = (RuntimeError, ValueError, AssertionError, LookupError, OSError, http.client.HTTPException)
+# Errors that torchvision's reader raises for missing or damaged files.
+_DAMAGED = (RuntimeError, ValueError, AssertionError, LookupError, OSError, http.client.HTTPException)
 
 
 def _sample() -> Digits:
@@ -117,20 +144,20 @@ def _chosen(source: str) -> Digits:
     folder = Path(source).expanduser()
     if not folder.is_dir():
         raise UsageError(
-            f"--data: expected a folder that holds {LAYOUT}, got {source!r}, which is none; "
-            "leave --data out to download MNIST, or say --data sample"
+            f"--data: expected a folder that holds {LAYOUT}, got {source!r}, which is no folder; "
+            "leave --data out to download MNIST, or pass --data sample"
         )
     if not (folder / LAYOUT).is_file():
         raise UsageError(
-            f"--data: expected a folder that holds {LAYOUT}, got {source!r}, which does not; "
-            "name the folder above MNIST/, or leave --data out to download it"
+            f"--data: expected a folder that holds {LAYOUT}, got {source!r}, which has none; "
+            "pass the folder above MNIST/, or leave --data out to download it"
         )
     try:
         return _read(folder)
-    except _BROKEN as error:
+    except _DAMAGED as error:
         raise ExperimentError(
             f"--data: the MNIST in {source!r} is incomplete or damaged ({_reason(error)}); "
-            "fetch its files again, or leave --data out to download them"
+            "download its files again, or leave --data out to download them"
         ) from error
 
 
@@ -142,7 +169,7 @@ def _read(folder: Path) -> Digits:
 
 
 def _download(folder: Path) -> None:
-    """Fetches MNIST through torchvision, and puts each file in place only when all of them are whole."""
+    """Downloads MNIST by torchvision, and moves the files into place once all are complete."""
     from experiments.data.vision import datasets
 
     _probe(datasets.MNIST.mirrors)
@@ -163,10 +190,10 @@ def _download(folder: Path) -> None:
 
 
 def _probe(mirrors: list[str]) -> None:
-    """Raises OSError unless some mirror answers soon.
+    """Raises OSError unless a mirror answers soon.
 
-    It asks in a thread because no timeout of Python's covers the look-up of a name, which can take minutes where
-    there is no network.
+    Probes in threads, because no timeout of Python's covers name resolution, which can take minutes without a
+    network.
     """
     answers: list[Any] = []
 
@@ -174,7 +201,7 @@ def _probe(mirrors: list[str]) -> None:
         try:
             request = urllib.request.Request(url, method="HEAD")
             urllib.request.urlopen(request, timeout=CONNECT_SECONDS).close()
-        except urllib.error.HTTPError as error:  # an answer: the mirrors do not list their folder
+        except urllib.error.HTTPError as error:  # the mirror answered, although it does not list its folder
             error.close()
         except (OSError, http.client.HTTPException) as error:
             answers.append(error)
@@ -193,7 +220,7 @@ def _probe(mirrors: list[str]) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The last line of an error, or its kind where it has none."""
+    """Returns the last line of an error's message, or its type if the message is empty."""
     cause = getattr(error, "reason", error)
     lines = str(cause).strip().splitlines()
     return lines[-1].strip() if lines else type(cause).__name__

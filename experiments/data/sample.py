@@ -1,7 +1,7 @@
-"""A few thousand MNIST digits that come with the repository, for where the full set cannot be had.
+"""A sample of 6,000 MNIST digits that is part of the repository, for use without a network.
 
-``python -m experiments.data.sample DIR`` draws them again from the full set in DIR; the result is the same to
-the last bit. ``sample.txt`` names their authors and licence.
+``python -m experiments.data.sample DIR`` draws it again from the full set in DIR, bit for bit. ``sample.txt``
+names the authors and the license.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ TRAIN_PER_CLASS, TEST_PER_CLASS = 500, 100
 
 
 def draw(labels: Tensor, per_class: int) -> Tensor:
-    """Indices of ``per_class`` examples of each class, evenly spaced over the set and in its order.
+    """Returns the indices of ``per_class`` examples of each class, evenly spaced over the set and in its order.
 
-    No random numbers: the set is shuffled as it comes, and this way any version of any library draws the same.
+    The selection uses no random numbers, so that every version of every library draws the same; MNIST is already
+    shuffled.
 
     >>> draw(torch.tensor([0, 1, 0, 1, 0, 1, 0, 1]), per_class=2)
     tensor([0, 1, 4, 5])
@@ -37,7 +38,7 @@ def draw(labels: Tensor, per_class: int) -> Tensor:
 
 
 def read_sample() -> dict[str, Tensor]:
-    """The bundled digits: ``train_images``, ``train_labels``, ``test_images`` and ``test_labels``."""
+    """Returns ``train_images``, ``train_labels``, ``test_images`` and ``test_labels``."""
     with np.load(SAMPLE) as arrays:
         return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
 
@@ -54,7 +55,7 @@ def write_sample(root: str) -> None:
             for name, array in arrays.items():
                 buffer = io.BytesIO()
                 np.save(buffer, array)
-                # A ZipInfo of its own carries no time of writing, so that the file is the same each time.
+                # A new ZipInfo has a fixed time stamp, which makes the file reproducible.
                 archive.writestr(zipfile.ZipInfo(f"{split}_{name}.npy"), buffer.getvalue(), zipfile.ZIP_DEFLATED)
 
 

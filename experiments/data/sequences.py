@@ -1,12 +1,9 @@
-"""Two puzzles that only a network with a long memory solves, made by the thousand from a seed.
-
-The adding problem: a sequence of numbers from 0 to 1, of which two are marked, one in either half; what is their
-sum? The copy problem: ten symbols, then a long silence, then a signal; what were they?
+"""Synthetic sequence problems that need a memory: adding, copying, and sums written in characters.
 
 Shapes: N sequences, T times.
 
 Sources: S. Hochreiter, J. Schmidhuber, "Long short-term memory", 1997; M. Arjovsky, A. Shah, Y. Bengio, "Unitary
-evolution recurrent neural networks", 2016, whose variants these are.
+evolution recurrent neural networks", 2016, for these variants of adding and copying.
 """
 
 from __future__ import annotations
@@ -14,25 +11,40 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["COPIED", "SIGNAL", "SILENCE", "SYMBOLS", "adding", "copying"]
+__all__ = [
+    "CHARACTERS",
+    "COPIED",
+    "DIGITS",
+    "SIGNAL",
+    "SILENCE",
+    "SYMBOLS",
+    "WRITTEN",
+    "adding",
+    "copying",
+    "decode",
+    "sums",
+]
 
-SYMBOLS, COPIED = 8, 10  # different symbols, and how many of them are to be kept in mind
+SYMBOLS, COPIED = 8, 10  # distinct symbols; symbols to copy
 SILENCE, SIGNAL = SYMBOLS, SYMBOLS + 1
+CHARACTERS = "0123456789+="
+DIGITS = 3  # of each summand
+WRITTEN = DIGITS + 1  # of the sum
 
 
 def adding(count: int, length: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Sequences of the adding problem, and their answers.
+    """Generates the adding problem: sum the two marked numbers of a sequence, one in each half.
 
-    Who always answers 1, the mean, has a mean squared error of 1/6: the variance of a sum of two numbers that
-    are uniform from 0 to 1.
+    The constant answer 1 has a mean squared error of 1/6, the variance of the sum of two numbers that are uniform
+    in [0, 1].
 
     Args:
-        count: Sequences, N.
-        length: Times, T.
-        seed: The same one gives the same sequences.
+        count: Number of sequences, N.
+        length: Sequence length, T.
+        seed: Seed of the generator.
 
     Returns:
-        Numbers beside marks, float32 of shape (N, T, 2), and sums, of shape (N, 1).
+        Numbers and their marks, float32 of shape (N, T, 2), and sums of shape (N, 1).
 
     >>> inputs, sums = adding(1, length=4, seed=0)
     >>> inputs[0, :, 1], bool(sums[0, 0] == (inputs[0, :, 0] * inputs[0, :, 1]).sum())
@@ -47,19 +59,18 @@ def adding(count: int, length: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def copying(count: int, delay: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Sequences of the copy problem, and their answers.
+    """Generates the copy problem: repeat ten symbols after a delay.
 
-    Without a memory nothing is better than to give each symbol one chance in eight, a cross entropy of log 8.
+    Without a memory the best answer is a probability of 1/8 for each symbol, whose cross entropy is log 8.
 
     Args:
-        count: Sequences, N.
-        delay: Silent times between the last symbol and the first that is asked for, the last of which is the
-            signal.
-        seed: The same one gives the same sequences.
+        count: Number of sequences, N.
+        delay: Times between the last symbol and the first answer: silence, and the signal to answer at the last.
+        seed: Seed of the generator.
 
     Returns:
-        Symbols, int64 of shape (N, T) with T = 10 + delay + 10, and what is to be answered at the last ten
-        times, int64 of shape (N, 10).
+        Symbols, int64 of shape (N, T) with T = 10 + delay + 10, and the answers at the last ten times, int64 of
+        shape (N, 10).
 
     >>> inputs, symbols = copying(1, delay=3, seed=0)
     >>> inputs[0].tolist()[10:], bool((inputs[:, :10] == symbols).all())
@@ -71,3 +82,42 @@ def copying(count: int, delay: int, seed: int) -> tuple[Tensor, Tensor]:
     inputs[:, :COPIED] = symbols
     inputs[:, -COPIED - 1] = SIGNAL
     return inputs, symbols
+
+
+def sums(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Generates distinct sums of two zero-padded numbers of three digits, as characters.
+
+    The answer begins with its last digit, so that each digit depends only on the carry of the previous one. The
+    input contains the correct previous digits of the answer (teacher forcing). An answer is all correct with them
+    exactly if it is all correct when the network reads its own digits.
+
+    Args:
+        count: Number of sums, N.
+        seed: Seed of the generator; a larger count begins with the same sums.
+
+    Returns:
+        Input characters, int64 of shape (N, 11), and the four digits to write at the last four times, int64 of
+        shape (N, 4).
+
+    >>> read, written = sums(1, seed=0)
+    >>> decode(read[0]), decode(written[0])
+    ('136+044=081', '0810')
+    """
+    generator = torch.Generator().manual_seed(seed)
+    pairs = torch.randperm(10 ** (2 * DIGITS), generator=generator)[:count]
+    first, second = pairs // 10**DIGITS, pairs % 10**DIGITS
+    answer = _digits(first + second, WRITTEN).flip(1)
+    plus, equals = (torch.full((count, 1), CHARACTERS.index(sign)) for sign in "+=")
+    read = (_digits(first, DIGITS), plus, _digits(second, DIGITS), equals, answer[:, :-1])
+    return torch.cat(read, 1), answer
+
+
+def decode(codes: Tensor) -> str:
+    """Converts the codes of `sums` to text."""
+    return "".join(CHARACTERS[code] for code in codes.tolist())
+
+
+def _digits(numbers: Tensor, width: int) -> Tensor:
+    """Returns the decimal digits of each number, most significant first."""
+    powers = 10 ** torch.arange(width - 1, -1, -1)
+    return numbers[:, None] // powers % 10

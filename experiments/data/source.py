@@ -1,4 +1,4 @@
-"""The source of Python's own standard library, as a text to learn a language from; it is on every machine."""
+"""The source of Python's standard library as a text corpus, available on every machine."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from experiments.errors import ExperimentError
 __all__ = ["CHARACTERS", "Source", "decode", "encode", "standard_library"]
 
 CHARACTERS = "\n" + "".join(map(chr, range(32, 127)))
-HELD_OUT = 20  # one file in so many
+HELD_OUT = 20  # every twentieth file
 LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "__pycache__"}
 _CODES = bytes(max(CHARACTERS.find(chr(byte)), 0) for byte in range(128)).ljust(256, b"\0")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Files one after the other, as character codes: uint8 tensors of one dimension.
+    """The files, concatenated, as character codes: uint8 tensors of one dimension.
 
     Attributes:
-        train: To learn from.
-        test: Whole files that `train` has nothing of.
-        files: How many there are in both.
+        train: Training text.
+        test: Held-out files.
+        files: Number of files in both.
     """
 
     train: Tensor
@@ -39,23 +39,23 @@ class Source:
         python = ".".join(map(str, sys.version_info[:3]))
         return (
             f"the standard library of Python {python}, {self.files} files "
-            f"({len(self.train):,} characters to learn from, {len(self.test):,} held out)"
+            f"({len(self.train):,} training characters, {len(self.test):,} held out)"
         )
 
 
 @cache
 def standard_library() -> Source:
-    """All modules of this Python's standard library but its tests and tools, in the order of their names.
+    """Reads all modules of the standard library except its tests and tools, sorted by name.
 
     Raises:
-        ExperimentError: This Python came without the source of its library.
+        ExperimentError: This Python has no source of its library.
     """
     folder = Path(sysconfig.get_path("stdlib"))
     paths = sorted(path for path in folder.rglob("*.py") if not LEFT_OUT & set(path.relative_to(folder).parts))
     if len(paths) <= HELD_OUT:
         raise ExperimentError(
             f"expected the source of Python's standard library in '{folder}', found {len(paths)} files; "
-            "run on a Python that was installed with its library's .py files"
+            "use a Python that is installed with its library's .py files"
         )
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in paths]
     held_out = texts[::HELD_OUT]
@@ -64,7 +64,7 @@ def standard_library() -> Source:
 
 
 def encode(text: str) -> Tensor:
-    r"""A code for each character, uint8; tabs are spelled as spaces, and all that is not ASCII as a question mark.
+    r"""Encodes each character as uint8; tabs become spaces, and characters outside ASCII become question marks.
 
     >>> encode("if x:\n")
     tensor([74, 71,  1, 89, 27,  0], dtype=torch.uint8)
@@ -74,7 +74,7 @@ def encode(text: str) -> Tensor:
 
 
 def decode(codes: Tensor) -> str:
-    """The text again.
+    """Decodes the codes of `encode`.
 
     >>> decode(encode("return self"))
     'return self'

@@ -1,1 +1,1 @@
-"""Plots, one idea a file: each makes a `matplotlib.figure.Figure` of plain data, with a title and named axes."""
+"""Plots: each function turns plain data into a `matplotlib.figure.Figure` with a title and labeled axes."""

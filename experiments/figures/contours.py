@@ -1,32 +1,35 @@
-"""Which side of its decision boundary a classifier puts each point of the plane on."""
+"""Functions of two variables as contours: decision boundaries, and descents on a surface."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-__all__ = ["Panel", "boundary"]
+from experiments.data.synthetic import Surface
 
-COLOURS = ("tab:red", "tab:blue")
-RESOLUTION = 120
-MARGIN = 0.15  # of the extent of the points, on each side
+__all__ = ["Panel", "boundary", "paths"]
+
+COLORS = ("tab:red", "tab:blue")
+RESOLUTION, PATHS_RESOLUTION = 120, 160  # points of a grid along each axis
+LEVELS = 24
+MARGIN = 0.15  # on each side, relative to the extent of the points
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A classifier and the points that it is to tell apart.
+    """A classifier and the points to classify.
 
     Attributes:
-        title: What stands above it.
-        score: Scores of points of shape (N, 2), above 0 for class 1.
+        title: Title of the panel.
+        score: Maps points of shape (N, 2) to scores, which are above 0 for class 1.
         points: Shape (N, 2).
         labels: Shape (N,), 0 or 1.
-        support: Which points hold the boundary up, shape (N,), where that means something: they are ringed, and
-            the lines at score ±1, the edges of the margin, are drawn.
+        support: Mask (N,) of support vectors, if the classifier has any: they are ringed, and the margin's
+            edges at score ±1 are drawn.
     """
 
     title: str
@@ -37,7 +40,7 @@ class Panel:
 
 
 def boundary(title: str, panels: Sequence[Panel]) -> Figure:
-    """Classifiers side by side: the colour is the score, the black line the boundary."""
+    """Draws classifiers side by side, with the score as color and the decision boundary as a black line."""
     figure = Figure(figsize=(4 * len(panels), 3.9), layout="constrained")
     figure.suptitle(title)
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -55,10 +58,10 @@ def boundary(title: str, panels: Sequence[Panel]) -> Figure:
         axes.pcolormesh(*contours, cmap="RdBu", vmin=-extent, vmax=extent, alpha=0.5, rasterized=True)
         if float(height.min()) < 0 < float(height.max()):
             axes.contour(*contours, levels=[0], colors="black")
-        for label, colour in enumerate(COLOURS):
+        for label, color in enumerate(COLORS):
             of_class = panel.points[panel.labels == label].cpu()
             axes.scatter(
-                *of_class.T, s=28, color=colour, edgecolors="white", linewidths=0.6, label=f"class {label}"
+                *of_class.T, s=28, color=color, edgecolors="white", linewidths=0.6, label=f"class {label}"
             )
         if panel.support is not None:
             axes.contour(*contours, levels=[-1, 1], colors="black", linestyles="dashed", linewidths=0.8)
@@ -69,3 +72,44 @@ def boundary(title: str, panels: Sequence[Panel]) -> Figure:
         axes.set(title=panel.title, xlabel="x₁", ylabel="x₂")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
+
+
+def paths(title: str, surface: Surface, descents: Mapping[str, Tensor]) -> Figure:
+    """Draws contour lines of a surface, denser at low values, and the path of each descent.
+
+    Args:
+        title: Title of the figure.
+        surface: The surface.
+        descents: Points of each descent, shape (steps + 1, 2), by name.
+    """
+    left, right, bottom, top = surface.span
+    x, y = torch.linspace(left, right, PATHS_RESOLUTION), torch.linspace(bottom, top, PATHS_RESOLUTION)
+    height = surface.height(torch.cartesian_prod(x, y)).view(PATHS_RESOLUTION, PATHS_RESOLUTION).T
+    rise = height - height.min()
+    levels = height.min() + rise.max() * torch.linspace(0.02, 1, LEVELS) ** 3
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.contourf(
+        x.numpy(), y.numpy(), rise.clamp(min=1e-9).sqrt().numpy(), levels=LEVELS, cmap="Greys", alpha=0.6
+    )
+    axes.contour(
+        x.numpy(), y.numpy(), height.numpy(), levels=levels.unique().numpy(), colors="grey", linewidths=0.4
+    )
+    for name, path in descents.items():
+        axes.plot(
+            *path.T.numpy(),
+            marker=".",
+            markersize=3,
+            linewidth=1.2,
+            label=f"{name}: ends {_distance(surface, path)}",
+        )
+    axes.plot(*surface.start, marker="o", color="black", linestyle="none", label="start")
+    axes.plot(*surface.lowest, marker="*", color="black", markersize=12, linestyle="none", label="lowest point")
+    axes.set(title=title, xlabel="first weight", ylabel="second weight", xlim=(left, right), ylim=(bottom, top))
+    axes.legend(fontsize="small")
+    return figure
+
+
+def _distance(surface: Surface, path: Tensor) -> str:
+    left = torch.linalg.vector_norm(path[-1] - torch.tensor(surface.lowest).to(path))
+    return f"{left.item():.2g} away"

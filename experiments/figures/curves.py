@@ -1,18 +1,20 @@
-"""Several named curves in one frame."""
+"""Line plots: several curves in one figure, or measurements and the functions fitted to them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
-__all__ = ["STYLES", "Curve", "curves"]
+__all__ = ["Curve", "curves", "lines"]
 
 Curve = tuple[Sequence[float], Sequence[float]]  # x and y
 
-STYLES = ("solid", "dashed", "dashdot", "dotted")  # so that a curve shows which another one covers
-SIZE = (5.6, 3.8)  # inches: larger ones have letters too small for a card of TensorBoard
-MOST_MARKED = 30  # points up to which each is marked
+STYLES = ("solid", "dashed", "dashdot", "dotted")  # reveal a curve that another covers
+SIZE = (5.6, 3.8)  # inches; in larger figures the text is too small for a card of TensorBoard
+MOST_MARKED = 30  # curves with more points have no markers
 
 
 def curves(
@@ -23,14 +25,14 @@ def curves(
     y: str,
     log: str = "",
 ) -> Figure:
-    """Curves over a common axis.
+    """Draws named curves over a common axis.
 
     Args:
-        title: What stands above.
-        lines: The curves by the name in the legend.
-        x: What the horizontal axis measures.
-        y: What the vertical axis measures.
-        log: The axes with a logarithmic scale: ``"x"``, ``"y"``, ``"xy"``, or none.
+        title: Title of the figure.
+        lines: Curves by their name in the legend.
+        x: Label of the horizontal axis.
+        y: Label of the vertical axis.
+        log: Axes with a logarithmic scale: ``"x"``, ``"y"``, ``"xy"`` or none.
     """
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
@@ -49,4 +51,34 @@ def curves(
     axes.set_yscale("log" if "y" in log else "linear")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", ncols=2 if len(lines) > 6 else 1)
+    return figure
+
+
+def lines(
+    title: str, x: Tensor, y: Tensor, outliers: Tensor, fitted: Mapping[str, Callable[[Tensor], Tensor]]
+) -> Figure:
+    """Draws measurements, outliers in another color, and the functions fitted to them.
+
+    Args:
+        title: Title of the figure.
+        x: Shape (N, 1).
+        y: Shape (N, 1).
+        outliers: Mask of the outliers, shape (N,).
+        fitted: Functions of x by their name in the legend.
+    """
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.scatter(x[~outliers].numpy(), y[~outliers].numpy(), s=16, color="grey", label="measurements")
+    axes.scatter(x[outliers].numpy(), y[outliers].numpy(), s=16, color="tab:red", marker="x", label="outliers")
+    across = torch.linspace(float(x.min()), float(x.max()), 50, dtype=x.dtype).unsqueeze(1)
+    for number, (name, function) in enumerate(fitted.items()):
+        with torch.no_grad():
+            axes.plot(
+                across,
+                function(across),
+                label=name,
+                linestyle=STYLES[number % len(STYLES)],
+            )
+    axes.set(title=title, xlabel="x", ylabel="y")
+    axes.legend(fontsize="small")
     return figure

@@ -1,31 +1,32 @@
-"""Rows of small pictures."""
+"""Small grayscale images: in named rows, or in a grid with labels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["pictures"]
+__all__ = ["gallery", "pictures"]
 
-GAP, GAP_COLOUR = 1, 80
-INCHES = 0.42  # of a picture: with larger ones the letters are too small in a card of TensorBoard
+GAP, GAP_COLOR = 1, 80
+INCHES = 0.42  # per image; in larger figures the text is too small for a card of TensorBoard
 
 
 def pictures(title: str, rows: Mapping[str, Tensor], *, x: str, y: str) -> Figure:
-    """Grey pictures, a named row of them for each set.
+    """Draws images in named rows.
 
     Args:
-        title: What stands above.
-        rows: Bytes of shape (N, height, width) by the name of the row, equally many in each; 255 is white.
-        x: What the columns are.
-        y: What the rows are.
+        title: Title of the figure.
+        rows: Bytes of shape (N, height, width) by row name, with the same N in each row; 255 is white.
+        x: Label of the columns.
+        y: Label of the rows.
     """
     count, height, width = next(iter(rows.values())).shape
-    framed = pad(torch.stack([images.cpu() for images in rows.values()]), (GAP, GAP, GAP, GAP), value=GAP_COLOUR)
+    framed = pad(torch.stack([images.cpu() for images in rows.values()]), (GAP, GAP, GAP, GAP), value=GAP_COLOR)
     sheet = framed.permute(0, 2, 1, 3).reshape(len(rows) * (height + 2 * GAP), count * (width + 2 * GAP))
     figure = Figure(figsize=(1.2 + INCHES * count, 1.0 + INCHES * len(rows)), layout="constrained")
     axes = figure.subplots()
@@ -35,4 +36,23 @@ def pictures(title: str, rows: Mapping[str, Tensor], *, x: str, y: str) -> Figur
     axes.set_yticks([(row + 0.5) * down for row in range(len(rows))], list(rows))
     axes.set(title=title, xlabel=x, ylabel=y)
     axes.tick_params(length=0)
+    return figure
+
+
+def gallery(images: Tensor, labels: Sequence[str], title: str) -> Figure:
+    """Draws images of shape (N, H, W) in rows of six, each with a label above it."""
+    columns = 6
+    rows = math.ceil(len(images) / columns)
+    height, width = images.shape[1:]
+    gap = height // 3
+    canvas = torch.ones(rows * (height + gap), columns * (width + gap) - gap)
+    figure = Figure(figsize=(9, 0.5 + 1.5 * rows), layout="constrained")
+    axes = figure.subplots()
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        top, left = i // columns * (height + gap) + gap, i % columns * (width + gap)
+        canvas[top : top + height, left : left + width] = image
+        axes.text(left + width / 2, top - 1, label, ha="center", va="bottom", fontsize=9)
+    axes.imshow(canvas.numpy(), cmap="gray", vmin=0, vmax=1)
+    axes.set_axis_off()
+    axes.set_title(title)
     return figure

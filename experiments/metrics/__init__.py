@@ -1,1 +1,1 @@
-"""What chapters find out about networks and functions beside their losses."""
+"""Measurements of networks and functions besides their losses."""

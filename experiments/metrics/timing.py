@@ -1,4 +1,4 @@
-"""How long a call takes."""
+"""Measures how long calls take."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import math
 import time
 from collections.abc import Callable
 
-__all__ = ["seconds_each"]
+import torch
+from torch import nn
+
+__all__ = ["nanoseconds", "seconds_each"]
+
+ROWS, UNITS = 512, 512  # shape of the timed results
 
 
 def seconds_each(*calls: Callable[[], object], budget: float = 0.2, least: int = 3) -> list[float]:
-    """The least time of each of some calls, which take turns: whatever disturbs a call only makes it longer.
+    """Returns the shortest time of each call; the calls alternate, and disturbances only make them longer.
 
     Args:
-        *calls: What to time.
+        *calls: The calls to time.
         budget: Seconds to spend on all of them together.
-        least: Rounds to go, even if they take longer than that.
+        least: Minimum number of rounds, even if they exceed the budget.
     """
     for call in calls:
         call()
@@ -28,3 +33,17 @@ def seconds_each(*calls: Callable[[], object], budget: float = 0.2, least: int =
             found[place] = min(found[place], time.perf_counter() - started)
         rounds += 1
     return found
+
+
+def nanoseconds(function: nn.Module, inputs: int = 1) -> tuple[float, float]:
+    """Returns the time per result in a large batch, for forward alone and for forward and backward.
+
+    Args:
+        function: A module that computes each result from ``inputs`` neighboring numbers.
+        inputs: Numbers per result.
+    """
+    batch = torch.randn(ROWS, UNITS * inputs, requires_grad=True)
+    forward, both = seconds_each(
+        lambda: function(batch.detach()), lambda: torch.autograd.grad(function(batch).sum(), batch)
+    )
+    return 1e9 * forward / (ROWS * UNITS), 1e9 * both / (ROWS * UNITS)

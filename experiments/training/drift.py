@@ -1,4 +1,4 @@
-"""How far two networks drift apart that started alike and learn from the same batches with the same dropout."""
+"""Measures how two networks differ that start alike and train on the same batches with the same dropout."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["Drift", "relative_difference"]
 
 
 def relative_difference(custom: Tensor, builtin: Tensor) -> float:
-    """‖custom − builtin‖ / ‖builtin‖, and 0 where both are 0."""
+    """Returns ‖custom − builtin‖ / ‖builtin‖, or 0 if both are 0."""
     scale = torch.linalg.vector_norm(builtin).clamp(min=torch.finfo(builtin.dtype).tiny)
     return (torch.linalg.vector_norm(custom - builtin) / scale).item()
 
 
 class Drift:
-    """Measures how far the losses, gradients and weights of two networks differ, and where their layers part.
+    """Measures the differences of two networks' losses, gradients, weights and layer outputs.
 
     Attributes:
-        largest: The largest relative difference so far of ``loss``, ``gradients`` and ``weights``.
+        largest: The largest relative differences so far of ``loss``, ``gradients`` and ``weights``.
     """
 
     def __init__(self, custom: Learner, builtin: Learner) -> None:
@@ -32,16 +32,16 @@ class Drift:
         self.watch = Watch(custom.model, builtin.model)
 
     def write_departure(self, step: int, writer: Writer) -> None:
-        """Writes where the layers of the two part after a step."""
+        """Writes which layers' outputs differ after a step."""
         self.watch.writer = writer
         self.watch.measure(step)
 
-    def look(self, whether: bool) -> None:
-        """Looks at the coming forward passes, or not: keeping all outputs of a layer takes time."""
-        self.watch.looking = whether
+    def record(self, enabled: bool) -> None:
+        """Switches the recording of layer outputs, which takes time, on or off for the next forward passes."""
+        self.watch.looking = enabled
 
     def measure(self, custom_loss: float, builtin_loss: float, *, by_parameter: bool) -> dict[str, Any]:
-        """The differences after a step: of the losses, and of gradients and weights by name of parameter."""
+        """Returns the differences after a step: of the losses, and of gradients and weights by parameter name."""
         loss = abs(custom_loss - builtin_loss) / max(abs(builtin_loss), torch.finfo(torch.float64).tiny)
         found: dict[str, Any] = {"loss": loss}
         self.largest["loss"] = max(self.largest["loss"], loss)

@@ -1,47 +1,52 @@
-"""What a training run writes as it goes: ``metrics.jsonl``, TensorBoard's records, and a progress bar.
+"""Records of a training: ``metrics.jsonl``, TensorBoard's files, and a progress bar.
 
-A run that is continued writes on where its checkpoint stands; what came after that is cut off, or marked as void
-in TensorBoard's files, so that no step is there twice.
+A continued run appends at its checkpoint. Later records are cut off, or marked as void in TensorBoard's files, so
+that no step appears twice.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
 from experiments.errors import ExperimentError
-from experiments.formatting import in_line
+from experiments.formatting import format_metrics
 from experiments.run import Run
 from experiments.training.dashboard import introduce, introduce_twins, project, show_answers
 from experiments.training.evaluation import Evaluation
 from experiments.training.learner import Learner
-from experiments.training.progress import TrainingProgress
 from experiments.training.task import Task
 from scratchnet.monitor import Monitor
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "TrainingProgress"]
+
+SECONDS_BETWEEN_LINES = 15.0
 
 
 class Journal:
-    """The records of a run; a context manager.
+    """Writes the records of a run; a context manager.
 
     Args:
-        run: In whose folder to write.
-        learners: Whose training this is. Of two, each has a folder for TensorBoard, and their drift a third.
-        task: What they learn.
-        story: What the page that introduces the run begins with.
-        every: Steps between those that the monitor watches.
-        step: Training steps done before.
-        steps: Training steps to do in all.
-        length: Length of ``metrics.jsonl`` after those done before.
+        run: The run whose folder to write to.
+        learners: The trained networks. With two, each has its own TensorBoard folder, and the run's folder has
+            their drift.
+        task: The task that they learn.
+        description: First lines of the run's text page in TensorBoard.
+        every: Steps between monitored steps.
+        step: Training steps already done.
+        steps: Total training steps.
+        length: Length of ``metrics.jsonl`` at that step.
 
     Raises:
-        ExperimentError: ``metrics.jsonl`` is shorter than that.
+        ExperimentError: ``metrics.jsonl`` is shorter than ``length``.
     """
 
     def __init__(
@@ -49,7 +54,7 @@ class Journal:
         run: Run,
         learners: Sequence[Learner],
         task: Task,
-        story: str,
+        description: str,
         *,
         every: int,
         step: int,
@@ -78,7 +83,7 @@ class Journal:
                 stack.callback(self.twin.close)
             if step == 0:
                 for learner in learners:
-                    introduce(self.writer(learner.name), run, learner, story)
+                    introduce(self.writer(learner.name), run, learner, description)
                 if self.twin is not None:
                     introduce_twins(self.twin)
             self.progress = stack.enter_context(TrainingProgress(run.part_name, step, steps))
@@ -93,20 +98,20 @@ class Journal:
         self._close.__exit__(kind, error, trace)
 
     def writer(self, name: str) -> SummaryWriter:
-        """Of TensorBoard's records of a network."""
+        """Returns TensorBoard's writer of a network."""
         writer = self.monitors[name].writer
         assert isinstance(writer, SummaryWriter)
         return writer
 
-    def trained(self, step: int, epoch: int, lr: float, figures: Mapping[str, Mapping[str, float]]) -> None:
-        """Takes down a training step: loss, accuracy and what else there is of its batch, by name of network."""
-        for name, own in figures.items():
+    def log_step(self, step: int, epoch: int, lr: float, metrics: Mapping[str, Mapping[str, float]]) -> None:
+        """Logs a training step: the metrics of its batch, by network name."""
+        for name, own in metrics.items():
             self._write({"step": step, "epoch": epoch, "split": "train", "backend": name, **own, "lr": lr})
             self.monitors[name].step(**own)
-        self.progress.show(step, f"epoch {epoch}  {in_line(next(iter(figures.values())))}")
+        self.progress.show(step, f"epoch {epoch}  {format_metrics(next(iter(metrics.values())))}")
 
-    def drifted(self, step: int, difference: Mapping[str, Any]) -> None:
-        """Takes down by how much two networks differ: ``loss``, and by name ``gradients`` and ``weights``."""
+    def log_drift(self, step: int, difference: Mapping[str, Any]) -> None:
+        """Logs the difference of two networks: ``loss``, and ``gradients`` and ``weights`` by parameter name."""
         assert self.twin is not None
         self._write({"step": step, "split": "twin", **difference})
         self.twin.add_scalar("twin/loss_difference", difference["loss"], step)
@@ -114,22 +119,24 @@ class Journal:
             for name, value in difference.get(f"{kind}s", {}).items():
                 self.twin.add_scalar(f"twin_{kind}_difference/{name}", value, step)
 
-    def evaluated(
+    def log_evaluation(
         self,
         step: int,
         epoch: int,
         results: Mapping[str, Mapping[str, float]],
         evaluations: Mapping[str, Evaluation],
     ) -> None:
-        """Takes down an evaluation, by name of network."""
-        for name, figures in results.items():
-            self._write({"step": step, "epoch": epoch, "split": "test", "backend": name, **figures})
+        """Logs an evaluation, by network name."""
+        for name, metrics in results.items():
+            self._write({"step": step, "epoch": epoch, "split": "test", "backend": name, **metrics})
             show_answers(self.writer(name), self.task, evaluations[name], step)
-            self.monitors[name].evaluate(step, **figures, confusion=evaluations[name].confusion)
-            self.progress.say(f"epoch {epoch}  step {step}/{self.steps}  {name:>7}  {in_line(figures, 'test ')}")
+            self.monitors[name].evaluate(step, **metrics, confusion=evaluations[name].confusion)
+            self.progress.say(
+                f"epoch {epoch}  step {step}/{self.steps}  {name:>7}  {format_metrics(metrics, 'test ')}"
+            )
 
-    def finished(self, step: int, results: Mapping[str, Mapping[str, float]]) -> None:
-        """Enters the run into TensorBoard's table of hyperparameters, and shows its last hidden layer if asked to."""
+    def finish(self, step: int, results: Mapping[str, Mapping[str, float]]) -> None:
+        """Adds the run to TensorBoard's table of hyperparameters; with ``--projector`` also the last hidden layer."""
         for learner in self.learners:
             if learner.settings.projector:
                 project(self.writer(learner.name), self.task, learner, step)
@@ -138,9 +145,9 @@ class Journal:
             )
 
     def flush(self) -> int:
-        """Puts all records on the disk; the length of ``metrics.jsonl``."""
+        """Writes all records to disk and returns the length of ``metrics.jsonl``."""
         for monitor in self.monitors.values():
-            monitor.evaluate()  # without figures it only writes out what is pending
+            monitor.evaluate()  # without metrics it only writes pending records
         if self.twin is not None:
             self.twin.flush()
         self.metrics.flush()
@@ -148,3 +155,48 @@ class Journal:
 
     def _write(self, row: Mapping[str, Any]) -> None:
         self.metrics.write(json.dumps(row).encode() + b"\n")
+
+
+class TrainingProgress:
+    """Shows completed steps: a bar in a terminal, otherwise an occasional line; a context manager.
+
+    Args:
+        title: Name of the part, printed before each line; empty if there is only one.
+        done: Steps already done.
+        total: Total steps.
+    """
+
+    def __init__(self, title: str, done: int, total: int) -> None:
+        self.title = f"{title}  " if title else ""
+        self.console = Console(highlight=False, soft_wrap=True)
+        self.total = total
+        self.last_line = time.monotonic()
+        self.bar: Progress | None = None
+        if self.console.is_terminal:
+            columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+            self.bar = Progress(*columns, console=self.console, transient=True)
+            self.task = self.bar.add_task("", completed=done, total=total)
+
+    def show(self, step: int, metrics: str) -> None:
+        """Updates the bar, or prints a line if the last one is old."""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=step, description=self.title + metrics)
+        elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:
+            self.say(f"step {step}/{self.total}  {metrics}")
+
+    def say(self, line: str) -> None:
+        """Prints a line above the bar."""
+        self.console.print(self.title + line, markup=False)
+        self.console.file.flush()
+        self.last_line = time.monotonic()
+
+    def __enter__(self) -> TrainingProgress:
+        if self.bar is not None:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()

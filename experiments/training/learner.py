@@ -1,10 +1,11 @@
-"""One network in training: the model, its loss, its optimizer and the schedule of its learning rate."""
+"""One network in training: its loss, optimizer and learning rate schedule, and the callbacks on it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,45 +13,45 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.tensorboard import SummaryWriter
 
 from experiments import processes
 from experiments.backend import Backend
+from experiments.run import Run
 from experiments.settings import Settings
 from experiments.training.evaluation import Evaluation
 from experiments.training.schedule import SCHEDULES
 from experiments.training.task import Task
 
-__all__ = ["Learner", "sgd"]
+__all__ = ["Callback", "CallbackState", "Learner", "sgd"]
 
 EVALUATION_BATCH = 250
 
 
 def sgd(backend: Backend, model: nn.Module, settings: Settings) -> Optimizer:
-    """The optimizer that the settings ask for."""
     return backend.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
 
 
 class Learner:
-    """A network of one backend and what it takes to train it, for ``steps`` steps.
+    """Trains a network of one backend.
 
-    A chapter with another idea of a step, such as two networks against each other, overrides `step`, whose work it
-    does within `clocked`, and `state_dict` and `load_state_dict` with it if it has more state.
+    A chapter with a different training step, such as a GAN's, overrides `step`, which does its work inside
+    `clocked`, and also `state_dict` and `load_state_dict` if it has more state.
 
     Args:
-        backend: Whose layers to build of.
+        backend: Backend of the layers.
         build: Builds the network.
-        task: What it learns.
-        settings: How.
-        steps: Over which the schedule extends.
+        task: The task to learn.
+        settings: Settings of the training.
+        steps: Number of steps that the learning rate schedule spans.
         optimizer: Makes the optimizer.
-        penalty: A term that is added to the loss of a batch, such as a norm of the weights; the loss that is
-            reported is without it.
-        constrain: Called after each step, without gradients, to put weights back to where they may be.
+        penalty: Term to add to the loss, such as a norm of the weights; reported losses exclude it.
+        constrain: Called after each step, without gradients, to project the weights onto a constraint.
 
     Attributes:
-        name: That of the backend.
-        model: The network itself, whatever is wrapped around it in training.
-        seconds: Spent in `step` so far.
+        name: Name of the backend.
+        model: The network, without the wrappers used in training.
+        seconds: Time spent in `step` so far.
     """
 
     def __init__(
@@ -73,21 +74,22 @@ class Learner:
         rate = SCHEDULES[settings.schedule]
         self.schedule = LambdaLR(self.optimizer, lambda step: rate((step + 1) / (steps + 1)))
         self.seconds = 0.0
-        self.watched = False
+        self.monitored = False
         self._runner = Runner(self.model, settings.compile)
         self._network: nn.Module = DistributedDataParallel(self._runner) if processes.size() > 1 else self._runner
 
     def step(self, inputs: Tensor, targets: Tensor, weight: float = 1.0) -> dict[str, float]:
-        """Learns from one batch, in as many parts as the settings say.
+        """Trains on one batch, in ``settings.accumulate`` parts.
 
         Args:
-            inputs: As `Task.prepare` and `Task.augment` made them.
-            targets: What should come out.
-            weight: Of the loss in the gradient; beside other processes, by how much more examples are here than in
-                the mean process.
+            inputs: Prepared and augmented inputs.
+            targets: Their targets.
+            weight: Weight of the loss in the gradient: with several processes, the size of this one's share
+                relative to the mean.
 
         Returns:
-            ``loss``, ``accuracy`` where there are right answers, and ``gradient_norm`` before a clipping.
+            ``loss``, ``accuracy`` if the task has right answers, and ``gradient_norm`` before clipping if it
+            clips.
         """
         loss: Tensor | float = 0.0
         answers = []
@@ -100,7 +102,7 @@ class Learner:
                 last, share = i == len(parts) - 1, len(truth) / len(targets)
                 with self._exchange(last):
                     with self._precision():
-                        outputs = self._network(part, self.watched)
+                        outputs = self._network(part, self.monitored)
                         part_loss = self.criterion(outputs, truth)
                     whole = part_loss if share * weight == 1 else part_loss * (share * weight)
                     if last and self.penalty is not None:
@@ -114,19 +116,19 @@ class Learner:
             if self.constrain is not None:
                 with torch.no_grad():
                     self.constrain(self.model)
-            figures = {"loss": float(loss)}
+            metrics = {"loss": float(loss)}
         right = self.task.right
         if right is not None:
-            figures["accuracy"] = float(sum(share * right(*pair).double().mean() for *pair, share in answers))
+            metrics["accuracy"] = float(sum(share * right(*pair).double().mean() for *pair, share in answers))
         if norm is not None:
-            figures["gradient_norm"] = norm.item()
-        return figures
+            metrics["gradient_norm"] = norm.item()
+        return metrics
 
     @contextmanager
     def clocked(self) -> Iterator[None]:
-        """Counts the time of a step into `seconds`, and moves the schedule on when it is over.
+        """Adds the time of a step to `seconds`, then advances the schedule.
 
-        On a GPU the loss must be read within it, which waits for the step to end.
+        On a GPU the loss must be read inside, which waits for the step to finish.
         """
         started = time.perf_counter()
         yield
@@ -137,7 +139,7 @@ class Learner:
     def evaluate(
         self, inputs: Tensor, targets: Tensor, before_batch: Callable[[], None] = lambda: None
     ) -> Evaluation:
-        """Judges the network by a set as it is stored; ``before_batch`` may raise to break it off."""
+        """Evaluates the network on a set as it is stored; ``before_batch`` can raise to stop."""
         found = Evaluation()
         self.model.eval()
         try:
@@ -153,7 +155,6 @@ class Learner:
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that training changes, as plain values."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -162,29 +163,27 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes the network back to a state that `state_dict` gave."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.seconds = state["seconds"]
 
     def _precision(self) -> AbstractContextManager[Any]:
-        """Autocast, where it is asked for."""
         if self.settings.amp == "none":
             return nullcontext()
         return torch.autocast(torch.device(self.settings.device).type, dtype=torch.bfloat16)
 
     def _exchange(self, last: bool) -> AbstractContextManager[Any]:
-        """Of several processes, only the last part of a batch brings the gradients together."""
+        """Lets only the last part of a batch exchange gradients between processes."""
         if isinstance(self._network, DistributedDataParallel) and not last:
             return self._network.no_sync()
         return nullcontext()
 
 
 class Runner(nn.Module):
-    """Calls a network, through ``torch.compile`` where that is asked for and the step is not watched.
+    """Calls a network, by ``torch.compile`` if requested.
 
-    Compiled code knows nothing of the hooks that watch a step.
+    Monitored steps run eagerly, because compiled code ignores the monitor's hooks.
     """
 
     def __init__(self, model: nn.Module, compiled: bool) -> None:
@@ -192,6 +191,29 @@ class Runner(nn.Module):
         self.model = model
         self.fast = torch.compile(model.forward) if compiled else None
 
-    def forward(self, inputs: Tensor, watched: bool) -> Tensor:
-        """The outputs of the network."""
-        return self.model(inputs) if self.fast is None or watched else self.fast(inputs)
+    def forward(self, inputs: Tensor, monitored: bool) -> Tensor:
+        return self.model(inputs) if self.fast is None or monitored else self.fast(inputs)
+
+
+@dataclass(frozen=True)
+class CallbackState:
+    """The state that a callback sees after a monitored step or an evaluation.
+
+    Attributes:
+        learner: The network; after a step its gradients are available and may be overwritten.
+        step: Training steps done.
+        writer: TensorBoard's writer of this network: ``writer.add_figure(tag, figure, step)``.
+        run: The run, for files such as ``run.write_text("samples.txt", text)``.
+        evaluation: The evaluation on the test set; ``None`` after a step.
+    """
+
+    learner: Learner
+    step: int
+    writer: SummaryWriter
+    run: Run
+    evaluation: Evaluation | None = None
+
+
+# A callback can use the network, its gradients and random numbers freely without affecting the training. The metrics
+# that it returns become curves, ``metrics/NAME/train`` or ``metrics/NAME/test``, and are written to metrics.jsonl.
+Callback = Callable[[CallbackState], Mapping[str, Any] | None]

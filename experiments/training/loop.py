@@ -1,4 +1,4 @@
-"""The training loop, for one network or for two that are held against each other."""
+"""The training loop, for one network or for two that are compared."""
 
 from __future__ import annotations
 
@@ -13,41 +13,37 @@ from experiments.errors import ExperimentError, Interrupted
 from experiments.run import Run, writing
 from experiments.settings import Settings
 from experiments.training import checkpoint
-from experiments.training.batches import Batches
-from experiments.training.best import Best
 from experiments.training.drift import Drift
-from experiments.training.evaluation import Evaluation
-from experiments.training.interrupts import Interrupts
+from experiments.training.evaluation import Best, Evaluation
 from experiments.training.journal import Journal
-from experiments.training.learner import Learner
-from experiments.training.length import Length
-from experiments.training.moment import Look, Moment
-from experiments.training.task import Task
+from experiments.training.learner import Callback, CallbackState, Learner
+from experiments.training.schedule import Length
+from experiments.training.task import Batches, Task
 
 __all__ = ["Training"]
 
 
 class Training:
-    """Trains one network, or two alike, and writes all of it into the folder of a run.
+    """Trains one network, or two that start alike, and writes the results to the folder of a run.
 
-    Two networks learn from the same batches with the same random numbers, and which of them goes first changes
-    with each step, so that neither finds the other's data in the cache more often.
+    Two networks train on the same batches with the same random numbers. Their order alternates with each step, so
+    that neither benefits more often from data that the other left in the cache.
 
     Args:
-        learners: The network, or the two.
-        task: What is learned.
-        settings: How.
-        run: Where it is written down.
-        story: What the page that introduces the run in TensorBoard begins with.
-        at_step: Called after each watched step.
+        learners: One or two networks.
+        task: The task to learn.
+        settings: Settings of the training.
+        run: The run to write to.
+        description: First lines of the run's text page in TensorBoard.
+        at_step: Called after each monitored step.
         at_evaluation: Called after each evaluation.
 
     Attributes:
         step: Training steps done.
-        results: Loss, accuracy and what else there is on the test set by name of network, of the last evaluation.
+        results: Metrics of the last evaluation, by network name.
         best: The best evaluation so far.
-        drift: Of two networks, how far they have drifted apart.
-        seconds: Spent in all, in this process and in those that it continues.
+        drift: Differences between two networks.
+        seconds: Total time, including earlier processes of the same run.
     """
 
     def __init__(
@@ -57,12 +53,12 @@ class Training:
         settings: Settings,
         run: Run,
         *,
-        story: str = "",
-        at_step: Look | None = None,
-        at_evaluation: Look | None = None,
+        description: str = "",
+        at_step: Callback | None = None,
+        at_evaluation: Callback | None = None,
     ) -> None:
         self.learners, self.task, self.settings, self.run = learners, task, settings, run
-        self.story, self.at_step, self.at_evaluation = story, at_step, at_evaluation
+        self.description, self.at_step, self.at_evaluation = description, at_step, at_evaluation
         self.device = task.train[0].device
         self.examples = len(task.train[1])
         self.length = Length.of(settings, self.examples)
@@ -73,30 +69,30 @@ class Training:
         self.drift = Drift(learners[0], learners[1]) if len(learners) == 2 else None
         self.batches = Batches(task, settings)
         self._runs = {each.name: run if len(learners) == 1 else run.subfolder(each.name) for each in learners}
-        self._journal: Journal | None = None  # of the writer alone
-        self._interrupts = Interrupts()
+        self._journal: Journal | None = None  # only in the writer process
+        self._interrupts = checkpoint.Interrupts()
         self._resumed_at = 0.0
 
     def fit(self) -> None:
-        """Trains from where the state stands to the end.
+        """Trains from the current step to the end.
 
         Raises:
             Interrupted: Ctrl-C was pressed; the state is saved.
-            ExperimentError: The loss is no number any more, or the folder cannot be written to.
+            ExperimentError: The loss is not finite, or the folder cannot be written to.
         """
         with (
-            writing(self.run.folder, f"make room, then continue with: {self.run.resume_command()}"),
+            writing(self.run.folder, f"free some space, then continue with: {self.run.resume_command()}"),
             self._open_journal() as self._journal,
             self._interrupts,
         ):
             self._resumed_at = time.monotonic() - self.seconds
             self._loop()
             if self._journal is not None:
-                self._journal.finished(self.step, self.results)
+                self._journal.finish(self.step, self.results)
 
     def _loop(self) -> None:
         while True:
-            self._heed_interrupt()
+            self._stop_if_interrupted()
             ended = self.step == self.length.steps
             if self.evaluated < self.step and (ended or self.step % self.length.between_evaluations == 0):
                 self._evaluate()
@@ -108,85 +104,85 @@ class Training:
             self._train()
 
     def _train(self) -> None:
-        """One training step of each network."""
+        """Takes one training step of each network."""
         epoch, index = divmod(self.step, self.length.in_epoch)
         batch = self.batches.draw(epoch, index)
         self.step += 1
-        watched = (self.step - 1) % self.settings.every == 0 or self.step == self.length.steps
+        monitored = (self.step - 1) % self.settings.every == 0 or self.step == self.length.steps
         if self.drift is not None:
-            self.drift.look(watched)
+            self.drift.record(monitored)
         lr = self.learners[0].optimizer.param_groups[0]["lr"]
         random = checkpoint.random_state(self.device)
-        figures = {}
+        metrics = {}
         for learner in self.learners[:: 1 if self.step % 2 else -1]:
             checkpoint.restore_random_state(random, self.device)
-            learner.watched = watched
-            figures[learner.name] = self._interrupts.over_all(learner.step(*batch), batch.weight)
-            if not math.isfinite(loss := figures[learner.name]["loss"]):
+            learner.monitored = monitored
+            metrics[learner.name] = self._interrupts.mean(learner.step(*batch), batch.weight)
+            if not math.isfinite(loss := metrics[learner.name]["loss"]):
                 raise ExperimentError(
                     f"the loss of the {learner.name} network became {loss} at step {self.step}; "
-                    f"learn more slowly, with a lower --lr than {self.settings.lr}"
+                    f"choose a lower --lr than {self.settings.lr}"
                 )
-        in_order = {learner.name: figures[learner.name] for learner in self.learners}
+        in_order = {learner.name: metrics[learner.name] for learner in self.learners}
         difference = None
         if self.drift is not None:
             losses = [own["loss"] for own in in_order.values()]
-            difference = self.drift.measure(*losses, by_parameter=watched)
-            if watched and self._journal is not None and self._journal.twin is not None:
+            difference = self.drift.measure(*losses, by_parameter=monitored)
+            if monitored and self._journal is not None and self._journal.twin is not None:
                 self.drift.write_departure(self.step, self._journal.twin)
-        if watched:
-            self._look(self.at_step, in_order)
+        if monitored:
+            self._call_back(self.at_step, in_order)
         if self._journal is not None:
-            self._journal.trained(self.step, epoch + 1, lr, in_order)
+            self._journal.log_step(self.step, epoch + 1, lr, in_order)
             if difference is not None:
-                self._journal.drifted(self.step, difference)
+                self._journal.log_drift(self.step, difference)
 
     def _evaluate(self) -> None:
-        """Judges each network by the test set."""
+        """Evaluates each network on the test set."""
         evaluations = {}
         inputs, targets = (processes.my_part(tensor) for tensor in self.task.test)
         for learner in self.learners:
             processes.share_buffers(learner.model)
-            parts = processes.gather(learner.evaluate(inputs, targets, self._heed_interrupt))
+            parts = processes.gather(learner.evaluate(inputs, targets, self._stop_if_interrupted))
             evaluations[learner.name] = Evaluation.of_all(parts)
-        figures = {name: evaluation.figures for name, evaluation in evaluations.items()}
-        self._look(self.at_evaluation, figures, evaluations)
-        self.results = processes.share(lambda: figures)
+        metrics = {name: evaluation.metrics for name, evaluation in evaluations.items()}
+        self._call_back(self.at_evaluation, metrics, evaluations)
+        self.results = processes.share(lambda: metrics)
         self.evaluated = self.step
-        if self.best.take(self.step, self.results) and processes.is_writer():
+        if self.best.update(self.step, self.results) and processes.is_writer():
             models = {learner.name: learner.model.state_dict() for learner in self.learners}
             checkpoint.save(self.run.best, {"step": self.step, "results": self.results, "models": models})
         if self._journal is not None:
             epoch = math.ceil(self.step / self.length.in_epoch)
-            self._journal.evaluated(self.step, epoch, self.results, evaluations)
+            self._journal.log_evaluation(self.step, epoch, self.results, evaluations)
 
-    def _look(
+    def _call_back(
         self,
-        look: Look | None,
-        figures: dict[str, dict[str, float]],
+        callback: Callback | None,
+        metrics: dict[str, dict[str, float]],
         evaluations: Mapping[str, Evaluation] | None = None,
     ) -> None:
-        """Has the chapter look at each network, adds what it found to the figures, and leaves no other trace."""
-        if look is None or self._journal is None:
+        """Calls the chapter's callback for each network, adds its metrics, and restores the random state."""
+        if callback is None or self._journal is None:
             return
         random = checkpoint.random_state(self.device)
         for learner in self.learners:
             name = learner.name
             learner.model.eval()
-            moment = Moment(
+            state = CallbackState(
                 learner,
                 self.step,
                 self._journal.writer(name),
                 self._runs[name],
                 None if evaluations is None else evaluations[name],
             )
-            found = look(moment) or {}
-            figures[name] |= {key: float(value) for key, value in found.items()}
+            found = callback(state) or {}
+            metrics[name] |= {key: float(value) for key, value in found.items()}
             learner.model.train()
         checkpoint.restore_random_state(random, self.device)
 
-    def _heed_interrupt(self) -> None:
-        """Saves and stops after Ctrl-C; of several processes all stop, after the step in which they heard of it."""
+    def _stop_if_interrupted(self) -> None:
+        """Saves and stops after Ctrl-C; several processes stop after the same step."""
         if self._interrupts.pressed:
             self._save()
             raise Interrupted(
@@ -208,7 +204,7 @@ class Training:
             self.run,
             self.learners,
             self.task,
-            self.story,
+            self.description,
             every=self.settings.every,
             step=self.step,
             steps=self.length.steps,
@@ -216,7 +212,7 @@ class Training:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that training changes, in all processes, as plain values and tensors."""
+        """Returns the state of all processes as plain values and tensors."""
         return {
             "step": self.step,
             "epoch": self.step // self.length.in_epoch,
@@ -233,7 +229,7 @@ class Training:
         }
 
     def resume(self) -> None:
-        """Takes the training back to its last checkpoint.
+        """Restores the last checkpoint.
 
         Raises:
             ExperimentError: The checkpoint is missing or damaged, or was made with other data or processes.
@@ -245,16 +241,15 @@ class Training:
             raise checkpoint.damaged(self.run.checkpoint, error) from error
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes the training back to a state that `state_dict` gave."""
         if state["examples"] != self.examples:
             raise ExperimentError(
-                f"--resume: expected the {state['examples']} training examples that the run began with, "
+                f"--resume: expected {state['examples']} training examples, as at the start of the run, "
                 f"got {self.examples}; restore its data, or start a new run without --resume"
             )
         if len(state["random"]) != processes.size():
             raise ExperimentError(
-                f"--resume: expected as many processes as the run began with, {len(state['random'])}, got "
-                f"{processes.size()}; torchrun --nproc-per-node sets it"
+                f"--resume: expected {len(state['random'])} processes, as at the start of the run, got "
+                f"{processes.size()}; set torchrun --nproc-per-node"
             )
         for learner in self.learners:
             learner.load_state_dict(state["learners"][learner.name])

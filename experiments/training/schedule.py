@@ -1,19 +1,48 @@
-"""The learning rate after a share of the training, relative to its highest."""
+"""The length of a training, and schedules of its learning rate relative to the highest one."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
-__all__ = ["SCHEDULES", "constant", "cosine", "step"]
+from experiments.settings import Settings
+
+__all__ = ["SCHEDULES", "Length", "constant", "cosine", "step"]
+
+
+class Length(NamedTuple):
+    """The length of a training in steps.
+
+    Attributes:
+        in_epoch: Steps in an epoch.
+        planned: Steps that the schedule of the learning rate spans.
+        steps: Steps to train: fewer than planned if ``--max-steps`` ends ``--epochs`` early.
+        between_evaluations: Steps from one evaluation to the next.
+    """
+
+    in_epoch: int
+    planned: int
+    steps: int
+    between_evaluations: int
+
+    @classmethod
+    def of(cls, settings: Settings, examples: int) -> Length:
+        in_epoch = math.ceil(examples / settings.batch_size)
+        planned = settings.max_steps if settings.epochs is None else settings.epochs * in_epoch
+        if planned is None:
+            raise ValueError(
+                "expected settings with epochs or max_steps, got neither; set one in the chapter's preset"
+            )
+        steps = planned if settings.max_steps is None else min(planned, settings.max_steps)
+        return cls(in_epoch, planned, steps, settings.eval_every or in_epoch)
 
 
 def constant(progress: float) -> float:
-    """The same all along."""
     return 1.0
 
 
 def cosine(progress: float) -> float:
-    """A rise for a tenth of the training, then half a cosine.
+    """Rises linearly for a tenth of the training, then falls along half a cosine.
 
     >>> [round(cosine(p), 2) for p in (0.05, 0.1, 0.55, 1.0)]
     [0.5, 1.0, 0.5, 0.0]
@@ -25,7 +54,7 @@ def cosine(progress: float) -> float:
 
 
 def step(progress: float) -> float:
-    """A tenth after half of the training, a hundredth after three quarters.
+    """Falls to a tenth after half of the training, and to a hundredth after three quarters.
 
     >>> [step(p) for p in (0.4, 0.5, 0.8)]
     [1.0, 0.1, 0.01]

@@ -1,4 +1,4 @@
-"""What the tests of chapters share: running one in both backends, and what must hold of every run."""
+"""Helpers for the tests of chapters: running one with both backends, and checks of every run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from experiments.__main__ import main
 
 
 def run_both(name, runs, *flags):
-    """The folders of a run on scratchnet and of the same on torch.nn."""
+    """Runs a chapter with scratchnet and with torch.nn; returns both folders."""
     folders = []
     for backend in ("scratch", "builtin"):
         words = [name, "--runs", runs, "--backend", backend, *flags]
@@ -28,8 +28,8 @@ def summary(run):
     return json.loads((run / "summary.json").read_text())
 
 
-def assert_whole(run, figures, pages, parts):
-    """The files of a run are there, of each part too, and the story in TensorBoard is what the folder holds."""
+def assert_complete(run, figures, pages, parts):
+    """Checks the files of a run and its parts, and the report page in TensorBoard."""
     config = json.loads((run / "config.json").read_text())
     assert run.name.startswith(config["chapter"])
     events = EventAccumulator(str(run), size_guidance=STORE_EVERYTHING_SIZE_GUIDANCE).Reload()
@@ -49,12 +49,12 @@ def assert_whole(run, figures, pages, parts):
         assert {"loss/train", "loss/test"} <= set(found.Tags()["scalars"])
 
 
-# Losses in float64 differ by 7e-15 where one jumps about, sgd's at rate 1, and by 1e-15 elsewhere.
+# Losses in float64 differ by 7e-15 in an unstable training, sgd's with learning rate 1, and by 1e-15 elsewhere.
 SAME = 1e-12
 
 
 def assert_same_curves(scratch, builtin, parts, rel=SAME):
-    """The losses of the two backends are the same, at every step of training and at every evaluation."""
+    """Checks that both backends have the same losses at every training step and evaluation."""
     for part in parts:
         for split in ("train", "test"):
             ours, theirs = (rows(run / part, split=split) for run in (scratch, builtin))

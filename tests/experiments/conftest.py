@@ -6,7 +6,7 @@ from experiment_runs import write_mnist
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """A folder as torchvision makes it, with 96 training and 40 test digits."""
+    """A folder in torchvision's layout, with 96 training and 40 test digits."""
     root = tmp_path_factory.mktemp("tiny")
     write_mnist(root, train=96, test=40)
     return root
@@ -14,6 +14,6 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """An empty current folder."""
+    """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -1,6 +1,6 @@
-"""TensorBoard as its user meets it: started on a folder, read through HTTP and in headless Chromium.
+"""TensorBoard started on a folder, and accessed through HTTP and headless Chromium.
 
-`Browser` speaks the DevTools protocol through a pipe, so that nothing but the browser is needed.
+`Browser` speaks the DevTools protocol through a pipe, so that it needs nothing but the browser.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
-# All text on the page, that of shadow roots too: TensorBoard's plugins keep theirs there.
+# All text on the page, including shadow roots, which contain that of TensorBoard's plugins.
 TEXT = """
 (function text(node) {
   let found = node.nodeType === Node.TEXT_NODE ? node.data : "";
@@ -31,35 +31,35 @@ TEXT = """
 
 
 class TensorBoard:
-    """A server on a folder."""
+    """A running TensorBoard server."""
 
     def __init__(self, url):
         self.url = url
 
     def get(self, plugin, route, **query):
-        """What a plugin answers."""
+        """Requests a route of a plugin."""
         address = f"{self.url}/data/plugin/{plugin}/{route}?{urllib.parse.urlencode(query)}"
         with urllib.request.urlopen(address, timeout=60) as answer:
             return json.load(answer)
 
     def post(self, plugin, route, body):
-        """What a plugin answers to a body of JSON."""
+        """Posts JSON to a route of a plugin."""
         address, headers = f"{self.url}/data/plugin/{plugin}/{route}", {"Content-Type": "application/json"}
         request = urllib.request.Request(address, json.dumps(body).encode(), headers)
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
     def wait_for(self, run):
-        """Until a run is loaded."""
+        """Waits until a run is loaded."""
         deadline = time.monotonic() + 60
         while run not in self.get("scalars", "tags"):
-            assert time.monotonic() < deadline, f"{run} is not there"
+            assert time.monotonic() < deadline, f"{run} is not loaded"
             time.sleep(0.2)
 
 
 @contextmanager
 def tensorboard(folder):
-    """Starts TensorBoard on a folder, at a free port."""
+    """Starts TensorBoard on a folder, on a free port."""
     command = [
         sys.executable,
         "-m",
@@ -89,14 +89,14 @@ class Browser:
     """A page of a headless Chromium; a context manager.
 
     Attributes:
-        complaints: Errors that came on the console, and requests that failed.
+        errors: Console errors and failed requests.
     """
 
     def __init__(self, profile):
         to_browser, self._out = os.pipe()
         self._in, from_browser = os.pipe()
 
-        def as_expected():  # the protocol is spoken on descriptors 3 and 4
+        def redirect():  # the protocol uses descriptors 3 and 4
             os.dup2(to_browser, 103), os.dup2(from_browser, 104)
             os.dup2(103, 3), os.dup2(104, 4)
 
@@ -109,31 +109,30 @@ class Browser:
         ]
         self._process = subprocess.Popen(
             [CHROMIUM, *flags, "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"],
-            preexec_fn=as_expected,
+            preexec_fn=redirect,
             close_fds=False,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         os.close(to_browser), os.close(from_browser)
         self._number, self._rest, self._session = 0, b"", None
-        self.complaints = []
+        self.errors = []
         page = next(t for t in self._call("Target.getTargets")["targetInfos"] if t["type"] == "page")
         self._session = self._call("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self._call(f"{domain}.enable")
 
     def open(self, url):
-        """Goes to an address."""
         self._call("Page.navigate", url="about:blank")
         self._call("Page.navigate", url=url)
 
     def text(self):
-        """All text of the page; a tag's parts, which stand in elements of their own, are put together again."""
+        """Returns the text of the page; joins the parts of a tag, which are separate elements."""
         found = self._call("Runtime.evaluate", expression=TEXT, returnByValue=True)["result"]
         return found.get("value", "").replace(" /", "/")
 
     def wait_for(self, *texts):
-        """Until all these are on the page."""
+        """Waits until all texts are on the page."""
         deadline = time.monotonic() + 90
         while missing := [text for text in texts if text not in self.text()]:
             assert time.monotonic() < deadline, f"{missing} is not in: {self.text()[:4000]}"
@@ -163,12 +162,12 @@ class Browser:
         while b"\0" not in self._rest:
             assert select.select([self._in], [], [], 60)[0], "the browser does not answer"
             more = os.read(self._in, 1 << 20)
-            assert more, "the browser has ended"
+            assert more, "the browser has exited"
             self._rest += more
         message, _, self._rest = self._rest.partition(b"\0")
         content = json.loads(message)
         if content.get("method") == "Runtime.exceptionThrown":
-            self.complaints.append(content["params"]["exceptionDetails"])
+            self.errors.append(content["params"]["exceptionDetails"])
         if content.get("method") == "Log.entryAdded" and content["params"]["entry"]["level"] == "error":
-            self.complaints.append(content["params"]["entry"])
+            self.errors.append(content["params"]["entry"])
         return content

@@ -1,4 +1,4 @@
-"""What the tests of experiments share: running one, and looking into the folder of its run."""
+"""Helpers for the tests of experiments: running one, and reading the files of its run."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def write_mnist(root, *, train, test):
 
 
 def mnist(*words):
-    """``python -m experiments mnist …`` in this process; the exit status."""
+    """Runs ``python -m experiments mnist …`` in this process and returns the exit status."""
     return main(["mnist", *map(str, words)])
 
 
 def in_a_process(script, *words, cwd, **options):
-    """A script in a process of its own, with warnings as errors; ``words`` follow it as arguments."""
+    """Runs a script in a new process, with warnings as errors; ``words`` are its arguments."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", script, "mnist", *map(str, words)],
@@ -49,7 +49,7 @@ def in_a_process(script, *words, cwd, **options):
 
 
 def rows(run, **wanted):
-    """The lines of ``metrics.jsonl`` with these values."""
+    """Returns the lines of ``metrics.jsonl`` with these values."""
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     return [line for line in lines if wanted.items() <= line.items()]
 
@@ -59,7 +59,7 @@ def state(run):
 
 
 def assert_same_state(found, expected):
-    """Bit for bit, in everything but the time it took."""
+    """Checks that two checkpoints are bit for bit equal, except for times."""
     for key in ("step", "evaluated", "results", "best", "random", "largest_drift"):
         torch.testing.assert_close(found[key], expected[key], rtol=0, atol=0)
     assert found["learners"].keys() == expected["learners"].keys()

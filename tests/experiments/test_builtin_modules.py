@@ -1,4 +1,4 @@
-"""What stands in for the modules that PyTorch lacks does what scratchnet's do."""
+"""Modules that PyTorch lacks, compared with scratchnet's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODULES = {
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_modules(name):
+def test_modules_match_scratchnets(name):
     ours, theirs = (MODULES[name](backend.nn).double() for backend in (CUSTOM, BUILTIN))
     with torch.no_grad():
         for parameter in ours.parameters():
@@ -34,7 +34,7 @@ def test_modules(name):
 
 
 @pytest.mark.parametrize("name", ["l1_penalty", "l2_penalty"])
-def test_penalties(name):
+def test_penalties_match_scratchnets(name):
     results = []
     for backend in (CUSTOM, BUILTIN):
         weights = [POINTS.clone().requires_grad_(), POINTS[0].clone().requires_grad_()]
@@ -43,6 +43,6 @@ def test_penalties(name):
     torch.testing.assert_close(results[0], results[1])
 
 
-def test_max_norm():
+def test_max_norm_matches_scratchnets():
     ours, theirs = POINTS.clone(), POINTS.clone()
     torch.testing.assert_close(CUSTOM.penalties.max_norm_(ours, 1.5), BUILTIN.penalties.max_norm_(theirs, 1.5))

@@ -1,4 +1,4 @@
-"""What cannot be done is said in one line, with the exit status."""
+"""Usage errors are one line, with an exit status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from experiment_runs import ROOT, mnist
 from experiments.__main__ import main
 from experiments.chapters import CHAPTERS
 
-MISUSE = {
+USAGE_ERRORS = {
     "nope": f"expected a chapter ({', '.join(CHAPTERS)}), got 'nope'",
     "mnits": "did you mean mnist?",
     "mnist --foo 3": "got --foo",
@@ -37,7 +37,7 @@ MISUSE = {
     "mnist --accumulate 0": "--accumulate: expected a whole number from 1 up, got 0",
     "mnist --patience 0": "--patience: expected a whole number from 1 up, got 0",
     "mnist --clip 0": "--clip: expected a number above 0, such as 1.0, got 0.0",
-    "mnist --amp bf16 --dtype float64": "--amp: expected none, or --dtype float32 beside it, got bf16",
+    "mnist --amp bf16 --dtype float64": "--amp: expected none, or --dtype float32 with it, got bf16",
     "mnist --amp fp16": "Expected one of ('none', 'bf16')",
     "mnist --schedule linear": "'linear'",
     "mnist --preset best": "'best'",
@@ -46,27 +46,27 @@ MISUSE = {
     "mnist --momentum 1": "--momentum: expected a number from 0 up to, but not including, 1, got 1.0",
     "mnist --seed -1": "--seed: expected a whole number",
     "mnist --device toaster": "--device: expected auto, cpu, cuda or cuda:N, got toaster",
-    "mnist --device cuda:99": "--device: expected one that is here (cpu",
+    "mnist --device cuda:99": "--device: expected one of this machine (cpu",
     "mnist --data nowhere": "--data: expected a folder that holds MNIST/raw/train-images-idx3-ubyte, got 'nowhere'",
-    "mnist --data .": "name the folder above MNIST/",
+    "mnist --data .": "pass the folder above MNIST/",
     "mnist --resume nowhere": "--resume: expected the folder of a run, got 'nowhere', which does not exist",
     "mnist --resume .": "which has no config.json",
 }
 
 
-@pytest.mark.parametrize("words", MISUSE, ids=str)
-def test_misuse_is_one_line_and_status_2(words, here, capsys):
+@pytest.mark.parametrize("words", USAGE_ERRORS, ids=str)
+def test_usage_errors_are_one_line_with_status_2(words, here, capsys):
     assert main(words.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("error: ")
     assert err.count("\n") == 1
-    assert MISUSE[words] in err
+    assert USAGE_ERRORS[words] in err
     assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_whole_numbers_have_at_most_64_bits(chapter, here, capsys):
+def test_integers_beyond_64_bits_are_errors(chapter, here, capsys):
     kind = importlib.import_module(f"experiments.chapters.{chapter}").Config
     for name, annotation in typing.get_type_hints(kind).items():
         if annotation in (int, int | None):
@@ -79,7 +79,7 @@ def test_whole_numbers_have_at_most_64_bits(chapter, here, capsys):
     assert list(here.iterdir()) == []
 
 
-def test_lists_the_chapters_without_loading_torch():
+def test_listing_the_chapters_does_not_load_torch():
     script = "import sys; from experiments.__main__ import main; print(main([]), 'torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=ROOT, capture_output=True, text=True)
     *listing, last = run.stdout.splitlines()
@@ -88,12 +88,12 @@ def test_lists_the_chapters_without_loading_torch():
         assert f"  {name:15} {chapter.line} ({chapter.time})" in listing
 
 
-def test_help_names_every_flag_and_there_are_not_many(capsys):
+def test_help_lists_every_flag_and_they_are_few(capsys):
     with pytest.raises(SystemExit, match="0"):
         mnist("--help")
     flags = set(re.findall(r"(?<=[ |│] )--[a-z][a-z-]+", capsys.readouterr().out))
     assert {"--model", "--backend", "--data", "--resume", "--preset", "--compile"} <= flags
-    assert len(flags) <= 26  # those of the loop, 5 of the chapter and --help
+    assert len(flags) <= 26  # of the training loop and the chapter, and --help
 
 
 @pytest.fixture(scope="module")
@@ -110,28 +110,28 @@ def stopped(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("summary.json"))
 
 
-def test_a_finished_run_has_nothing_left_to_do(finished, capsys):
+def test_resuming_a_finished_run_changes_nothing(finished, capsys):
     before = (finished / "metrics.jsonl").read_bytes()
     assert mnist("--resume", finished) == 0
-    assert capsys.readouterr().out == f"'{finished}' is finished; there is nothing left to do\n"
+    assert capsys.readouterr().out == f"'{finished}' is finished; nothing is left to do\n"
     assert (finished / "metrics.jsonl").read_bytes() == before
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--lr", "0.3"], "--lr: expected 0.05, as the run began, got 0.3"),
-        (["--model", "cnn"], "--model: expected mlp, as the run began, got cnn"),
-        (["--max-steps", "3"], "--max-steps: expected None, as the run began, got 3"),
+        (["--lr", "0.3"], "--lr: expected 0.05, as in config.json, got 0.3"),
+        (["--model", "cnn"], "--model: expected mlp, as in config.json, got cnn"),
+        (["--max-steps", "3"], "--max-steps: expected None, as in config.json, got 3"),
         (["--data", "sample"], "--data: expected"),
     ],
 )
-def test_resume_refuses_other_settings(words, message, stopped, capsys):
+def test_resume_rejects_other_settings(words, message, stopped, capsys):
     assert mnist("--resume", stopped, *words) == 2
     assert message in capsys.readouterr().err
 
 
-def test_resume_takes_the_same_settings(stopped, tiny, capsys):
+def test_resume_accepts_equal_settings(stopped, tiny, capsys):
     assert mnist("--resume", stopped, "--lr", "0.050", "--data", tiny / "." / "MNIST" / "..", "--epochs", 1) == 0
     assert "run folder" in capsys.readouterr().out
 
@@ -149,7 +149,7 @@ def test_resume_takes_the_same_settings(stopped, tiny, capsys):
         ("metrics.jsonl", None, 1, "is damaged: expected at least"),
     ],
 )
-def test_a_damaged_run_is_one_line(file, damage, status, message, stopped, capsys):
+def test_a_damaged_run_is_an_error_of_one_line(file, damage, status, message, stopped, capsys):
     path = stopped / file
     if damage is None:
         path.unlink()
@@ -162,19 +162,22 @@ def test_a_damaged_run_is_one_line(file, damage, status, message, stopped, capsy
     assert not (stopped / "summary.json").exists()
 
 
-def test_a_run_of_another_chapter_is_refused(stopped, capsys):
+def test_resuming_a_run_of_another_chapter_is_an_error(stopped, capsys):
     config = json.loads((stopped / "config.json").read_text())
     (stopped / "config.json").write_text(json.dumps({**config, "chapter": "other"}))
     assert mnist("--resume", stopped) == 2
     assert f"python -m experiments other --resume {stopped}" in capsys.readouterr().err
 
 
-def test_a_runs_folder_that_cannot_be_written(here, capsys):
+def test_an_unwritable_runs_folder_is_an_error(here, capsys):
     (here / "taken").write_text("")
     assert mnist("--data", "sample", "--runs", "taken") == 1
-    assert "error: cannot write to 'taken': File exists; --runs DIR names another place" in capsys.readouterr().err
+    assert (
+        "error: cannot write to 'taken': File exists; choose another folder with --runs DIR"
+        in capsys.readouterr().err
+    )
 
 
-def test_a_diverging_loss_is_one_line(tiny, here, capsys):
+def test_a_diverging_loss_is_an_error_of_one_line(tiny, here, capsys):
     assert mnist("--model", "mlp", "--data", tiny, "--lr", 1e6, "--epochs", 5) == 1
     assert "the loss of the custom network became nan at step" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""How a figure is printed."""
+"""Formatting of metrics and tables."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from experiments import formatting
 
 def test_examples():
     results = doctest.testmod(formatting)
-    assert results.attempted == 2
+    assert results.attempted == 3
     assert results.failed == 0

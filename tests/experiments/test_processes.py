@@ -1,4 +1,4 @@
-"""Two processes under torchrun learn what one learns, stop together, and continue bit for bit."""
+"""Two processes under torchrun train like one, stop together, and continue bit for bit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from experiment_runs import ROOT, assert_same_state, mnist, rows, state, write_m
 
 from experiments.chapters import mnist as chapter
 
-# 97 digits in batches of 3: two processes have two and one of them, and of the last batch one and none.
+# 97 digits in batches of 3: the processes have two and one examples, in the last batch one and none.
 MLP = ["--model", "mlp", "--dtype", "float64", "--epochs", 1, "--batch-size", 3, "--every", 5, "--clip", 3]
-# Dropout, augmentation and running statistics, each process with its own.
+# Dropout, augmentation and running statistics differ between processes.
 DEEP = ["--model", "deep", "--augment", "--epochs", 2, "--batch-size", 16, "--save-every", 3, "--lr", 0.02]
 
 KILLED = "error: another process of this run was killed; continue with --resume"
@@ -24,9 +24,9 @@ INTERRUPTED = (
 
 WORKER = """
 import contextlib, gc, os, pathlib, signal, sys, time, warnings
-sys.stderr = open(f"stderr.{{os.environ['RANK']}}", "w", buffering=1)  # torchrun writes an account of its own to stderr
+sys.stderr = open(f"stderr.{{os.environ['RANK']}}", "w", buffering=1)  # torchrun itself writes to stderr
 warnings.simplefilter("error")
-# torch.compile uses these inside torch itself.
+# torch.compile uses these inside torch.
 warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
 warnings.filterwarnings("ignore", ".*should not be instantiated", DeprecationWarning)
 from experiments.__main__ import main
@@ -42,14 +42,14 @@ def disturbed(self, *batch):
         {disturbance}
     return step(self, *batch)
 Learner.step = disturbed
-gc.disable()  # when it comes is chance, and what it takes must not depend on that
+gc.disable()  # the result must not depend on when collection happens
 status = main(sys.argv[1:])
 if status == 0:
     names = []
     for path in pathlib.Path("/proc/self/task").glob("*/comm"):
-        with contextlib.suppress(OSError):  # of a thread that has just ended
+        with contextlib.suppress(OSError):  # the thread has just ended
             names.append(path.read_text().strip())
-    # A thread of gloo's that lives on as the interpreter shuts down may end the process with SIGABRT.
+    # A thread of gloo's that is alive when the interpreter shuts down can abort the process.
     assert not any("gloo" in name for name in names), names
 sys.exit(status)
 """
@@ -63,7 +63,7 @@ def digits(tmp_path_factory):
 
 
 def torchrun(*words, cwd, disturbance="pass"):
-    """``torchrun --nproc-per-node 2 -m experiments mnist …``; what disturbs the second process at its ninth step."""
+    """Runs mnist in two processes under torchrun; the second executes ``disturbance`` at its ninth step."""
     script = cwd / "worker.py"
     script.write_text(WORKER.format(disturbance=disturbance))
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -87,8 +87,8 @@ def torchrun(*words, cwd, disturbance="pass"):
     )
 
 
-def said(folder):
-    """What the two processes wrote to stderr, in one list of lines."""
+def stderr_lines(folder):
+    """Returns the lines that both processes wrote to stderr."""
     return [line for path in sorted(folder.glob("stderr.*")) for line in path.read_text().splitlines()]
 
 
@@ -104,20 +104,20 @@ def test_two_processes_have_the_loss_curve_of_one(digits, here, monkeypatch, cap
         assert [found.pop(key) for key in ("split", "backend")] == [
             expected.pop(key) for key in ("split", "backend")
         ]
-        assert found == pytest.approx(expected, rel=1e-12)  # sums of float64 in another order
+        assert found == pytest.approx(expected, rel=1e-12)  # float64 sums in another order
     weights, expected = (state(run)["learners"]["custom"]["model"] for run in (two, one))
     torch.testing.assert_close(weights, expected, rtol=0, atol=1e-14)
 
     (two / "summary.json").unlink()
     capsys.readouterr()
     assert mnist("--resume", two) == 1
-    assert "expected as many processes as the run began with, 2, got 1" in capsys.readouterr().err
+    assert "expected 2 processes, as at the start of the run, got 1" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
 def test_two_processes_run_compiled(digits, here, monkeypatch):
-    """With shares of two examples and of one."""
+    """Includes batches of which one process has two examples and the other one."""
     monkeypatch.setattr(chapter, "check_gradients", lambda digits, config: None)
     flags = [*MLP, "--max-steps", 8, "--data", digits]
     process = torchrun(*flags, "--compile", cwd=here)
@@ -151,8 +151,8 @@ def undisturbed(digits, tmp_path_factory):
 def test_two_processes_stop_together_and_continue_bit_for_bit(disturbance, saved, line, undisturbed, digits, here):
     process = torchrun(*DEEP, "--data", digits, cwd=here, disturbance=disturbance)
     assert process.returncode != 0
-    messages = said(here)
-    # torchrun may end the one that is left before it can say anything.
+    messages = stderr_lines(here)
+    # torchrun may kill the other process before it prints.
     assert len(messages) == 1 or (line == KILLED and not messages)
     assert all(message.startswith(line) for message in messages)
     run = here / "runs" / "mnist-deep-scratch-001"
@@ -177,5 +177,5 @@ def test_two_processes_stop_together_and_continue_bit_for_bit(disturbance, saved
 def test_an_error_ends_all_processes_with_one_line(words, disturbance, line, digits, here):
     process = torchrun(*DEEP, "--data", digits, *words, cwd=here, disturbance=disturbance)
     assert process.returncode != 0
-    (message,) = said(here)
+    (message,) = stderr_lines(here)
     assert message.startswith(line)

@@ -1,4 +1,4 @@
-"""What an album holds comes to TensorBoard and into the folder."""
+"""Report pages write to TensorBoard and to the folder of the run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
 )
 
-from experiments.report_page import Album
+from experiments.report_page import ReportPage
 from experiments.run import Run
 from experiments.settings import CommonSettings
 
@@ -17,14 +17,14 @@ def opened(folder):
     return EventAccumulator(str(folder), size_guidance=STORE_EVERYTHING_SIZE_GUIDANCE).Reload()
 
 
-def test_pages(tmp_path, capsys):
+def test_figures_tables_and_conclusions(tmp_path, capsys):
     run = Run.create(CommonSettings(runs=tmp_path, seed=7), "history")
-    with Album(run, "\nLook here.\n") as album:
+    with ReportPage(run, "\nLook here.\n") as page:
         figure = Figure(figsize=(2, 1))
         figure.subplots().plot([1, 2])
-        album.figure("curve", figure)
-        album.table("numbers", "some numbers", ("name", "number"), [("one", "1"), ("two", "2")])
-        album.conclude(["It was so."])
+        page.figure("curve", figure)
+        page.table("numbers", "some numbers", ("name", "number"), [("one", "1"), ("two", "2")])
+        page.conclude(["It was so."])
     assert (run.folder / "what_to_look_for.md").read_text().startswith("Look here.\n\n| setting | value |\n")
     assert "| `seed` | 7 |" in (run.folder / "what_to_look_for.md").read_text()
     table = "**some numbers**\n\n| name | number |\n|---|---|\n| one | 1 |\n| two | 2 |"
@@ -41,9 +41,9 @@ def test_pages(tmp_path, capsys):
     assert text == table
 
 
-def test_an_album_that_is_opened_again_shows_its_figures_once(tmp_path):
+def test_a_reopened_page_shows_its_figures_once(tmp_path):
     run = Run.create(CommonSettings(runs=tmp_path), "history")
     for part in (run, Run.reopen(run.folder)):
-        with Album(part, "Look here.") as album:
-            album.figure("curve", Figure(figsize=(2, 1)))
+        with ReportPage(part, "Look here.") as page:
+            page.figure("curve", Figure(figsize=(2, 1)))
     assert len(opened(run.folder).Images("0_story/curve")) == 1

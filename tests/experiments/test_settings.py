@@ -1,4 +1,4 @@
-"""Where a setting's value comes from: its flag, then the preset, then the default."""
+"""A setting's value comes from its flag, or else from the preset, or else from the default."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from experiments.settings import Settings, as_plain_values
 
 @dataclass(frozen=True)
 class Config(Settings):
-    """A chapter's.
+    """A chapter's settings.
 
     Args:
-        width: Of the network.
+        width: Width of the network.
     """
 
     width: int = 3
@@ -32,30 +32,30 @@ class Config(Settings):
         ("--epochs 2 --width 3 --preset full", 2, None, 3),
     ],
 )
-def test_flags_win_over_the_preset_and_that_over_defaults(words, epochs, lr, width):
+def test_flags_override_the_preset_which_overrides_defaults(words, epochs, lr, width):
     config = parse(Config, words.split(), "prog")
     assert (config.epochs, config.lr, config.width) == (epochs, lr, width)
     assert as_plain_values(config)["epochs"] == epochs
 
 
-def test_help_shows_what_the_preset_sets(capsys):
+def test_help_shows_the_values_of_the_preset(capsys):
     with pytest.raises(SystemExit, match="0"):
         parse(Config, ["--preset", "full", "--help"], "prog")
     assert "(default: 30)" in capsys.readouterr().out
 
 
-def test_a_preset_of_no_field_is_the_authors_mistake():
+def test_a_preset_of_an_unknown_field_is_a_type_error():
     @dataclass(frozen=True)
     class Wrong(Config):
-        """Another's."""
+        """A chapter with a misspelled field."""
 
         PRESETS = {"quick": {"widht": 3}}
 
-    with pytest.raises(TypeError, match="sets what is no field: .*'widht'"):
+    with pytest.raises(TypeError, match="sets an unknown field: .*'widht'"):
         parse(Wrong, [], "prog")
 
 
-def test_epochs_that_are_asked_for_replace_the_steps_of_the_preset():
+def test_epochs_replace_max_steps_of_the_preset():
     @dataclass(frozen=True)
     class ByWidth(Config):
         """A preset that depends on a flag."""

@@ -1,4 +1,4 @@
-"""How the gradient shrinks on its way back through a deep network."""
+"""Measures how the gradient decreases toward the input of a deep network."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ __all__ = ["gradients_in_depth", "stack"]
 
 WIDTH, IMAGES = 64, 256
 DEPTHS, DEPTHS_OF_FULL = (4, 8, 16), (4, 8, 16, 32)
-LEAST = 1e-40  # of a norm that is shown or divided by
-# Glorot's scale for a function of slope 1 at 0, and He's for one that lets half of its inputs through.
+LEAST = 1e-40  # smallest norm to plot or divide by
+# Glorot's scale for sigmoid and tanh, He's for ReLU and its variants.
 GAINS = {"Sigmoid": 1.0, "Tanh": 1.0, "ReLU": math.sqrt(2), "LeakyReLU": math.sqrt(2), "ELU": math.sqrt(2)}
 
 
 def stack(
     backend: Backend, activation: str, depth: int, width: int, make: type[nn.Module] | None = None
 ) -> nn.Module:
-    """A fully connected network of hidden layers that are all alike, and a linear one that scores ten classes.
+    """Builds a fully connected network with equal hidden layers and ten class scores.
 
     Args:
-        backend: Whose layers to build it from.
-        activation: Name of its activation, for which the weights are scaled.
-        depth: Hidden layers.
+        backend: Backend of the layers.
+        activation: Name of the activation, which determines the scale of the weights.
+        depth: Number of hidden layers.
         width: Units in each.
-        make: Makes the activation, where it is not the backend's of that name.
+        make: Makes the activation, if it is not the backend's of that name.
     """
     layers = backend.nn
     make = make or getattr(layers, activation)
@@ -51,7 +51,7 @@ def stack(
 
 
 def gradient_at_the_start(bench: Bench, activation: str, depth: int) -> list[float]:
-    """Norm of the gradient of each hidden layer's weights, before any training, the first one first."""
+    """Returns the gradient norm of each hidden layer's weights before training, first layer first."""
     torch.manual_seed(bench.seed)
     model = stack(bench.backend, activation, depth, WIDTH).to(bench.device)
     images = normalize(bench.digits.train_images[:IMAGES].to(bench.device), torch.float32)
@@ -60,7 +60,7 @@ def gradient_at_the_start(bench: Bench, activation: str, depth: int) -> list[flo
 
 
 def gradients_in_depth(bench: Bench) -> Finding:
-    """By how much less the early layers learn than the last, for networks ever deeper."""
+    """Compares the gradients of early and last layers for networks of increasing depth."""
     depths = DEPTHS_OF_FULL if bench.thorough else DEPTHS
     deepest = depths[-1]
     numbers: dict[str, float] = {}
@@ -68,7 +68,7 @@ def gradients_in_depth(bench: Bench) -> Finding:
     for activation in ("Sigmoid", "Tanh", "ReLU"):
         for depth in depths:
             norms = gradient_at_the_start(bench, activation, depth)
-            # From the second layer on they are all of one shape; the first one reads the digits themselves.
+            # Compare the second layer with the last, which has the same shape; the first one reads the pixels.
             numbers[f"{activation.lower()}_depth_{depth}"] = norms[-1] / max(norms[1], LEAST)
         lines[activation] = (range(1, deepest + 1), [max(norm, LEAST) for norm in norms])
     sigmoid, tanh = ([numbers[f"{name}_depth_{depth}"] for depth in depths] for name in ("sigmoid", "tanh"))

@@ -1,4 +1,4 @@
-"""What a measurement is made with, and what comes of it."""
+"""The inputs and the result of a measurement."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Bench", "Finding", "Measurement"]
 
 @dataclass(frozen=True)
 class Bench:
-    """What measurements are made with.
+    """The inputs of all measurements.
 
     Attributes:
-        backend: Whose activations, layers and gradients are measured.
-        device: Where.
-        seed: Of weights and of the order of the data.
-        digits: What networks learn, where one has to.
-        thorough: Whether to take more seeds, more steps and deeper networks.
+        backend: Backend of activations, layers and gradients.
+        device: Device to measure on.
+        seed: Seed of weights and data order.
+        digits: Digits to train networks on.
+        thorough: Whether to use more seeds, more steps and deeper networks.
     """
 
     backend: Backend
@@ -34,14 +34,14 @@ class Bench:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim of the tutorial beside what was measured.
+    """A claim of the tutorial, and its measurement.
 
     Attributes:
-        claim: In the tutorial's words, more or less.
-        verdict: In one or two words, as the measurement came out.
-        measured: What was found, in a sentence or two, with its numbers.
-        numbers: The same as plain numbers, by name.
-        figure: What it looks like.
+        claim: The claim, close to the tutorial's words.
+        verdict: The verdict in a few words.
+        measured: The measurement in a sentence or two, with its numbers.
+        numbers: The same numbers by name.
+        figure: A plot of the measurement.
     """
 
     claim: str

@@ -1,10 +1,16 @@
-"""Who proposed what and when: what no measurement can tell, with sources."""
+"""Claims about history and usage: who proposed what and when, with sources, and which networks use maxout."""
 
 from __future__ import annotations
 
-from experiments.chapters.claims.finding import Bench, Finding
+from collections import Counter
 
-__all__ = ["SOURCES", "back_propagation", "support_vector_machine"]
+import torch
+
+from experiments.chapters.claims.finding import Bench, Finding
+from experiments.data.vision import models
+from experiments.figures.bars import columns
+
+__all__ = ["SOURCES", "activations_in_use", "back_propagation", "maxout_is_no_default", "support_vector_machine"]
 
 SOURCES: tuple[tuple[str, str, str], ...] = (
     ("1943", "neuron as a threshold unit", "W. McCulloch, W. Pitts, A logical calculus of the ideas immanent in "
@@ -37,36 +43,56 @@ SOURCES: tuple[tuple[str, str, str], ...] = (
     ("2014", "dropout", "N. Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting, "
      "JMLR 15"),
     ("2014", "generative adversarial network", "I. Goodfellow et al., Generative adversarial nets, NeurIPS"),
-    ("2015", "batch normalisation", "S. Ioffe, C. Szegedy, Batch normalization, ICML"),
+    ("2015", "batch normalization", "S. Ioffe, C. Szegedy, Batch normalization, ICML"),
     ("2016", "ELU, α fixed", "D.-A. Clevert, T. Unterthiner, S. Hochreiter, Fast and accurate deep network learning "
      "by exponential linear units, ICLR"),
     ("2017", "ELU, α learned", "L. Trottier, P. Giguère, B. Chaib-draa, Parametric exponential linear unit for deep "
      "convolutional neural networks, ICMLA"),
 )  # fmt: skip
 
+PIECES = 4
+ARCHITECTURES = (
+    "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "maxvit_t", "mnasnet1_0",
+    "mobilenet_v2", "mobilenet_v3_large", "resnet50", "resnext50_32x4d", "shufflenet_v2_x1_0", "squeezenet1_0",
+    "swin_t", "vgg16", "vit_b_16", "wide_resnet50_2",
+)  # fmt: skip
+COUNTED = {
+    "ELU",
+    "GELU",
+    "Hardsigmoid",
+    "Hardswish",
+    "LeakyReLU",
+    "Maxout",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
+    "Sigmoid",
+    "Tanh",
+}
+
 
 def back_propagation(bench: Bench) -> Finding:
-    """What is from 1943 is the neuron."""
+    """Compares the date of back-propagation with the record; the neuron is from 1943."""
     return Finding(
         "back-propagation was proposed in 1943",
         "false",
-        f"by the record: 1943 is {_authors('1943')}'s neuron, which does not learn; the reverse mode is "
-        f"{_authors('1970')}'s (1970) and {_authors('1974')}'s (1974), and {_authors('1986')} (1986) trained "
-        "multi-layer networks with it",
+        f"according to the sources, {_authors('1943')} (1943) proposed the neuron, which does not learn; the "
+        f"reverse mode is {_authors('1970')}'s (1970) and {_authors('1974')}'s (1974), and {_authors('1986')} (1986) "
+        "trained multi-layer networks with it",
     )
 
 
 def support_vector_machine(bench: Bench) -> Finding:
-    """What is from 1986 is back-propagation, in the form that became known."""
+    """Compares the date of the support vector machine with the record; 1986 is back-propagation's best-known paper."""
     return Finding(
         "the support vector machine dates from 1986",
         "false",
-        f"by the record: {_authors('1992')} (1992), with a soft margin {_authors('1995')} (1995)",
+        f"according to the sources, {_authors('1992')} (1992), with a soft margin {_authors('1995')} (1995)",
     )
 
 
 def _authors(year: str) -> str:
-    """Family names of the authors of a year's first source."""
+    """Formats the family names of the authors of a year's first source."""
     source = next(source for when, _, source in SOURCES if when == year)
     names = []
     for part in source.split(", "):
@@ -75,3 +101,35 @@ def _authors(year: str) -> str:
             break
         names.append(family.split(". ")[-1])
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def activations_in_use() -> tuple[int, Counter[str]]:
+    """Counts the activations in one architecture of each of torchvision's families."""
+    users: Counter[str] = Counter()
+    for name in ARCHITECTURES:
+        with torch.device("meta"):
+            model = models.get_model(name, weights=None)
+        users.update({type(module).__name__ for module in model.modules()} & COUNTED)
+    return len(ARCHITECTURES), users
+
+
+def maxout_is_no_default(bench: Bench) -> Finding:
+    """Compares a maxout unit with its linear pieces, and counts the activations of well-known networks."""
+    torch.manual_seed(bench.seed)
+    slope, offset = torch.randn(PIECES, dtype=torch.float64), torch.randn(PIECES, dtype=torch.float64)
+    x = torch.linspace(-3, 3, 601, dtype=torch.float64)[:, None]
+    pieces = x * slope + offset
+    unit = bench.backend.nn.Maxout(PIECES)(pieces)[:, 0]
+    apart = (unit - pieces.amax(1)).abs().max().item()
+    count, users = activations_in_use()
+    counts = {**dict(users.most_common()), "Maxout": users["Maxout"]}
+    numbers = {f"{name.lower()}_architectures": float(number) for name, number in counts.items()}
+    return Finding(
+        "maxout is the default activation of deep networks",
+        "true" if users["Maxout"] > count / 2 else "false",
+        f"it is the maximum of several linear pieces (largest difference {apart:g} at {len(x)} points). Of {count} "
+        f"architectures of torchvision, one per family, {users['Maxout']} use it; "
+        + ", ".join(f"{name} {number}" for name, number in users.most_common()),
+        {**numbers, "architectures": float(count), "apart_from_maximum_of_pieces": apart},
+        columns(f"Activations in {count} architectures of torchvision", counts, y="architectures"),
+    )

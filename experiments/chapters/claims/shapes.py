@@ -1,4 +1,4 @@
-"""What the activations look like: their values and slopes, point by point."""
+"""Measures the values and slopes of activations point by point."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import torch
 from experiments.chapters.claims.finding import Bench, Finding
 from experiments.chapters.claims.numerics import textbook_tanh
 from experiments.figures.curves import curves
-from experiments.metrics.flatness import slope as slope_at
+from experiments.metrics.gradients import slope as slope_at
 
 __all__ = ["formula_of_tanh", "relu_is_no_parabola", "slope_of_sigmoid", "tails_of_tanh"]
 
 
 def slope_of_sigmoid(bench: Bench) -> Finding:
-    """Where the slope of the sigmoid is large and where it is not."""
+    """Measures where the slope of the sigmoid is large."""
     x = torch.linspace(-10, 10, 2001, dtype=torch.float64, device=bench.device)
     slope = slope_at(bench.backend.nn.Sigmoid(), x)
-    centre, outward = len(x) // 2, slope[len(x) // 2 :].diff()
+    center, outward = len(x) // 2, slope[len(x) // 2 :].diff()
     numbers = {
         "largest_slope": slope.max().item(),
         "largest_at": round(x[slope.argmax()].item(), 6) + 0.0,
-        "at_5": slope[centre + 500].item(),
+        "at_5": slope[center + 500].item(),
         "at_10": slope[-1].item(),
     }
-    fades_toward_tails = bool((outward < 0).all()) and int(slope.argmax()) == centre
+    fades_toward_tails = bool((outward < 0).all()) and int(slope.argmax()) == center
     return Finding(
-        "the sigmoid's gradient fades toward the centre of its domain",
+        "the sigmoid's gradient fades toward the center of its domain",
         "false" if fades_toward_tails else "true",
         f"the slope is largest at {numbers['largest_at']:g}, where it is {numbers['largest_slope']:.4f}, and "
-        f"only falls from there on: {numbers['at_5']:.1e} at ±5, {numbers['at_10']:.1e} at ±10",
+        f"only decreases from there: {numbers['at_5']:.1e} at ±5, {numbers['at_10']:.1e} at ±10",
         numbers,
         curves(
-            "The slope of an activation: largest at 0, gone in the tails",
+            "Slopes of activations: largest at 0, vanishing in the tails",
             {
                 "sigmoid": (x.tolist(), slope.tolist()),
                 "tanh": (x.tolist(), slope_at(bench.backend.nn.Tanh(), x).tolist()),
@@ -43,7 +43,7 @@ def slope_of_sigmoid(bench: Bench) -> Finding:
 
 
 def tails_of_tanh(bench: Bench) -> Finding:
-    """Value and slope of tanh far out."""
+    """Measures the value and slope of tanh at large inputs."""
     tanh = bench.backend.nn.Tanh()
     x = torch.tensor([-100.0, -20.0, -5.0, 5.0, 20.0, 100.0], device=bench.device)
     value, slope = tanh(x), slope_at(tanh, x)
@@ -53,11 +53,11 @@ def tails_of_tanh(bench: Bench) -> Finding:
     return Finding(
         "tanh outputs zero for large inputs",
         "true" if abs(numbers["at_100"]) < 0.5 else "false",
-        f"tanh(5) = {numbers['at_5']:.5f}, tanh(±100) = ±{numbers['at_100']:g}; what goes to zero is the slope: "
+        f"tanh(5) = {numbers['at_5']:.5f}, tanh(±100) = ±{numbers['at_100']:g}; the slope tends to zero: "
         f"{numbers['slope_at_5']:.1e} at 5, {numbers['slope_at_100']:g} at 100",
         numbers,
         curves(
-            "tanh goes to ±1, its slope to 0",
+            "tanh tends to ±1, its slope to 0",
             {
                 "tanh": (wide.tolist(), tanh(wide).tolist()),
                 "slope": (wide.tolist(), slope_at(tanh, wide).tolist()),
@@ -69,7 +69,7 @@ def tails_of_tanh(bench: Bench) -> Finding:
 
 
 def formula_of_tanh(bench: Bench) -> Finding:
-    """tanh beside two formulas for it."""
+    """Compares tanh with two formulas for it."""
     h = torch.linspace(-1.5, 1.5, 301, dtype=torch.float64, device=bench.device)
     tanh = bench.backend.nn.Tanh()(h)
     right = textbook_tanh(h)
@@ -85,12 +85,12 @@ def formula_of_tanh(bench: Bench) -> Finding:
     return Finding(
         "tanh(h) = tan(h) / (1 + tan(h))",
         "true" if numbers["difference_from_claimed"] < 1e-6 else "false",
-        f"at 1 that is {numbers['claimed_of_1']:.4f} and tanh is {numbers['tanh_of_1']:.4f}; they are up to "
+        f"at 1 the formula gives {numbers['claimed_of_1']:.4f} and tanh {numbers['tanh_of_1']:.4f}; they are up to "
         f"{numbers['difference_from_claimed']:.3g} apart between ±1.5, (e^h − e^−h) / (e^h + e^−h) and tanh "
         f"{numbers['difference_from_exponentials']:.1e}",
         numbers,
         curves(
-            "tanh and the formula that is claimed for it",
+            "tanh and the claimed formula",
             {
                 "tanh(h)": (h.tolist(), tanh.tolist()),
                 "tan(h) / (1 + tan(h))": (
@@ -105,7 +105,7 @@ def formula_of_tanh(bench: Bench) -> Finding:
 
 
 def relu_is_no_parabola(bench: Bench) -> Finding:
-    """The best inverted parabola for ReLU, and what is left of ReLU after it."""
+    """Fits a parabola and two half-lines to ReLU."""
     x = torch.linspace(-3, 3, 601, dtype=torch.float64, device=bench.device)
     relu = bench.backend.nn.ReLU()
     y = relu(x)
@@ -125,12 +125,12 @@ def relu_is_no_parabola(bench: Bench) -> Finding:
         "ReLU looks like an inverted parabola",
         "true" if inverted else "false",
         f"its slope takes {len(found)} values, {' and '.join(f'{slope:g}' for slope in found.tolist())}: two "
-        f"half-lines, which fit it to {numbers['error_of_two_half_lines']:.0e}. The parabola that fits best misses it "
+        f"half-lines, which fit it to {numbers['error_of_two_half_lines']:.0e}. The best-fitting parabola differs "
         f"by up to {numbers['error_of_best_parabola']:.2f} and opens "
         f"{'downward' if numbers['curvature_of_best_parabola'] < 0 else 'upward'}",
         numbers,
         curves(
-            "ReLU, and the parabola that comes closest",
+            "ReLU and the best-fitting parabola",
             {"ReLU": (x.tolist(), y.tolist()), "parabola": (x.tolist(), (powers @ weights).tolist())},
             x="input",
             y="value",

@@ -1,18 +1,23 @@
-r"""Two networks that learn from each other: a generator, which draws, and a discriminator, which tells drawn from real.
+r"""A generator, which draws images from noise, and a discriminator, which tells drawn images from real ones.
 
-With images x, noise z, the generator G and the discriminator's score D, of which large means real, and
-:math:`\sigma` for the sigmoid:
+With images x, noise z, the generator G, the discriminator's logit D, which is large for real images, and the
+sigmoid
+:math:`\sigma`, the losses are:
 
 .. math::
     L_D &= -\tfrac12 \log \sigma(D(x)) - \tfrac12 \log(1 - \sigma(D(G(z)))) \\
     L_G &= -\log \sigma(D(G(z)))
 
-The generator's loss is not :math:`-L_D`, whose gradient vanishes when the discriminator wins. Its only way to learn
-is through the discriminator, whose activations are therefore leaky: a dead unit would pass nothing on.
+The generator's loss is not :math:`-L_D`, whose gradient vanishes when the discriminator wins. Its gradient passes
+through the discriminator, whose activations are therefore leaky: a dead unit would pass no gradient.
 
 Sources: I. Goodfellow et al., "Generative adversarial nets", 2014; A. Radford, L. Metz, S. Chintala, "Unsupervised
-representation learning with deep convolutional generative adversarial networks", 2016; T. Salimans et al., "Improved
-techniques for training GANs", 2016, for real images that count as real to nine tenths.
+representation learning with deep convolutional generative adversarial networks", 2016; T. Salimans et al.,
+"Improved techniques for training GANs", 2016, for the target of 0.9 for real images.
+
+Sources: I. Goodfellow et al., "Generative adversarial nets", 2014; A. Radford, L. Metz, S. Chintala, "Unsupervised
+representation learning with deep convolutional generative adversarial networks", 2016; T. Salimans et al.,
+"Improved techniques for training GANs", 2016, for real images that count as real to nine tenths.
 """
 
 from __future__ import annotations
@@ -28,20 +33,20 @@ from experiments.backend import Backend
 from experiments.settings import Settings
 from experiments.training import Evaluation, Learner, Task
 
-__all__ = ["FILMED", "NOISE", "Duel", "Rivals"]
+__all__ = ["FILMED", "GAN", "NOISE", "GANLearner"]
 
 NOISE = 64
-REAL = 0.9  # what a real image counts as
-FILMED = 12  # samples that are kept from each evaluation; as many are in a row of drawings
-BATCH = 250  # in an evaluation
+REAL = 0.9  # target for real images
+FILMED = 12  # drawings stored at each evaluation, and drawings per row
+BATCH = 250  # of an evaluation
 
 
-class Rivals(nn.Module):
-    """The two networks; called, it scores images as the discriminator does.
+class GAN(nn.Module):
+    """The generator and the discriminator; its forward pass is the discriminator's.
 
     Args:
-        backend: Whose layers to build them from.
-        channels: Of the generator's last hidden layer and the discriminator's first.
+        backend: Backend of the layers.
+        channels: Channels of the generator's last hidden layer and of the discriminator's first.
     """
 
     def __init__(self, backend: Backend, channels: int) -> None:
@@ -76,21 +81,22 @@ class Rivals(nn.Module):
                 nn.init.normal_(parameter, std=0.05)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores of images, (B, 1)."""
+        """Maps images to logits (B, 1)."""
         return self.discriminator(images)
 
 
-class Duel(Learner):
-    """Trains both: each step is one of each network against the other as it is.
+class GANLearner(Learner):
+    """Trains both networks: each step updates both, with gradients computed before either update.
 
-    Of the figures, ``loss`` is the discriminator's, ``accuracy`` the share of images, real and drawn, that it takes
-    for what they are, and ``generator_loss`` the generator's.
+    ``loss`` is the discriminator's, ``generator_loss`` the generator's; ``accuracy`` is the share of images, real and
+    drawn, that the discriminator classifies correctly.
 
     Attributes:
-        film: What the generator made of the same noise at each evaluation, bytes of shape (evaluations, 12, 28, 28).
+        film: The generator's drawings from the same noise at each evaluation, bytes of shape (evaluations, 12,
+            28, 28).
     """
 
-    model: Rivals
+    model: GAN
 
     def __init__(
         self,
@@ -105,7 +111,7 @@ class Duel(Learner):
         self.film = torch.zeros(0, FILMED, 28, 28, dtype=torch.uint8)
 
     def step(self, inputs: Tensor, targets: Tensor, weight: float = 1.0) -> dict[str, float]:
-        """One step of both networks on a batch of real images."""
+        """Takes a step of both networks on a batch of real images."""
         generator, discriminator = self.model.generator, self.model.discriminator
         with self.clocked():
             self.optimizer.zero_grad()
@@ -122,24 +128,23 @@ class Duel(Learner):
             if self.settings.clip is not None:
                 nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
             self.optimizer.step()
-            figures = {"loss": loss.item(), "generator_loss": generator_loss.item()}
+            metrics = {"loss": loss.item(), "generator_loss": generator_loss.item()}
         right = torch.cat((real_score > 0, drawn_score <= 0))
-        return {"loss": figures["loss"], "accuracy": right.double().mean().item(), **figures}
+        return {"loss": metrics["loss"], "accuracy": right.double().mean().item(), **metrics}
 
     def discriminator_loss(self, real_score: Tensor, drawn_score: Tensor) -> Tensor:
-        """How badly the discriminator tells drawn images from real ones."""
         real = self.criterion(real_score, torch.full_like(real_score, REAL))
         return (real + self.criterion(drawn_score, torch.zeros_like(drawn_score))) / 2
 
     def noise(self, count: int, seed: int | None = None) -> Tensor:
-        """Noise to draw from; with a seed the same each time."""
+        """Returns noise, the same each time for the same seed."""
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         drawn = torch.randn(count, NOISE, generator=generator, dtype=self.settings.torch_dtype)
         return drawn.to(self.settings.device)
 
     @torch.no_grad()
     def draw(self, count: int, seed: int) -> Tensor:
-        """Images (count, 1, 28, 28) from -1, black, to 1, as the generator draws them when it is not learning."""
+        """Returns images (count, 1, 28, 28) with values from -1, black, to 1, drawn in evaluation mode."""
         training = self.model.training
         self.model.eval()
         try:
@@ -151,7 +156,7 @@ class Duel(Learner):
     def evaluate(
         self, inputs: Tensor, targets: Tensor, before_batch: Callable[[], None] = lambda: None
     ) -> Evaluation:
-        """Judges the discriminator by real images that it did not learn from, and as many drawn ones."""
+        """Evaluates the discriminator on the given real images and as many drawn ones."""
         found = Evaluation()
         drawn = self.draw(len(inputs), self.settings.seed)
         for batch, fakes in zip(inputs.split(BATCH), drawn.split(BATCH), strict=True):
@@ -162,10 +167,10 @@ class Duel(Learner):
         return found
 
     def score(self, images: Tensor) -> Tensor:
-        """What the discriminator makes of a batch, seen as in training; nothing of the model changes.
+        """Returns the discriminator's logits as in training mode, without changing its buffers.
 
-        It saw batches of real and of drawn images in turn, each by its own mean and variance. Those that batch norm
-        keeps for evaluation are averages over both, by which neither looks as it did.
+        The discriminator trains on batches of real and of drawn images in turn, each normalized by its own
+        statistics. Batch norm's running statistics average over both, and would fit neither.
         """
         discriminator = self.model.discriminator
         copies = {name: buffer.clone() for name, buffer in discriminator.named_buffers()}
@@ -173,10 +178,8 @@ class Duel(Learner):
         return scores
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that training changes, as plain values."""
         return {**super().state_dict(), "film": self.film}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes the networks back to a state that `state_dict` gave."""
         super().load_state_dict(state)
         self.film = state["film"]

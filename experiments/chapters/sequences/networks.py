@@ -1,4 +1,4 @@
-"""The networks that read sequences: a recurrent layer, of one of three kinds, and a linear one that answers."""
+"""Sequence models, a recurrent layer followed by a linear one, and how they write text and sums."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ import torch
 from torch import Tensor, nn
 
 from experiments.backend import Backend
+from experiments.data import sequences
 
-__all__ = ["CELLS", "Cell", "Reader"]
+__all__ = ["CELLS", "Cell", "SequenceModel", "calculate", "write"]
 
 Cell = Literal["rnn", "lstm", "gru"]
 CELLS: tuple[Cell, ...] = ("rnn", "lstm", "gru")
 
 
-class Reader(nn.Module):
-    """Reads a sequence from its first element to its last, and answers at the last of them, or the last few.
+class SequenceModel(nn.Module):
+    """Reads a sequence from first to last element, and answers at the last one or the last few.
 
-    Its recurrent weights start orthogonal, so that at first no state grows or shrinks by being carried on, and the
-    gates that can keep a state start open for that. How far open depends on how long it will have to be kept.
+    Recurrent weights are initialized orthogonal, so that states initially neither grow nor shrink over time. The
+    biases of the gates that preserve a state are initialized open, depending on how long it must be preserved.
 
     Args:
-        backend: Whose layers to build it from.
+        backend: Backend of the layers.
         cell: ``"rnn"``, ``"lstm"`` or ``"gru"``.
-        read: Features of an element, or, of a text, different characters.
+        read: Features of an element, or number of distinct characters.
         hidden: Units of the recurrent layer.
-        answer: Features of an answer: numbers, or scores of classes.
-        last: Elements at which it answers, counted from the end; all where it is ``None``.
-        characters: Whether elements are the numbers of characters, each of which gets a vector to be learned.
-        span: Elements over which something may have to be kept in mind.
+        answer: Features of an answer: numbers or class scores.
+        last: Number of elements, counted from the end, at which it answers; all if ``None``.
+        characters: Whether elements are character codes, which an embedding maps to vectors.
+        span: Number of elements over which information may have to be preserved.
 
-    Shapes: inputs (B, T, read), or (B, T) for characters; answers (B, answer) where ``last`` is 1, and otherwise
-    (B, answer, last), which is how losses want classes.
+    Shapes: inputs (B, T, read), or (B, T) for characters; answers (B, answer) if ``last`` is 1, and otherwise
+    (B, answer, last), the layout that losses expect.
     """
 
     def __init__(
@@ -55,36 +56,35 @@ class Reader(nn.Module):
         kind = {"rnn": layers.RNN, "lstm": layers.LSTM, "gru": layers.GRU}[cell]
         self.recurrent = kind(hidden // 2 if characters else read, hidden, batch_first=True)
         self.head = layers.Linear(hidden, answer)
-        begin(self.recurrent, span)
+        initialize(self.recurrent, span)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The answers."""
         return self.answer(self.recurrent(self.embedding(inputs))[0])
 
     def answer(self, states: Tensor) -> Tensor:
-        """What the network answers in the states of all times."""
+        """Maps the states of all times to answers."""
         if self.last == 1:
             return self.head(states[:, -1])
         return self.head(states if self.last is None else states[:, -self.last :]).transpose(1, 2)
 
     def read_on(self, elements: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """Answers at each of some elements, and the state that they leave behind, from which to read on."""
+        """Continues from a state; returns the answers at each element and the new state."""
         states, state = self.recurrent(self.embedding(elements), state)
         return self.head(states), state
 
 
 @torch.no_grad()
-def begin(recurrent: Any, span: int) -> None:
-    """Gives a recurrent layer weights to start from.
+def initialize(recurrent: Any, span: int) -> None:
+    """Initializes a recurrent layer.
 
-    A gate that keeps the share s of a state at each step has forgotten it after about 1 / (1 - s) steps. The
-    biases of these gates are drawn so that the units of a layer are patient for 1 to ``span`` steps.
+    A gate that preserves the share s of a state per step forgets it after about 1 / (1 - s) steps. The biases of
+    these gates are drawn so that the units preserve states for 1 to ``span`` steps.
 
     Source: C. Tallec, Y. Ollivier, "Can recurrent neural networks warp time?", ICLR 2018.
     """
     hidden = recurrent.hidden_size
-    patience = torch.rand(hidden) * max(span - 2, 0) + 1
-    keep = patience.log() if span > 2 else torch.ones(hidden)
+    memory = torch.rand(hidden) * max(span - 2, 0) + 1
+    keep = memory.log() if span > 2 else torch.ones(hidden)
     for block in recurrent.weight_hh_l0.split(hidden):
         nn.init.orthogonal_(block)
     nn.init.uniform_(recurrent.weight_ih_l0, -1, 1).mul_(math.sqrt(3 / (recurrent.input_size + hidden)))
@@ -96,3 +96,55 @@ def begin(recurrent: Any, span: int) -> None:
         bias[:hidden] = -keep if span > 2 else 0
     elif recurrent.mode == "GRU":
         bias[hidden : 2 * hidden] = keep
+
+
+@torch.no_grad()
+def write(model: SequenceModel, opening: Tensor, count: int, temperature: float, seed: int) -> Tensor:
+    """Reads an opening and continues it, sampling each character from the predicted distribution.
+
+    Args:
+        model: The network.
+        opening: Codes of the opening, (T,).
+        count: Number of characters to write.
+        temperature: 1 samples from the predicted distribution; lower values favor likely characters, and near 0
+            the most likely one is always chosen.
+        seed: Seed of the generator.
+
+    Returns:
+        Codes of the written characters, (count,).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    answers, state = model.read_on(opening[None])
+    written = []
+    for _ in range(count):
+        probabilities = (answers[0, -1].double().cpu() / temperature).softmax(0)
+        drawn = torch.multinomial(probabilities, 1, generator=generator).to(opening.device)
+        written.append(drawn)
+        answers, state = model.read_on(drawn[None], state)
+    return torch.cat(written)
+
+
+@torch.no_grad()
+def calculate(model: SequenceModel, read: Tensor) -> list[str]:
+    """Reads each sum up to its equals sign, and writes the answer digit by digit, reading its own digits.
+
+    Args:
+        model: The network.
+        read: Sums of `experiments.data.sequences.sums`, (B, T).
+
+    Returns:
+        A line for each, such as ``"136+044=180"``, with the right answer if the line is wrong.
+    """
+    until = read.shape[1] - sequences.WRITTEN + 1
+    answers, state = model.read_on(read[:, :until])
+    digits = [answers[:, -1].argmax(1)]
+    while len(digits) < sequences.WRITTEN:
+        answers, state = model.read_on(digits[-1][:, None], state)
+        digits.append(answers[:, -1].argmax(1))
+    lines = []
+    for question, answer in zip(read[:, :until], torch.stack(digits, 1).flip(1), strict=True):
+        question_text = sequences.decode(question)
+        found = int(sequences.decode(answer))
+        right = sum(map(int, question_text.rstrip("=").split("+")))
+        lines.append(f"{question_text}{found}" + ("" if found == right else f"  (wrong: {right})"))
+    return lines

@@ -1,8 +1,10 @@
-"""The flags of the chapter, and what trains well for each of its tasks.
+"""Flags of the chapter, and the presets of each task.
 
-Stochastic gradient descent with momentum trains all of them. What makes it do so is a clip far below the usual norm
-of the gradient, beside a large learning rate: most steps are then of one length, whatever the slope, so that a plateau
-is crossed and the wall behind it does no harm.
+All tasks train by SGD with momentum. A large learning rate is combined with clipping far below the usual gradient
+norm: most steps then have the same length whatever the gradient, which crosses plateaus and survives the steep
+slopes behind them.
+
+Source: R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013.
 
 Source: R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013.
 """
@@ -31,7 +33,7 @@ FULL: dict[str, dict[str, Any]] = {
     "arithmetic": {"examples": 40_000, "hidden": 128, "max_steps": 4000, "clip": 0.3},
     "text": {"length": 100, "hidden": 256, "batch_size": 32, "max_steps": 1500, "clip": 0.3},
 }
-EVALUATIONS = 5  # over a training
+EVALUATIONS = 5  # per training
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,15 @@ class Config(Settings):
     """Trains recurrent networks on sequences.
 
     Args:
-        task: adding, the sum of two marked numbers among many; copy, symbols to be repeated after a long silence;
-            rows, handwritten digits read row by row; arithmetic, sums as characters; text, the source of Python's own
+        task: adding, the sum of two marked numbers in a sequence; copy, symbols to repeat after a delay; rows,
+            handwritten digits read row by row; arithmetic, sums in characters; text, the source of Python's
             standard library.
-        cell: rnn, the plain network; lstm; gru; or all, one after the other.
-        length: Of a sequence of numbers, of the silence, or of a stretch of text.
-        examples: Sequences that are made to learn from; of digits and text it is all there are.
+        cell: rnn, the plain network; lstm; gru; or all of them in turn.
+        length: Length of a sequence of numbers, of the delay, or of a chunk of text.
+        examples: Number of generated training sequences; digits and text use all there are.
         hidden: Units of the recurrent layer.
-        data: Folder that holds MNIST as torchvision stores it, or "sample" for the bundled digits; by default data/,
-            which is filled from the network where that is possible.
+        data: Folder with MNIST in torchvision's layout, or "sample" for the bundled digits; by default data/,
+            downloading MNIST if possible.
     """
 
     task: Literal["adding", "copy", "rows", "arithmetic", "text"] = "adding"
@@ -58,7 +60,7 @@ class Config(Settings):
     data: str | None = None
 
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """What each preset sets for the task."""
+        """Returns the fields that each preset sets for the task."""
         found = {}
         for name, by_task in (("quick", QUICK), ("full", FULL)):
             chosen = by_task[self.task]
@@ -68,7 +70,6 @@ class Config(Settings):
         return found
 
     def check(self) -> None:
-        """Raises UsageError for a value out of range."""
         super().check()
         expect(self.length >= 2, "length", "a whole number from 2 up", self.length)
         expect(self.examples >= 1, "examples", "a whole number from 1 up", self.examples)

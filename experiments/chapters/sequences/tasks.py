@@ -1,4 +1,4 @@
-"""The five things to be learned: their sequences, the shape of network that they want, and what they are judged by."""
+"""The five tasks: their sequences, the network that each needs, and the metric that judges it."""
 
 from __future__ import annotations
 
@@ -10,158 +10,146 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.data import arithmetic, source
-from experiments.data import sequences as memory
+from experiments.data import sequences, source
 from experiments.data.digits import Digits, normalize
-from experiments.formatting import shown
+from experiments.formatting import format_metric
 from experiments.training import Task
 
-__all__ = ["Puzzle", "adding", "copying", "rows", "sums", "text"]
+__all__ = ["SequenceTask", "adding", "chunks", "copying", "rows", "sums", "text"]
 
-TEST = 2000  # sequences that are made to be judged by
-TRAIN_SEED, TEST_SEED = 1, 2  # of what is made; --seed is of how it is learned
+TEST = 2000  # generated test sequences
+TRAIN_SEED, TEST_SEED = 1, 2  # of the data; --seed is the seed of the training
 
 
-@dataclass(frozen=True)
-class Puzzle:
-    """Something to be learned from sequences.
+@dataclass(frozen=True, kw_only=True)
+class SequenceTask(Task):
+    """A task on sequences.
 
     Attributes:
-        task: Its examples.
-        network: Arguments of `Reader`: what it reads, and what it answers.
-        figure: The figure that tells how well it was learned, a name among those of an evaluation.
-        baseline: The value of that figure for an answer that is the same whatever was read.
-        baseline_is: What that answer is.
-        about: What is learned, in a line.
+        network: Arguments of `SequenceModel`.
+        metric: Metric of an evaluation that measures success.
+        baseline: Value of the metric for an answer that ignores the input.
+        baseline_is: Description of that answer.
+        about: Description of the task, which completes "learns".
     """
 
-    task: Task
     network: Mapping[str, Any]
-    figure: str
+    metric: str
     baseline: float
     baseline_is: str
     about: str
 
     @property
-    def figure_name(self) -> str:
-        """The figure in words."""
-        return self.figure.replace("_", " ")
+    def metric_name(self) -> str:
+        return self.metric.replace("_", " ")
 
     @property
     def comparison(self) -> str:
-        """What is known without having learned."""
-        return f"{self.baseline_is}: {self.figure_name} {self.shown(self.baseline)}"
+        return f"{self.baseline_is}: {self.metric_name} {self.format(self.baseline)}"
 
-    def shown(self, value: float) -> str:
-        """A value of the figure as it is printed."""
-        return shown(self.figure, value)
+    def format(self, value: float) -> str:
+        return format_metric(self.metric, value)
 
     def verdict(self, value: float) -> str:
-        """How much was learned, by how far a value of the figure is on its way from the baseline to perfection."""
-        perfect = 1.0 if self.figure == "accuracy" else 0.0
-        way = (value - self.baseline) / (perfect - self.baseline)
-        return "learned it" if way > 0.8 else "learned some of it" if way > 0.1 else "learned nothing"
+        """Rates a value of the metric between the baseline and the optimum."""
+        optimum = 1.0 if self.metric == "accuracy" else 0.0
+        progress = (value - self.baseline) / (optimum - self.baseline)
+        return "learned it" if progress > 0.8 else "learned some of it" if progress > 0.1 else "learned nothing"
 
 
-def adding(count: int, length: int, dtype: torch.dtype) -> Puzzle:
-    """The adding problem: `experiments.data.sequences`."""
-    inputs, sums = memory.adding(count, length, TRAIN_SEED)
-    test = memory.adding(TEST, length, TEST_SEED)
-    return Puzzle(
-        Task(
-            (inputs, sums.to(dtype)),
-            (test[0], test[1].to(dtype)),
-            criterion=lambda nn: nn.MSELoss(),
-            right=None,
-            prepare=lambda numbers: numbers.to(dtype),
-        ),
-        {"read": 2, "answer": 1, "span": length},
-        figure="loss",
+def adding(count: int, length: int, dtype: torch.dtype) -> SequenceTask:
+    inputs, sums = sequences.adding(count, length, TRAIN_SEED)
+    test = sequences.adding(TEST, length, TEST_SEED)
+    return SequenceTask(
+        (inputs, sums.to(dtype)),
+        (test[0], test[1].to(dtype)),
+        criterion=lambda nn: nn.MSELoss(),
+        right=None,
+        prepare=lambda numbers: numbers.to(dtype),
+        network={"read": 2, "answer": 1, "span": length},
+        metric="loss",
         baseline=(test[1] - test[1].mean()).square().mean().item(),
         baseline_is="the mean sum as every answer",
         about=f"to add the two marked ones of {length} numbers",
     )
 
 
-def copying(count: int, length: int) -> Puzzle:
-    """The copy problem, with so many silent times: `experiments.data.sequences`."""
-    return Puzzle(
-        Task(
-            memory.copying(count, length, TRAIN_SEED),
-            memory.copying(TEST, length, TEST_SEED),
-            criterion=lambda nn: nn.CrossEntropyLoss(),
-        ),
-        {
-            "read": memory.SIGNAL + 1,
-            "answer": memory.SYMBOLS,
-            "last": memory.COPIED,
+def copying(count: int, length: int) -> SequenceTask:
+    """Returns the copy problem with ``length`` silent times."""
+    return SequenceTask(
+        sequences.copying(count, length, TRAIN_SEED),
+        sequences.copying(TEST, length, TEST_SEED),
+        criterion=lambda nn: nn.CrossEntropyLoss(),
+        network={
+            "read": sequences.SIGNAL + 1,
+            "answer": sequences.SYMBOLS,
+            "last": sequences.COPIED,
             "characters": True,
-            "span": length + memory.COPIED,
+            "span": length + sequences.COPIED,
         },
-        figure="loss",
-        baseline=math.log(memory.SYMBOLS),
+        metric="loss",
+        baseline=math.log(sequences.SYMBOLS),
         baseline_is="no memory: one chance in eight for each symbol",
-        about=f"to repeat {memory.COPIED} symbols after {length} silent times",
+        about=f"to repeat {sequences.COPIED} symbols after {length} silent times",
     )
 
 
-def rows(digits: Digits, dtype: torch.dtype) -> Puzzle:
-    """Handwritten digits, read row by row."""
-    return Puzzle(
-        Task(
-            (digits.train_images, digits.train_labels),
-            (digits.test_images, digits.test_labels),
-            criterion=lambda nn: nn.CrossEntropyLoss(),
-            prepare=lambda images: normalize(images, dtype).squeeze(1),
-        ),
-        {"read": 28, "answer": 10, "span": 28},
-        figure="accuracy",
+def rows(digits: Digits, dtype: torch.dtype) -> SequenceTask:
+    """Returns the classification of digits that are read row by row."""
+    return SequenceTask(
+        (digits.train_images, digits.train_labels),
+        (digits.test_images, digits.test_labels),
+        criterion=lambda nn: nn.CrossEntropyLoss(),
+        prepare=lambda images: normalize(images, dtype).squeeze(1),
+        network={"read": 28, "answer": 10, "span": 28},
+        metric="accuracy",
         baseline=digits.test_labels.bincount().max().item() / len(digits.test_labels),
         baseline_is="the most frequent digit as every answer",
-        about=f"to tell digits that are read row by row, from the {digits}",
+        about=f"to classify digits that are read row by row, from the {digits}",
     )
 
 
-def sums(count: int) -> Puzzle:
-    """Sums as characters: `experiments.data.arithmetic`."""
-    read, written = arithmetic.sums(TEST + count, TRAIN_SEED)
+def sums(count: int) -> SequenceTask:
+    """Returns the addition of numbers that are written in characters."""
+    read, written = sequences.sums(TEST + count, TRAIN_SEED)
     most = sum(column.bincount().max().item() for column in written[:TEST].T) / written[:TEST].numel()
-    return Puzzle(
-        Task(
-            (read[TEST:], written[TEST:]),
-            (read[:TEST], written[:TEST]),
-            criterion=lambda nn: nn.CrossEntropyLoss(),
-        ),
-        {"read": len(arithmetic.CHARACTERS), "answer": 10, "last": arithmetic.WRITTEN, "characters": True},
-        figure="accuracy",
+    return SequenceTask(
+        (read[TEST:], written[TEST:]),
+        (read[:TEST], written[:TEST]),
+        criterion=lambda nn: nn.CrossEntropyLoss(),
+        network={"read": len(sequences.CHARACTERS), "answer": 10, "last": sequences.WRITTEN, "characters": True},
+        metric="accuracy",
         baseline=most,
         baseline_is="the most frequent digit at each place",
-        about=f"to add numbers of {arithmetic.DIGITS} digits, from {count} written examples",
+        about=f"to add numbers of {sequences.DIGITS} digits, from {count} written examples",
     )
 
 
-def text(length: int) -> Puzzle:
-    """The next character of Python's own source, at every place of a stretch: `experiments.data.source`."""
+def text(length: int) -> SequenceTask:
+    """Returns the prediction of the next character in the source of Python's standard library."""
     library = source.standard_library()
     shares = library.test.long().bincount(minlength=len(source.CHARACTERS)) / len(library.test)
-    return Puzzle(
-        Task(
-            stretches(library.train, length),
-            stretches(library.test, length, TEST),
-            criterion=lambda nn: nn.CrossEntropyLoss(),
-            prepare=lambda codes: codes.long(),
-        ),
-        {"read": len(source.CHARACTERS), "answer": len(source.CHARACTERS), "last": None, "characters": True},
-        figure="bits_per_character",
+    return SequenceTask(
+        chunks(library.train, length),
+        chunks(library.test, length, TEST),
+        criterion=lambda nn: nn.CrossEntropyLoss(),
+        prepare=lambda codes: codes.long(),
+        network={
+            "read": len(source.CHARACTERS),
+            "answer": len(source.CHARACTERS),
+            "last": None,
+            "characters": True,
+        },
+        metric="bits_per_character",
         baseline=-(shares * shares.clamp(min=1e-12).log2()).sum().item(),
         baseline_is="the frequencies of characters",
         about=f"the language of {library}",
     )
 
 
-def stretches(codes: Tensor, length: int, most: int | None = None) -> tuple[Tensor, Tensor]:
-    """A text cut into pieces, or so many of them at most, beside the characters that come next at each place."""
-    pieces = codes.unfold(0, length + 1, length)
+def chunks(codes: Tensor, length: int, most: int | None = None) -> tuple[Tensor, Tensor]:
+    """Splits a text into chunks, at most ``most`` of them; also returns the next character at each position."""
+    found = codes.unfold(0, length + 1, length)
     if most is not None:
-        pieces = pieces[:: max(1, len(pieces) // most)][:most]
-    return pieces[:, :-1], pieces[:, 1:].long()
+        found = found[:: max(1, len(found) // most)][:most]
+    return found[:, :-1], found[:, 1:].long()

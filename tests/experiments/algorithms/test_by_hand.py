@@ -1,4 +1,4 @@
-"""Back-propagation by hand finds what autograd finds."""
+"""Back-propagation by hand compared with autograd."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def layers_and_examples():
     return layers, draw(7, SIZES[0]), draw(7, SIZES[-1])
 
 
-def test_gradients_are_autograds():
+def test_gradients_equal_autograds():
     layers, x, y = layers_and_examples()
     leaves = [tensor.requires_grad_() for layer in layers for tensor in (layer.weight, layer.bias)]
     expected = torch.autograd.grad(error_of(layers, x, y), leaves)
@@ -28,7 +28,7 @@ def test_gradients_are_autograds():
     torch.testing.assert_close(found, list(expected), rtol=1e-12, atol=1e-15)
 
 
-def test_deltas_are_slopes_along_the_sums():
+def test_deltas_are_derivatives_with_respect_to_the_sums():
     layers, x, y = layers_and_examples()
     sums = [z.detach() for z, _ in forward(layers, x)]
     for place, trace in enumerate(back_propagate(layers, x, y)):
@@ -41,7 +41,7 @@ def test_deltas_are_slopes_along_the_sums():
         torch.testing.assert_close(trace.sums, z.detach())
 
 
-def test_differences_come_near_and_leave_the_weights_alone():
+def test_differences_approximate_gradients_and_restore_the_weights():
     layers, x, y = layers_and_examples()
     before = [layer.weight.clone() for layer in layers]
     found = differences(layers, x, y, step=1e-5)

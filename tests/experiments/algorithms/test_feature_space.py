@@ -1,4 +1,4 @@
-"""The coordinates that a kernel hides."""
+"""Coordinates in the feature space of a kernel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from experiments.errors import ExperimentError
 from scratchnet.functional import rbf_kernel
 
 
-def test_inner_products_of_coordinates_are_the_kernel():
+def test_inner_products_of_coordinates_equal_the_kernel():
     generator = torch.Generator().manual_seed(0)
     anchors, points = (torch.randn(n, 3, generator=generator, dtype=torch.float64) for n in (12, 5))
     kernel = rbf_kernel(anchors, anchors, 0.3)
@@ -21,7 +21,7 @@ def test_inner_products_of_coordinates_are_the_kernel():
     torch.testing.assert_close(space.coordinates(across) @ space.anchors.T, across)
 
 
-def test_a_linear_machine_there_is_a_kernel_machine_here():
+def test_a_linear_machine_in_feature_space_equals_a_kernel_machine():
     generator = torch.Generator().manual_seed(0)
     anchors = torch.randn(12, 3, generator=generator, dtype=torch.float64)
     kernel = rbf_kernel(anchors, anchors, 0.3)
@@ -34,6 +34,6 @@ def test_a_linear_machine_there_is_a_kernel_machine_here():
     torch.testing.assert_close(space.coordinates(kernel) @ weight.T, kernel @ a.T)
 
 
-def test_what_is_no_kernel_is_refused():
+def test_a_matrix_that_is_not_positive_definite_is_an_error():
     with pytest.raises(ExperimentError, match="not positive definite"):
         FeatureSpace(-torch.eye(3))

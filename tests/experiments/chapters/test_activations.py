@@ -1,9 +1,9 @@
-"""``python -m experiments activations`` from end to end."""
+"""Tests of ``python -m experiments activations``."""
 
 from __future__ import annotations
 
 import pytest
-from chapter_runs import assert_same_curves, assert_whole, run_both, summary
+from chapter_runs import assert_complete, assert_same_curves, run_both, summary
 from experiment_runs import rows
 
 from experiments.chapters.activations import ACTIVATIONS
@@ -17,19 +17,19 @@ def both(tmp_path_factory):
     return run_both("activations", tmp_path_factory.mktemp("runs"), *SMALL)
 
 
-def test_a_run_is_whole(both):
+def test_a_run_is_complete(both):
     for run in both:
-        assert_whole(run, FIGURES, ["8_cost", "9_results"], ACTIVATIONS)
+        assert_complete(run, FIGURES, ["8_cost", "9_results"], ACTIVATIONS)
 
 
-def test_the_gradient_of_sigmoids_does_not_reach_the_first_layer(both):
+def test_gradients_vanish_toward_the_first_layer_only_with_sigmoids(both):
     for run in both:
         reach = {name: summary(run)[name]["first_over_last_gradient"] for name in ACTIVATIONS}
         assert reach["sigmoid"] < 0.01
         assert all(share > 0.5 for name, share in reach.items() if name != "sigmoid")
 
 
-def test_only_units_without_a_slope_can_die(both):
+def test_only_relus_have_dead_units(both):
     for run in both:
         for name in ACTIVATIONS:
             shares = [(row["flat"], row["dead"]) for row in rows(run / name, split="test")]
@@ -40,15 +40,15 @@ def test_only_units_without_a_slope_can_die(both):
                 assert dead == 0 or name == "relu"
 
 
-def test_the_errors_are_those_of_float32(both):
+def test_errors_have_the_size_of_float32_rounding(both):
     for run in both:
         found = summary(run)
         for name in ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "learned_elu"):
             assert found[name]["value_error"] < 1e-6
             assert 0 < found[name]["forward_ns"] < found[name]["both_ns"]
         assert found["relu"]["slope_error"] == 0
-        assert found["tanh"]["slope_error"] > 0.5  # 1 - tanh² is 0 in float32 far out, where the truth is not
+        assert found["tanh"]["slope_error"] > 0.5  # at large inputs 1 - tanh² rounds to 0 in float32
 
 
-def test_the_backends_tell_the_same_story(both):
+def test_both_backends_have_the_same_curves(both):
     assert_same_curves(*both, ACTIVATIONS)

@@ -1,9 +1,9 @@
-"""``python -m experiments backprop`` from end to end."""
+"""Tests of ``python -m experiments backprop``."""
 
 from __future__ import annotations
 
 import pytest
-from chapter_runs import assert_same_curves, assert_whole, run_both, summary
+from chapter_runs import assert_complete, assert_same_curves, run_both, summary
 from experiment_runs import rows
 
 from experiments import processes
@@ -15,12 +15,12 @@ def both(tmp_path_factory):
     return run_both("backprop", tmp_path_factory.mktemp("runs"), "--widest", 4, "--epochs", 250)
 
 
-def test_a_run_is_whole(both):
+def test_a_run_is_complete(both):
     for run in both:
-        assert_whole(run, ["3_cost", "4_differences"], ["1_deltas", "2_gradients"], ["xor"])
+        assert_complete(run, ["3_cost", "4_differences"], ["1_deltas", "2_gradients"], ["xor"])
 
 
-def test_the_hand_agrees_with_autograd_and_with_differences(both):
+def test_gradients_by_hand_equal_autograd_and_differences(both):
     for run in both:
         found = summary(run)
         assert found["one_step"]["autograd"] < 1e-14
@@ -28,7 +28,7 @@ def test_the_hand_agrees_with_autograd_and_with_differences(both):
         assert all(row["disagreement"] < 1e-12 for row in rows(run / "xor", split="train"))
 
 
-def test_it_learns_by_hand(both):
+def test_hand_written_gradients_learn_xor(both):
     for run in both:
         assert summary(run)["learning"]["test_accuracy"] == 1
         assert summary(run)["learning"]["test_loss"] < 1e-3
@@ -41,7 +41,7 @@ def test_differences_cost_two_passes_for_each_weight(both):
         assert cost["differences"] > cost["weights"] > 90 > 50 > cost["autograd"]
 
 
-def test_the_tables_show_every_unit_and_every_weight(both):
+def test_tables_contain_every_unit_and_weight(both):
     deltas = (both[0] / "1_deltas.md").read_text()
     for unit in ("1.1", "1.2", "1.3", "2.1"):
         assert f"\n| {unit} | " in deltas
@@ -50,7 +50,7 @@ def test_the_tables_show_every_unit_and_every_weight(both):
         assert f"\n| {weight} | " in gradients
 
 
-def test_it_runs_in_one_process(tmp_path, monkeypatch, capsys):
+def test_several_processes_are_an_error(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(processes, "size", lambda: 2)
     assert main(["backprop", "--runs", str(tmp_path)]) == 2
     assert "backprop: expected one process, got 2; start it without torchrun" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""``python -m experiments claims`` from end to end, and that each verdict is one of what was measured."""
+"""Tests of ``python -m experiments claims``: its files, and that verdicts follow from measurements."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from experiments import processes
 from experiments.__main__ import main
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.chapters import claims
-from experiments.chapters.claims import cost, maxout, record, shapes, training
-from experiments.chapters.claims import numerics as rounding
+from experiments.chapters.claims import numerics, record, shapes, training
 from experiments.chapters.claims.depth import gradients_in_depth
 from experiments.chapters.claims.finding import Bench
 from experiments.chapters.claims.numerics import ulps
@@ -31,10 +30,10 @@ FIGURES = [
 
 
 @pytest.fixture
-def _brisk(monkeypatch):
+def _fast(monkeypatch):
     for claim in training.STEPS:
         monkeypatch.setitem(training.STEPS, claim, (12, 12))
-    monkeypatch.setattr(cost, "SECONDS", 0.01)
+    monkeypatch.setattr(numerics, "SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -43,13 +42,13 @@ def bench(tiny):
 
 
 def with_layers(bench, **layers):
-    """A bench whose backend has other layers under some names."""
-    planted = SimpleNamespace(**{**vars(bench.backend.nn), **layers})
-    return dataclasses.replace(bench, backend=dataclasses.replace(bench.backend, nn=planted))
+    """Returns a bench whose backend has some layers replaced."""
+    replaced = SimpleNamespace(**{**vars(bench.backend.nn), **layers})
+    return dataclasses.replace(bench, backend=dataclasses.replace(bench.backend, nn=replaced))
 
 
 def layer(function):
-    """A module that is a function of its input."""
+    """Makes a module class from a function of its input."""
 
     class Layer(torch.nn.Module):
         def forward(self, input):
@@ -58,8 +57,8 @@ def layer(function):
     return Layer
 
 
-@pytest.mark.usefixtures("_brisk")
-def test_a_run_writes_claim_beside_verdict_and_measurement(tiny, tmp_path, monkeypatch, capsys):
+@pytest.mark.usefixtures("_fast")
+def test_a_run_writes_claims_verdicts_and_measurements_and_resumes(tiny, tmp_path, monkeypatch, capsys):
     words = ["claims", "--data", str(tiny), "--runs", str(tmp_path)]
     assert main(words) == 0
     run = tmp_path / "claims-scratch-001"
@@ -83,7 +82,7 @@ def test_a_run_writes_claim_beside_verdict_and_measurement(tiny, tmp_path, monke
         for number, value in row["numbers"].items():
             assert events.Scalars(f"{measure.__name__}/{number}")[0].value == pytest.approx(value)
 
-    # A run that is killed goes on after the last claim that it had measured.
+    # A killed run continues after the last claim that it measured.
     measured = []
     counted = [counting(measure, measured) for measure in claims.MEASUREMENTS]
     monkeypatch.setattr(claims, "MEASUREMENTS", (*counted[:4], killer, *counted[5:]))
@@ -100,7 +99,7 @@ def test_a_run_writes_claim_beside_verdict_and_measurement(tiny, tmp_path, monke
         assert len(continued.Scalars(tag)) == 1
     again = rows(killed)
     for one, other in zip(found, again, strict=True):
-        if "costs less" not in one["claim"]:  # which is a matter of time
+        if "costs less" not in one["claim"]:  # its verdict depends on timing
             assert (one["claim"], one["verdict"]) == (other["claim"], other["verdict"])
             assert one["numbers"] == pytest.approx(other["numbers"], rel=1e-9, abs=1e-14)
 
@@ -130,11 +129,11 @@ def killer(bench):
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_what_is_true_of_both_backends(measure, verdict, backend, bench):
+def test_verdicts_hold_for_both_backends(measure, verdict, backend, bench):
     assert measure(dataclasses.replace(bench, backend=backend)).verdict == verdict
 
 
-PLANTED = {
+REPLACED = {
     shapes.slope_of_sigmoid: ({"Sigmoid": layer(lambda x: x**3)}, "true"),
     shapes.tails_of_tanh: ({"Tanh": layer(lambda x: x * (-x.square()).exp())}, "true"),
     shapes.formula_of_tanh: ({"Tanh": layer(lambda x: x.tan() / (1 + x.tan()))}, "true"),
@@ -145,26 +144,26 @@ PLANTED = {
 }
 
 
-@pytest.mark.usefixtures("_brisk")
-@pytest.mark.parametrize("measure", PLANTED, ids=lambda measure: measure.__name__)
-def test_with_other_layers_the_verdict_is_another(measure, bench):
-    layers, verdict = PLANTED[measure]
+@pytest.mark.usefixtures("_fast")
+@pytest.mark.parametrize("measure", REPLACED, ids=lambda measure: measure.__name__)
+def test_other_layers_change_the_verdict(measure, bench):
+    layers, verdict = REPLACED[measure]
     assert measure(with_layers(bench, **layers)).verdict == verdict
 
 
-def test_the_more_exact_function_wins(bench):
+def test_verdict_on_rounding_follows_the_smaller_error(bench):
     exact = {name: layer(lambda x, f=f: f(x.double()).to(x.dtype)) for name, f in FUNCTIONS.items()}
-    one = rounding.logistic_against_tanh(with_layers(bench, Sigmoid=exact["Sigmoid"]))
-    other = rounding.logistic_against_tanh(with_layers(bench, Tanh=exact["Tanh"]))
-    assert one.verdict == "true as built; true of the bare formulas"
-    assert other.verdict == "false as built; true of the bare formulas"
+    one = numerics.logistic_against_tanh(with_layers(bench, Sigmoid=exact["Sigmoid"]))
+    other = numerics.logistic_against_tanh(with_layers(bench, Tanh=exact["Tanh"]))
+    assert one.verdict == "true as built; true of the textbook formulas"
+    assert other.verdict == "false as built; true of the textbook formulas"
     assert one.numbers["logistic_ulps"] == pytest.approx(0.5, abs=0.01)
 
 
 FUNCTIONS = {"Sigmoid": torch.sigmoid, "Tanh": torch.tanh}
 
 
-def test_an_error_is_counted_in_units_of_the_last_place():
+def test_ulps_counts_units_in_the_last_place():
     truth = torch.tensor([1.0, 1.0, -4.0, 1e-3], dtype=torch.float64)
     value = torch.tensor([1.0, 1 + 2**-23, -4 - 3 * 2**-21, 1e-3], dtype=torch.float64).float()
     torch.testing.assert_close(ulps(value, truth)[:3], torch.tensor([0, 1, 3], dtype=torch.float64))
@@ -172,44 +171,44 @@ def test_an_error_is_counted_in_units_of_the_last_place():
 
 
 @pytest.mark.parametrize(("relu", "verdict"), [(1.0, "true"), (3.0, "false")])
-def test_the_cheaper_one_costs_less(relu, verdict, bench, monkeypatch):
+def test_verdict_on_cost_follows_the_times(relu, verdict, bench, monkeypatch):
     times = {"ReLU": relu, "LeakyReLU": 1.0, "ELU": 2.0, "Sigmoid": 2.0, "Tanh": 4.0}
-    monkeypatch.setattr(cost, "seconds_each", lambda *calls, budget: list(times.values()))
-    assert list(times) == list(cost.ACTIVATIONS)
-    found = cost.cost_of_activations(bench)
+    monkeypatch.setattr(numerics, "seconds_each", lambda *calls, budget: list(times.values()))
+    assert list(times) == list(numerics.ACTIVATIONS)
+    found = numerics.cost_of_activations(bench)
     assert found.verdict == verdict
     assert f"costs {2 / relu:.2f} times as much as ReLU" in found.measured
 
 
-def test_who_learns_in_fewer_steps_converges_faster(bench, monkeypatch):
-    def lessons(bench, build, lr, steps, seed):
+def test_verdict_on_convergence_follows_the_step_counts(bench, monkeypatch):
+    def training_steps(bench, build, lr, steps, seed):
         speed = 0.1 if build.keywords["activation"] == faster else 0.05
         return ((None, 2.0 - speed * step) for step in range(steps))
 
-    monkeypatch.setattr(training, "lessons", lessons)
+    monkeypatch.setattr(training, "training_steps", training_steps)
     for faster, verdict in (("ELU", "true here"), ("ReLU", "false here")):
         found = training.elu_against_relu(bench)
         assert found.verdict == verdict
         steps = {"ELU": found.numbers["elu_steps"], "ReLU": found.numbers["relu_steps"]}
-        # The mean of the ten last losses comes down to 1 when the middle of them does.
+        # The mean of ten linear losses reaches 1 when the middle one does.
         assert steps.pop(faster) == 16
         assert list(steps.values()) == [26]
 
 
-def test_maxout_is_counted_among_the_activations_in_use(bench, monkeypatch):
-    assert maxout.maxout_is_no_default(bench).verdict == "false"
-    monkeypatch.setattr(maxout, "activations_in_use", lambda: (4, Counter(Maxout=3, ReLU=1)))
-    assert maxout.maxout_is_no_default(bench).verdict == "true"
+def test_verdict_on_maxout_follows_the_counts(bench, monkeypatch):
+    assert record.maxout_is_no_default(bench).verdict == "false"
+    monkeypatch.setattr(record, "activations_in_use", lambda: (4, Counter(Maxout=3, ReLU=1)))
+    assert record.maxout_is_no_default(bench).verdict == "true"
 
 
-def test_several_processes_are_one_line(here, monkeypatch, capsys):
+def test_several_processes_are_an_error(here, monkeypatch, capsys):
     monkeypatch.setattr(processes, "size", lambda: 2)
     assert main(["claims"]) == 2
     assert capsys.readouterr().err == "error: claims: expected one process, got 2; start it without torchrun\n"
 
 
 @pytest.mark.slow
-def test_under_the_quick_preset_units_die(here):
+def test_units_die_in_the_quick_preset(here):
     assert main(["claims"]) == 0
     verdicts = {row["claim"]: row["verdict"] for row in rows(here / "runs" / "claims-scratch-001")}
     assert verdicts["units can die under ReLU, not under leaky ReLU"] == "true"

@@ -1,4 +1,4 @@
-"""``python -m experiments gan`` from end to end; what a step of the two networks is, and how drawings are judged."""
+"""Tests of ``python -m experiments gan``, its training step and its distance."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import copy
 
 import pytest
 import torch
-from chapter_runs import assert_same_curves, assert_whole, run_both, summary
+from chapter_runs import assert_complete, assert_same_curves, run_both, summary
 from experiment_runs import assert_same_state, rows, state
 
 from experiments import processes
 from experiments.__main__ import main
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.chapters import gan
-from experiments.chapters.gan.learner import FILMED, REAL, Duel, Rivals
+from experiments.chapters.gan.learner import FILMED, GAN, REAL, GANLearner
 from experiments.settings import Settings
 from experiments.training import Task
 
@@ -24,7 +24,7 @@ SETTINGS = Settings(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _hasty_judge():
+def _short_training_of_the_judge():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(gan.JUDGES, "max_steps", 12)
         patch.setitem(gan.JUDGES, "eval_every", 12)
@@ -36,22 +36,22 @@ def both(tiny, tmp_path_factory):
     return run_both("gan", tmp_path_factory.mktemp("runs"), *SMALL, "--data", tiny, "--dtype", "float64")
 
 
-def test_a_run_is_whole(both):
+def test_a_run_is_complete(both):
     for run in both:
-        assert_whole(run, ["1_film", "2_nearest"], ["3_distances"], ["judge", "duel"])
+        assert_complete(run, ["1_film", "2_nearest"], ["3_distances"], ["judge", "duel"])
         found, last = summary(run), rows(run / "duel", split="test")[-1]
         assert found["distance"] == last["distance"] > found["distance_of_real_digits"] > 0
         assert state(run / "duel")["learners"][last["backend"]]["film"].shape == (2, FILMED, 28, 28)
 
 
-def test_the_backends_tell_the_same_story(both):
+def test_both_backends_have_the_same_curves(both):
     assert_same_curves(*both, ["judge", "duel"])
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_been(tiny, tmp_path, monkeypatch):
+def test_a_killed_run_continues_bit_for_bit(tiny, tmp_path, monkeypatch):
     words = ["gan", *map(str, [*SMALL, "--save-every", 1, "--data", tiny, "--runs", tmp_path])]
     assert main(words) == 0
-    step, steps = Duel.step, 0
+    step, steps = GANLearner.step, 0
 
     def killed(self, *args):
         nonlocal steps
@@ -60,7 +60,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(tiny, tmp_path, monkeypatch
             raise MemoryError
         return step(self, *args)
 
-    monkeypatch.setattr(Duel, "step", killed)
+    monkeypatch.setattr(GANLearner, "step", killed)
     with pytest.raises(MemoryError):
         main(words)
     monkeypatch.undo()
@@ -87,10 +87,10 @@ def digits(count):
 
 @pytest.mark.parametrize("backend", [CUSTOM, BUILTIN], ids=lambda backend: backend.name)
 def test_a_step_moves_each_network_by_its_own_loss(backend):
-    """Held against two optimizers of PyTorch's, each with one network and the gradient of its own loss."""
+    """Compares with two PyTorch optimizers, each with one network and the gradient of its loss."""
     torch.manual_seed(0)
     task = digits(8)
-    duel = Duel(backend, lambda layers: Rivals(layers, 2), task, SETTINGS, 3, optimizer=gan.rates)
+    duel = GANLearner(backend, lambda layers: GAN(layers, 2), task, SETTINGS, 3, optimizer=gan.rates)
     reference = copy.deepcopy(duel.model)
     sides = {"generator": 1.0, "discriminator": gan.SLOWER}
     optimizers = {
@@ -129,8 +129,8 @@ def test_a_step_moves_each_network_by_its_own_loss(backend):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11, msg=name)
 
 
-def test_to_draw_changes_nothing():
-    duel = Duel(CUSTOM, lambda layers: Rivals(layers, 2), digits(8), SETTINGS, 3, optimizer=gan.rates)
+def test_drawing_leaves_model_and_random_state_unchanged():
+    duel = GANLearner(CUSTOM, lambda layers: GAN(layers, 2), digits(8), SETTINGS, 3, optimizer=gan.rates)
     before, random = copy.deepcopy(duel.model.state_dict()), torch.get_rng_state()
     first, again = duel.draw(5, seed=3), duel.draw(5, seed=3)
     assert torch.equal(first, again)
@@ -140,8 +140,8 @@ def test_to_draw_changes_nothing():
     torch.testing.assert_close(duel.model.state_dict(), before, rtol=0, atol=0)
 
 
-def test_the_distance_is_that_of_normal_distributions():
-    """Of sets with independent features: the sum over these of (μ - μ')² + (σ - σ')²."""
+def test_distance_is_frechets_for_normal_distributions():
+    """With independent features the distance is the sum over features of (μ - μ')² + (σ - σ')²."""
     judge = torch.nn.Sequential(torch.nn.Identity(), torch.nn.LogSoftmax(dim=1))
     signs = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]], dtype=torch.float64) * (3 / 4) ** 0.5
     one = signs * torch.tensor([2.0, 3]) + torch.tensor([1.0, 0])
@@ -156,39 +156,39 @@ def test_the_distance_is_that_of_normal_distributions():
     ("words", "message"),
     [
         ("--channels 0", "--channels: expected a whole number from 1 up, got 0"),
-        ("--accumulate 2", "--accumulate: expected 1, as batch norm draws from whole batches, got 2"),
+        ("--accumulate 2", "--accumulate: expected 1, because batch norm needs whole batches, got 2"),
         ("--compile", "--compile: expected no --compile"),
         ("--backend twin", "twin"),
     ],
 )
-def test_misuse_is_one_line(words, message, here, capsys):
+def test_usage_errors_are_one_line(words, message, here, capsys):
     assert main(["gan", *words.split()]) == 2
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
 
 
-def test_several_processes_are_one_line(here, monkeypatch, capsys):
+def test_several_processes_are_an_error(here, monkeypatch, capsys):
     monkeypatch.setattr(processes, "size", lambda: 2)
     assert main(["gan"]) == 2
     assert capsys.readouterr().err == "error: gan: expected one process, got 2; start it without torchrun\n"
 
 
 @pytest.mark.slow
-def test_the_quick_preset_draws_digits(here):
+def test_quick_preset_reduces_the_distance(here):
     assert main(["gan"]) == 0
     found = rows(here / "runs" / "gan-scratch-001" / "duel", split="test")
     assert found[-1]["distance"] < found[0]["distance"] / 4
 
 
-def test_the_discriminator_is_judged_as_it_learned():
-    duel = Duel(CUSTOM, lambda layers: Rivals(layers, 2), digits(8), SETTINGS, 3, optimizer=gan.rates)
+def test_evaluation_matches_the_discriminator_in_training_mode():
+    duel = GANLearner(CUSTOM, lambda layers: GAN(layers, 2), digits(8), SETTINGS, 3, optimizer=gan.rates)
     images = duel.task.prepare(duel.task.train[0])
     before = copy.deepcopy(duel.model.state_dict())
     found = duel.evaluate(*duel.task.train)
     torch.testing.assert_close(duel.model.state_dict(), before, rtol=0, atol=0)
     drawn = duel.draw(len(images), SETTINGS.seed)
-    real_score, drawn_score = duel.model(images), duel.model(drawn)  # in training
+    real_score, drawn_score = duel.model(images), duel.model(drawn)  # in training mode
     right = (real_score > 0).double().mean() + (drawn_score <= 0).double().mean()
     assert found.right / found.answers == pytest.approx(right.item() / 2)
     assert found.loss_sum / found.examples == pytest.approx(

@@ -1,4 +1,4 @@
-"""``python -m experiments losses`` from end to end."""
+"""Tests of ``python -m experiments losses``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from chapter_runs import assert_same_curves, assert_whole, run_both, summary
+from chapter_runs import assert_complete, assert_same_curves, run_both, summary
 from experiment_runs import rows
 
 from experiments.__main__ import main
@@ -27,23 +27,24 @@ def both(tmp_path_factory):
     )
 
 
-def test_a_run_is_whole(both):
+def test_a_run_is_complete(both):
     for run in both:
-        assert_whole(run, FIGURES, ["5_classes", "6_lines"], PARTS)
+        assert_complete(run, FIGURES, ["5_classes", "6_lines"], PARTS)
 
 
-def test_squared_error_does_not_soon_come_back_from_a_wrong_start(both):
+def test_only_cross_entropy_recovers_quickly_from_a_wrong_start(both):
     for run in both:
-        stuck, back = (summary(run)[name]["test_accuracy"] for name in WRONG)
-        assert stuck < 0.2 < 0.7 < back
-        said = (run / "conclusion.md").read_text()
-        steps = int(re.search(r"half right not within 30 steps by squared error and after (\d+) steps", said)[1])
+        squared, entropy = (summary(run)[name]["test_accuracy"] for name in WRONG)
+        assert squared < 0.2 < 0.7 < entropy
+        conclusion = (run / "conclusion.md").read_text()
+        found = re.search(r"right not within 30 steps with squared error and after (\d+) steps", conclusion)
+        steps = int(found[1])
         accuracy = [row["accuracy"] for row in rows(run / WRONG[1], split="train")]
         means = [sum(accuracy[place : place + 10]) / 10 for place in range(21)]
         assert max(means[: steps - 10]) < 0.5 <= means[steps - 10]
 
 
-def test_outliers_pull_l2_away_alone(both):
+def test_only_l2_is_sensitive_to_outliers(both):
     for run in both:
         slopes = {name: line["slope"] for name, line in summary(run)["lines"].items()}
         assert slopes["L2"] > 4
@@ -51,11 +52,11 @@ def test_outliers_pull_l2_away_alone(both):
         assert slopes["Huber"] == pytest.approx(2, abs=0.5)
 
 
-def test_the_backends_tell_the_same_story(both):
+def test_both_backends_have_the_same_curves(both):
     assert_same_curves(*both, PARTS)
 
 
-def test_the_curves_are_the_formulas():
+def test_losses_and_slopes_match_their_formulas():
     margins = torch.tensor([[-3.0], [0.0], [2.0]], dtype=torch.float64)
     scores, labels = torch.cat([margins, torch.zeros_like(margins)], 1), torch.zeros(3, dtype=torch.long)
     p = torch.sigmoid(margins.flatten())  # of the right class
@@ -69,7 +70,7 @@ def test_the_curves_are_the_formulas():
 
 
 @pytest.mark.slow
-def test_a_crash_in_the_middle_leaves_no_trace(both, tmp_path, monkeypatch):
+def test_a_crashed_run_continues_bit_for_bit(both, tmp_path, monkeypatch):
     step, steps = Learner.step, 0
 
     def crashing(self, *batch):
@@ -93,4 +94,4 @@ def test_a_crash_in_the_middle_leaves_no_trace(both, tmp_path, monkeypatch):
 
 
 class Crash(Exception):
-    """What stops a training at once."""
+    """Stops a training."""

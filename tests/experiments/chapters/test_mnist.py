@@ -1,4 +1,4 @@
-"""``python -m experiments mnist`` from end to end."""
+"""Tests of ``python -m experiments mnist``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def twin(tiny, tmp_path_factory):
     return runs / "mnist-mlp-twin-001"
 
 
-def test_a_run_leaves_its_folder_and_says_where(tiny, here, capsys):
+def test_a_run_writes_its_folder_and_prints_the_path(tiny, here, capsys):
     assert mnist(*MLP, "--data", tiny) == 0
     run = here / "runs" / "mnist-mlp-scratch-001"
     config = json.loads((run / "config.json").read_text())
@@ -54,13 +54,13 @@ def test_a_run_leaves_its_folder_and_says_where(tiny, here, capsys):
     out = capsys.readouterr().out
     assert "gradient of fc1.weight" in out
     assert out.endswith(
-        "run folder: runs/mnist-mlp-scratch-001\nto look at it: tensorboard --logdir runs/mnist-mlp-scratch-001\n"
+        "run folder: runs/mnist-mlp-scratch-001\nview it with: tensorboard --logdir runs/mnist-mlp-scratch-001\n"
     )
     assert mnist(*MLP, "--data", tiny) == 0
     assert (here / "runs" / "mnist-mlp-scratch-002" / "summary.json").is_file()
 
 
-def test_the_summary_tells_what_the_saved_weights_do(tiny, here):
+def test_summary_matches_the_saved_weights(tiny, here):
     assert mnist(*MLP, "--data", tiny, "--lr", 0.02) == 0
     run = here / "runs" / "mnist-mlp-scratch-001"
     model = models.mlp(BUILTIN)
@@ -71,7 +71,7 @@ def test_the_summary_tells_what_the_saved_weights_do(tiny, here):
     assert summary(run)["test_accuracy"] == right.double().mean().item() > 0.3
 
 
-def test_tensorboard_sees_the_training(tiny, here):
+def test_tensorboard_has_scalars_and_histograms(tiny, here):
     assert mnist(*MLP, "--data", tiny) == 0
     found = events(here / "runs" / "mnist-mlp-scratch-001")
     scalars = set(found.Tags()["scalars"])
@@ -81,7 +81,7 @@ def test_tensorboard_sees_the_training(tiny, here):
     assert [point.step for point in found.Scalars("loss/train")] == list(range(1, 13))
 
 
-def test_a_twin_lays_two_runs_over_each_other_and_shows_their_drift(twin):
+def test_twins_have_equal_tags_and_record_their_drift(twin):
     names = [set(events(twin / name).Tags()["scalars"]) for name in ("custom", "builtin")]
     assert names[0] == names[1]
     assert "loss/train" in names[0]
@@ -98,13 +98,13 @@ def test_a_twin_lays_two_runs_over_each_other_and_shows_their_drift(twin):
     assert summary(twin)["largest_drift"].keys() == {"loss", "gradients", "weights"}
 
 
-def test_all_backends_begin_with_the_same_weights_and_batches(twin, tiny, here):
+def test_all_backends_start_from_the_same_weights_and_batches(twin, tiny, here):
     for backend in ("scratch", "builtin"):
         assert mnist(*MLP, "--data", tiny, "--backend", backend) == 0
         run = here / "runs" / f"mnist-mlp-{backend}-001"
         name = {"scratch": "custom", "builtin": "builtin"}[backend]
-        alone, together = (rows(folder, split="train", backend=name) for folder in (run, twin))
-        assert alone == together
+        single, twin_rows = (rows(folder, split="train", backend=name) for folder in (run, twin))
+        assert single == twin_rows
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_all_backends_begin_with_the_same_weights_and_batches(twin, tiny, here):
         ("float64", ["--model", "cnn", "--batch-size", 16]),
     ],
 )
-def test_the_twins_stay_together(dtype, flags, here, monkeypatch):
+def test_twins_stay_close(dtype, flags, here, monkeypatch):
     monkeypatch.setattr(chapter, "check_gradients", lambda digits, config: None)
     steps = 100 if "mlp" in flags else 20
     flags = [*flags, "--data", "sample", "--dtype", dtype, "--backend", "twin", "--max-steps", steps]
@@ -133,13 +133,13 @@ def test_the_twins_stay_together(dtype, flags, here, monkeypatch):
 
 
 class Shifted(torch.nn.ReLU):
-    """A ReLU whose kink is in the wrong place."""
+    """A wrong ReLU, with its kink at 0.01."""
 
     def forward(self, input):
         return torch.where(input > 0.01, input, 0.0)
 
 
-def test_a_wrong_layer_is_found_before_training(tiny, here, monkeypatch, capsys):
+def test_a_wrong_layer_is_rejected_before_training(tiny, here, monkeypatch, capsys):
     wrong = SimpleNamespace(**{**vars(CUSTOM.nn), "ReLU": Shifted})
     monkeypatch.setattr(chapter, "CUSTOM", dataclasses.replace(CUSTOM, nn=wrong))
     assert mnist(*MLP, "--data", tiny) == 1
@@ -149,7 +149,7 @@ def test_a_wrong_layer_is_found_before_training(tiny, here, monkeypatch, capsys)
     assert err.startswith("error: the hand-written gradients differ from PyTorch's before training has begun")
 
 
-def test_a_wrong_layer_drives_the_twins_apart(tiny, here, monkeypatch):
+def test_a_wrong_layer_makes_twins_diverge(tiny, here, monkeypatch):
     monkeypatch.setattr(chapter, "check_gradients", lambda digits, config: None)
     wrong = dataclasses.replace(CUSTOM, nn=SimpleNamespace(**{**vars(CUSTOM.nn), "ReLU": Shifted}))
     monkeypatch.setitem(BACKENDS, "twin", [wrong, BUILTIN])
@@ -157,7 +157,7 @@ def test_a_wrong_layer_drives_the_twins_apart(tiny, here, monkeypatch):
     assert summary(here / "runs" / "mnist-mlp-twin-001")["largest_drift"]["loss"] > 1e-4
 
 
-def test_the_mlp_learns_the_sample(here):
+def test_mlp_learns_the_sample(here):
     assert mnist("--model", "mlp", "--data", "sample", "--epochs", 4) == 0
     assert summary(here / "runs" / "mnist-mlp-scratch-001")["test_accuracy"] > 0.94
 
@@ -172,21 +172,21 @@ def test_the_mlp_learns_the_sample(here):
         ("--preset full --model mlp --no-augment", ("mlp", 15, None, False)),
     ],
 )
-def test_a_preset_fits_the_model(words, expected):
+def test_presets_depend_on_the_model(words, expected):
     config = parse(chapter.Config, words.split(), "prog")
     assert (config.model, config.epochs, config.max_steps, config.augment) == expected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["scratch", "builtin"])
-def test_quick_shows_the_best_network(backend, here):
+def test_quick_preset_reaches_95_percent(backend, here):
     assert mnist("--preset", "quick", "--data", "sample", "--backend", backend) == 0
     assert summary(here / "runs" / f"mnist-deep-{backend}-001")["test_accuracy"] > 0.95
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["scratch", "builtin"])
-def test_the_default_network_learns_the_sample_in_three_minutes(backend, here):
+def test_default_network_learns_the_sample_in_three_minutes(backend, here):
     assert mnist("--data", "sample", "--backend", backend) == 0
     result = summary(here / "runs" / f"mnist-cnn-{backend}-001")
     assert result["test_accuracy"] > 0.96

@@ -1,4 +1,4 @@
-"""Each chapter as it comes, with nothing but its name, and what TensorBoard makes of it."""
+"""Runs each chapter without flags, and checks what TensorBoard shows of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dashboards import CHROMIUM, Browser, tensorboard
 
 from experiments.__main__ import main
 
-# A card that the first screen shows, and a part whose curves are there.
+# An image on the first screen, and a part with curves.
 SHOWN = {
     "history": ("0_story/1_gates", "digits_rbf"),
     "activations": ("0_story/1_functions", "learned_elu"),
@@ -23,7 +23,7 @@ SHOWN = {
 
 
 @pytest.fixture(scope="module", params=SHOWN)
-def story(request, tmp_path_factory):
+def chapter_run(request, tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
     assert main([request.param, "--runs", str(runs)]) == 0
     (run,) = runs.iterdir()
@@ -31,16 +31,16 @@ def story(request, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_chapter_ends(story):
-    _, run = story
+def test_chapters_finish(chapter_run):
+    _, run = chapter_run
     assert summary(run)
     assert (run / "conclusion.md").read_text().startswith("- ")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed here")
-def test_the_first_screen_tells_the_story(story, tmp_path):
-    name, run = story
+def test_first_screen_shows_the_report_page(chapter_run, tmp_path):
+    name, run = chapter_run
     card, part = SHOWN[name]
     with tensorboard(run) as board, Browser(tmp_path) as browser:
         board.wait_for(part)
@@ -49,4 +49,4 @@ def test_the_first_screen_tells_the_story(story, tmp_path):
         browser.wait_for("0_story", card, part)
         browser.open(f"{board.url}/#text")
         browser.wait_for("0_story/what_to_look_for", "0_story/conclusion")
-        assert browser.complaints == []
+        assert browser.errors == []

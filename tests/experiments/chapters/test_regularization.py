@@ -1,9 +1,9 @@
-"""``python -m experiments regularization`` from end to end."""
+"""Tests of ``python -m experiments regularization``."""
 
 from __future__ import annotations
 
 import pytest
-from chapter_runs import assert_same_curves, assert_whole, run_both, summary
+from chapter_runs import assert_complete, assert_same_curves, run_both, summary
 from experiment_runs import rows, state
 
 from experiments.chapters.regularization import REMEDIES
@@ -22,12 +22,12 @@ def weights(run, part):
     return model["fc1.weight"]
 
 
-def test_a_run_is_whole(both):
+def test_a_run_is_complete(both):
     for run in both:
-        assert_whole(run, FIGURES, ["4_results"], REMEDIES)
+        assert_complete(run, FIGURES, ["4_results"], REMEDIES)
 
 
-def test_the_gap_is_between_what_was_seen_and_what_was_not(both):
+def test_gap_is_training_minus_test_accuracy(both):
     for run in both:
         for name in REMEDIES:
             last = rows(run / name, split="test")[-1]
@@ -37,7 +37,7 @@ def test_the_gap_is_between_what_was_seen_and_what_was_not(both):
         assert found["augmentation"]["gap"] < found["none"]["gap"]
 
 
-def test_remedies_do_to_the_weights_what_they_promise(both):
+def test_penalties_shrink_the_weights(both):
     for run in both:
         plain, l1, l2, limited = (weights(run, part) for part in ("none", "l1", "l2", "max_norm"))
         assert l2.norm() < plain.norm()
@@ -54,8 +54,6 @@ def test_early_stopping_stops_early(both):
         assert min(losses) == losses[-4] < found["none"]["loss"]
 
 
-def test_the_backends_tell_the_same_story(both):
+def test_both_backends_have_the_same_curves(both):
     assert_same_curves(*both, [part for part in REMEDIES if part != "max_norm"])
-    assert_same_curves(
-        *both, ["max_norm"], rel=1e-6
-    )  # torch.renorm divides by the norm + 1e-7: they differ by 3.2e-7
+    assert_same_curves(*both, ["max_norm"], rel=1e-6)  # torch.renorm divides by the norm + 1e-7; measured: 3.2e-7

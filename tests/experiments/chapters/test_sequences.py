@@ -1,4 +1,4 @@
-"""``python -m experiments sequences`` from end to end, and what it measures beside the loss."""
+"""Tests of ``python -m experiments sequences`` and its measurements."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import math
 
 import pytest
 import torch
-from chapter_runs import assert_same_curves, assert_whole, summary
+from chapter_runs import assert_complete, assert_same_curves, summary
 from experiment_runs import assert_same_state, rows, state
 
 from experiments.__main__ import main
 from experiments.backend import BUILTIN, CUSTOM
-from experiments.chapters.sequences.networks import CELLS, Reader
-from experiments.chapters.sequences.samples import calculate, write
-from experiments.chapters.sequences.tasks import stretches
-from experiments.chapters.sequences.through_time import gradient_through_time
-from experiments.data import arithmetic
+from experiments.chapters.sequences.callbacks import gradient_through_time
+from experiments.chapters.sequences.networks import CELLS, SequenceModel, calculate, write
+from experiments.chapters.sequences.tasks import chunks
+from experiments.data import sequences
 from experiments.training import Learner
 
 FIGURES = ["1_gradient_before", "2_gradient_after"]
@@ -32,7 +31,7 @@ TASKS = {
 
 @pytest.fixture(scope="module", params=TASKS)
 def both(request, tiny, tmp_path_factory):
-    """A small run of each task on scratchnet, and the same on torch.nn; one of them with all cells."""
+    """Runs each task with both backends; one of them with all cells."""
     task, cell = request.param, "all" if request.param == "adding" else "gru"
     runs = tmp_path_factory.mktemp(task)
     data = ["--data", tiny] if task == "rows" else []
@@ -43,11 +42,11 @@ def both(request, tiny, tmp_path_factory):
     return task, CELLS if cell == "all" else (cell,), folders
 
 
-def test_a_run_is_whole_and_the_backends_tell_the_same_story(both):
+def test_a_run_is_complete_and_both_backends_have_the_same_curves(both):
     task, cells, folders = both
     writes = [f"{cell}_writes" for cell in cells] if task in ("arithmetic", "text") else []
     for run in folders:
-        assert_whole(run, FIGURES, ["3_results", *writes], cells)
+        assert_complete(run, FIGURES, ["3_results", *writes], cells)
         comparison, figure = TASKS[task]
         assert comparison in (run / "conclusion.md").read_text()
         found = summary(run)
@@ -59,7 +58,7 @@ def test_a_run_is_whole_and_the_backends_tell_the_same_story(both):
     assert_same_curves(*folders, cells)
 
 
-def test_a_killed_run_goes_on_with_the_cell_that_it_was_at(tmp_path, monkeypatch):
+def test_a_killed_run_continues_with_its_unfinished_cell(tmp_path, monkeypatch):
     words = ["sequences", *map(str, [*SMALL, "--save-every", 1, "--runs", tmp_path])]
     assert main(words) == 0
     step, steps = Learner.step, 0
@@ -93,7 +92,7 @@ def test_a_killed_run_goes_on_with_the_cell_that_it_was_at(tmp_path, monkeypatch
         ("--task sing", "'sing'"),
     ],
 )
-def test_misuse_is_one_line(words, message, here, capsys):
+def test_usage_errors_are_one_line(words, message, here, capsys):
     assert main(["sequences", *words.split()]) == 2
     err = capsys.readouterr().err
     assert message in err
@@ -102,17 +101,17 @@ def test_misuse_is_one_line(words, message, here, capsys):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("backend", [CUSTOM, BUILTIN], ids=lambda backend: backend.name)
-def test_a_network_starts_with_orthogonal_weights_and_patient_gates(cell, backend):
+def test_weights_start_orthogonal_and_gates_open(cell, backend):
     torch.manual_seed(0)
-    recurrent = Reader(backend, cell, read=3, hidden=8, answer=2, span=50).recurrent
+    recurrent = SequenceModel(backend, cell, read=3, hidden=8, answer=2, span=50).recurrent
     for block in recurrent.weight_hh_l0.detach().split(8):
         torch.testing.assert_close(block @ block.T, torch.eye(8), atol=1e-5, rtol=0)
     gates = {"rnn": [], "lstm": ["enter", "keep", "new", "out"], "gru": ["reset", "keep", "new"]}[cell]
     biases = dict(zip(gates, recurrent.bias_ih_l0.detach().split(8), strict=False))
     if gates:
-        patience = 1 / (1 - biases["keep"].sigmoid())
-        assert patience.min() >= 1.9
-        assert 20 < patience.max() < 51
+        memory = 1 / (1 - biases["keep"].sigmoid())
+        assert memory.min() >= 1.9
+        assert 20 < memory.max() < 51
         for name in set(gates) - {"keep", "enter"}:
             assert not biases[name].any()
     assert not recurrent.bias_hh_l0.any()
@@ -120,24 +119,24 @@ def test_a_network_starts_with_orthogonal_weights_and_patient_gates(cell, backen
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("last", [1, 2, None])
-def test_the_gradient_through_time_is_that_of_what_follows(cell, last):
-    """Going on from the state at a time, the loss as a function of that state has the gradient that is shown."""
+def test_gradient_through_time_is_the_total_derivative(cell, last):
+    """Compares with the gradient of the loss as a function of the state, continuing from that state."""
     torch.manual_seed(0)
-    reader = Reader(CUSTOM, cell, read=3, hidden=4, answer=2, last=last).double()
+    model = SequenceModel(CUSTOM, cell, read=3, hidden=4, answer=2, last=last).double()
     inputs = torch.randn(5, 6, 3, dtype=torch.float64)
     times = 6 if last is None else last
     targets = torch.randn(5, 2, dtype=torch.float64) if last == 1 else torch.randint(2, (5, times))
     criterion = torch.nn.MSELoss() if last == 1 else torch.nn.CrossEntropyLoss()
-    found = gradient_through_time(reader, inputs, targets, criterion)
+    found = gradient_through_time(model, inputs, targets, criterion)
     assert list(found) == (["h", "c"] if cell == "lstm" else ["h"])
 
     for time in range(5):
-        states, state = reader.recurrent(inputs[:, : time + 1])
+        states, state = model.recurrent(inputs[:, : time + 1])
         parts = [part.detach().requires_grad_() for part in (state if cell == "lstm" else (state,))]
-        rest, _ = reader.recurrent(inputs[:, time + 1 :], tuple(parts) if cell == "lstm" else parts[0])
+        rest, _ = model.recurrent(inputs[:, time + 1 :], tuple(parts) if cell == "lstm" else parts[0])
         whole = torch.cat((states[:, :-1].detach(), parts[0].transpose(0, 1), rest), 1)
         for name, gradient in zip(
-            "hc", torch.autograd.grad(criterion(reader.answer(whole), targets), parts), strict=False
+            "hc", torch.autograd.grad(criterion(model.answer(whole), targets), parts), strict=False
         ):
             expected = 5 * gradient[0].norm(dim=1).mean().item()
             assert found[name][time] == pytest.approx(expected, rel=1e-9)
@@ -145,17 +144,17 @@ def test_the_gradient_through_time_is_that_of_what_follows(cell, last):
 
 
 class Parrot:
-    """Stands in for a network: it expects the character one above the last one read, as surely as can be."""
+    """A network that always predicts the successor of the last character."""
 
     def read_on(self, characters, state=None):
         return 100 * torch.nn.functional.one_hot((characters + 1) % 10, 10).double(), state
 
 
 class Calculator:
-    """Stands in for a network that has learned to add, but takes every answer for at least 500.
+    """A network that adds, but whose answers are at least 500.
 
     Attributes:
-        heard: What it was given to read after the sums.
+        heard: The characters that it read after the sums.
     """
 
     def __init__(self):
@@ -163,7 +162,7 @@ class Calculator:
 
     def read_on(self, characters, state=None):
         if state is None:
-            asked = [arithmetic.decode(question).rstrip("=").split("+") for question in characters]
+            asked = [sequences.decode(question).rstrip("=").split("+") for question in characters]
             state = [list(reversed(f"{max(500, int(a) + int(b)):04}")) for a, b in asked]
         else:
             self.heard.append(characters[:, 0].tolist())
@@ -171,42 +170,42 @@ class Calculator:
         return torch.nn.functional.one_hot(digits, 10).double(), state
 
 
-def test_it_writes_what_it_expects():
+def test_write_samples_the_predicted_characters():
     assert write(Parrot(), torch.tensor([3, 4]), 7, temperature=1.0, seed=0).tolist() == [5, 6, 7, 8, 9, 0, 1]
 
 
-def test_a_high_temperature_writes_anything():
+def test_a_high_temperature_samples_every_character():
     drawn = [write(Parrot(), torch.tensor([3]), 50, temperature=1e6, seed=seed).tolist() for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(set(drawn[0])) == 10
 
 
-def test_it_calculates_with_its_own_digits():
+def test_calculate_feeds_back_its_own_digits():
     questions = [(437, 85), (12, 34)]
     read = torch.stack(
-        [torch.tensor([arithmetic.CHARACTERS.index(c) for c in f"{a:03}+{b:03}=" + "000"]) for a, b in questions]
+        [torch.tensor([sequences.CHARACTERS.index(c) for c in f"{a:03}+{b:03}=" + "000"]) for a, b in questions]
     )
     calculator = Calculator()
     assert calculate(calculator, read) == ["437+085=522", "012+034=500  (wrong: 46)"]
     assert calculator.heard == [[2, 0], [2, 0], [5, 5]]
 
 
-def test_stretches_of_text_are_followed_by_what_comes_next():
-    read, following = stretches(torch.arange(23, dtype=torch.uint8), 5)
+def test_targets_of_chunks_are_the_next_characters():
+    read, following = chunks(torch.arange(23, dtype=torch.uint8), 5)
     assert read.tolist() == [list(range(start, start + 5)) for start in (0, 5, 10, 15)]
     assert torch.equal(following, read.long() + 1)
-    fewer, _ = stretches(torch.arange(23, dtype=torch.uint8), 5, most=2)
+    fewer, _ = chunks(torch.arange(23, dtype=torch.uint8), 5, most=2)
     assert torch.equal(fewer, read[::2])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
-def test_the_quick_preset_tells_the_story(task, here):
+def test_quick_preset_beats_the_baseline_and_the_plain_network(task, here):
     assert main(["sequences", "--task", task]) == 0
     found = summary(here / "runs" / f"sequences-{task}-scratch-001")
     values = found["values"]
     sign = 1 if found["figure"] == "accuracy" else -1
     best = max(sign * values["lstm"], sign * values["gru"])
     assert best > sign * found["baseline"] + 0.4 * abs(found["baseline"])
-    if task != "text":  # of which so few steps teach all of them the same
+    if task != "text":  # all networks learn equally much of it in so few steps
         assert best > sign * values["rnn"]

@@ -1,4 +1,4 @@
-"""``python -m experiments sgd`` from end to end."""
+"""Tests of ``python -m experiments sgd``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from chapter_runs import assert_same_curves, assert_whole, run_both, summary
+from chapter_runs import assert_complete, assert_same_curves, run_both, summary
 from experiment_runs import rows, state
 
 from experiments.backend import BUILTIN, CUSTOM
-from experiments.chapters.sgd import DESCENTS, DOWNHILL, SWEEPS, go_down
+from experiments.chapters.sgd import DESCENTS, STEPS, SWEEPS, descend
 from experiments.data.synthetic import SURFACES
 
 FIGURES = [
@@ -25,19 +25,19 @@ def both(tmp_path_factory):
     return run_both("sgd", tmp_path_factory.mktemp("runs"), "--examples", 512, "--epochs", 1, "--dtype", "float64")
 
 
-def test_a_run_is_whole(both):
+def test_a_run_is_complete(both):
     for run in both:
-        assert_whole(run, FIGURES, ["8_results"], PARTS)
+        assert_complete(run, FIGURES, ["8_results"], PARTS)
 
 
-def test_noise_falls_with_the_square_root_of_the_batch(both):
+def test_noise_is_inversely_proportional_to_the_root_of_the_batch_size(both):
     for run in both:
         noise = {int(size): each for size, each in summary(run)["noise"].items()}
         for size, each in noise.items():
             assert each == pytest.approx(noise[1] / math.sqrt(size), rel=0.4)
 
 
-def test_parts_do_what_their_names_say(both):
+def test_parts_use_the_settings_in_their_names(both):
     run = both[0]
     assert len(rows(run / "batch_8", split="train")) == 64
     assert len(rows(run / "batch_512", split="train")) == 1
@@ -61,17 +61,17 @@ def test_parts_do_what_their_names_say(both):
     assert norms[0] > norms[1] > norms[2]
 
 
-def test_the_backends_tell_the_same_story(both):
+def test_both_backends_have_the_same_curves(both):
     assert_same_curves(*both, PARTS)
 
 
 @pytest.mark.parametrize("name", SURFACES)
-def test_momentum_gets_further_on_every_surface(name):
+def test_momentum_gets_closer_to_the_minimum_on_every_surface(name):
     surface = SURFACES[name]
     left = {}
     for descent, options in DESCENTS.items():
-        ours, theirs = (go_down(surface, backend, options) for backend in (CUSTOM, BUILTIN))
+        ours, theirs = (descend(surface, backend, options) for backend in (CUSTOM, BUILTIN))
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
-        assert ours.shape == (DOWNHILL + 1, 2)
+        assert ours.shape == (STEPS + 1, 2)
         left[descent] = (ours[-1] - torch.tensor(surface.lowest)).norm().item()
     assert max(left["momentum"], left["nesterov"]) < 0.5 * left["plain"]

@@ -1,12 +1,11 @@
-"""Digits moved at random stay digits: each by itself, within the bounds, and exactly where the move is exact."""
+"""Random moves of digits: independent per image, within the bounds, and exact where the move is exact."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from experiments.data.augmentation import jitter
-from experiments.data.digits import normalize
+from experiments.data.digits import jitter, normalize
 from experiments.data.sample import read_sample
 
 
@@ -15,7 +14,7 @@ def images():
     return normalize(read_sample()["train_images"][:40], torch.float32)
 
 
-def test_no_bounds_no_move(images):
+def test_zero_bounds_leave_images_unchanged(images):
     torch.testing.assert_close(jitter(images, shift=0, degrees=0, scale=0), images, rtol=0, atol=1e-5)
 
 
@@ -27,24 +26,24 @@ def test_a_quarter_turn_and_whole_pixels_are_exact(images, monkeypatch):
     torch.testing.assert_close(shifted[:, :, :-3, :-3], images[:, :, 3:, 3:], rtol=0, atol=1e-4)
 
 
-def test_a_scale_changes_the_size(images, monkeypatch):
+def test_scale_changes_the_size(images, monkeypatch):
     monkeypatch.setattr(torch, "rand", lambda *size: torch.ones(size))
     smaller = jitter(images, shift=0, degrees=0, scale=0.25)
     ink, before = ((each - each.amin()).sum() for each in (smaller, images))
     assert ink / before == pytest.approx(1 / 1.25**2, rel=0.03)
 
 
-def test_each_image_moves_by_itself_within_the_bounds(images):
+def test_images_move_independently_within_the_bounds(images):
     same = images[:1].expand(200, -1, -1, -1)
     moved = jitter(same, shift=2, degrees=0, scale=0)
     ink = moved - moved.amin()
-    centres = [(ink.sum((1, other)) * torch.arange(28)).sum(1) / ink.sum((1, 2, 3)) for other in (2, 3)]
-    for centre in centres:
-        assert 3.5 < centre.max() - centre.min() < 4.0 + 1e-3
+    centers = [(ink.sum((1, other)) * torch.arange(28)).sum(1) / ink.sum((1, 2, 3)) for other in (2, 3)]
+    for center in centers:
+        assert 3.5 < center.max() - center.min() < 4.0 + 1e-3
     assert len({each.numpy().tobytes() for each in moved}) == 200
 
 
-def test_it_draws_from_torchs_generator(images):
+def test_torchs_generator_determines_the_moves(images):
     torch.manual_seed(3)
     first, second = jitter(images), jitter(images)
     torch.manual_seed(3)

@@ -1,4 +1,4 @@
-"""The text of the standard library: its characters, and what of it is held out."""
+"""The text of the standard library: its characters, and the held-out files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from experiments.errors import ExperimentError
 
 @pytest.fixture
 def library(tmp_path, monkeypatch):
-    """A library of 41 modules, two of which are no part of what is read."""
+    """A library of 41 modules, plus two that are ignored."""
     for number in range(41):
         (tmp_path / f"module{number:02}.py").write_text(f"x = {number}\n")
     for folder in ("test", "site-packages"):
@@ -27,21 +27,21 @@ def library(tmp_path, monkeypatch):
     standard_library.cache_clear()
 
 
-def test_its_examples_are_right():
+def test_doctests():
     assert doctest.testmod(source) == (0, 2)
 
 
-def test_all_printable_characters_come_back():
+def test_printable_characters_round_trip():
     text = "".join(map(chr, range(32, 127))) + "\n"
     assert decode(encode(text)) == text
     assert sorted(encode(text).tolist()) == list(range(len(CHARACTERS)))
 
 
-def test_what_is_no_ascii_is_a_question_mark_and_a_tab_is_spaces():
+def test_other_characters_become_question_marks_and_tabs_spaces():
     assert decode(encode("\tα = 1 # é")) == "        ? = 1 # ?"
 
 
-def test_each_twentieth_file_is_held_out_whole(library):
+def test_every_twentieth_file_is_held_out(library):
     found = standard_library()
     assert found.files == 41
     assert decode(found.test) == "x = 0\nx = 20\nx = 40\n"
@@ -50,14 +50,14 @@ def test_each_twentieth_file_is_held_out_whole(library):
     assert "!" not in decode(found.train)
 
 
-def test_a_library_without_source_is_one_line(library):
+def test_a_library_without_source_is_an_error(library):
     for path in library.glob("*.py"):
         path.unlink()
     with pytest.raises(ExperimentError, match=r"source of Python's standard library in .*, found 0 files"):
         standard_library()
 
 
-def test_the_library_of_this_python_is_read():
+def test_reads_the_library_of_this_python():
     found = standard_library()
     assert len(found.train) > 10 * len(found.test) > 1_000_000
     assert found.train.dtype is torch.uint8

@@ -1,13 +1,19 @@
-"""The data that chapters make up."""
+"""Synthetic data: gates, moons, lines with outliers, and surfaces."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from experiments.data.outliers import OFFSET, SLOPE, line_with_outliers
-from experiments.data.plane import GATES, logic_gate, two_moons
-from experiments.data.synthetic import SURFACES
+from experiments.data.synthetic import (
+    GATES,
+    OFFSET,
+    SLOPE,
+    SURFACES,
+    line_with_outliers,
+    logic_gate,
+    two_moons,
+)
 
 
 @pytest.mark.parametrize("gate", GATES)
@@ -20,24 +26,24 @@ def test_gates(gate):
 def test_moons_are_half_circles():
     x, y = two_moons(400, noise=0, seed=3)
     assert y.sum() == 200
-    centres = torch.tensor([[0.0, 0.0], [1.0, 0.5]])
-    torch.testing.assert_close((x - centres[y]).norm(dim=1), torch.ones(400))
+    centers = torch.tensor([[0.0, 0.0], [1.0, 0.5]])
+    torch.testing.assert_close((x - centers[y]).norm(dim=1), torch.ones(400))
     assert (x[y == 0, 1] >= 0).all()
     assert (x[y == 1, 1] <= 0.5).all()
     again, _ = two_moons(400, noise=0, seed=3)
     assert torch.equal(again, x)
 
 
-def test_outliers_are_the_share_that_was_asked_for_and_far_off():
-    x, y, odd = line_with_outliers(200, share=0.15, seed=0)
-    assert odd.sum() == 30
+def test_outliers_have_the_requested_share_and_are_far_from_the_line():
+    x, y, outliers = line_with_outliers(200, share=0.15, seed=0)
+    assert outliers.sum() == 30
     away = (y - SLOPE * x - OFFSET).abs().flatten()
-    assert away[odd].min() > 7
-    assert away[~odd].max() < 1
+    assert away[outliers].min() > 7
+    assert away[~outliers].max() < 1
 
 
 @pytest.mark.parametrize("name", SURFACES)
-def test_the_lowest_point_of_a_surface_is_its_lowest(name):
+def test_lowest_is_the_minimum_of_the_surface(name):
     surface = SURFACES[name]
     left, right, bottom, top = surface.span
     grid = torch.cartesian_prod(torch.linspace(left, right, 300), torch.linspace(bottom, top, 300)).double()

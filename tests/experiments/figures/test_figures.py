@@ -1,19 +1,16 @@
-"""Figures have a title, named axes and what they were given."""
+"""Figures have a title, axis labels and the given data."""
 
 from __future__ import annotations
 
 import torch
 
-from experiments.data.plane import two_moons
-from experiments.data.synthetic import SURFACES
+from experiments.data.synthetic import SURFACES, two_moons
 from experiments.figures.bars import bars
-from experiments.figures.contours import Panel, boundary
-from experiments.figures.curves import curves
-from experiments.figures.lines import lines
-from experiments.figures.paths import paths
+from experiments.figures.contours import Panel, boundary, paths
+from experiments.figures.curves import curves, lines
 
 
-def labelled(axes):
+def labeled(axes):
     assert axes.get_xlabel()
     assert axes.get_ylabel()
     return axes.get_title()
@@ -24,16 +21,16 @@ def test_boundary():
     panels = [Panel("left", lambda p: p[:, 0], x, y), Panel("right", lambda p: p[:, 1] * 9, x, y, support=y > 0)]
     figure = boundary("both", panels)
     left, right = figure.axes
-    assert [labelled(axes) for axes in (left, right)] == ["left", "right"]
+    assert [labeled(axes) for axes in (left, right)] == ["left", "right"]
     assert figure.get_suptitle() == "both"
     (line,) = [
         each for each in left.collections if getattr(each, "levels", None) is not None and len(each.levels) == 1
     ]
     (path,) = [path for path in line.get_paths() if len(path.vertices)]
-    assert abs(path.vertices[:, 0]).max() < 1e-6  # where the score of the left panel is 0
+    assert abs(path.vertices[:, 0]).max() < 1e-6  # the score of the left panel is 0 there
 
 
-def test_a_boundary_that_is_nowhere_in_sight_is_not_drawn():
+def test_a_boundary_outside_the_panel_is_not_drawn():
     x, y = two_moons(40, 0.1, 0)
     (axes,) = boundary("one", [Panel("all alike", lambda p: p[:, 0] + 50, x, y)]).axes
     assert not [each for each in axes.collections if getattr(each, "levels", None) is not None]
@@ -43,30 +40,30 @@ def test_curves():
     (axes,) = curves(
         "some", {"a": ([1, 2], [3.0, 4.0]), "b": ([1, 2], [5.0, 6.0])}, x="step", y="loss", log="y"
     ).axes
-    assert labelled(axes) == "some"
+    assert labeled(axes) == "some"
     assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
     assert [line.get_label() for line in axes.lines] == ["a", "b"]
     assert list(axes.lines[1].get_ydata()) == [5, 6]
 
 
-def test_paths_tell_how_far_each_got():
+def test_paths_show_the_distance_to_the_minimum():
     surface = SURFACES["ravine"]
-    way = torch.tensor([surface.start, (3.0, 0.0)])
-    (axes,) = paths("down", surface, {"plain": way}).axes
-    assert labelled(axes) == "down"
+    path = torch.tensor([surface.start, (3.0, 0.0)])
+    (axes,) = paths("down", surface, {"plain": path}).axes
+    assert labeled(axes) == "down"
     assert "plain: ends 3 away" in [text.get_text() for text in axes.get_legend().get_texts()]
 
 
 def test_bars():
     (axes,) = bars("gap", {"none": (1.0, 0.8), "l2": (0.9, 0.85)}, ("seen", "unseen"), "accuracy").axes
-    assert labelled(axes) == "gap"
+    assert labeled(axes) == "gap"
     assert [bar.get_width() for bar in axes.patches] == [1.0, 0.9, 0.8, 0.85]
 
 
 def test_lines():
     x = torch.linspace(-1, 1, 20).unsqueeze(1)
     (axes,) = lines("fits", x, 2 * x, torch.arange(20) > 15, {"double": lambda x: 2 * x}).axes
-    assert labelled(axes) == "fits"
+    assert labeled(axes) == "fits"
     (line,) = axes.lines
     assert line.get_label() == "double"
     assert float(line.get_ydata()[-1]) == 2

@@ -1,4 +1,4 @@
-"""Reports on runs: a table and pictures from what ``metrics.jsonl`` holds."""
+"""Tests of ``python -m experiments report``."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ def linear(backend):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """One run of two parts, and one of twins."""
+    """A run of two parts, and a run of twins."""
     settings = replace(SETTINGS, runs=tmp_path_factory.mktemp("runs"))
     parts = Run.create(settings, "rates")
     for name, lr in {"slow": 0.01, "fast": 0.5}.items():
         train(parts.part(name, speed=2), linear, classification(), replace(settings, lr=lr))
     twins = replace(settings, backend="twin")
     twin = Run.create(twins, "twins")
-    train(twin, linear, classification(), twins, at_evaluation=lambda moment: {"weight": 3.0})
+    train(twin, linear, classification(), twins, at_evaluation=lambda state: {"weight": 3.0})
     return parts.folder, twin.folder
 
 
 def table(path):
-    """By network, its cells by heading."""
+    """Returns the cells of a Markdown table by network and heading."""
     lines = [line.strip("| ").split(" | ") for line in path.read_text().splitlines() if line.startswith("|")]
     return {cells[0]: dict(zip(lines[0], cells, strict=True)) for cells in lines[2:]}
 
 
-def test_parts_stand_beside_each_other_with_what_sets_them_apart(finished, here, capsys):
+def test_parts_are_compared_with_their_different_settings(finished, here, capsys):
     parts, _ = finished
     assert main(["report", str(parts)]) == 0
     found = table(here / "report" / "report.md")
@@ -68,17 +68,17 @@ def test_parts_stand_beside_each_other_with_what_sets_them_apart(finished, here,
     assert capsys.readouterr().out.endswith("report: report/report.md\n")
 
 
-def test_pictures_show_something_of_each_network(finished, here):
+def test_plots_show_each_network(finished, here):
     parts, _ = finished
     assert main(["report", str(parts), "--out", "both"]) == 0
     for figure in ("loss", "accuracy", "lr"):
         image = Image.open(here / "both" / f"{figure}.png").convert("RGB")
-        colours = {colour for _, colour in image.getcolors(1 << 20)}
-        assert {(31, 119, 180), (255, 127, 14)} <= colours or figure == "lr"  # the first two of tab10
+        colors = {color for _, color in image.getcolors(1 << 20)}
+        assert {(31, 119, 180), (255, 127, 14)} <= colors or figure == "lr"  # the first two of tab10
         assert image.size == (880, 495)
 
 
-def test_runs_twins_and_figures_of_a_chapters_own(finished, here):
+def test_runs_twins_and_custom_metrics_are_compared(finished, here):
     parts, twin = finished
     assert main(["report", str(parts), str(twin)]) == 0
     found = table(here / "report" / "report.md")
@@ -92,14 +92,14 @@ def test_runs_twins_and_figures_of_a_chapters_own(finished, here):
     assert (here / "report" / "weight.png").is_file()
 
 
-def test_runs_of_the_same_name_are_told_apart_by_their_place(finished, tmp_path):
+def test_runs_of_the_same_name_are_distinguished_by_their_paths(finished, tmp_path):
     parts, _ = finished
     copy = shutil.copytree(parts, tmp_path / "copy" / parts.name)
     names = [each.name for each in read_runs([parts, copy])]
     assert names == [f"{parts} slow", f"{parts} fast", f"{copy} slow", f"{copy} fast"]
 
 
-def test_a_run_that_is_going_on_is_shown_as_far_as_it_got(finished, here):
+def test_an_unfinished_run_is_reported(finished, here):
     parts, _ = finished
     run = shutil.copytree(parts, here / "run")
     metrics = run / "fast" / "metrics.jsonl"
@@ -121,7 +121,7 @@ def test_a_run_that_is_going_on_is_shown_as_far_as_it_got(finished, here):
         ("report empty --uot x", 2, "did you mean --out?"),
     ],
 )
-def test_what_cannot_be_reported_is_one_line(words, status, message, here, capsys):
+def test_errors_are_one_line(words, status, message, here, capsys):
     for name in ("empty", "damaged"):
         (here / name).mkdir()
         (here / name / "config.json").write_text(json.dumps({"chapter": "mnist"}))

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: through its HTTP interface, and in a browser."""
+"""The dashboard of a run in TensorBoard, through HTTP and in a browser."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(tmp_path_factory):
     settings = replace(SETTINGS, runs=tmp_path_factory.mktemp("runs"))
     run = Run.create(settings, "stripes")
     for name, lr in {"slow": 0.01, "fast": 0.5}.items():
-        options = {"story": f"It learns {name}ly.", "at_evaluation": lambda moment: {"weight": 3.0}}
+        options = {"description": f"It learns {name}ly.", "at_evaluation": lambda state: {"weight": 3.0}}
         train(run.part(name), network, stripes(), replace(settings, lr=lr), **options)
     return run.folder
 
@@ -58,7 +58,7 @@ def board(run):
 
 
 @pytest.mark.slow
-def test_http_shows_each_part_with_its_curves(board):
+def test_http_lists_the_curves_of_each_part(board):
     found = board.get("scalars", "tags")
     assert set(found) == {"slow", "fast"}
     for tags in found.values():
@@ -69,7 +69,7 @@ def test_http_shows_each_part_with_its_curves(board):
 
 
 @pytest.mark.slow
-def test_http_shows_the_layout_and_its_charts_have_curves(board):
+def test_http_returns_the_layout_with_curves_in_its_charts(board):
     found = board.get("custom_scalars", "layout")
     assert {each["title"]: [chart["title"] for chart in each["chart"]] for each in found["category"]} == {
         title: list(charts) for title, charts in LAYOUT.items()
@@ -81,11 +81,11 @@ def test_http_shows_the_layout_and_its_charts_have_curves(board):
                 answer = board.get("custom_scalars", "scalars", run="fast", tag=tag)
                 assert answer["regex_valid"]
                 filled += bool(answer["tag_to_events"])
-    assert filled == 10  # all but saturated units, of which this network has none
+    assert filled == 10  # all except saturated units, which this network does not have
 
 
 @pytest.mark.slow
-def test_http_shows_the_page_pictures_and_answers(board):
+def test_http_returns_the_page_images_and_curves(board):
     (page,) = board.get("text", "text", run="fast", tag="about this run/text_summary")
     assert "<h1>stripes fast</h1>" in page["text"]
     assert "It learns fastly." in page["text"]
@@ -108,7 +108,7 @@ def test_http_shows_the_page_pictures_and_answers(board):
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed here")
-def test_a_browser_shows_the_named_cards_without_a_complaint(board, tmp_path):
+def test_a_browser_shows_the_cards_without_errors(board, tmp_path):
     with Browser(tmp_path) as browser:
         browser.open(f"{board.url}/#timeseries")
         browser.wait_for("accuracy/train", "loss/train")
@@ -118,39 +118,39 @@ def test_a_browser_shows_the_named_cards_without_a_complaint(board, tmp_path):
         browser.wait_for("It learns slowly.", "What to look for")
         browser.open(f"{board.url}/#images")
         browser.wait_for("pictures/mistakes")
-        assert browser.complaints == []
+        assert browser.errors == []
 
 
-def test_mistakes_are_shown_surest_first_and_curves_by_class():
-    """Five examples, of which three are taken for the other class."""
+def test_mistakes_are_sorted_by_confidence():
+    """Three of five examples are classified wrong."""
     written = []
     writer = SimpleNamespace(
         add_pr_curve=lambda tag, labels, likely, step: written.append((tag, labels.tolist(), likely.tolist())),
         add_figure=lambda tag, figure, step: written.append((tag, figure)),
     )
     task = replace(stripes(), test=(torch.rand(5, 8, 8), torch.tensor([0, 0, 0, 1, 1])))
-    surety = torch.tensor([0.9, 0.4, 0.1, 0.9, 0.2])
+    confidence = torch.tensor([0.9, 0.4, 0.1, 0.9, 0.2])
     evaluation = Evaluation()
-    outputs = torch.stack([surety, 1 - surety], dim=1).log()
+    outputs = torch.stack([confidence, 1 - confidence], dim=1).log()
     evaluation.add(1.0, outputs.argmax(1) == task.test[1], outputs, task.test[1])
     show_answers(writer, task, evaluation, step=3)
     (row, of_row, likely), (column, of_column, _), (tag, figure) = written
     assert (row, column) == ("precision and recall/row", "precision and recall/column")
     assert (of_row, of_column) == ([True] * 3 + [False] * 2, [False] * 3 + [True] * 2)
-    assert likely == pytest.approx(surety.tolist(), rel=1e-6)
+    assert likely == pytest.approx(confidence.tolist(), rel=1e-6)
     assert tag == "pictures/mistakes"
     (axes,) = figure.axes
-    assert axes.get_title() == "3 mistakes of 5, the surest first: true → answered, probability"
+    assert axes.get_title() == "3 mistakes of 5, most confident first: true → predicted, probability"
     labels = [text.get_text() for text in axes.texts]
     assert sorted(labels[:2]) == ["column → row  0.90", "row → column  0.90"]
     assert labels[2] == "row → column  0.60"
 
 
-def test_outputs_that_are_no_classes_are_left_alone(tmp_path):
+def test_a_regression_has_no_answers_to_show(tmp_path):
     evaluation = Evaluation()
     evaluation.add(1.0, None, torch.rand(5, 1), torch.rand(5, 1))
     show_answers(SimpleNamespace(), stripes(), evaluation, step=1)
 
 
-def test_the_folder_says_what_the_page_says(run):
+def test_part_json_has_the_settings_of_the_part(run):
     assert json.loads((run / "fast" / "part.json").read_text())["lr"] == 0.5

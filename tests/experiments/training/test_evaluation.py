@@ -1,4 +1,4 @@
-"""The best evaluation, stopping early, and how often there is an evaluation; and all of it after a crash."""
+"""The best evaluation, early stopping, the steps of evaluations, and all of these after a crash."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import nn
 from experiments.run import Run
 from experiments.settings import Settings
 from experiments.training import Learner, Task, summary, train
-from experiments.training.best import Best
+from experiments.training.evaluation import Best
 
 SETTINGS = Settings(epochs=6, batch_size=8, lr=0.5, every=3, save_every=4, device="cpu", preset=None)
 
 
 class Crash(Exception):
-    """Stands in for whatever ends a process."""
+    """Stands for any error that ends a process."""
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def settings(tmp_path):
 
 @pytest.fixture
 def noisy():
-    """Classes at random: what is learned of the training set soon makes the test set worse."""
+    """Random classes, on which training soon makes the test loss worse."""
     generator = torch.Generator().manual_seed(2)
     inputs, targets = torch.randn(48, 6, generator=generator), torch.randint(3, (48,), generator=generator)
     return Task(
@@ -44,13 +44,13 @@ def build(backend):
     )  # fmt: skip
 
 
-def test_evaluations_come_when_they_are_asked_for_and_at_the_end(settings, noisy):
+def test_evaluations_happen_every_eval_every_steps_and_at_the_end(settings, noisy):
     run = Run.create(settings, "often")
     train(run, build, noisy, replace(settings, eval_every=4, epochs=None, max_steps=10))
     assert [row["step"] for row in rows(run.folder, split="test")] == [4, 8, 10]
 
 
-def test_training_stops_when_its_loss_no_longer_falls(settings, noisy):
+def test_patience_stops_training(settings, noisy):
     run = Run.create(settings, "patient")
     training = train(run, build, noisy, replace(settings, patience=2, epochs=100))
     losses, accuracies = ([row[name] for row in rows(run.folder, split="test")] for name in ("loss", "accuracy"))
@@ -62,7 +62,7 @@ def test_training_stops_when_its_loss_no_longer_falls(settings, noisy):
     assert summary(training)["test_accuracy"] == accuracies[-1]
 
 
-def test_the_best_weights_are_kept_beside_the_last(settings, noisy):
+def test_best_weights_are_saved(settings, noisy):
     run = Run.create(settings, "best")
     training = train(run, build, noisy, replace(settings, patience=2, epochs=100))
     best = torch.load(run.best, weights_only=True)
@@ -74,19 +74,19 @@ def test_the_best_weights_are_kept_beside_the_last(settings, noisy):
     assert loss.item() == pytest.approx(best["results"]["custom"]["loss"], rel=1e-6)
 
 
-def test_without_right_answers_the_lowest_loss_is_best():
+def test_without_accuracy_the_lowest_loss_is_best():
     best = Best(patience=None)
-    taken = [best.take(step, {"custom": {"loss": loss}}) for step, loss in enumerate([3.0, 2.0, 2.0, 4.0, 1.0])]
+    taken = [best.update(step, {"custom": {"loss": loss}}) for step, loss in enumerate([3.0, 2.0, 2.0, 4.0, 1.0])]
     assert taken == [True, True, False, False, True]
     assert (best.step, best.since, best.exhausted) == (4, 0, False)
-    assert not best.take(5, {"custom": {"loss": float("nan")}})
+    assert not best.update(5, {"custom": {"loss": float("nan")}})
 
 
-def test_patience_goes_by_the_loss_while_accuracy_creeps_on():
+def test_patience_counts_the_loss_even_if_accuracy_improves():
     best = Best(patience=2)
     for step, (loss, accuracy) in enumerate([(1.0, 0.5), (0.8, 0.6), (0.9, 0.7), (1.1, 0.8)]):
         assert not best.exhausted
-        assert best.take(step, {"custom": {"loss": loss, "accuracy": accuracy}})
+        assert best.update(step, {"custom": {"loss": loss, "accuracy": accuracy}})
     assert best.exhausted
     assert (best.step, best.lowest) == (3, 0.8)
 
@@ -100,7 +100,7 @@ FEATURES = [
 
 
 @pytest.mark.parametrize("features", FEATURES, ids=lambda features: "-".join(features))
-def test_a_crash_leaves_no_trace_in_a_continued_run(features, settings, noisy, monkeypatch):
+def test_a_crashed_run_continues_bit_for_bit(features, settings, noisy, monkeypatch):
     settings = replace(settings, **features)
     undisturbed, run = Run.create(settings, "undisturbed"), Run.create(settings, "crashed")
     train(undisturbed, build, noisy, settings)

@@ -1,4 +1,4 @@
-"""A step of one network, and the figures of an evaluation."""
+"""The training step of one network, and its evaluation."""
 
 from __future__ import annotations
 
@@ -23,58 +23,58 @@ def classes(inputs, targets, **options):
     return Task((inputs, targets), (inputs, targets), **options)
 
 
-def test_no_step_is_taken_at_rate_zero():
-    taught, rates = learner(nn.Linear(1, 2)), []
+def test_learning_rate_is_never_zero():
+    trained, rates = learner(nn.Linear(1, 2)), []
     for _ in range(3):
-        rates.append(taught.optimizer.param_groups[0]["lr"])
-        taught.step(torch.ones(1, 1), torch.zeros(1, dtype=torch.int64))
+        rates.append(trained.optimizer.param_groups[0]["lr"])
+        trained.step(torch.ones(1, 1), torch.zeros(1, dtype=torch.int64))
     assert rates == pytest.approx([0.4 * cosine(t / 4) for t in (1, 2, 3)])
     assert min(rates) > 0
 
 
-def test_an_evaluation_weighs_each_example_alike():
-    """Of 300 examples, more than one batch, the last 30 are taken for another class."""
+def test_evaluation_weights_examples_equally():
+    """The last 30 of 300 examples, more than one batch, are classified wrong."""
     truth = torch.arange(300) % 3
     answers = torch.where(torch.arange(300) < 270, truth, (truth + 1) % 3)
     inputs = nn.functional.one_hot(answers, 3).float() * 5
     model = nn.Sequential(nn.Identity(), nn.Dropout(), nn.LogSoftmax(dim=1), Scale())
     found = learner(model).evaluate(inputs, truth)
-    assert found.figures["accuracy"] == pytest.approx(0.9)
-    assert found.figures["loss"] == pytest.approx(nn.functional.cross_entropy(inputs, truth).item(), rel=1e-5)
+    assert found.metrics["accuracy"] == pytest.approx(0.9)
+    assert found.metrics["loss"] == pytest.approx(nn.functional.cross_entropy(inputs, truth).item(), rel=1e-5)
     assert found.confusion.tolist() == [[90, 10, 0], [0, 90, 10], [10, 0, 90]]
     assert model.training
 
 
 def gradients(count, **settings):
-    """Of a network after a step on so many examples."""
+    """Returns the gradient and the metrics of a step on ``count`` examples."""
     torch.manual_seed(0)
-    taught = learner(nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(dim=1)), dtype="float64", **settings)
-    figures = taught.step(torch.randn(count, 4).double(), torch.arange(count) % 3)
-    return taught.model[0].weight.grad, figures
+    trained = learner(nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(dim=1)), dtype="float64", **settings)
+    metrics = trained.step(torch.randn(count, 4).double(), torch.arange(count) % 3)
+    return trained.model[0].weight.grad, metrics
 
 
 @pytest.mark.parametrize("count", [8, 7, 2])
-def test_accumulated_parts_make_the_step_of_the_whole_batch(count):
-    """Also where they are of different sizes, or fewer than asked for."""
-    whole, figures = gradients(count)
+def test_accumulation_equals_the_step_of_the_whole_batch(count):
+    """Includes parts of different sizes, and fewer examples than parts."""
+    whole, metrics = gradients(count)
     parts, of_parts = gradients(count, accumulate=3)
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-15)
-    assert of_parts == pytest.approx(figures, rel=1e-15)
+    assert of_parts == pytest.approx(metrics, rel=1e-15)
 
 
-def test_a_gradient_is_clipped_to_its_norm_and_the_norm_before_is_told():
-    free, figures = gradients(8)
-    assert "gradient_norm" not in figures
-    clipped, figures = gradients(8, clip=0.1)
-    assert figures["gradient_norm"] > 0.2
-    bias = 0.1 - clipped.norm()  # the norm is of weight and bias together
+def test_clipping_limits_the_norm_and_reports_the_original():
+    free, metrics = gradients(8)
+    assert "gradient_norm" not in metrics
+    clipped, metrics = gradients(8, clip=0.1)
+    assert metrics["gradient_norm"] > 0.2
+    bias = 0.1 - clipped.norm()  # the norm includes the bias
     assert 0 < bias < 0.05
     torch.testing.assert_close(clipped / clipped.norm(), free / free.norm())
     torch.testing.assert_close(gradients(8, clip=100.0)[0], free, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("backend", [CUSTOM, BUILTIN], ids=lambda backend: backend.name)
-def test_bf16_computes_products_in_bfloat16_and_keeps_weights_in_float32(backend):
+def test_amp_computes_in_bfloat16_with_float32_weights(backend):
     outputs = []
 
     def build(backend):
@@ -83,44 +83,44 @@ def test_bf16_computes_products_in_bfloat16_and_keeps_weights_in_float32(backend
         return model
 
     inputs, targets = torch.ones(4, 1), torch.zeros(4, dtype=torch.int64)
-    taught = Learner(backend, build, classes(inputs, targets), Settings(lr=0.1, device="cpu", amp="bf16"), 3)
-    figures = taught.step(inputs, targets)
-    taught.evaluate(inputs, targets)
+    trained = Learner(backend, build, classes(inputs, targets), Settings(lr=0.1, device="cpu", amp="bf16"), 3)
+    metrics = trained.step(inputs, targets)
+    trained.evaluate(inputs, targets)
     assert outputs == [torch.bfloat16, torch.bfloat16]
-    assert {parameter.dtype for parameter in taught.model.parameters()} == {torch.float32}
-    assert 0 < figures["loss"] < 2
+    assert {parameter.dtype for parameter in trained.model.parameters()} == {torch.float32}
+    assert 0 < metrics["loss"] < 2
 
 
-def test_only_steps_that_are_not_watched_run_compiled(monkeypatch):
+def test_monitored_steps_run_eagerly(monkeypatch):
     calls = []
 
     def compiling(forward):
         return lambda inputs: (calls.append("compiled"), forward(inputs))[1]
 
     monkeypatch.setattr(torch, "compile", compiling)
-    taught = learner(nn.Sequential(nn.Linear(1, 2), nn.LogSoftmax(dim=1)), compile=True)
+    trained = learner(nn.Sequential(nn.Linear(1, 2), nn.LogSoftmax(dim=1)), compile=True)
     inputs, targets = torch.ones(4, 1), torch.zeros(4, dtype=torch.int64)
-    taught.step(inputs, targets)
-    taught.watched = True
-    taught.step(inputs, targets)
+    trained.step(inputs, targets)
+    trained.monitored = True
+    trained.step(inputs, targets)
     assert calls == ["compiled"]
-    assert list(taught.state_dict()["model"]) == ["0.weight", "0.bias"]
+    assert list(trained.state_dict()["model"]) == ["0.weight", "0.bias"]
 
 
 @pytest.mark.slow
-def test_compiled_steps_are_those_of_eager_mode():
+def test_compiled_steps_equal_eager_steps():
     def losses(**settings):
         torch.manual_seed(0)
         model = CUSTOM.nn.Sequential(CUSTOM.nn.Linear(4, 8), CUSTOM.nn.ReLU(), CUSTOM.nn.Linear(8, 3))
         task = classes(torch.randn(8, 4), torch.arange(8) % 3, criterion=lambda nn: nn.CrossEntropyLoss())
-        taught = Learner(CUSTOM, lambda backend: model, task, Settings(lr=0.1, device="cpu", **settings), 5)
-        return [taught.step(*task.train)["loss"] for _ in range(5)]
+        trained = Learner(CUSTOM, lambda backend: model, task, Settings(lr=0.1, device="cpu", **settings), 5)
+        return [trained.step(*task.train)["loss"] for _ in range(5)]
 
     assert losses(compile=True) == pytest.approx(losses(), rel=1e-6)
 
 
 class Scale(nn.Module):
-    """The identity, with a parameter for the optimizer to hold."""
+    """The identity, with a parameter for the optimizer."""
 
     def __init__(self):
         super().__init__()

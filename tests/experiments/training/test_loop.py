@@ -1,4 +1,4 @@
-"""A run that is killed and continued becomes the run that was never disturbed, bit for bit."""
+"""A run that is killed and continued equals an uninterrupted run, bit for bit."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tensorboard.backend.event_processing.event_accumulator import (
 from experiments.chapters import mnist as chapter
 from experiments.training import Learner
 
-# The cnn has dropout, so that the random state matters; 12 steps an epoch, a checkpoint every 5.
+# The cnn has dropout, which needs the random state; 12 steps per epoch, a checkpoint every 5 steps.
 FLAGS = ["--model", "cnn", "--epochs", 2, "--batch-size", 8, "--save-every", 5, "--every", 4, "--lr", 0.02]
 
-# ``python -m experiments mnist …``, which is sent a signal when it comes to a step or to a checkpoint.
+# Run ``python -m experiments mnist …``, and send it a signal at a step or at a checkpoint.
 AT_STEP = """
 import os, sys
 from experiments.__main__ import main
@@ -58,25 +58,25 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.fixture(scope="module", autouse=True)
 def _without_comparison():
-    """Training alone is looked at here, and the comparison before it takes longer than so few steps."""
+    """Skips the comparison of gradients, which takes longer than the short training."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chapter, "check_gradients", lambda digits, config: None)
         yield
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tiny, tmp_path_factory):
-    runs = tmp_path_factory.mktemp("undisturbed")
+def uninterrupted(tiny, tmp_path_factory):
+    runs = tmp_path_factory.mktemp("uninterrupted")
     assert mnist(*FLAGS, "--data", tiny, "--runs", runs) == 0
     return runs / "mnist-cnn-scratch-001"
 
 
-def test_the_same_seed_gives_the_same_run_and_another_one_does_not(undisturbed, tiny, here):
+def test_the_seed_determines_the_run(uninterrupted, tiny, here):
     assert mnist(*FLAGS, "--data", tiny) == 0
-    assert_same_state(state(here / "runs" / "mnist-cnn-scratch-001"), state(undisturbed))
+    assert_same_state(state(here / "runs" / "mnist-cnn-scratch-001"), state(uninterrupted))
     assert mnist(*FLAGS, "--data", tiny, "--seed", 1) == 0
     other = state(here / "runs" / "mnist-cnn-scratch-002")["learners"]["custom"]["model"]["fc2.bias"]
-    assert not torch.equal(other, state(undisturbed)["learners"]["custom"]["model"]["fc2.bias"])
+    assert not torch.equal(other, state(uninterrupted)["learners"]["custom"]["model"]["fc2.bias"])
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_same_seed_gives_the_same_run_and_another_one_does_not(undisturbed, 
     [(AT_STEP, 8, 5), (AT_STEP, 18, 15), (AT_CHECKPOINT, 4, 10)],
     ids=["first epoch", "second epoch", "while saving"],
 )
-def test_killed_and_resumed_is_undisturbed(script, at, saved, undisturbed, tiny, here):
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(script, at, saved, uninterrupted, tiny, here):
     script = script.format(at=at, signal=int(signal.SIGKILL))
     process = in_a_process(script, *FLAGS, "--data", tiny, cwd=here)
     assert process.returncode == -signal.SIGKILL, process.stderr
@@ -92,19 +92,19 @@ def test_killed_and_resumed_is_undisturbed(script, at, saved, undisturbed, tiny,
     assert state(run)["step"] == saved
     assert not (run / "summary.json").exists()
 
-    time.sleep(1 - time.time() % 1)  # TensorBoard reads files in the order of the second in their names
+    time.sleep(1 - time.time() % 1)  # TensorBoard sorts files by the second in their names
     assert mnist("--resume", run) == 0
-    assert_same_state(state(run), state(undisturbed))
-    assert (run / "metrics.jsonl").read_text() == (undisturbed / "metrics.jsonl").read_text()
-    found, expected = summary(run), summary(undisturbed)
+    assert_same_state(state(run), state(uninterrupted))
+    assert (run / "metrics.jsonl").read_text() == (uninterrupted / "metrics.jsonl").read_text()
+    found, expected = summary(run), summary(uninterrupted)
     assert found["test_loss"] == expected["test_loss"]
     assert found["seconds"] > 0
     for tag in ("loss/train", "accuracy/train", "loss/test", "optimizer/gradient_norm"):
-        assert curve(run, tag) == curve(undisturbed, tag)
+        assert curve(run, tag) == curve(uninterrupted, tag)
     assert [step for step, _ in curve(run, "loss/train")] == list(range(1, 25))
 
 
-def test_an_interrupt_saves_and_says_how_to_continue(undisturbed, tiny, here):
+def test_an_interrupt_saves_and_prints_the_command_to_continue(uninterrupted, tiny, here):
     script = AT_STEP.format(at=8, signal=int(signal.SIGINT))
     process = in_a_process(script, *FLAGS, "--data", tiny, cwd=here)
     assert process.returncode == 130, process.stderr
@@ -115,10 +115,10 @@ def test_an_interrupt_saves_and_says_how_to_continue(undisturbed, tiny, here):
     run = here / "runs" / "mnist-cnn-scratch-001"
     assert state(run)["step"] == 8
     assert mnist("--resume", run) == 0
-    assert_same_state(state(run), state(undisturbed))
+    assert_same_state(state(run), state(uninterrupted))
 
 
-def test_an_interrupt_while_evaluating_saves_too(undisturbed, tiny, here, monkeypatch, capsys):
+def test_an_interrupt_during_evaluation_saves(uninterrupted, tiny, here, monkeypatch, capsys):
     evaluate = Learner.evaluate
 
     def interrupted(self, *test):
@@ -132,12 +132,12 @@ def test_an_interrupt_while_evaluating_saves_too(undisturbed, tiny, here, monkey
     assert (state(run)["step"], state(run)["evaluated"]) == (12, 0)
     monkeypatch.undo()
     assert mnist("--resume", run) == 0
-    assert_same_state(state(run), state(undisturbed))
-    assert (run / "metrics.jsonl").read_text() == (undisturbed / "metrics.jsonl").read_text()
+    assert_same_state(state(run), state(uninterrupted))
+    assert (run / "metrics.jsonl").read_text() == (uninterrupted / "metrics.jsonl").read_text()
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(undisturbed, tiny, here):
-    """A limit on the size of files stands in for the disk; the first checkpoint, without momenta, is below it."""
+def test_a_full_disk_is_one_line_and_keeps_the_last_checkpoint(uninterrupted, tiny, here):
+    """A file size limit simulates the disk; only the first checkpoint, which has no momentum, is below it."""
     script = """
 import resource, sys
 from experiments.__main__ import main
@@ -149,17 +149,17 @@ sys.exit(main(sys.argv[1:]))
     process = in_a_process(script, *FLAGS, "--data", tiny, cwd=here)
     assert process.returncode == 1
     assert process.stderr == (
-        "error: cannot write to 'runs/mnist-cnn-scratch-001': File too large; make room, then "
+        "error: cannot write to 'runs/mnist-cnn-scratch-001': File too large; free some space, then "
         "continue with: python -m experiments mnist --resume runs/mnist-cnn-scratch-001\n"
     )
     run = here / "runs" / "mnist-cnn-scratch-001"
     assert state(run)["step"] == 0
     assert not list(run.glob(".*"))
     assert mnist("--resume", run) == 0
-    assert_same_state(state(run), state(undisturbed))
+    assert_same_state(state(run), state(uninterrupted))
 
 
-def test_max_steps_ends_the_run_and_evaluates(tiny, here):
+def test_max_steps_ends_with_an_evaluation(tiny, here):
     assert mnist("--model", "mlp", "--data", tiny, "--max-steps", 3) == 0
     run = here / "runs" / "mnist-mlp-scratch-001"
     assert state(run)["step"] == 3
@@ -167,13 +167,13 @@ def test_max_steps_ends_the_run_and_evaluates(tiny, here):
     assert [row["step"] for row in rows(run, split="test")] == [2, 3]
 
 
-def test_a_resumed_run_wants_its_data_back(undisturbed, tiny, here, capsys):
+def test_resuming_with_other_data_is_an_error(uninterrupted, tiny, here, capsys):
     data = shutil.copytree(tiny, here / "data")
     script = AT_STEP.format(at=8, signal=int(signal.SIGKILL))
     in_a_process(script, *FLAGS, "--data", data, cwd=here)
     write_mnist(data, train=88, test=40)
     assert mnist("--resume", "runs/mnist-cnn-scratch-001") == 1
-    assert "expected the 96 training examples that the run began with, got 88" in capsys.readouterr().err
+    assert "expected 96 training examples, as at the start of the run, got 88" in capsys.readouterr().err
 
 
 def summary(run):
@@ -181,6 +181,6 @@ def summary(run):
 
 
 def curve(run, tag):
-    """Steps and values that TensorBoard shows."""
+    """Returns the steps and values of a tag in TensorBoard."""
     events = EventAccumulator(str(run), size_guidance=STORE_EVERYTHING_SIZE_GUIDANCE).Reload()
     return [(point.step, point.value) for point in events.Scalars(tag)]

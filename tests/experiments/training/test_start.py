@@ -1,4 +1,4 @@
-"""Any task, any number of networks: what chapters ask of the loop."""
+"""Trains different tasks and numbers of networks by `train`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from experiments.run import Run
 from experiments.settings import Settings
-from experiments.training import Moment, Task, summary, train
+from experiments.training import CallbackState, Task, summary, train
 
 SETTINGS = Settings(epochs=2, batch_size=8, lr=0.1, momentum=0.5, every=3, device="cpu", preset=None)
 
@@ -45,7 +45,7 @@ def test_a_regression_has_no_accuracy(settings, capsys):
 
 
 def test_targets_may_have_a_class_for_each_position(settings):
-    """A sequence of characters in, the same one out, by an embedding whose outputs have shape (B, classes, T)."""
+    """Copies a sequence of characters, with outputs of shape (B, classes, T)."""
 
     class Copier(nn.Module):
         def __init__(self, backend):
@@ -64,7 +64,7 @@ def test_targets_may_have_a_class_for_each_position(settings):
     assert training.drift.largest["loss"] < 1e-4
 
 
-def test_parts_are_trained_one_by_one_and_a_finished_one_is_only_loaded(settings):
+def test_finished_parts_are_only_loaded(settings):
     run = Run.create(settings, "rates")
     rates = {"slow": 0.01, "fast": 0.1}
     first = {
@@ -87,17 +87,17 @@ def test_parts_are_trained_one_by_one_and_a_finished_one_is_only_loaded(settings
     assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
 
 
-def test_looks_add_curves_and_leave_the_training_as_it_was(settings):
-    """They draw random numbers and overwrite gradients; the curves of the others stay as they were."""
+def test_callbacks_add_curves_without_affecting_training(settings):
+    """The callbacks use random numbers and overwrite gradients; the other metrics stay the same."""
     seen = []
 
-    def look(moment: Moment):
-        seen.append((moment.step, moment.evaluation is not None))
-        model = moment.learner.model
+    def callback(state: CallbackState):
+        seen.append((state.step, state.evaluation is not None))
+        model = state.learner.model
         assert not model.training
         model(torch.randn(4, 3)).sum().backward()
-        moment.writer.add_text("note", "seen", moment.step)
-        moment.run.write_text(f"{moment.step}.txt", "seen")
+        state.writer.add_text("note", "seen", state.step)
+        state.run.write_text(f"{state.step}.txt", "seen")
         return {"gradient": model[1].weight.grad.norm()}
 
     def dropping(backend):
@@ -105,20 +105,20 @@ def test_looks_add_curves_and_leave_the_training_as_it_was(settings):
 
     plain = Run.create(settings, "plain")
     train(plain, dropping, regression(), settings)
-    looked_at = Run.create(settings, "looked-at")
-    train(looked_at, dropping, regression(), settings, at_step=look, at_evaluation=look)
+    observed = Run.create(settings, "observed")
+    train(observed, dropping, regression(), settings, at_step=callback, at_evaluation=callback)
     assert seen == [(1, False), (3, True), (4, False), (6, False), (6, True)]
-    assert (looked_at.folder / "4.txt").read_text() == "seen"
-    ours, theirs = rows(looked_at.folder), rows(plain.folder)
-    looks = [row.pop("gradient", None) is not None for row in ours]
-    assert looks == [True, False, False, True, True, False, True, True]
+    assert (observed.folder / "4.txt").read_text() == "seen"
+    ours, theirs = rows(observed.folder), rows(plain.folder)
+    added = [row.pop("gradient", None) is not None for row in ours]
+    assert added == [True, False, False, True, True, False, True, True]
     assert ours == theirs
-    found = EventAccumulator(str(looked_at.folder)).Reload()
+    found = EventAccumulator(str(observed.folder)).Reload()
     assert [point.step for point in found.Scalars("metrics/gradient/train")] == [1, 4, 6]
     assert {point.step for point in found.Scalars("metrics/gradient/test")} == {3, 6}
 
 
-def test_penalties_and_constraints_reach_the_weights(settings):
+def test_penalties_and_constraints_change_the_weights(settings):
     def norm(**options):
         training = train(Run.create(settings, "norm"), linear, regression(), settings, **options)
         return training.learners[0].model.weight.norm().item()
@@ -128,7 +128,7 @@ def test_penalties_and_constraints_reach_the_weights(settings):
     assert norm(constrain=lambda model: model.weight.clamp_(-0.1, 0.1)) <= 0.1 * 3**0.5 + 1e-6
 
 
-def test_an_optimizer_of_the_chapters_own(settings):
+def test_a_custom_optimizer(settings):
     def adam(backend, model, settings):
         return torch.optim.Adam(model.parameters(), lr=settings.lr)
 
@@ -137,6 +137,6 @@ def test_an_optimizer_of_the_chapters_own(settings):
     assert "exp_avg" in state(run.folder)["learners"]["custom"]["optimizer"]["state"][0]
 
 
-def test_a_length_is_needed(settings):
+def test_settings_need_a_length(settings):
     with pytest.raises(ValueError, match="expected settings with epochs or max_steps, got neither"):
         train(Run.create(settings, "none"), linear, regression(), replace(settings, epochs=None))

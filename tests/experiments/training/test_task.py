@@ -1,4 +1,4 @@
-"""The order of the examples, and how several processes share a batch."""
+"""The order of the examples, and the shares of several processes in a batch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from experiments import processes
 from experiments.settings import Settings
 from experiments.training import Task
-from experiments.training.batches import Batches, order_of_epoch
+from experiments.training.task import Batches, order_of_epoch
 
 
-def test_an_epoch_goes_through_all_examples_in_an_order_of_its_own():
+def test_each_epoch_has_all_examples_in_a_different_order():
     orders = [order_of_epoch(seed, epoch, 50) for seed in (0, 1) for epoch in (0, 1)]
     for order in orders:
         assert sorted(order.tolist()) == list(range(50))
@@ -20,8 +20,8 @@ def test_an_epoch_goes_through_all_examples_in_an_order_of_its_own():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_processes_share_each_batch_and_their_weights_make_its_mean(count, monkeypatch):
-    """37 examples in batches of 6: the last one has a single example, of which only one process has a share."""
+def test_weighted_shares_average_to_the_mean_of_the_batch(count, monkeypatch):
+    """37 examples in batches of 6: the last batch has a single example, which only one process receives."""
     examples = torch.arange(37), torch.arange(37) * 10
     monkeypatch.setattr(processes, "size", lambda: count)
     seen, shares = [], []
