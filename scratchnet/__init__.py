@@ -13,8 +13,9 @@ from types import ModuleType
 
 from scratchnet import functional, nn, optim
 from scratchnet.conversion import Conversion, convert, revert
+from scratchnet.interception import intercept
 
-__all__ = ["Conversion", "convert", "functional", "nn", "optim", "revert", "testing"]
+__all__ = ["Conversion", "convert", "functional", "intercept", "nn", "optim", "revert", "testing"]
 __version__ = "0.1.0"
 
 
