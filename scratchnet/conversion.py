@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from scratchnet import functional
+from scratchnet.interception import replacements
 from scratchnet.nn import modules
 
 __all__ = ["Conversion", "convert", "revert"]
@@ -81,8 +81,9 @@ def convert(model: nn.Module) -> Conversion:
 
     A subclass becomes a subclass of ours under the same name, unless it overrides what ours computes with: then its
     own method runs anyway, and the module is left. A method that calls ``super()`` reaches ours, so that its module
-    is converted. Modules of other classes keep their ``forward``; their submodules are converted. Converting twice is
-    the same as once.
+    is converted. Modules of other classes keep their ``forward``; their submodules are converted, and functions of
+    ``torch`` and ``torch.nn.functional`` that they hold as attributes become ours. What a ``forward`` calls by name,
+    `scratchnet.intercept` reaches. Converting twice is the same as once.
 
     Args:
         model: any module. Convert it before ``torch.compile``, ``fully_shard`` and DistributedDataParallel, or after.
@@ -114,13 +115,14 @@ def convert(model: nn.Module) -> Conversion:
             f"expected parameters on one device that holds values, got them on {' and '.join(devices)}"
         )
         return found
-    others = 0
+    others, forms = 0, {id(theirs): ours for theirs, ours in replacements()}
     for name, module in _walk(model):
+        if not isinstance(module, torch.jit.ScriptModule):
+            _exchange_functions(module, forms)
         if (reason := _reason_to_leave(module)) is not None:
             found.left[name] = reason
         elif (ours := _converted(type(module))) is not None:
             module.__class__ = ours
-            _exchange_activation(module, functional)
             found.converted[name] = ours.__name__
         elif not isinstance(module, EMPTY):
             others += not any(map(_is_ours, type(module).__mro__))
@@ -137,10 +139,12 @@ def revert(model: nn.Module) -> Conversion:
     """
     _expect_module("revert", model)
     found = Conversion(verb="reverted")
+    forms = {id(ours): theirs for theirs, ours in reversed(replacements())}
     for name, module in _walk(model):
+        if not isinstance(module, torch.jit.ScriptModule):
+            _exchange_functions(module, forms)
         if (theirs := _reverted(type(module))) is not None:
             module.__class__ = theirs
-            _exchange_activation(module, nn.functional)
             found.converted[name] = theirs.__name__
     return found
 
@@ -265,10 +269,8 @@ def _blank(kind: type[nn.Module]) -> nn.Module:
     return made.__new__(made)
 
 
-def _exchange_activation(module: nn.Module, forms: Any) -> None:
-    """Replaces the function that a layer of a transformer activates with by that of the same name."""
-    if isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
-        name = getattr(module.activation, "__name__", "")
-        known = [getattr(home, name, None) for home in (torch, nn.functional, functional)]
-        if any(module.activation is function for function in known) and hasattr(forms, name):
-            module.activation = getattr(forms, name)
+def _exchange_functions(module: nn.Module, counterparts: dict[Any, Any]) -> None:
+    """Exchanges the functions that a module holds, such as the activation of a transformer's layer."""
+    for name, value in list(vars(module).items()):
+        if callable(value) and not isinstance(value, nn.Module | torch.Tensor) and id(value) in counterparts:
+            setattr(module, name, counterparts[id(value)])

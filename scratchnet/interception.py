@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ContextDecorator
+from functools import cache
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -23,7 +24,7 @@ from scratchnet.activations.sigmoid import SigmoidFunction
 from scratchnet.activations.tanh import TanhFunction
 from scratchnet.function import overwrite
 
-__all__ = ["intercept"]
+__all__ = ["intercept", "replacements"]
 
 # The functions of ``torch`` that take the arguments of those in ``torch.nn.functional``.
 ALIKE = """
@@ -153,6 +154,12 @@ def _tanh_(input: Tensor) -> Tensor:
     return overwrite(TanhFunction, input)
 
 
+def replacements() -> list[tuple[Callable[..., Any], Callable[..., Any]]]:
+    """Pairs of a function of PyTorch's, outside of classes, and ours in its place."""
+    return [(getattr(owner, name), ours) for owner, name, ours in _table() if isinstance(owner, ModuleType)]
+
+
+@cache
 def _table() -> list[tuple[Any, str, Callable[..., Any]]]:
     """Where each function of PyTorch stands, under which name, and what takes its place."""
     named = [(name, getattr(F, name)) for name in F.__all__]

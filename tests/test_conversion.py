@@ -145,10 +145,30 @@ def test_layers_of_transformers_activate_with_ours(activation):
     x = torch.randn(3, 2, 4)
     expected = model(x)
     convert(model)
+    assert not any(kind.__module__.startswith("torch.nn.") for kind in kinds(model) if kind is not nn.ModuleList)
     assert model.layers[1].activation.__module__.startswith("scratchnet.")
     torch.testing.assert_close(model(x), expected)
     revert(model)
     assert not getattr(model.layers[1].activation, "__module__", "").startswith("scratchnet.")
+
+
+def test_functions_that_a_module_holds_are_exchanged():
+    class Activation(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.function, self.gate = nn.functional.mish, torch.sigmoid
+
+        def forward(self, x):
+            return self.function(x) * self.gate(x)
+
+    model, x = Activation(), torch.randn(3)
+    expected = model(x)
+    assert str(convert(model)) == "converted 0 modules\n1 modules of other classes keep their own forward"
+    assert model.function is scratchnet.functional.mish
+    torch.testing.assert_close(model(x), expected)
+    revert(model)
+    assert model.function is nn.functional.mish
+    assert model.gate is torch.sigmoid
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
