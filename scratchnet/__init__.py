@@ -13,9 +13,21 @@ from types import ModuleType
 
 from scratchnet import functional, nn, optim
 from scratchnet.conversion import Conversion, convert, revert
+from scratchnet.inspection import Purity, purity
 from scratchnet.interception import intercept
 
-__all__ = ["Conversion", "convert", "functional", "intercept", "nn", "optim", "revert", "testing"]
+__all__ = [
+    "Conversion",
+    "Purity",
+    "convert",
+    "functional",
+    "intercept",
+    "nn",
+    "optim",
+    "purity",
+    "revert",
+    "testing",
+]
 __version__ = "0.1.0"
 
 

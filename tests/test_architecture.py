@@ -37,6 +37,7 @@ FLOORS = {
     "scratchnet.functional": 5,
     "scratchnet.nn": 6,
     "scratchnet.conversion": 7,
+    "scratchnet.inspection": 0,
     "scratchnet.interception": 6,
     "scratchnet": 8,
     "experiments": 8,
