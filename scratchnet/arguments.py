@@ -1,4 +1,4 @@
-"""What ops expect of their arguments, and how their error messages name what came."""
+"""Checks the arguments of ops; the error messages say what was expected and what came."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ EMPTY = (
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `convert` or `revert` did; ``str()`` of it is a summary to read.
+    """The result of `convert` or `revert`; ``str()`` of it is a summary to read.
 
     Attributes:
         converted: the class that each changed module has now, by the module's name; the model's own name is "".
@@ -214,7 +214,7 @@ def _overridden(kind: type[nn.Module], base: type[nn.Module]) -> list[str]:
 
 
 def _converted(kind: type[nn.Module]) -> type[nn.Module] | None:
-    """What a class becomes: ours, or a subclass of itself and ours; None if there is none of ours."""
+    """Returns the class that a class becomes: ours, or a subclass of itself and ours; None if we have none."""
     if _is_parametrized(kind):
         return _parametrized(kind, _converted(kind.__bases__[0]))
     base = _replaced(kind)
@@ -226,7 +226,7 @@ def _converted(kind: type[nn.Module]) -> type[nn.Module] | None:
 
 
 def _reverted(kind: type[nn.Module]) -> type[nn.Module] | None:
-    """What a class was, or would have been, before it was converted."""
+    """Returns the class that a class was, or would have been, before it was converted."""
     if _is_parametrized(kind):
         return _parametrized(kind, _reverted(kind.__bases__[0]))
     return THEIRS.get(kind) or vars(kind).get("_converted_from")

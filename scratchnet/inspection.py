@@ -44,7 +44,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Purity:
-    """What `purity` found; ``str()`` of it is a summary to read.
+    """The result of `purity`; ``str()`` of it is a summary to read.
 
     Attributes:
         kernels: the neural-network kernels that ran; none if the model is pure.

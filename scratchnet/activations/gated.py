@@ -114,7 +114,7 @@ class GLUFunction(Function):
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int) -> Tensor:
-        """Of a: the gate. Of b: a times the slope of the gate."""
+        """Multiplies the upstream by the gate for a, and by a times the gate's slope for b."""
         (x,) = saved
         a, b = x.chunk(2, dim)
         if not recorded():

@@ -48,7 +48,7 @@ class PReLUFunction(Function):
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Of the input: 1 or the weight. Of the weight: the negative inputs, summed over the channel."""
+        """Multiplies by 1 or the weight for the input; sums over negative inputs for the weight."""
         x, weight = saved
         grad_x = elementwise(_bent, x, grad, weight.expand_as(x), like=(x, grad)) if needs[0] else None
         grad_weight = elementwise(_negative_product, x, grad).sum_to_size(weight.shape) if needs[1] else None
@@ -86,7 +86,7 @@ class LearnedELUFunction(Function):
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Of the input: 1 or α exp(x). Of α: exp(x) - 1, summed over what α was spread on."""
+        """Multiplies by 1 or α exp(x) for the input; sums exp(x) - 1 over the elements that share α."""
         x, alpha = saved
         grad_x = elementwise(_elu_chain, x, grad, alpha.expand_as(x), like=(x, grad)) if needs[0] else None
         grad_alpha = elementwise(_depth, x, grad).sum_to_size(alpha.shape) if needs[1] else None

@@ -65,7 +65,7 @@ class SoftshrinkFunction(Elementwise):
 
 
 class TanhshrinkFunction(Elementwise):
-    """What tanh takes away. Keeps its input."""
+    """x - tanh(x). Saves its input."""
 
     @staticmethod
     def value(x: Tensor) -> Tensor:

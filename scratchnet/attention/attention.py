@@ -114,7 +114,7 @@ def _dropped(weights: Tensor, kept: Maybe, p: float) -> Tensor:
 
 
 def _blocks(q: Tensor, k: Tensor) -> Iterator[slice]:
-    """As many heads at a time as keep their scores in the cache."""
+    """Splits the heads into chunks whose scores stay in the cache."""
     heads = max(1, CACHED // max(1, q.shape[1] * k.shape[1]))
     return (slice(start, start + heads) for start in range(0, q.shape[0], heads))
 

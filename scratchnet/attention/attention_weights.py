@@ -82,7 +82,7 @@ def largest_scores(scores: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def masked_scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, causal: bool) -> Tensor:
-    """How well each query matches each key it may look at, -∞ where it may not."""
+    """Scores of each query and key, -∞ where the mask forbids the key."""
     scores = (q * scale) @ k.transpose(-2, -1)
     if causal:
         scores = scores.masked_fill(later_keys(scores.shape[-2], scores.shape[-1], scores.device), float("-inf"))
@@ -92,7 +92,7 @@ def masked_scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, causal: bool)
 
 
 def later_keys(queries: int, keys: int, device: torch.device) -> Tensor:
-    """Which keys come after each query."""
+    """Marks the keys that come after each query."""
     return torch.arange(keys, device=device) > torch.arange(queries, device=device).unsqueeze(1)
 
 
@@ -102,7 +102,7 @@ def default_scale(q: Tensor) -> float:
 
 
 def attention_weights(q: Tensor, k: Tensor, mask: Maybe = None) -> Tensor:
-    """How much each query looks at each key: the softmax of their scaled products.
+    """Softmax over the keys of the scaled products of queries and keys.
 
     Args:
         q: queries of shape ``(B, L, E)``.

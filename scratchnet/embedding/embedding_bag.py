@@ -66,7 +66,7 @@ class EmbeddingBagFunction(Function):
         by_frequency: bool,
         sparse: bool,
     ) -> tuple[Tensor | None, ...]:
-        """Of a row: the gradients of its bags. Of a weight: the bag's gradient times the row."""
+        """Sums the bags' gradients for each row; multiplies the bag's gradient by the row for each weight."""
         indices, bags, weight, shares, sizes = saved
         spread = (grad if sizes is None else grad / sizes.unsqueeze(1)).index_select(0, bags)
         grad_weight = grad_shares = None

@@ -97,7 +97,7 @@ def overwrite(op: type[Function], input: Tensor, *others: Any) -> Tensor:
 
 
 def _is_special(input: Tensor) -> bool:
-    """Of a view the history has to be rebased; and of a leaf autograd complains only once it is overwritten."""
+    """Whether autograd needs a copy: a view's history must be rebased, and in-place writes to leaves are rejected."""
     return input._is_view() or (input.is_leaf and input.requires_grad)
 
 

@@ -1,4 +1,4 @@
-"""What an author wrote, and how it is run: forward with what is to be stored, and backward from that."""
+"""Runs what an author wrote: forward with the tensors to be stored, and backward from these."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Place = int | None
 
 @dataclass(frozen=True)
 class Mathematics:
-    """What the author wrote, and how its arguments are laid out."""
+    """The author's methods, and how their arguments are laid out."""
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]

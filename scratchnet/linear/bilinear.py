@@ -46,7 +46,7 @@ class BilinearFunction(Function):
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
-        """Of the linear layer, and through the outer product."""
+        """Backward of the linear layer, then of the outer product."""
         x1, x2, weight = saved
         grad_x1 = grad_x2 = None
         if needs[0] or needs[1]:

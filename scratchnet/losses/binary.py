@@ -127,7 +127,7 @@ class BCEWithLogitsLossFunction(Function):
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, reduction: str
     ) -> tuple[Tensor | None, Tensor | None, None, None]:
-        """Of the logit, (1 - t) σ(x) - t p σ(-x); of the target, (p - 1) log(1 + exp(-x)) - x."""
+        """Slopes: (1 - t) σ(x) - t p σ(-x) in the logit, (p - 1) log(1 + exp(-x)) - x in the target."""
         x, target, weight, pos_weight = saved
         scale = unreduce(grad, x, reduction)
         grad_x = weighted(slope_of_logit(x, target, pos_weight) * scale, weight) if needs[0] else None

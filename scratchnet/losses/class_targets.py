@@ -64,7 +64,7 @@ class ClassTargets(NamedTuple):
         return x if self.scale is None else (x * self.scale).masked_fill(self.scale == 0, 0)
 
     def uncounted(self, smoothing: float) -> Tensor | None:
-        """Which samples have no part in a loss; one of weight 0 has, where labels are smoothed."""
+        """Marks the ignored samples; a sample of weight 0 is not ignored where labels are smoothed."""
         if self.scale is not None and not smoothing:
             return self.scale == 0
         return None if self.kept is None else ~self.kept
@@ -87,11 +87,11 @@ class ClassTargets(NamedTuple):
         return factor if self.kept is None else factor.masked_fill(~self.kept.any(), 0)
 
     def _share(self, grad: Tensor, reduction: str) -> Tensor:
-        """What comes to each weighted loss that counts."""
+        """Returns the upstream gradient of each weighted loss that counts."""
         return grad / self._divisor() if reduction == "mean" else grad
 
     def _divisor(self) -> Tensor | int:
-        """What the mean divides by: the samples' weights together."""
+        """Returns the sum of the samples' weights, which the mean divides by."""
         return self.labels.numel() if self.scale is None else self.scale.sum()
 
 

@@ -40,7 +40,7 @@ class CosineEmbeddingLossFunction(Function):
     def forward(
         x1: Tensor, x2: Tensor, target: Tensor, *, margin: float, reduction: str
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """How far like pairs are apart, and how far unlike ones are above the margin."""
+        """1 - cosine of like pairs, and the cosine above the margin of unlike ones."""
         cosine, _, _ = _cosine(x1, x2)
         like = (1 - cosine).masked_fill(target != 1, 0)
         unlike = (cosine - margin).clamp(min=0).masked_fill(target != -1, 0)

@@ -64,7 +64,7 @@ class PoissonNLLLossFunction(PointwiseLoss):
     def slopes(
         x: Tensor, target: Tensor, *, needs: Sequence[bool], log_input: bool, full: bool, eps: float
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Of the rate, and of the count."""
+        """Returns the gradients of rate and count."""
         slope_x = (torch.exp(x) - target if log_input else 1 - target / (x + eps)) if needs[0] else None
         slope_target = None
         if needs[1]:

@@ -18,7 +18,7 @@ __all__ = ["Chunk", "Gradients", "chunks", "delta", "logits", "powers_of", "room
 
 
 class Chunk(NamedTuple):
-    """What is found of a chunk's rows on the way forward.
+    """Results of the forward pass for the rows of a chunk.
 
     Attributes:
         losses: of each row.
@@ -105,7 +105,7 @@ class Gradients:
         self.bias: Tensor | None = None
 
     def add(self, x: Tensor, target: Tensor, powers: Tensor, total: Tensor, scale: Tensor) -> None:
-        """Those of a chunk, whose powers are overwritten where nobody watches.
+        """Adds the gradients of one chunk, and overwrites its powers unless they are recorded.
 
         Args:
             x: the rows.
@@ -124,7 +124,7 @@ class Gradients:
             self.bias = _plus_product(self.bias, slope, scale.to(x.dtype))
 
     def summed(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Of all rows, of the weight, of the bias; None where it is not needed."""
+        """Returns the gradients of all rows, the weight and the bias; None where not needed."""
         rows = torch.cat(self.rows) if self.rows else None
         return rows, self.weight, None if self.bias is None else self.bias.squeeze(1)
 

@@ -103,7 +103,7 @@ class MultiLabelSoftMarginLossFunction(Function):
         classes: int,
         reduction: str,
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Of the logit (1 - t) σ(x) - t σ(-x), of the target -x, both weighted; of the weight the cross entropy."""
+        """Slopes: (1 - t) σ(x) - t σ(-x) in the logit, -x in the target, both weighted; the loss in the weight."""
         x, target, weight = saved
         samples = x[..., :0].sum(-1)  # as many as there are losses, though there may be no class
         upstream = (unreduce(grad, samples, reduction) / classes).unsqueeze(-1)

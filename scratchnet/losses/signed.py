@@ -85,7 +85,7 @@ class MarginRankingLossFunction(PointwiseLoss):
     def slopes(
         x1: Tensor, x2: Tensor, target: Tensor, *, needs: Sequence[bool], margin: float
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Of the scores the label, of the label the difference, where the margin is not kept."""
+        """Returns the label for the scores and their difference for the label, where the margin is violated."""
         difference = x1 - x2
         kept = margin - target * difference < 0
         slope_x2 = target.masked_fill(kept, 0)

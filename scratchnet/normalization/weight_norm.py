@@ -39,7 +39,7 @@ class WeightNormFunction(Function):
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dims: tuple[int, ...]
     ) -> tuple[Tensor, Tensor]:
-        """What lies along the direction goes to g, the rest to v."""
+        """Projects the gradient on the direction for g, and passes the rest to v."""
         v, g, size = saved
         u, phase = v / size, torch.sgn(g)
         along = (grad * u.conj()).sum(dims, keepdim=True)

@@ -1,4 +1,4 @@
-r"""What keeps weights small: terms that are added to a loss, and a limit that is enforced after a step.
+r"""Keeps weights small: terms to add to a loss, and a limit to enforce after a step.
 
 .. math::
     P_1 = \sum \lvert w \rvert, \quad \frac{\partial P_1}{\partial w} = \operatorname{sign} w \qquad

@@ -215,7 +215,7 @@ class SGD(Optimizer):
 
 
 class _Rule(NamedTuple):
-    """The options of a parameter group that enter the update."""
+    """Options of a parameter group that enter the update."""
 
     lr: float | Tensor
     momentum: float

@@ -1,4 +1,4 @@
-r"""How the rows of a batch of sequences lie in time, and what every recurrence does with them.
+r"""Splits a batch of sequences into time steps, and holds what every recurrence does with them.
 
 A batch of sequences is a matrix of rows, all rows of time 0 before all of time 1 and so on, longest sequence first,
 as in a packed sequence. Time t has :math:`S_t` rows, one for each sequence that is that long; the sizes never grow.

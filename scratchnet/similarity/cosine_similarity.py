@@ -39,7 +39,7 @@ class CosineSimilarityFunction(Function):
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int, eps: float
     ) -> tuple[Tensor | None, Tensor | None]:
-        """What the other direction has beyond one's own, over one's length."""
+        """Projects the other unit vector off one's own, and divides by one's length."""
         x1, x2 = saved
         n1, n2, grad = norm(x1, 2, dim), norm(x2, 2, dim), grad.unsqueeze(dim)
         y = _cosine(x1, n1, x2, n2, dim, eps)

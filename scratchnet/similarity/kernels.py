@@ -140,13 +140,13 @@ def _power_slope(s: Tensor, degree: int) -> Tensor:
 
 
 def _blocks(x: Tensor, y: Tensor) -> Iterator[slice]:
-    """As many rows of x at a time as keep their differences from all of y in the cache."""
+    """Splits the rows of x into chunks whose differences from all of y stay in the cache."""
     rows = max(1, BLOCK // max(1, y.numel()))
     return (slice(start, start + rows) for start in range(0, x.shape[0], rows))
 
 
 def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Of all pairs, from their differences, since the difference of large squares would cancel."""
+    """Sums squared differences of all pairs, since expanded squares of large values would cancel."""
     if recorded():
         difference = x.unsqueeze(1) - y
         return (difference * difference).sum(2)

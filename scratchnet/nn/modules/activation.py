@@ -212,7 +212,6 @@ class LearnedELU(torch.nn.Module):
         torch.nn.init.constant_(self.alpha, self.init)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Applies `learned_elu`."""
         return F.learned_elu(input, self.alpha)
 
     def extra_repr(self) -> str:
@@ -234,11 +233,9 @@ class Maxout(torch.nn.Module):
         self.dim = dim
 
     def forward(self, input: Tensor) -> Tensor:
-        """Applies `maxout`."""
         return F.maxout(input, self.pieces, self.dim)
 
     def extra_repr(self) -> str:
-        """The options."""
         return f"pieces={self.pieces}, dim={self.dim}"
 
 

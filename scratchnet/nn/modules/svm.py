@@ -156,7 +156,7 @@ class KernelSVM(nn.Module):
         return 0.5 * (linear(self.weight, self.similarity(self.anchors)) * self.weight).sum()
 
     def support(self, tolerance: float = 1e-3) -> Tensor:
-        """Which anchors carry weight, ``(M,)``: the support vectors."""
+        """Marks the anchors that carry weight, ``(M,)``: the support vectors."""
         return self.weight.detach().abs().amax(0) > tolerance
 
     def extra_repr(self) -> str:
