@@ -29,8 +29,8 @@ from scratchnet.arguments import integers
 
 __all__ = [
     "Geometry",
-    "columns",
-    "image",
+    "im2col",
+    "col2im",
     "padded",
     "read_columns",
     "sizes",
@@ -50,7 +50,7 @@ class Geometry(NamedTuple):
     dilation: Sizes
 
     @property
-    def places(self) -> int:
+    def positions(self) -> int:
         """The number of elements in a window, R · S."""
         return math.prod(self.kernel)
 
@@ -101,20 +101,20 @@ def sizes(op: str, name: str, value: int | Sequence[int], dims: int, least: int)
     return full
 
 
-def columns(x: Tensor, geometry: Geometry, outputs: Sequence[int] | None = None) -> Tensor:
+def im2col(x: Tensor, geometry: Geometry, outputs: Sequence[int] | None = None) -> Tensor:
     """The windows of images ``(B, C, H, W)`` as ``(B, C, R·S, P, Q)``, in operations that can be differentiated.
 
     All windows that fit, or the first of them, as many as ``outputs`` says.
     """
     wide = padded(x, geometry, 0.0)
     outputs = geometry.outputs(x.shape[2:]) if outputs is None else outputs
-    if geometry.places == 1 and tuple(outputs) == tuple(wide.shape[2:]):
+    if geometry.positions == 1 and tuple(outputs) == tuple(wide.shape[2:]):
         return wide.unsqueeze(2)  # and not wide[:, :, :, :], an alias, which batched upstreams cannot have
     return torch.stack([wide[place] for place in geometry.slices(outputs)], dim=2)
 
 
-def image(grads: Tensor, size: Sequence[int], geometry: Geometry) -> Tensor:
-    """The adjoint of `columns`: adds ``(B, C, R·S, P, Q)`` up into images of H × W pixels."""
+def col2im(grads: Tensor, size: Sequence[int], geometry: Geometry) -> Tensor:
+    """The adjoint of `im2col`: adds ``(B, C, R·S, P, Q)`` up into images of H × W pixels."""
     extent = geometry.extent(size)
     batch, channels, _, *outputs = grads.shape
     blanks = [grads.new_zeros((batch, channels, *outputs[:i], *extent[i:])) for i in range(len(extent))]

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.convolution.algorithms import dispatch
-from scratchnet.convolution.shapes import Size, batched, check_channels, windows
+from scratchnet.convolution.shapes import Size, check_channels, window_geometry, with_batch
 from scratchnet.function import Function, recorded
 from scratchnet.layout import as_images, in_layout_of, is_channels_last, laid_out
 from scratchnet.windows import Geometry
@@ -38,7 +38,7 @@ __all__ = [
     "convolution",
     "gradients",
     "in_strides_of",
-    "prepared",
+    "prepare",
     "tangent",
 ]
 
@@ -106,7 +106,7 @@ def tangent(tangents: Sequence[Tensor], x: Tensor, weight: Tensor, geometry: Geo
     return moved + dispatch.convolve(x, tangent_weight, None, geometry, groups, outputs)
 
 
-def prepared(
+def prepare(
     op: str,
     dims: int,
     input: Tensor,
@@ -122,8 +122,8 @@ def prepared(
     Raises:
         TypeError, NotImplementedError, RuntimeError: as the functional forms say.
     """
-    x, unbatched = batched(op, dims, input, weight, "O, C / groups")
-    geometry = windows(op, weight.shape[2:], stride, padding, dilation, groups)
+    x, unbatched = with_batch(op, dims, input, weight, "O, C / groups")
+    geometry = window_geometry(op, weight.shape[2:], stride, padding, dilation, groups)
     check_channels(op, x, weight, bias, groups, weight.shape[1] * groups, weight.shape[0])
     size = x.shape[2:]
     if min(geometry.outputs(size)) < 1:
@@ -146,7 +146,7 @@ def convolution(
     groups: int,
 ) -> Tensor:
     """Of prepared images, kernels and a bias, in the layout that PyTorch returns."""
-    x, geometry, unbatched = prepared(op, dims, input, weight, bias, stride, padding, dilation, groups)
+    x, geometry, unbatched = prepare(op, dims, input, weight, bias, stride, padding, dilation, groups)
     if x.shape[1] == 0:  # which leaves no output channels either, in PyTorch
         y = (x * weight.sum()).reshape(len(x), 0, *geometry.outputs(x.shape[2:]))
         return y.squeeze(0) if unbatched else y

@@ -9,14 +9,14 @@ from torch import Tensor
 from scratchnet.arguments import autocasts, describe, floating, integer
 from scratchnet.windows import Geometry, sizes
 
-__all__ = ["Size", "batched", "check_channels", "windows"]
+__all__ = ["Size", "check_channels", "window_geometry", "with_batch"]
 
 Size = int | Sequence[int]
 LETTERS = {1: "L", 2: "H, W", 3: "D, H, W"}
 KERNEL = {1: "R", 2: "R, S", 3: "R, S, T"}
 
 
-def batched(op: str, dims: int, input: Tensor, weight: Tensor, weight_is: str) -> tuple[Tensor, bool]:
+def with_batch(op: str, dims: int, input: Tensor, weight: Tensor, weight_is: str) -> tuple[Tensor, bool]:
     """The input with a batch dimension, and whether it came without.
 
     Raises:
@@ -81,7 +81,7 @@ def check_channels(
         )
 
 
-def windows(
+def window_geometry(
     op: str, kernel: Sequence[int], stride: Size, padding: str | Size, dilation: Size, groups: int
 ) -> Geometry:
     """How the kernel lies on the image; ``"same"`` puts the odd element of padding behind.

@@ -30,7 +30,7 @@ from torch import Tensor
 from scratchnet.arguments import overridable
 from scratchnet.convolution.algorithms.dispatch import backward_input, convolve, correlate
 from scratchnet.convolution.convolution import in_strides_of
-from scratchnet.convolution.shapes import Size, batched, check_channels, windows
+from scratchnet.convolution.shapes import Size, check_channels, window_geometry, with_batch
 from scratchnet.function import Function
 from scratchnet.layout import in_layout_of
 from scratchnet.windows import Geometry, sizes
@@ -108,9 +108,9 @@ def _transposed(
     groups: int,
     dilation: Size,
 ) -> Tensor:
-    x, unbatched = batched(op, dims, input, weight, "C, O / groups")
+    x, unbatched = with_batch(op, dims, input, weight, "C, O / groups")
     padding = sizes(op, "padding", padding, dims, least=0)
-    geometry = windows(op, weight.shape[2:], stride, padding, dilation, groups)
+    geometry = window_geometry(op, weight.shape[2:], stride, padding, dilation, groups)
     check_channels(op, x, weight, bias, groups, weight.shape[0], weight.shape[1] * groups)
     extra = sizes(op, "output_padding", output_padding, dims, least=0)
     if any(e >= max(s, d) for e, s, d in zip(extra, geometry.stride, geometry.dilation, strict=True)):

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable
 from scratchnet.function import Function, recorded
-from scratchnet.windows import Geometry, columns, image, read_columns, sizes, write_padded
+from scratchnet.windows import Geometry, col2im, im2col, read_columns, sizes, write_padded
 
 __all__ = ["FoldFunction", "UnfoldFunction", "fold", "unfold"]
 
@@ -80,9 +80,9 @@ class FoldFunction(Function):
 def _unfolded(x: Tensor, geometry: Geometry) -> Tensor:
     batch, channels, *size = x.shape
     outputs = geometry.outputs(size)
-    shape = (batch, channels * geometry.places, math.prod(outputs))
+    shape = (batch, channels * geometry.positions, math.prod(outputs))
     if recorded():
-        return columns(x, geometry).reshape(shape)
+        return im2col(x, geometry).reshape(shape)
     wide = write_padded(x, geometry, x.new_zeros((batch, channels, *geometry.extent(size))))
     return read_columns(wide, geometry, outputs, x.new_empty((batch, channels, *geometry.kernel, *outputs))).view(
         shape
@@ -92,10 +92,10 @@ def _unfolded(x: Tensor, geometry: Geometry) -> Tensor:
 def _folded(cols: Tensor, geometry: Geometry, size: tuple[int, ...]) -> Tensor:
     batch, rows, _ = cols.shape
     outputs = geometry.outputs(size)
-    windows = cols.reshape(batch, rows // geometry.places, geometry.places, *outputs)
+    windows = cols.reshape(batch, rows // geometry.positions, geometry.positions, *outputs)
     if recorded():
-        return image(windows, size, geometry)
-    total = cols.new_zeros((batch, rows // geometry.places, *geometry.extent(size)))
+        return col2im(windows, size, geometry)
+    total = cols.new_zeros((batch, rows // geometry.positions, *geometry.extent(size)))
     for i, place in enumerate(geometry.slices(outputs)):
         total[place].add_(windows[:, :, i])
     return total[geometry.inside(size)].contiguous()
@@ -184,9 +184,9 @@ def fold(
     size = sizes(op, "output_size", output_size, 2, least=1)
     geometry = _windows(op, size, kernel_size, dilation, padding, stride)
     outputs = geometry.outputs(size)
-    if x.shape[-2] % geometry.places or x.shape[-1] != math.prod(outputs):
+    if x.shape[-2] % geometry.positions or x.shape[-1] != math.prod(outputs):
         raise RuntimeError(
-            f"{op}: expected a multiple of {geometry.places} rows and {math.prod(outputs)} columns for {outputs} "
+            f"{op}: expected a multiple of {geometry.positions} rows and {math.prod(outputs)} columns for {outputs} "
             f"windows of {geometry.kernel} pixels, got {describe(x)}"
         )
     if x.dim() == 2:

@@ -23,14 +23,14 @@ from torch import Tensor
 from scratchnet.arguments import autocasts, overridable
 from scratchnet.convolution.algorithms.dispatch import convolve
 from scratchnet.convolution.algorithms.winograd import pooled
-from scratchnet.convolution.convolution import gradients, prepared, tangent
+from scratchnet.convolution.convolution import gradients, prepare, tangent
 from scratchnet.convolution.shapes import Size
 from scratchnet.function import LOW_PRECISION, Function, recorded
-from scratchnet.fused.rectified_convolution import chosen_channels_last, conv2d_relu, rectified
+from scratchnet.fused.rectified_convolution import conv2d_relu, rectify, wants_channels_last
 from scratchnet.layout import laid_out
-from scratchnet.pooling.argmax import gather_at_argmax, largest, scatter_to_argmax
+from scratchnet.pooling.argmax import gather_at_argmax, max_and_argmax, scatter_to_argmax
 from scratchnet.pooling.max_pooling import max_pool2d
-from scratchnet.pooling.windows import pooling_windows
+from scratchnet.pooling.windows import pooling_geometry
 from scratchnet.windows import Geometry
 
 __all__ = ["ConvolutionReLUMaxPoolFunction", "conv2d_relu_max_pool2d"]
@@ -58,8 +58,8 @@ class ConvolutionReLUMaxPoolFunction(Function):
         made = None
         if not recorded() and pooled.worthwhile(x, weight, geometry, groups, windows):
             made = pooled.convolve(x, weight, bias, geometry.padding, outputs, channels_last)
-        y, which = made or largest(
-            rectified(convolve(x, weight, bias, geometry, groups, outputs, channels_last)), windows
+        y, which = made or max_and_argmax(
+            rectify(convolve(x, weight, bias, geometry, groups, outputs, channels_last)), windows
         )
         return y, (x, weight, y != 0, which)
 
@@ -148,12 +148,12 @@ def conv2d_relu_max_pool2d(
         RuntimeError: if a shape, dtype or option does not fit.
     """
     op = "conv2d_relu_max_pool2d"
-    x, geometry, unbatched = prepared(op, 2, input, weight, bias, stride, padding, dilation, groups)
+    x, geometry, unbatched = prepare(op, 2, input, weight, bias, stride, padding, dilation, groups)
     pooling = pool_kernel_size, pool_stride, pool_padding, pool_dilation, ceil_mode
     # Before the composition as well, whose errors would name its own options.
     outputs = x.new_empty((1, len(weight), *geometry.outputs(x.shape[2:])), device="meta")
-    windows = pooling_windows(op, outputs, *pooling, prefix="pool_")
-    channels_last = chosen_channels_last(op, memory_format, x, weight)
+    windows = pooling_geometry(op, outputs, *pooling, prefix="pool_")
+    channels_last = wants_channels_last(op, memory_format, x, weight)
     if x.dtype in LOW_PRECISION or autocasts(x):
         made = conv2d_relu(input, weight, bias, stride, padding, dilation, groups, memory_format=memory_format)
         return max_pool2d(made, *pooling)

@@ -20,21 +20,21 @@ from torch import Tensor
 from scratchnet.activations.relu import where_positive
 from scratchnet.arguments import overridable
 from scratchnet.convolution.algorithms.dispatch import convolve
-from scratchnet.convolution.convolution import gradients, prepared, tangent
+from scratchnet.convolution.convolution import gradients, prepare, tangent
 from scratchnet.convolution.shapes import Size
 from scratchnet.function import Function, elementwise, recorded
 from scratchnet.layout import is_channels_last, laid_out
 from scratchnet.windows import Geometry
 
-__all__ = ["ConvolutionReLUFunction", "conv2d_relu", "chosen_channels_last", "rectified"]
+__all__ = ["ConvolutionReLUFunction", "conv2d_relu", "wants_channels_last", "rectify"]
 
 
-def rectified(z: Tensor) -> Tensor:
+def rectify(z: Tensor) -> Tensor:
     """max(z, 0) of outputs that nobody else sees."""
     return z.clamp(min=0) if recorded() else z.clamp_(min=0)
 
 
-def chosen_channels_last(op: str, memory_format: torch.memory_format, x: Tensor, weight: Tensor) -> bool:
+def wants_channels_last(op: str, memory_format: torch.memory_format, x: Tensor, weight: Tensor) -> bool:
     """Whether channels of an output in that format lie last in memory.
 
     Raises:
@@ -60,7 +60,7 @@ class ConvolutionReLUFunction(Function):
         x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int, channels_last: bool
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """The outputs of all windows, clamped from below."""
-        y = rectified(convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:]), channels_last))
+        y = rectify(convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:]), channels_last))
         return y, (x, weight, y)
 
     @staticmethod
@@ -126,7 +126,7 @@ def conv2d_relu(
         RuntimeError: if a shape, dtype or option does not fit.
     """
     op = "conv2d_relu"
-    x, geometry, unbatched = prepared(op, 2, input, weight, bias, stride, padding, dilation, groups)
-    channels_last = chosen_channels_last(op, memory_format, x, weight)
+    x, geometry, unbatched = prepare(op, 2, input, weight, bias, stride, padding, dilation, groups)
+    channels_last = wants_channels_last(op, memory_format, x, weight)
     y = laid_out(ConvolutionReLUFunction.apply(x, weight, bias, geometry, groups, channels_last), channels_last)
     return y.squeeze(0) if unbatched else y

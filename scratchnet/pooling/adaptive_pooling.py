@@ -33,8 +33,8 @@ from torch import Tensor
 from scratchnet.arguments import floating, overridable, tensor
 from scratchnet.function import Function
 from scratchnet.layout import laid_out
-from scratchnet.pooling.selection import SelectFunction, largest
-from scratchnet.pooling.windows import batched, lines_or_images_last, pooled, widened
+from scratchnet.pooling.selection import SelectFunction, argmax_indices
+from scratchnet.pooling.windows import finish, returns_channels_last, upcast, with_batch
 
 __all__ = [
     "AdaptiveAvgPoolFunction",
@@ -156,28 +156,28 @@ def _avg(op: str, dims: int, input: Tensor, output_size: Any) -> Tensor:
     whole = output_size == 1 or isinstance(output_size, tuple) and all(n == 1 for n in output_size)
     channels_too = dims < 3 or tensor(op, input).dim() == dims + 1
     # The one mean over everything is NaN where there is nothing.
-    x, unbatched = batched(op, input, dims, may_be_empty=dims + 2 if whole else 1 + channels_too)
+    x, unbatched = with_batch(op, input, dims, may_be_empty=dims + 2 if whole else 1 + channels_too)
     size = tuple(x.shape[2:])
     outputs = _outputs(op, output_size, size)
     floating(op, x, complex=all(n == 1 for n in outputs))
-    channels_last = lines_or_images_last(x)
+    channels_last = returns_channels_last(x)
     # One mean over everything is spread over contiguous memory.
     y = AdaptiveAvgPoolFunction.apply(
-        widened(x) if dims == 3 else x, size, outputs, channels_last and set(outputs) != {1}
+        upcast(x) if dims == 3 else x, size, outputs, channels_last and set(outputs) != {1}
     )
-    return pooled(y, channels_last, unbatched)
+    return finish(y, channels_last, unbatched)
 
 
 def _max(op: str, dims: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
-    x, unbatched = batched(op, input, dims, may_be_empty=1 + (tensor(op, input).dim() == dims + 1))
+    x, unbatched = with_batch(op, input, dims, may_be_empty=1 + (tensor(op, input).dim() == dims + 1))
     floating(op, x)
     outputs = _outputs(op, output_size, x.shape[2:])
     positions = [_positions(n, o, x.device)[0] for n, o in zip(x.shape[2:], outputs, strict=True)]
-    indices = largest(x, positions)
-    channels_last = lines_or_images_last(x)
-    y = SelectFunction.apply(widened(x) if dims == 3 else x, indices, tuple(x.shape[2:]), channels_last)
-    y = pooled(y, channels_last, unbatched)
-    return (y, pooled(indices, channels_last, unbatched)) if return_indices else y
+    indices = argmax_indices(x, positions)
+    channels_last = returns_channels_last(x)
+    y = SelectFunction.apply(upcast(x) if dims == 3 else x, indices, tuple(x.shape[2:]), channels_last)
+    y = finish(y, channels_last, unbatched)
+    return (y, finish(indices, channels_last, unbatched)) if return_indices else y
 
 
 @overridable

@@ -19,12 +19,12 @@ from scratchnet.layout import is_channels_last
 from scratchnet.tiling.recorder import BITS
 from scratchnet.windows import Geometry, padded
 
-__all__ = ["gather_at_argmax", "scatter_to_argmax", "indices_of", "largest"]
+__all__ = ["gather_at_argmax", "scatter_to_argmax", "flat_indices", "max_and_argmax"]
 
 BLOCK = 2**19  # elements of an image block, which with its windows stays in the cache
 
 
-def largest(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+def max_and_argmax(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
     """The largest element of each window, and its number in the window."""
     if not recorded() and readable(x) and x.is_floating_point() and not geometry.pads:
         y, which = _largest_unpadded(x, geometry)
@@ -38,7 +38,7 @@ def scatter_to_argmax(grad: Tensor, which: Tensor, geometry: Geometry, size: tup
     if not recorded() and grad.dtype in BITS and not geometry.pads and not _overlap(geometry):
         return _masked(grad, which, geometry, size)
     if _beside(geometry, size):
-        grad = grad.masked_fill(which == geometry.places, 0)
+        grad = grad.masked_fill(which == geometry.positions, 0)
     total = grad.new_zeros((*grad.shape[:2], math.prod(size)))
     if recorded():
         shape = (*grad.shape[:2], math.prod(grad.shape[2:]))
@@ -49,7 +49,7 @@ def scatter_to_argmax(grad: Tensor, which: Tensor, geometry: Geometry, size: tup
     return total.view(*grad.shape[:2], *size)
 
 
-def indices_of(which: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
+def flat_indices(which: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
     """The place in the window as an index into the flattened image, as PyTorch gives it; -1 where there is none."""
     within = start = torch.zeros((), dtype=torch.int64, device=which.device)
     for n, k, s, d, (before, _), outputs in zip(
@@ -59,7 +59,7 @@ def indices_of(which: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor
         start = start.unsqueeze(-1) * n + (torch.arange(outputs, device=which.device) * s - before)
     table = torch.cat([within.flatten(), within.new_zeros(1)])
     indices = table[which.long()] + start
-    return indices.masked_fill(which == geometry.places, -1) if _beside(geometry, size) else indices
+    return indices.masked_fill(which == geometry.positions, -1) if _beside(geometry, size) else indices
 
 
 def gather_at_argmax(x: Tensor, which: Tensor, geometry: Geometry) -> Tensor:
@@ -67,12 +67,12 @@ def gather_at_argmax(x: Tensor, which: Tensor, geometry: Geometry) -> Tensor:
     size = x.shape[2:]
     indices = _existing(which, geometry, size)
     found = x.flatten(2).gather(2, indices.flatten(2)).reshape(indices.shape)
-    return found.masked_fill(which == geometry.places, 0) if _beside(geometry, size) else found
+    return found.masked_fill(which == geometry.positions, 0) if _beside(geometry, size) else found
 
 
 def _existing(which: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
     """The same indices, but that of some element for a window that sees none."""
-    indices = indices_of(which, geometry, size)
+    indices = flat_indices(which, geometry, size)
     return indices.clamp(min=0) if _beside(geometry, size) else indices
 
 
@@ -169,9 +169,9 @@ def _first_inside(x: Tensor, geometry: Geometry) -> Tensor:
         none = beyond if none is None else none.unsqueeze(-1) | beyond
         first = first.unsqueeze(-1) * k + place
     assert none is not None
-    return first.masked_fill(none, geometry.places).to(_kind(geometry))
+    return first.masked_fill(none, geometry.positions).to(_kind(geometry))
 
 
 def _kind(geometry: Geometry) -> torch.dtype:
     """The smallest dtype that can number the places of a window."""
-    return torch.uint8 if geometry.places <= torch.iinfo(torch.uint8).max else torch.int64
+    return torch.uint8 if geometry.positions <= torch.iinfo(torch.uint8).max else torch.int64

@@ -23,8 +23,8 @@ from torch import Tensor
 from scratchnet.arguments import floating, overridable
 from scratchnet.function import Function, recorded
 from scratchnet.layout import laid_out
-from scratchnet.pooling.windows import Size, batched, lines_or_images_last, pooled, pooling_windows, widened
-from scratchnet.windows import Geometry, image, padded, sizes
+from scratchnet.pooling.windows import Size, finish, pooling_geometry, returns_channels_last, upcast, with_batch
+from scratchnet.windows import Geometry, col2im, padded, sizes
 
 __all__ = ["AvgPoolFunction", "avg_pool1d", "avg_pool2d", "avg_pool3d", "divisor", "window_counts"]
 
@@ -39,7 +39,7 @@ class AvgPoolFunction(Function):
         x: Tensor, *, geometry: Geometry, size: tuple[int, ...], counts: Counts, channels_last: bool
     ) -> tuple[Tensor, tuple[()]]:
         """The averages."""
-        return averages(x, geometry, counts), ()
+        return average(x, geometry, counts), ()
 
     @staticmethod
     def backward(
@@ -53,7 +53,7 @@ class AvgPoolFunction(Function):
         channels_last: bool,
     ) -> Tensor:
         """The shares of the gradient."""
-        return laid_out(shares(grad, geometry, size, counts), channels_last)
+        return laid_out(average_adjoint(grad, geometry, size, counts), channels_last)
 
     @staticmethod
     def jvp(
@@ -66,10 +66,10 @@ class AvgPoolFunction(Function):
         channels_last: bool,
     ) -> Tensor:
         """The averages of the tangent."""
-        return averages(tangents[0], geometry, counts)
+        return average(tangents[0], geometry, counts)
 
 
-def averages(x: Tensor, geometry: Geometry, counts: Counts) -> Tensor:
+def average(x: Tensor, geometry: Geometry, counts: Counts) -> Tensor:
     """Adds up the places of all windows at once, and divides."""
     wide = padded(x, geometry, 0.0)
     first, *others = geometry.slices(geometry.outputs(x.shape[2:]))
@@ -85,11 +85,11 @@ def averages(x: Tensor, geometry: Geometry, counts: Counts) -> Tensor:
     return total / by if x.is_floating_point() else total.div(by, rounding_mode="trunc")
 
 
-def shares(grad: Tensor, geometry: Geometry, size: Sequence[int], counts: Counts) -> Tensor:
-    """The adjoint of `averages`: gives every place of a window the same share, and adds the windows up."""
+def average_adjoint(grad: Tensor, geometry: Geometry, size: Sequence[int], counts: Counts) -> Tensor:
+    """The adjoint of `average`: gives every place of a window the same share, and adds the windows up."""
     share = grad / divisor(counts, grad)
     if recorded():
-        return image(share.unsqueeze(2).expand(-1, -1, geometry.places, *grad.shape[2:]), size, geometry)
+        return col2im(share.unsqueeze(2).expand(-1, -1, geometry.positions, *grad.shape[2:]), size, geometry)
     total = grad.new_zeros((*grad.shape[:2], *geometry.extent(size)))
     for place in geometry.slices(grad.shape[2:]):
         total[place].add_(share)
@@ -139,9 +139,9 @@ def _avg_pool(
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:
-    x, unbatched = batched(op, input, dims)
+    x, unbatched = with_batch(op, input, dims)
     floating(op, x, integer=True)
-    geometry = pooling_windows(op, x, kernel_size, stride, padding, 1, ceil_mode)
+    geometry = pooling_geometry(op, x, kernel_size, stride, padding, 1, ceil_mode)
     size = tuple(x.shape[2:])
     if divisor_override is None:
         counts = window_counts(geometry, size, sizes(op, "padding", padding, dims, least=0), count_include_pad)
@@ -149,9 +149,9 @@ def _avg_pool(
         counts = (divisor_override,)
     else:
         raise RuntimeError(f"{op}: expected a divisor_override other than 0, got {divisor_override}")
-    channels_last = lines_or_images_last(x)
-    return pooled(
-        AvgPoolFunction.apply(widened(x) if dims == 3 else x, geometry, size, counts, channels_last),
+    channels_last = returns_channels_last(x)
+    return finish(
+        AvgPoolFunction.apply(upcast(x) if dims == 3 else x, geometry, size, counts, channels_last),
         channels_last,
         unbatched,
     )

@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.pooling.selection import SelectFunction, largest
-from scratchnet.pooling.windows import Size, batched, widened
+from scratchnet.pooling.selection import SelectFunction, argmax_indices
+from scratchnet.pooling.windows import Size, upcast, with_batch
 from scratchnet.windows import sizes
 
 __all__ = ["fractional_max_pool2d", "fractional_max_pool3d"]
@@ -82,9 +82,9 @@ def _fractional(
     return_indices: bool,
     samples: Tensor | None,
 ) -> Any:
-    x, unbatched = batched(op, input, dims)
+    x, unbatched = with_batch(op, input, dims)
     floating(op, x)
-    x = widened(x)
+    x = upcast(x)
     kernel = sizes(op, "kernel_size", kernel_size, dims, least=1)
     outputs = _outputs(op, x.shape[2:], output_size, output_ratio)
     for n, k, o in zip(x.shape[2:], kernel, outputs, strict=True):
@@ -96,7 +96,7 @@ def _fractional(
     if samples is None:
         samples = torch.rand((*x.shape[:2], dims), dtype=x.dtype, device=x.device)
     else:
-        samples = widened(samples)
+        samples = upcast(samples)
         _check_samples(op, samples, x)
     samples = samples.detach()[: x.shape[0]]
     draws = (
@@ -106,7 +106,7 @@ def _fractional(
         _starts(u, n, o, k).unsqueeze(-1) + torch.arange(k, device=x.device)
         for u, n, o, k in zip(draws, x.shape[2:], outputs, kernel, strict=True)
     ]
-    indices = largest(x, positions)
+    indices = argmax_indices(x, positions)
     y = SelectFunction.apply(x, indices, tuple(x.shape[2:]), False)
     y, indices = (y.squeeze(0), indices.squeeze(0)) if unbatched else (y, indices)
     return (y, indices) if return_indices else y

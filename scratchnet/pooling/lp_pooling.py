@@ -24,10 +24,10 @@ from torch import Tensor
 from scratchnet.arguments import overridable, promoted, tensor
 from scratchnet.function import Function, readable
 from scratchnet.layout import laid_out
-from scratchnet.pooling.average_pooling import Counts, averages, divisor, shares, window_counts
+from scratchnet.pooling.average_pooling import Counts, average, average_adjoint, divisor, window_counts
 from scratchnet.pooling.max_pooling import max_pool1d, max_pool2d, max_pool3d
-from scratchnet.pooling.windows import Size, batched, lines_or_images_last, pooled, pooling_windows, widened
-from scratchnet.windows import Geometry, columns, image
+from scratchnet.pooling.windows import Size, finish, pooling_geometry, returns_channels_last, upcast, with_batch
+from scratchnet.windows import Geometry, col2im, im2col
 
 __all__ = ["LPPoolFunction", "lp_pool1d", "lp_pool2d", "lp_pool3d"]
 
@@ -43,7 +43,7 @@ class LPPoolFunction(Function):
         x: Tensor, *, p: float, geometry: Geometry, size: Sizes, counts: Counts
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Powers, sums, roots."""
-        sums = averages(x**p, geometry, counts) * geometry.places
+        sums = average(x**p, geometry, counts) * geometry.positions
         if _out_of_range(x, sums, p):
             _, unit, scaled = _scaled(x, p, geometry, counts)
             return _root(scaled, p) * unit, (x, sums)
@@ -64,12 +64,12 @@ class LPPoolFunction(Function):
         x, sums = saved
         if _out_of_range(x, sums, p):
             seen, _, scaled = _scaled(x, p, geometry, counts)
-            of_sum = grad * _root_slope(scaled, p) * geometry.places / divisor(counts, x)
-            grad_x = image(seen ** (p - 1) * of_sum.unsqueeze(2), size, geometry)
+            of_sum = grad * _root_slope(scaled, p) * geometry.positions / divisor(counts, x)
+            grad_x = col2im(seen ** (p - 1) * of_sum.unsqueeze(2), size, geometry)
         else:
-            of_sum = grad * _root_slope(sums, p) * geometry.places
-            grad_x = shares(of_sum, geometry, size, counts) * x ** (p - 1)
-        return laid_out(grad_x, lines_or_images_last(x))
+            of_sum = grad * _root_slope(sums, p) * geometry.positions
+            grad_x = average_adjoint(of_sum, geometry, size, counts) * x ** (p - 1)
+        return laid_out(grad_x, returns_channels_last(x))
 
     @staticmethod
     def jvp(
@@ -83,7 +83,7 @@ class LPPoolFunction(Function):
     ) -> Tensor:
         """The same chain the other way."""
         x, sums = saved
-        of_sum = averages(tangents[0] * x ** (p - 1), geometry, counts) * geometry.places
+        of_sum = average(tangents[0] * x ** (p - 1), geometry, counts) * geometry.positions
         return of_sum * _root_slope(sums, p)
 
 
@@ -99,11 +99,11 @@ def _out_of_range(x: Tensor, sums: Tensor, p: float) -> bool:
 
 def _scaled(x: Tensor, p: float, geometry: Geometry, counts: Counts) -> tuple[Tensor, Tensor, Tensor]:
     """Windows in units of their largest element, these units, and the sums of powers; units have no derivative."""
-    seen = columns(x, geometry)
+    seen = im2col(x, geometry)
     unit = seen.detach().abs().amax(2)
     unit = unit.masked_fill((unit == 0) | (unit == float("inf")), 1)
     seen = seen / unit.unsqueeze(2)
-    return seen, unit, (seen**p).sum(2) * geometry.places / divisor(counts, x)
+    return seen, unit, (seen**p).sum(2) * geometry.positions / divisor(counts, x)
 
 
 def _root(sums: Tensor, p: float) -> Tensor:
@@ -127,12 +127,12 @@ def _lp_pool(
         size_of = tensor(op, input).abs()
         largest: Tensor = MAXIMUM[dims](size_of if p > 0 else -size_of, kernel_size, stride, 0, 1, ceil_mode)
         return largest if p > 0 else -largest
-    x, unbatched = batched(op, promoted(op, input), dims)
-    geometry = pooling_windows(op, x, kernel_size, stride, 0, 1, ceil_mode)
+    x, unbatched = with_batch(op, promoted(op, input), dims)
+    geometry = pooling_geometry(op, x, kernel_size, stride, 0, 1, ceil_mode)
     size = tuple(x.shape[2:])
     counts = window_counts(geometry, size, (0,) * dims, True)
-    y = LPPoolFunction.apply(widened(x) if dims == 3 else x, p, geometry, size, counts)
-    return pooled(y, lines_or_images_last(x), unbatched)
+    y = LPPoolFunction.apply(upcast(x) if dims == 3 else x, p, geometry, size, counts)
+    return finish(y, returns_channels_last(x), unbatched)
 
 
 @overridable

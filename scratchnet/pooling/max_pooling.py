@@ -24,8 +24,8 @@ from torch import Tensor
 from scratchnet.arguments import describe, overridable
 from scratchnet.function import Function
 from scratchnet.layout import as_images, is_channels_last, laid_out
-from scratchnet.pooling.argmax import gather_at_argmax, indices_of, largest, scatter_to_argmax
-from scratchnet.pooling.windows import Size, batched, pooled, pooling_windows, widened
+from scratchnet.pooling.argmax import flat_indices, gather_at_argmax, max_and_argmax, scatter_to_argmax
+from scratchnet.pooling.windows import Size, finish, pooling_geometry, upcast, with_batch
 from scratchnet.windows import Geometry
 
 __all__ = ["MaxPoolFunction", "max_pool1d", "max_pool2d", "max_pool3d"]
@@ -41,7 +41,7 @@ class MaxPoolFunction(Function):
         x: Tensor, *, geometry: Geometry, size: tuple[int, ...], channels_last: bool
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor]]:
         """The largest element of each window, and its number in the window."""
-        y, which = largest(x, geometry)
+        y, which = max_and_argmax(x, geometry)
         return (y, which), (which,)
 
     @staticmethod
@@ -81,17 +81,17 @@ def _max_pool(
     ceil_mode: bool,
     return_indices: bool,
 ) -> Any:
-    x, unbatched = batched(op, input, dims)
+    x, unbatched = with_batch(op, input, dims)
     if x.dtype is torch.bool or (dims == 1 and not return_indices and not x.is_floating_point()):
         raise NotImplementedError(f"{op}: expected numbers, got {describe(x)}; convert it with .float()")
-    geometry = pooling_windows(op, x, kernel_size, stride, padding, dilation, ceil_mode)
+    geometry = pooling_geometry(op, x, kernel_size, stride, padding, dilation, ceil_mode)
     size = tuple(x.shape[2:])
     channels_last = is_channels_last(as_images(x))
-    y, which = MaxPoolFunction.apply(widened(x) if dims == 3 else x, geometry, size, channels_last)
-    y = pooled(y, channels_last, unbatched)
+    y, which = MaxPoolFunction.apply(upcast(x) if dims == 3 else x, geometry, size, channels_last)
+    y = finish(y, channels_last, unbatched)
     if dims == 1 and not (x.requires_grad or return_indices):
         y = y.contiguous()  # the built-in has a kernel of its own for this
-    return (y, pooled(indices_of(which, geometry, size), channels_last, unbatched)) if return_indices else y
+    return (y, finish(flat_indices(which, geometry, size), channels_last, unbatched)) if return_indices else y
 
 
 @overridable

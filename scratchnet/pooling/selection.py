@@ -24,7 +24,7 @@ from torch import Tensor
 from scratchnet.function import Function
 from scratchnet.layout import laid_out
 
-__all__ = ["SelectFunction", "largest"]
+__all__ = ["SelectFunction", "argmax_indices"]
 
 
 class SelectFunction(Function):
@@ -55,7 +55,7 @@ class SelectFunction(Function):
         return SelectFunction.mathematics.forward(tangents[0], saved[0], size=size, channels_last=channels_last)[0]
 
 
-def largest(x: Tensor, positions: Sequence[Tensor]) -> Tensor:
+def argmax_indices(x: Tensor, positions: Sequence[Tensor]) -> Tensor:
     """The index of each window's largest element: the first of equal ones, the last NaN where there is one.
 
     Args:

@@ -24,7 +24,7 @@ from torch import Tensor
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
 from scratchnet.layout import is_channels_last
-from scratchnet.pooling.windows import Size, batched, pooled, widened
+from scratchnet.pooling.windows import Size, finish, upcast, with_batch
 from scratchnet.windows import sizes
 
 __all__ = ["MaxUnpoolFunction", "max_unpool1d", "max_unpool2d", "max_unpool3d"]
@@ -83,7 +83,7 @@ def _unpool(
     padding: Size,
     output_size: Sequence[int] | None,
 ) -> Tensor:
-    x, unbatched = batched(op, input, dims)
+    x, unbatched = with_batch(op, input, dims)
     floating(op, x)
     if tensor(op, indices, "indices").dtype is not torch.int64 or indices.shape != input.shape:
         raise RuntimeError(
@@ -100,8 +100,8 @@ def _unpool(
             f"{op}: expected indices from 0 to {count - 1}, the last of an image of {size}, got "
             f"{int(places.min())} to {int(places.max())}; pass the output_size of the image that was pooled"
         )
-    y = MaxUnpoolFunction.apply(widened(x).flatten(2), places, count)
-    return pooled(y.view(*x.shape[:2], *size), dims == 2 and is_channels_last(x), unbatched)
+    y = MaxUnpoolFunction.apply(upcast(x).flatten(2), places, count)
+    return finish(y.view(*x.shape[:2], *size), dims == 2 and is_channels_last(x), unbatched)
 
 
 @overridable

@@ -15,12 +15,12 @@ from scratchnet.function import LOW_PRECISION
 from scratchnet.layout import as_images, is_channels_last, laid_out
 from scratchnet.windows import Geometry, sizes
 
-__all__ = ["Size", "batched", "lines_or_images_last", "pooled", "pooling_windows", "widened"]
+__all__ = ["Size", "with_batch", "returns_channels_last", "finish", "pooling_geometry", "upcast"]
 
 Size = int | Sequence[int]
 
 
-def batched(op: str, input: Tensor, dims: int, *, may_be_empty: int = 1) -> tuple[Tensor, bool]:
+def with_batch(op: str, input: Tensor, dims: int, *, may_be_empty: int = 1) -> tuple[Tensor, bool]:
     """The input with a batch dimension, and whether it came without; so many leading dimensions may be empty.
 
     Raises:
@@ -40,7 +40,7 @@ def batched(op: str, input: Tensor, dims: int, *, may_be_empty: int = 1) -> tupl
     return x, unbatched
 
 
-def pooling_windows(
+def pooling_geometry(
     op: str,
     x: Tensor,
     kernel_size: Size,
@@ -90,18 +90,18 @@ def _minimum(a: int, b: int) -> int:
     return (a + b - abs(a - b)) // 2
 
 
-def lines_or_images_last(x: Tensor) -> bool:
+def returns_channels_last(x: Tensor) -> bool:
     """Whether lines or images have channels last, as most poolings of them then return theirs; of volumes none do."""
     return x.dim() < 5 and is_channels_last(as_images(x))
 
 
-def pooled(y: Tensor, channels_last: bool, unbatched: bool) -> Tensor:
+def finish(y: Tensor, channels_last: bool, unbatched: bool) -> Tensor:
     """The output with channels last or contiguous, without the batch dimension that was lent."""
     y = laid_out(y, channels_last)
     return y.squeeze(0) if unbatched else y
 
 
-def widened(x: Tensor) -> Tensor:
+def upcast(x: Tensor) -> Tensor:
     """The input in float32 under autocast on a CPU, for the poolings on whose list PyTorch has it."""
     low = x.device.type == "cpu" and x.dtype in LOW_PRECISION and autocasts(x)
     return x.float() if low else x

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scratchnet.convolution.algorithms.winograd import filtering, tiles
+from scratchnet.convolution.algorithms.winograd import chunks, filtering
 from scratchnet.functional import conv2d, conv2d_relu, conv2d_relu_max_pool2d, max_pool2d, relu
 from scratchnet.fused import pooled_convolution
 from scratchnet.layout import is_channels_last
@@ -36,7 +36,7 @@ def in_tiles(monkeypatch):
 
     monkeypatch.setattr(filtering, "LEAST_CHANNELS", 1)
     monkeypatch.setattr(filtering, "LEAST_PRODUCTS", 0)
-    for plain in ("largest", "scatter_to_argmax"):
+    for plain in ("max_and_argmax", "scatter_to_argmax"):
         monkeypatch.setattr(pooled_convolution, plain, refuse)
 
 
@@ -61,7 +61,7 @@ def one_by_one(x, w, b, **options):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_tiles_make_what_the_ops_make_one_by_one(monkeypatch, case, block, layout, threads):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(tiles, "BLOCK_BYTES", block)
+    monkeypatch.setattr(chunks, "BLOCK_BYTES", block)
     batch, channels, out, size, padding = case
     generator = torch.Generator().manual_seed(0)
     shapes = (batch, channels, *size), (out, channels, 3, 3), (out,)

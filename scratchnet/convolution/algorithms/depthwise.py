@@ -4,7 +4,7 @@ r"""Depthwise convolution: a kernel of its own for each channel, and no sum over
     y_{c, p, q} = b_c + \sum_{r, s} w_{c, r, s} \, x_{c,\; p + r,\; q + s}
 
 There is no matrix product in it, so each place of the kernel is a number for each channel, which multiplies the
-stretch of the line that it sees (see `scratchnet.convolution.algorithms.lines`). The gradient in the image adds the
+stretch of the line that it sees (see `scratchnet.convolution.algorithms.polyphase`). The gradient in the image adds the
 same numbers up the other way, and that in the weight is the sum of upstream times stretch.
 
 Lines keep the layout of the images, and so many images as stay in the cache are under way at a time.
@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.algorithms.lines import Lines, lines_of, of_each, stretches
+from scratchnet.convolution.algorithms.polyphase import Lines, lines_of, of_each, stretches
 from scratchnet.layout import is_channels_last
 from scratchnet.windows import Geometry
 
@@ -84,7 +84,7 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
     lines = lines_of(geometry, tuple(x.shape[2:]), tuple(y.shape[2:]))
     step = _step(x, lines)
     padded = _lines(x, step, lines.length, channels_last).zero_()
-    products, total = torch.empty_like(padded), x.new_zeros((geometry.places, channels))
+    products, total = torch.empty_like(padded), x.new_zeros((geometry.positions, channels))
     for block, seen in stretches(x, lines, step, 1, channels_last):
         part = y[block]
         line, product = padded[: len(part)], products[: len(part)]

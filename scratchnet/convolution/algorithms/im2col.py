@@ -28,8 +28,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.algorithms.lines import of_each
-from scratchnet.windows import Geometry, columns, image, padded
+from scratchnet.convolution.algorithms.polyphase import of_each
+from scratchnet.windows import Geometry, col2im, im2col, padded
 
 __all__ = ["convolve", "convolve_inside", "correlate", "correlate_inside", "backward_input"]
 
@@ -38,7 +38,7 @@ def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, outputs: Sequence[int]
 ) -> Tensor:
     """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``, and a bias added."""
-    cols = _grouped(columns(x, geometry, outputs), len(outputs), groups)
+    cols = _grouped(im2col(x, geometry, outputs), len(outputs), groups)
     y = torch.matmul(_matrix(weight, groups), cols).reshape(x.shape[0], weight.shape[0], *outputs)
     return _with_bias(y, bias)
 
@@ -49,14 +49,14 @@ def backward_input(
     """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``, and a bias added."""
     outputs = y.shape[2:]
     grads = torch.matmul(_matrix(weight, groups).transpose(1, 2), _grouped(y, len(outputs), groups))
-    grads = grads.reshape(y.shape[0], weight.shape[1] * groups, geometry.places, *outputs)
-    return _with_bias(image(grads, size, geometry), bias)
+    grads = grads.reshape(y.shape[0], weight.shape[1] * groups, geometry.positions, *outputs)
+    return _with_bias(col2im(grads, size, geometry), bias)
 
 
 def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C/G, R, S)``."""
     outputs = y.shape[2:]
-    cols = _grouped(columns(x, geometry, outputs), len(outputs), groups)
+    cols = _grouped(im2col(x, geometry, outputs), len(outputs), groups)
     total = torch.matmul(_grouped(y, len(outputs), groups), cols.transpose(2, 3)).sum(0)
     return total.reshape(y.shape[1], x.shape[1] // groups, *geometry.kernel)
 

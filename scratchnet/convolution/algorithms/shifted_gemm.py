@@ -1,6 +1,6 @@
 r"""The products of convolution in place, a few images at a time, without writing the windows out.
 
-Convolution is a sum of R·S matrix products on stretches of lines, laid out as `scratchnet.convolution.algorithms.lines`
+Convolution is a sum of R·S matrix products on stretches of lines, laid out as `scratchnet.convolution.algorithms.polyphase`
 says:
 
 .. math::
@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.algorithms.lines import Lines, lines_of, of_each, stretches
+from scratchnet.convolution.algorithms.polyphase import Lines, lines_of, of_each, stretches
 from scratchnet.layout import is_channels_last
 from scratchnet.windows import Geometry
 
@@ -107,7 +107,7 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     channels = x.shape[1] // groups
     lines = lines_of(geometry, tuple(x.shape[2:]), tuple(outputs))
     stacked, step = _at_once(lines, x, x.shape[1], out)
-    products = geometry.places // stacked
+    products = geometry.positions // stacked
     dense = lines.length == math.prod(outputs) and (y.is_contiguous() or (groups == 1 and is_channels_last(y)))
     buffer = y if dense else _lines_like(y, step, lines.length, groups).zero_()
     sides = out // groups, stacked * channels

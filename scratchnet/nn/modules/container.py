@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
 from scratchnet.convolution.algorithms.winograd import filtering
-from scratchnet.convolution.shapes import windows
+from scratchnet.convolution.shapes import window_geometry
 from scratchnet.fused.pooled_convolution import conv2d_relu_max_pool2d
 from scratchnet.fused.rectified_convolution import conv2d_relu
 from scratchnet.layout import is_channels_last
@@ -93,7 +93,7 @@ def _tiles_follow(modules: list[nn.Module], images: Tensor) -> bool:
     if images.dim() != 4 or _met(modules)[0] is None:
         return False
     conv = cast(Conv2d, modules[0])
-    geometry = windows("conv2d", conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
+    geometry = window_geometry("conv2d", conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
     return filtering.worthwhile(images, conv.in_channels, conv.out_channels, geometry, conv.groups)
 
 

@@ -38,8 +38,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from scratchnet.convolution.algorithms.winograd.chunks import Block, Scratch, blocks_of
 from scratchnet.convolution.algorithms.winograd.pixels import Margins, Pixels, blank
-from scratchnet.convolution.algorithms.winograd.tiles import Block, Scratch, blocks_of
 from scratchnet.convolution.algorithms.winograd.transforms import differences, outputs, overlapped, row_sums, sums
 from scratchnet.function import readable
 from scratchnet.windows import Geometry

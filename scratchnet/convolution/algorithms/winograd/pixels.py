@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.algorithms.winograd.tiles import Block
+from scratchnet.convolution.algorithms.winograd.chunks import Block
 
 __all__ = ["Margins", "Pixels", "blank"]
 

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from scratchnet.convolution.algorithms.winograd import filtering
+from scratchnet.convolution.algorithms.winograd.chunks import Block, Scratch
 from scratchnet.convolution.algorithms.winograd.pixels import Margins, Pixels, blank
-from scratchnet.convolution.algorithms.winograd.tiles import Block, Scratch
 from scratchnet.convolution.algorithms.winograd.transforms import Pass, outputs
 from scratchnet.layout import is_channels_last
 from scratchnet.windows import Geometry

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.algorithms.winograd.tiles import Scratch
+from scratchnet.convolution.algorithms.winograd.chunks import Scratch
 
 __all__ = ["Pass", "differences", "outputs", "overlapped", "row_sums", "sums"]
 
