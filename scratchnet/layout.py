@@ -13,6 +13,7 @@ __all__ = [
     "as_images",
     "is_channels_last",
     "empty_beside",
+    "empty_images",
     "in_layout_of",
     "laid_out",
     "product_beside",
@@ -21,9 +22,9 @@ __all__ = [
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether images or volumes are in channels-last format, by strides alone, as PyTorch decides.
+    """Returns whether images or volumes are in channels-last format, by strides alone, as PyTorch decides.
 
-    With one channel or one pixel the two formats differ only in strides of dimensions of size 1.
+    With one channel or one pixel, the two formats differ only in the strides of dimensions of size 1.
     """
     if x.dim() not in (4, 5) or x.stride(1) == 0 or 0 in x.shape:
         return False
@@ -36,14 +37,28 @@ def is_channels_last(x: Tensor) -> bool:
 
 
 def as_images(x: Tensor) -> Tensor:
-    """Lines as images of one row."""
+    """Views sequences (B, C, L) as images (B, C, 1, L)."""
     return x.unsqueeze(2) if x.dim() == 3 else x
 
 
-def in_layout_of(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
-    """``y`` in the memory format that PyTorch returns it in: channels last where images ``x`` or kernels are.
+def empty_images(
+    like: Tensor,
+    batch: int,
+    channels: int,
+    size: Sequence[int],
+    channels_last: bool,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Allocates images (B, C, *size), in channels-last format if ``channels_last``."""
+    if channels_last:
+        return like.new_empty((batch, *size, channels), dtype=dtype).movedim(-1, 1)
+    return like.new_empty((batch, channels, *size), dtype=dtype)
 
-    Lines count as images where they are kernels.
+
+def in_layout_of(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Returns ``y`` in channels-last format if images ``x`` or the weight are, contiguous otherwise.
+
+    As in PyTorch, the weight of a 1-d convolution can be channels last, its input cannot.
     """
     if _batched(y):
         return y
@@ -52,34 +67,34 @@ def in_layout_of(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
 
 
 def laid_out(y: Tensor, last: bool) -> Tensor:
-    """``y`` in channels-last format if ``last``, contiguous otherwise, copied where it is not."""
+    """Returns ``y`` in channels-last format if ``last``, contiguous otherwise; copies if needed."""
     if _batched(y):
         return y
     if not last:
         return y.contiguous()
-    # A copy in another order of dimensions: vmap has no rule for a copy into a memory format.
     if is_channels_last(as_images(y)):
         return y
+    # Not ``contiguous(memory_format=…)``, for which vmap has no rule.
     pixels = y.movedim(1, -1).contiguous()
-    # Views that give dimensions of size 1 their strides in that format.
+    # Flattening gives dimensions of size 1 the strides of that format.
     return pixels.reshape(-1).view(pixels.shape).movedim(-1, 1)
 
 
 def _batched(x: Tensor) -> bool:
-    """Whether it is a batch of gradients, which has no strides."""
+    """Returns whether ``x`` is a batched gradient (``is_grads_batched=True``), which has no strides."""
     return not torch.compiler.is_compiling() and is_legacy_batchedtensor(x)
 
 
 def product_beside(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b``, the gradient of a matrix ``x``: by columns where the matrix is stored so, as autograd has it."""
+    """Returns ``a @ b``, the gradient of a matrix ``x``, in column-major order if ``x`` is, as autograd does."""
     columns = x.dim() == 2 and x.stride(0) == 1 and x.stride(1) == x.shape[0]
     return (b.t() @ a.t()).t() if columns else a @ b
 
 
 def elementwise_strides(tensors: Sequence[Tensor]) -> tuple[int, ...]:
-    """The strides that TensorIterator gives the result of an operation on tensors of one shape.
+    """Returns the strides that TensorIterator gives the result of an operation on tensors of one shape.
 
-    The first tensor that is expanded along neither of two dimensions tells which of them is the inner one.
+    Of two dimensions, the one with the smaller stride in the first tensor that is expanded along neither is inner.
     """
     shape, known = tensors[0].shape, [t.stride() for t in tensors]
 
@@ -100,18 +115,18 @@ def elementwise_strides(tensors: Sequence[Tensor]) -> tuple[int, ...]:
 
 
 def empty_beside(tensors: Sequence[Tensor]) -> Tensor:
-    """Memory for the result of an elementwise operation on tensors of one shape."""
+    """Allocates the result of an elementwise operation on tensors of one shape."""
     first = tensors[0]
     if all([t.stride() == first.stride() for t in tensors[1:]]):
         return torch.empty_like(first)
-    telling = [t for t in tensors if any(t.stride())]  # the gradient of a sum, one expanded number, tells nothing
-    if len(telling) == 1:
-        return torch.empty_like(telling[0])
+    dense = [t for t in tensors if any(t.stride())]  # not an expanded number, such as the gradient of a sum
+    if len(dense) == 1:
+        return torch.empty_like(dense[0])
     return torch.empty_strided(first.shape, elementwise_strides(tensors), dtype=first.dtype, device=first.device)
 
 
 def strided_beside(tensors: Sequence[Tensor], y: Tensor) -> Tensor:
-    """``y`` in the strides of an elementwise operation on tensors of its shape, copied where it is not."""
+    """Returns ``y`` in the strides of an elementwise operation on tensors of its shape; copies if needed."""
     if _batched(y):
         return y
     strides = elementwise_strides(tensors)

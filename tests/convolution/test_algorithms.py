@@ -136,7 +136,7 @@ def test_layouts_are_read_by_their_strides(case):
 @pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
 @pytest.mark.parametrize("block", [1, 1 << 21], ids=["one image", "all"])
 def test_depthwise_products_are_the_plain_ones(monkeypatch, case, last, block):
-    monkeypatch.setattr(depthwise, "BLOCK_BYTES", block)
+    monkeypatch.setattr(depthwise, "TILE_BYTES", block)
     batch, _, _, _, *lie = case
     geometry, groups, size, outputs, (x, w, y, bias, _) = draw((batch, 4, 1, 1, *lie))
     assert depthwise.applies(x.shape[1], y.shape[1], groups)

@@ -1,6 +1,6 @@
 r"""The three products of convolution, in any number of dimensions.
 
-Convolution is linear in the image x and in the weight w. With any y of the output's shape, the number
+Convolution is linear in the image x and in the weight w. For any y of the output's shape, the number
 
 .. math::
     T(x, w, y) = \sum_{b, o, p} y_{b, o, p} \sum_{c, r} w_{o, c, r} \, x_{b, c, p + r}
@@ -12,10 +12,11 @@ is linear in all three, and each product of convolution is its gradient in one o
     \texttt{backward_input}(y, w) = \frac{\partial T}{\partial x} \qquad
     \texttt{correlate}(y, x) = \frac{\partial T}{\partial w}
 
-So convolution is the first, with the other two as its gradients; transposed convolution is the second, and its
-gradients are the first and the third.
+Convolution is the first, with the other two as its gradients. Transposed convolution is the second, with the first and
+the third as its gradients.
 
-Each can be made in several ways, among which `scratchnet.convolution.algorithms.dispatch` chooses.
+Each file of this package computes the products with one algorithm; `scratchnet.convolution.algorithms.dispatch`
+chooses among them.
 
 Shapes: B images, C input and O output channels, G groups, H × W pixels, R × S kernel, P × Q outputs.
 """

@@ -1,9 +1,10 @@
-"""Which way the products of convolution are made.
+"""Chooses an algorithm for each product of convolution.
 
-Where somebody records the operations, with the windows written out. Else channel by channel where they do not mix, by
-fewer products where the kernels are 3 × 3 and that is finite, and otherwise line by line; and written out image by
-image where numbers that are not finite would spread. What comes out has its channels last in memory where those of
-images or kernels are, unless that would take a copy, which is left to the caller.
+im2col runs where autograd or a transform records the operations. Otherwise: depthwise if groups == channels, Winograd
+for 3 × 3 kernels with finite results, shifted GEMM for the rest. Where an infinity or NaN would spread, im2col runs one
+image at a time.
+
+Results are channels last if images or kernels are, unless that takes a copy, which is left to the caller.
 
 Shapes: B images, C input and O output channels, G groups, H × W pixels, R × S kernel, P × Q outputs.
 """
@@ -34,12 +35,12 @@ def convolve(
     outputs: Sequence[int],
     channels_last: bool | None = None,
 ) -> Tensor:
-    """Of images ``(B, C, H, W)`` and a weight ``(O, C/G, R, S)``, the outputs ``(B, O, P, Q)``, and a bias added.
+    """Convolves images (B, C, H, W) with a weight (O, C/G, R, S) and adds a bias; returns (B, O, P, Q).
 
-    Channels may be asked to be ``channels_last`` in memory, or not to be.
+    ``channels_last`` sets the memory format of the result; by default it follows images and weight.
     """
     if geometry.pads and not _finite(weight):
-        return im2col.convolve_inside(x, weight, bias, geometry, groups, outputs)
+        return im2col.convolve_unpadded(x, weight, bias, geometry, groups, outputs)
     if recorded() or not (x.numel() and weight.numel()):
         return im2col.convolve(x, weight, bias, geometry, groups, outputs)
     channels, out = x.shape[1], len(weight)
@@ -56,14 +57,11 @@ def convolve(
 def backward_input(
     y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, size: Sequence[int]
 ) -> Tensor:
-    """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C/G, R, S)``, images ``(B, C, H, W)``, and a bias added."""
+    """Multiplies outputs (B, O, P, Q) by the adjoint of `convolve` and adds a bias; returns images (B, C, H, W)."""
     if recorded() or not (y.numel() and weight.numel()):
         return im2col.backward_input(y, weight, bias, geometry, groups, size)
-    channels, out, channels_last = (
-        weight.shape[1] * groups,
-        y.shape[1],
-        is_channels_last(y) or is_channels_last(weight),
-    )
+    channels, out = weight.shape[1] * groups, y.shape[1]
+    channels_last = is_channels_last(y) or is_channels_last(weight)
     if winograd.worthwhile(y, channels, out, geometry, groups):
         x = winograd.backward_input(winograd.Outputs(y), weight, bias, geometry.padding, size, channels_last)
         if x is not None:
@@ -76,9 +74,9 @@ def backward_input(
 
 
 def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
-    """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C/G, R, S)``."""
+    """Correlates outputs (B, O, P, Q) with images (B, C, H, W); returns a weight (O, C/G, R, S)."""
     if geometry.pads and recorded() and not _finite(y):
-        return im2col.correlate_inside(y, x, geometry, groups)
+        return im2col.correlate_unpadded(y, x, geometry, groups)
     if recorded() or not (y.numel() and x.numel()):
         return im2col.correlate(y, x, geometry, groups)
     channels, out = x.shape[1], y.shape[1]
@@ -90,25 +88,25 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
         weight = depthwise.correlate(y, x, geometry)
     else:
         weight = shifted_gemm.correlate(y, x, geometry, groups)
-    return weight if _finite(weight) else im2col.correlate_inside(y, x, geometry, groups)
+    return weight if _finite(weight) else im2col.correlate_unpadded(y, x, geometry, groups)
 
 
 def gradients(
     y: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Returns `backward_input` and `correlate` of outputs ``(B, O, P, Q)``, where they are needed."""
-    channels, out, channels_last = x.shape[1], y.shape[1], is_channels_last(x) or is_channels_last(weight)
+    """Returns `backward_input` and `correlate` of outputs (B, O, P, Q), where needed."""
+    channels, out = x.shape[1], y.shape[1]
     if recorded() or not winograd.worthwhile(y, channels, out, geometry, groups):
         grad_x = backward_input(y, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
         return grad_x, correlate(y, x, geometry, groups) if needs[1] else None
-    # Both in one pass over the outputs.
+    channels_last = is_channels_last(x) or is_channels_last(weight)
     grad_x, grad_weight = winograd.gradients(
         winograd.Outputs(y), x, weight, needs, geometry.padding, channels_last
     )
     if needs[0] and grad_x is None:
         grad_x = _backward_input_by_im2col(y, weight, None, geometry, groups, x.shape[2:])
     if needs[1] and grad_weight is None:
-        grad_weight = im2col.correlate_inside(y, x, geometry, groups)
+        grad_weight = im2col.correlate_unpadded(y, x, geometry, groups)
     return grad_x, grad_weight
 
 
@@ -119,8 +117,8 @@ def _backward_input_by_im2col(
 
 
 def _finite(x: Tensor) -> bool:
-    """Whether all is finite, as far as that can be told without waiting.
+    """Returns whether all elements are finite, or True if reading them would stall a device.
 
-    What is not makes NaN of the zeros between the lines and of those of the padding, where it should make nothing.
+    An infinity or NaN times a zero, of the padding or between the rows of a polyphase layout, would add a NaN.
     """
     return not readable(x) or bool(x.sum().isfinite())
