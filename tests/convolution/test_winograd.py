@@ -37,7 +37,7 @@ def last(x):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_winograd_makes_the_plain_products(monkeypatch, case, block, layout, threads):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(chunks, "BLOCK_BYTES", block)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", block)
     batch, channels, out, size, padding = case
     geometry = Geometry((3, 3), (1, 1), padding, (1, 1))
     outputs = geometry.outputs(size)
@@ -127,7 +127,7 @@ def test_few_channels_strides_and_groups_are_left_alone():
 
 
 def test_what_a_thread_keeps_serves_inference_and_training(monkeypatch):
-    monkeypatch.setattr(chunks, "_held", chunks._Held())
+    monkeypatch.setattr(chunks, "_memory", chunks._Memory())
     x, *rest = large(torch.float64)
     with torch.inference_mode():
         first = conv2d(x, *rest, padding=1)

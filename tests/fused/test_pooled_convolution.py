@@ -61,7 +61,7 @@ def one_by_one(x, w, b, **options):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_tiles_make_what_the_ops_make_one_by_one(monkeypatch, case, block, layout, threads):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(chunks, "BLOCK_BYTES", block)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", block)
     batch, channels, out, size, padding = case
     generator = torch.Generator().manual_seed(0)
     shapes = (batch, channels, *size), (out, channels, 3, 3), (out,)

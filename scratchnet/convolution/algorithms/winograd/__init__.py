@@ -1,1 +1,1 @@
-"""Kernels of 3 × 3 by Winograd's minimal filtering, tile by tile."""
+"""Convolution with 3 × 3 kernels by Winograd's minimal filtering."""

@@ -1,9 +1,9 @@
-"""Tiles of 2 × 2 pixels, some at a time, and memory for them that is used again.
+"""Chunks of Winograd's 2 × 2 tiles that stay in the cache, and scratch memory that chunks reuse.
 
-What is under way can have as many parts as there are threads, outermost in memory. Each thread gets an equal share of
-an operation's numbers in the order of memory, and so it goes on with what it made itself and has in its own cache.
+A chunk can hold one part per thread, outermost in memory. PyTorch gives each thread an equal share of an operation's
+elements in memory order, so each thread continues with the data in its own cache.
 
-Shapes: B images, P × Q outputs; in a block, p parts, each of T tiles, of n images in h rows and w columns.
+Shapes: B images, P × Q outputs; in a chunk, p threads, each with n images of h × w tiles, T = n·h·w.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["Block", "Scratch", "blocks_of"]
+__all__ = ["Chunk", "Scratch", "chunks_of"]
 
-BLOCK_BYTES = 1 << 23
+CHUNK_BYTES = 1 << 23
 
-Made = TypeVar("Made")
+T = TypeVar("T")
 
 
-class Block(NamedTuple):
-    """What is under way at a time: some images, or some rows of tiles of one.
+class Chunk(NamedTuple):
+    """Some images, or some rows of tiles of one image.
 
     Attributes:
-        images: which of the batch.
-        first: row of tiles.
+        images: the slice of the batch.
+        first: the first row of tiles.
         shape: p, n, h and w.
     """
 
@@ -46,73 +46,74 @@ class Block(NamedTuple):
         """The rows of pixels that the tiles cover."""
         return slice(2 * self.rows.start, 2 * self.rows.stop)
 
-    def parts(self, batch: Tensor) -> Tensor:
-        """The block's images of a batch, ``(p, n, …)``."""
+    def by_thread(self, batch: Tensor) -> Tensor:
+        """Views the chunk's images of a batch as (p, n, …)."""
         return batch[self.images].unflatten(0, self.shape[:2])
 
 
-def blocks_of(batch: int, outputs: Sequence[int], bytes_of_tile: int, parts: int) -> Iterator[Block]:
-    """Blocks that cover the outputs of a batch, of as many tiles as stay in the cache.
+def chunks_of(batch: int, outputs: Sequence[int], tile_bytes: int, threads: int) -> Iterator[Chunk]:
+    """Yields chunks that cover the outputs of a batch, as large as the cache allows.
 
-    Each has so many parts where all of them get whole images; else one.
+    Chunks are split among ``threads`` if each thread gets whole images, and not split otherwise.
     """
     rows, columns = (-(-n // 2) for n in outputs)
-    room = max(1, BLOCK_BYTES // (bytes_of_tile * columns))  # rows of tiles
-    parts = parts if room >= parts * rows and batch >= parts else 1
-    count, height = parts * max(1, room // (parts * rows)), min(rows, room)
+    limit = max(1, CHUNK_BYTES // (tile_bytes * columns))  # in rows of tiles
+    threads = threads if limit >= threads * rows and batch >= threads else 1
+    count, height = threads * max(1, limit // (threads * rows)), min(rows, limit)
     if batch:
-        count = parts * -(-batch // (parts * -(-batch // count)))  # so that blocks are as alike as can be
+        count = threads * -(-batch // (threads * -(-batch // count)))  # chunks of nearly equal size
     start = 0
     while start < batch:
         images = min(count, batch - start)
-        if images > parts:
-            images -= images % parts
-        p = parts if images % parts == 0 else 1
+        if images > threads:
+            images -= images % threads
+        p = threads if images % threads == 0 else 1
         for first in range(0, rows, height):
             shape = p, images // p, min(height, rows - first), columns
-            yield Block(slice(start, start + images), first, shape)
+            yield Chunk(slice(start, start + images), first, shape)
         start += images
 
 
-class _Held(threading.local):
-    """What a thread keeps from one op to the next, since new memory costs more than the arithmetic done in it."""
+class _Memory(threading.local):
+    """Memory that a thread reuses from op to op: touching new pages takes longer than the arithmetic."""
 
     def __init__(self) -> None:
         self.tensors: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
 
 
-_held = _Held()
+_memory = _Memory()
 
 
 class Scratch:
-    """Memory by name for the length of one op: what a name held before is there again, to be overwritten."""
+    """Named scratch memory for one op. A name returns the same memory each time, to be overwritten."""
 
     def __init__(self, like: Tensor) -> None:
         self._like = like
         self._zeroed: set[str] = set()
-        self._prepared: dict[tuple[object, ...], Any] = {}
+        self._plans: dict[tuple[object, ...], Any] = {}
 
     def __call__(self, name: str, *shape: int, zero: bool = False) -> Tensor:
-        """A tensor in the memory of that name, which is zero at first where that is asked for."""
+        """Returns a tensor in the memory of that name; ``zero`` fills it before its first use in this op."""
         count, key = math.prod(shape), (name, self._like.dtype, self._like.device)
-        held = _held.tensors.get(key)
-        if held is None or len(held) < count:
-            with torch.inference_mode(False):  # or later ops could not write to it
-                held = _held.tensors[key] = torch.empty(count, dtype=self._like.dtype, device=self._like.device)
+        memory = _memory.tensors.get(key)
+        if memory is None or len(memory) < count:
+            with torch.inference_mode(False):  # an inference tensor could not be written to in later ops
+                memory = torch.empty(count, dtype=self._like.dtype, device=self._like.device)
+            _memory.tensors[key] = memory
             self._zeroed.discard(name)
         if zero and name not in self._zeroed:
-            held.zero_()
+            memory.zero_()
             self._zeroed.add(name)
-        return held[:count].view(shape)
+        return memory[:count].view(shape)
 
-    def prepared(self, prepare: Callable[..., Made], *sizes: int) -> Made:
-        """``prepare(self, *sizes)``, once for all blocks of those sizes.
+    def plan(self, make: Callable[..., T], *sizes: int) -> T:
+        """Returns ``make(self, *sizes)``, called once for all chunks of those sizes.
 
-        What is prepared may hold views of this memory, as long as it hands on what lies there itself: a name may get
-        other memory later, for more numbers. Zeros stay where they are as all blocks of an op have rows of one length.
+        A plan may hold views of this memory only if it reads no data that another plan left there, since a larger
+        request moves a name to new memory. Zeros stay in place because all chunks of an op have rows of one length.
         """
-        key = (prepare, *sizes)
-        if key not in self._prepared:
-            self._prepared[key] = prepare(self, *sizes)
-        made: Made = self._prepared[key]
-        return made
+        key = (make, *sizes)
+        if key not in self._plans:
+            self._plans[key] = make(self, *sizes)
+        plan: T = self._plans[key]
+        return plan

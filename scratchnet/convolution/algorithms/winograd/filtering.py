@@ -1,6 +1,6 @@
-r"""Convolution with kernels of 3 × 3 by Winograd's minimal filtering, which takes 16 products in place of 36.
+r"""Convolution with 3 × 3 kernels by Winograd's minimal filtering: 16 multiplications per tile in place of 36.
 
-Two neighbouring outputs of a kernel of three see four numbers, and are made of four products in place of six:
+Two neighboring outputs of a kernel of size 3 depend on four inputs, and take four multiplications in place of six:
 
 .. math::
     y_0 = m_0 + m_1 + m_2, \quad y_1 = m_1 - m_2 - m_3 \qquad \text{with} \quad m = (B^\top d) \odot (G w)
@@ -9,9 +9,9 @@ Two neighbouring outputs of a kernel of three see four numbers, and are made of 
     B^\top d = (d_0 - d_2,\; d_1 + d_2,\; d_2 - d_1,\; d_1 - d_3) \qquad
     G w = \left(w_0,\; \tfrac{w_0 + w_1 + w_2}{2},\; \tfrac{w_0 - w_1 + w_2}{2},\; w_2\right)
 
-Along both dimensions, tiles of 4 × 4 numbers give 2 × 2 outputs, and with a sum over channels the 16 products of a
-tile are those of 16 matrices. All of it is linear in the image and in the weight, so both gradients go back through
-the transposes, and both begin with :math:`A^\top \bar Y`, which along one dimension is
+In two dimensions, tiles of 4 × 4 inputs give 2 × 2 outputs. Summed over channels, the 16 multiplications of all tiles
+are 16 matrix products. Everything is linear in the image and in the weight, so both gradients apply the adjoints; both
+begin with :math:`A^\top \bar Y`, which along one dimension is
 :math:`(\bar y_0,\; \bar y_0 + \bar y_1,\; \bar y_0 - \bar y_1,\; -\bar y_1)`:
 
 .. math::
@@ -19,12 +19,12 @@ the transposes, and both begin with :math:`A^\top \bar Y`, which along one dimen
     \bar W = G^\top [\, (B^\top X)^\top (A^\top \bar Y) \,] \qquad
     \bar X = B \, [\, (A^\top \bar Y) \, (G W)^\top \,]
 
-A few images, or a few rows of tiles of one, are under way at a time, so that they stay in the cache. Errors are of the
-size of the plain product's, but an infinity spreads over its tile as NaN: what is not finite in the end is left to
-other ways.
+Tiles are processed in chunks that stay in the cache. Rounding errors are as small as those of the direct product, but
+an infinity spreads over its tile as NaN. A result that is not finite is therefore discarded (None), and the caller
+falls back to another algorithm.
 
-Shapes: B images, C input and O output channels, H × W pixels, P × Q outputs; in a block, p parts, each of T tiles, of
-n images in h rows and w columns.
+Shapes: B images, C input and O output channels, H × W pixels, P × Q outputs; in a chunk, p threads, each with n images
+of h × w tiles, T = n·h·w.
 
 Source: A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", 2016; after S. Winograd, "Arithmetic
 complexity of computations", 1980.
@@ -38,21 +38,28 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.algorithms.winograd.chunks import Block, Scratch, blocks_of
-from scratchnet.convolution.algorithms.winograd.pixels import Margins, Pixels, blank
-from scratchnet.convolution.algorithms.winograd.transforms import differences, outputs, overlapped, row_sums, sums
+from scratchnet.convolution.algorithms.winograd.chunks import Chunk, Scratch, chunks_of
+from scratchnet.convolution.algorithms.winograd.pixels import Margins, Pixels
+from scratchnet.convolution.algorithms.winograd.transforms import (
+    input_transform,
+    input_transform_adjoint,
+    output_transform_adjoint,
+    output_transform_columns,
+    output_transform_rows,
+)
 from scratchnet.function import readable
+from scratchnet.layout import empty_images
 from scratchnet.windows import Geometry
 
 __all__ = [
     "Outputs",
     "Upstream",
+    "backward_input",
     "convolve",
     "correlate",
     "gradients",
+    "row_transformed_outputs",
     "worthwhile",
-    "row_sums_of",
-    "backward_input",
 ]
 
 LEAST_CHANNELS = 16
@@ -60,45 +67,44 @@ LEAST_PRODUCTS = 1 << 20
 MOST_KERNEL_BYTES = 1 << 18
 
 G = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
-SIGNED = G * torch.tensor([[1.0], [1.0], [1.0], [-1.0]])  # with the sign of Aᵀ, which sums are made without
+SIGNED_G = G * torch.tensor([[1.0], [1.0], [1.0], [-1.0]])  # the sign that `output_transform_adjoint` leaves out
 
 
 class Upstream(Protocol):
-    """What comes back to P × Q outputs of a batch, however it is held."""
+    """The gradient of P × Q outputs of a batch, in whatever form it is stored."""
 
     channels: int
 
     @property
     def size(self) -> Sequence[int]:
-        """P and Q; beyond them nothing comes back."""
+        """P and Q; the gradient is zero beyond them."""
 
     def __len__(self) -> int:
         """B."""
 
-    def sums(self, block: Block, scratch: Scratch) -> Tensor:
-        """Aᵀ of a block's tiles, ``(p·16, T, O)``, as `sums` of transforms makes it."""
+    def transform(self, chunk: Chunk, scratch: Scratch) -> Tensor:
+        """Returns Aᵀ of a chunk's tiles, (p·16, T, O), as `output_transform_adjoint` does."""
 
 
 class Outputs(Pixels):
-    """Outputs or their gradient ``(B, O, P, Q)``, in any layout, as an `Upstream`."""
+    """Outputs or their gradient (B, O, P, Q), in any memory format, as an `Upstream`."""
 
     def __init__(self, y: Tensor) -> None:
         super().__init__(y, ((0, 0), (0, 0)))
 
-    def sums(self, block: Block, scratch: Scratch) -> Tensor:
-        """See `Upstream`."""
-        made = scratch.prepared(sums, *block.shape, self.channels)
-        self.read(block, made.source)
-        return made.run()
+    def transform(self, chunk: Chunk, scratch: Scratch) -> Tensor:
+        plan = scratch.plan(output_transform_adjoint, *chunk.shape, self.channels)
+        self.read(chunk, plan.source)
+        return plan.run()
 
 
 def worthwhile(images: Tensor, channels: int, out: int, geometry: Geometry, groups: int) -> bool:
-    """Whether the products of a convolution can be made this way, and are large enough to gain by it.
+    """Returns whether the algorithm applies to a convolution and is faster than the direct one.
 
-    On a CPU, where whether all is finite can be asked without waiting.
+    It needs a device where testing for finite values does not stall, a CPU.
     """
-    once = geometry.kernel == (3, 3) and geometry.stride == geometry.dilation == (1, 1) and groups == 1
-    if not once or max(map(max, geometry.padding)) > 2 or min(channels, out) < LEAST_CHANNELS:
+    plain = geometry.kernel == (3, 3) and geometry.stride == geometry.dilation == (1, 1) and groups == 1
+    if not plain or max(map(max, geometry.padding)) > 2 or min(channels, out) < LEAST_CHANNELS:
         return False
     pixels = images.numel() // max(1, images.shape[1])
     return readable(images) and pixels * channels * out >= LEAST_PRODUCTS
@@ -107,96 +113,92 @@ def worthwhile(images: Tensor, channels: int, out: int, geometry: Geometry, grou
 def convolve(
     x: Pixels, weight: Tensor, bias: Tensor | None, size: Sequence[int], channels_last: bool
 ) -> Tensor | None:
-    """Of images ``(B, C, H, W)`` and a weight ``(O, C, 3, 3)``, the outputs ``(B, O, P, Q)``; None if not finite.
-
-    Where channels are to be ``channels_last``, they are so in memory.
-    """
+    """Convolves images (B, C, H, W) with a weight (O, C, 3, 3); returns (B, O, P, Q), or None if not finite."""
     out, scratch = len(weight), Scratch(weight)
-    y = blank(len(x), out, size, channels_last, weight)
-    direct = channels_last and not any(n % 2 for n in size)
+    result = empty_images(weight, len(x), out, size, channels_last)
+    y = result.movedim(1, -1)
+    in_place = channels_last and not any(n % 2 for n in size)
     total = weight.new_zeros(())
-    for block, summed in row_sums_of(x, weight, bias, size, scratch):
-        p, n, h, w = block.shape
-        part, shape = y[block.images, block.pixels], (p, n, h, 2, w, 2, out)
-        made = part.view(shape) if direct else scratch("outputs", *shape)
-        outputs(summed, *made.movedim((5, 3), (0, 2)))
-        total += made.sum()
-        if not direct:
-            part.copy_(made.view(p * n, 2 * h, 2 * w, out)[:, : part.shape[1], : part.shape[2]])
-    return y.movedim(-1, 1) if bool(total.isfinite()) else None
+    for chunk, rows in row_transformed_outputs(x, weight, bias, size, scratch):
+        p, n, h, w = chunk.shape
+        y_chunk, shape = y[chunk.images, chunk.pixels], (p, n, h, 2, w, 2, out)
+        tiles = y_chunk.view(shape) if in_place else scratch("outputs", *shape)
+        output_transform_columns(rows, *tiles.movedim((5, 3), (0, 2)))
+        total += tiles.sum()
+        if not in_place:
+            y_chunk.copy_(tiles.view(p * n, 2 * h, 2 * w, out)[:, : y_chunk.shape[1], : y_chunk.shape[2]])
+    return result if bool(total.isfinite()) else None
 
 
-def row_sums_of(
+def row_transformed_outputs(
     x: Pixels, weight: Tensor, bias: Tensor | None, size: Sequence[int], scratch: Scratch
-) -> Iterator[tuple[Block, Tensor]]:
-    """Block by block the `row_sums` of the tiles of a convolution's outputs."""
+) -> Iterator[tuple[Chunk, Tensor]]:
+    """Yields chunks of a convolution's outputs after `output_transform_rows`."""
     out, channels = weight.shape[:2]
-    parts = _parts(channels, out, weight)
-    kernels = _tiled(G, weight, parts)
-    for block in blocks_of(len(x), size, 16 * (channels + out) * weight.element_size(), parts):
-        seen = scratch.prepared(differences, *block.shape, channels)
-        summed = scratch.prepared(row_sums, *block.shape, out)
-        x.read(block, seen.source)
-        torch.bmm(seen.run(), kernels[: len(summed.source)], out=summed.source)
+    threads = _threads(channels, out, weight)
+    kernels = _transform_kernels(G, weight, threads)
+    for chunk in chunks_of(len(x), size, 16 * (channels + out) * weight.element_size(), threads):
+        inputs = scratch.plan(input_transform, *chunk.shape, channels)
+        rows = scratch.plan(output_transform_rows, *chunk.shape, out)
+        x.read(chunk, inputs.source)
+        torch.bmm(inputs.run(), kernels[: len(rows.source)], out=rows.source)
         if bias is not None:
-            # To m₁ along both dimensions, which all outputs of a tile contain once.
-            summed.source[5::16].add_(bias)
-        yield block, summed.run()
+            # m₁ along both dimensions enters each output of a tile once.
+            rows.source[5::16].add_(bias)
+        yield chunk, rows.run()
 
 
 def backward_input(
     y: Upstream, weight: Tensor, bias: Tensor | None, margins: Margins, size: Sequence[int], channels_last: bool
 ) -> Tensor | None:
-    """Of outputs ``(B, O, P, Q)`` and a weight ``(O, C, 3, 3)``, images ``(B, C, H, W)``; None if not finite."""
-    parts = _parts(weight.shape[1], y.channels, weight)
-    images = _Spread(y, weight, bias, margins, size, channels_last, parts)
-    _go_back(y, weight.shape[1], weight, parts, images)
-    return images.made()
+    """Multiplies outputs (B, O, P, Q) by the adjoint of `convolve`; returns (B, C, H, W), or None if not finite."""
+    threads = _threads(weight.shape[1], y.channels, weight)
+    gradient = _InputGradient(y, weight, bias, margins, size, channels_last, threads)
+    _accumulate(y, weight.shape[1], weight, threads, gradient)
+    return gradient.result()
 
 
 def correlate(y: Upstream, x: Pixels, like: Tensor) -> Tensor | None:
-    """Of outputs ``(B, O, P, Q)`` and images ``(B, C, H, W)``, a weight ``(O, C, 3, 3)``; None if not finite."""
-    parts = _parts(x.channels, y.channels, like)
-    weight = _Correlation(y, x, like, parts)
-    _go_back(y, x.channels, like, parts, weight)
-    return weight.made()
+    """Correlates outputs (B, O, P, Q) with images (B, C, H, W); returns (O, C, 3, 3), or None if not finite."""
+    threads = _threads(x.channels, y.channels, like)
+    gradient = _WeightGradient(y, x, like, threads)
+    _accumulate(y, x.channels, like, threads, gradient)
+    return gradient.result()
 
 
 def gradients(
     y: Upstream, x: Tensor, weight: Tensor, needs: Sequence[bool], margins: Margins, channels_last: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """In the images and in the weight, of those that are needed; None for one that is not finite."""
-    parts = _parts(x.shape[1], y.channels, weight)
-    ways = (
-        _Spread(y, weight, None, margins, x.shape[2:], channels_last, parts) if needs[0] else None,
-        _Correlation(y, Pixels(x, margins), weight, parts) if needs[1] else None,
+    """Returns `backward_input` and `correlate`, where needed and finite, from one pass over the upstream."""
+    threads = _threads(x.shape[1], y.channels, weight)
+    both = (
+        _InputGradient(y, weight, None, margins, x.shape[2:], channels_last, threads) if needs[0] else None,
+        _WeightGradient(y, Pixels(x, margins), weight, threads) if needs[1] else None,
     )
-    wanted = [way for way in ways if way is not None]
-    if wanted:
-        _go_back(y, x.shape[1], weight, parts, *wanted)
-    grad_x, grad_weight = (None if way is None else way.made() for way in ways)
+    needed = [gradient for gradient in both if gradient is not None]
+    if needed:
+        _accumulate(y, x.shape[1], weight, threads, *needed)
+    grad_x, grad_weight = (None if gradient is None else gradient.result() for gradient in both)
     return grad_x, grad_weight
 
 
-class _Way(Protocol):
-    """A way back from outputs."""
+class _Gradient(Protocol):
+    """A gradient that is accumulated chunk by chunk."""
 
-    def take(self, block: Block, summed: Tensor, scratch: Scratch) -> None:
-        """A block of outputs."""
-
-
-def _go_back(y: Upstream, channels: int, like: Tensor, parts: int, *ways: _Way) -> None:
-    """Block by block, all ways at once."""
-    scratch, numbers = Scratch(like), 16 * (channels + y.channels)
-    for block in blocks_of(len(y), y.size, numbers * like.element_size(), parts):
-        summed = y.sums(block, scratch)
-        for way in ways:
-            way.take(block, summed, scratch)
+    def add(self, chunk: Chunk, upstream: Tensor, scratch: Scratch) -> None:
+        """Adds what a chunk's transformed upstream (p·16, T, O) contributes."""
 
 
-class _Spread:
-    """The way to the images."""
+def _accumulate(y: Upstream, channels: int, like: Tensor, threads: int, *gradients: _Gradient) -> None:
+    """Transforms the upstream chunk by chunk and adds each chunk to all gradients."""
+    scratch = Scratch(like)
+    for chunk in chunks_of(len(y), y.size, 16 * (channels + y.channels) * like.element_size(), threads):
+        upstream = y.transform(chunk, scratch)
+        for gradient in gradients:
+            gradient.add(chunk, upstream, scratch)
 
+
+class _InputGradient:
     def __init__(
         self,
         y: Upstream,
@@ -205,63 +207,58 @@ class _Spread:
         margins: Margins,
         size: Sequence[int],
         channels_last: bool,
-        parts: int,
+        threads: int,
     ) -> None:
-        channels = weight.shape[1]
-        self._kernels = _tiled(SIGNED, weight, parts).mT.contiguous()
+        self._kernels = _transform_kernels(SIGNED_G, weight, threads).mT.contiguous()
         self._bias = bias
-        self._x = blank(len(y), channels, size, channels_last, weight)
+        self._x = empty_images(weight, len(y), weight.shape[1], size, channels_last)
         if any(n > 2 * -(-p // 2) + 2 - before for n, p, (before, _) in zip(size, y.size, margins, strict=True)):
-            self._x.zero_()  # where no tile reaches
-        self._pixels = Pixels(self._x.movedim(-1, 1), margins)
+            self._x.zero_()  # the last pixels belong to no tile
+        self._pixels = Pixels(self._x, margins)
         self._total = weight.new_zeros(())
 
-    def take(self, block: Block, summed: Tensor, scratch: Scratch) -> None:
-        """See `_Way`."""
-        made = scratch.prepared(overlapped, *block.shape, self._kernels.shape[2])
-        torch.bmm(summed, self._kernels[: len(summed)], out=made.source)
-        pixels = made.run()
-        self._total += pixels.sum()
-        self._pixels.write(block, pixels, self._bias)
+    def add(self, chunk: Chunk, upstream: Tensor, scratch: Scratch) -> None:
+        plan = scratch.plan(input_transform_adjoint, *chunk.shape, self._kernels.shape[2])
+        torch.bmm(upstream, self._kernels[: len(upstream)], out=plan.source)
+        tiles = plan.run()
+        self._total += tiles.sum()
+        self._pixels.write(chunk, tiles, self._bias)
 
-    def made(self) -> Tensor | None:
-        """The images; None if not finite."""
-        return self._x.movedim(-1, 1) if bool(self._total.isfinite()) else None
+    def result(self) -> Tensor | None:
+        """Returns the images, or None if not finite."""
+        return self._x if bool(self._total.isfinite()) else None
 
 
-class _Correlation:
-    """The way to the weight."""
-
-    def __init__(self, y: Upstream, x: Pixels, like: Tensor, parts: int) -> None:
+class _WeightGradient:
+    def __init__(self, y: Upstream, x: Pixels, like: Tensor, threads: int) -> None:
         self._x = x
-        self._total = like.new_zeros((16 * parts, x.channels, y.channels))
+        self._total = like.new_zeros((16 * threads, x.channels, y.channels))
 
-    def take(self, block: Block, summed: Tensor, scratch: Scratch) -> None:
-        """See `_Way`."""
-        seen = scratch.prepared(differences, *block.shape, self._x.channels)
-        self._x.read(block, seen.source)
-        self._total[: len(summed)].baddbmm_(seen.run().mT, summed)
+    def add(self, chunk: Chunk, upstream: Tensor, scratch: Scratch) -> None:
+        plan = scratch.plan(input_transform, *chunk.shape, self._x.channels)
+        self._x.read(chunk, plan.source)
+        self._total[: len(upstream)].baddbmm_(plan.run().mT, upstream)
 
-    def made(self) -> Tensor | None:
-        """The weight; None if not finite."""
+    def result(self) -> Tensor | None:
+        """Returns the weight, or None if not finite."""
         _, channels, out = self._total.shape
         total = self._total.view(-1, 16, channels * out).sum(0)
-        grad = (_both(SIGNED, total).t() @ total).view(3, 3, channels, out)
+        grad = (_kron(SIGNED_G, total).t() @ total).view(3, 3, channels, out)
         return grad.permute(3, 2, 0, 1).contiguous() if bool(grad.sum().isfinite()) else None
 
 
-def _parts(channels: int, out: int, like: Tensor) -> int:
-    """Of a block: as many as threads, where each thread's caches have room for kernels of its own; else one."""
+def _threads(channels: int, out: int, like: Tensor) -> int:
+    """Returns how many threads to split chunks among: all if a copy of the kernels fits each one's cache, else one."""
     return torch.get_num_threads() if 16 * channels * out * like.element_size() <= MOST_KERNEL_BYTES else 1
 
 
-def _tiled(g: Tensor, weight: Tensor, parts: int) -> Tensor:
-    """G along both dimensions, of a weight ``(O, C, 3, 3)``, for each part of a block: ``(p·16, C, O)``."""
+def _transform_kernels(g: Tensor, weight: Tensor, threads: int) -> Tensor:
+    """Applies G along both dimensions of a weight (O, C, 3, 3); returns a copy per thread, (p·16, C, O)."""
     out, channels = weight.shape[:2]
-    kernels = (_both(g, weight) @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(16, channels, out)
-    return kernels.repeat(parts, 1, 1)
+    kernels = (_kron(g, weight) @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(16, channels, out)
+    return kernels.repeat(threads, 1, 1)
 
 
-def _both(g: Tensor, like: Tensor) -> Tensor:
-    """The matrix that makes 16 numbers of the 9 of a kernel."""
+def _kron(g: Tensor, like: Tensor) -> Tensor:
+    """Returns the 16 × 9 matrix that transforms flattened kernels."""
     return torch.kron(g, g).to(like)

@@ -1,9 +1,9 @@
-"""Images read and written tile by tile.
+"""Reading and writing the pixels of Winograd's tiles.
 
-Channels lie last, and even and odd columns apart, so that what is added up of neighbouring tiles are long stretches
-of numbers.
+Tiles store channels last and even and odd columns apart, so that transforms add long contiguous rows of neighboring
+tiles.
 
-Shapes: B images, C channels, H × W pixels; in a block, N images in h rows and w columns of tiles.
+Shapes: B images, C channels, H × W pixels; in a chunk, N images of h × w tiles.
 """
 
 from __future__ import annotations
@@ -13,25 +13,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.algorithms.winograd.chunks import Block
+from scratchnet.convolution.algorithms.winograd.chunks import Chunk
 
-__all__ = ["Margins", "Pixels", "blank"]
+__all__ = ["Margins", "Pixels"]
 
 Margins = Sequence[tuple[int, int]]
 
 
-def blank(batch: int, channels: int, size: Sequence[int], channels_last: bool, like: Tensor) -> Tensor:
-    """Allocates images, seen as ``(B, H, W, C)``; in memory channels are last too if ``channels_last``."""
-    if channels_last:
-        return like.new_empty((batch, *size, channels))
-    return like.new_empty((batch, channels, *size)).movedim(1, -1)
-
-
 class Pixels:
-    """Images ``(B, C, H, W)``, in any layout, within margins, where the first tiles begin.
+    """Images (B, C, H, W) in any memory format, with the margins at which the first tiles begin.
 
-    The pixels of a block's tiles are ``(N, h, 2, 2, w, C)``: after the rows of tiles the row within a tile, the column
-    within, and the columns of tiles; with one row and column of tiles more where tiles overlap with the next.
+    The pixels of a chunk's tiles have shape (N, h, 2, 2, w, C): row of tiles, row within the tile, column within the
+    tile, column of tiles. Where tiles overlap with the next ones, there is one more row and column of tiles.
     """
 
     def __init__(self, x: Tensor, margins: Margins) -> None:
@@ -42,41 +35,41 @@ class Pixels:
     def __len__(self) -> int:
         return len(self._x)
 
-    def read(self, block: Block, to: Tensor) -> None:
-        """Pixels of the tiles, and zeros for those of the margins; the margins' columns have to be zero before."""
-        inside, both = self._in_common(block, to)
-        rows = to.flatten(1, 2)
+    def read(self, chunk: Chunk, tiles: Tensor) -> None:
+        """Copies pixels to the tiles and zeros the rows of the margins; their columns must be zero already."""
+        inside, overlaps = self._overlaps(chunk, tiles)
+        rows = tiles.flatten(1, 2)
         if inside.start > 0:
             rows[:, : inside.start] = 0
         if inside.stop < rows.shape[1]:
             rows[:, inside.stop :] = 0
-        for mine, theirs in both:
-            theirs.copy_(mine)
+        for pixels, of_tiles in overlaps:
+            of_tiles.copy_(pixels)
 
-    def write(self, block: Block, made: Tensor, bias: Tensor | None) -> None:
-        """What overlapping tiles made, added to what those above them made of the first two rows; and a bias."""
-        begun = 2 if block.first else 0
-        for mine, theirs in self._in_common(block, made)[1]:
-            if begun:
-                mine[:, :begun].add_(theirs[:, :begun])
+    def write(self, chunk: Chunk, tiles: Tensor, bias: Tensor | None) -> None:
+        """Copies tiles to the pixels and adds a bias; adds the first two rows to those of the chunk above."""
+        written = 2 if chunk.first else 0
+        for pixels, of_tiles in self._overlaps(chunk, tiles)[1]:
+            if written:
+                pixels[:, :written].add_(of_tiles[:, :written])
             if bias is None:
-                mine[:, begun:] = theirs[:, begun:]
+                pixels[:, written:] = of_tiles[:, written:]
             else:
-                torch.add(theirs[:, begun:], bias, out=mine[:, begun:])
+                torch.add(of_tiles[:, written:], bias, out=pixels[:, written:])
 
-    def _in_common(self, block: Block, tiles: Tensor) -> tuple[slice, list[tuple[Tensor, Tensor]]]:
-        """Which of the tiles' rows of pixels lie in the images; and views of both there, of even and odd columns."""
+    def _overlaps(self, chunk: Chunk, tiles: Tensor) -> tuple[slice, list[tuple[Tensor, Tensor]]]:
+        """Returns which rows of the tiles lie in the images, and views of the pixels both share, by column parity."""
         (above, left), (height, width) = self._before, self._x.shape[1:3]
         images, h, _, _, columns, channels = tiles.shape
-        top = 2 * block.first - above  # the image's row that comes first
+        top = 2 * chunk.first - above  # the chunk's first row, in the image
         inside = slice(max(0, -top), max(0, min(2 * h, height - top)))
-        mine = self._x[block.images, top + inside.start : top + inside.stop]
-        theirs = tiles.view(images, 2 * h, 2, columns, channels)[:, inside]
-        if left % 2 == width % 2 == 0:  # both at once
-            return inside, [(mine.unflatten(2, (-1, 2)).movedim(3, 2), theirs.narrow(3, left // 2, width // 2))]
-        both = []
+        x = self._x[chunk.images, top + inside.start : top + inside.stop]
+        of_tiles = tiles.view(images, 2 * h, 2, columns, channels)[:, inside]
+        if left % 2 == width % 2 == 0:  # both parities at once
+            return inside, [(x.unflatten(2, (-1, 2)).movedim(3, 2), of_tiles.narrow(3, left // 2, width // 2))]
+        overlaps = []
         for parity in (0, 1):
-            at = max(0, -((parity - left) // 2))
-            found = mine[:, :, 2 * at + parity - left :: 2][:, :, : columns - at]
-            both.append((found, theirs[:, :, parity, at : at + found.shape[2]]))
-        return inside, both
+            first = max(0, -((parity - left) // 2))
+            pixels = x[:, :, 2 * first + parity - left :: 2][:, :, : columns - first]
+            overlaps.append((pixels, of_tiles[:, :, parity, first : first + pixels.shape[2]]))
+        return inside, overlaps

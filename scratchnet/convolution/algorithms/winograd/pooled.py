@@ -1,14 +1,14 @@
-"""Convolution, rectifier and pooling at once, where a window of the pooling is a tile of Winograd's outputs.
+"""Convolution, ReLU and 2 × 2 max pooling in one pass over Winograd's tiles.
 
-What is rectified and pooled while the tile is in the cache never has to be written out: of four outputs one is left,
-and which of the four it was, counted along the rows from 0. The gradient of the outputs is as large as they are, and
-zero but at those places; it too is only there tile by tile.
+A pooling window is one tile of outputs. Each tile is rectified and pooled while it is in the cache, so the outputs of
+the convolution are never stored: only the maximum of each window and its argmax, from 0 to 3 in row-major order. The
+gradient of the outputs, which is zero except at the argmax positions, exists only chunk by chunk as well.
 
-Outputs that no window holds, in a last odd row or column, are not made at all. What only they see does not reach the
-gradient of the weight, not even where it is infinite and its product with their zero gradient would be NaN.
+Outputs outside all windows, in a last odd row or column, are not computed. Pixels that only they see do not reach the
+gradient of the weight, not even if they are infinite and the built-in gets NaN from infinity times their zero gradient.
 
-Shapes: B images, C input and O output channels; P × Q windows, each of 2 × 2 outputs; in a block, p parts, each of n
-images in h rows and w columns of tiles.
+Shapes: B images, C input and O output channels; P × Q windows, each of 2 × 2 outputs; in a chunk, p threads, each with
+n images of h × w tiles, T = n·h·w.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ import torch
 from torch import Tensor
 
 from scratchnet.convolution.algorithms.winograd import filtering
-from scratchnet.convolution.algorithms.winograd.chunks import Block, Scratch
-from scratchnet.convolution.algorithms.winograd.pixels import Margins, Pixels, blank
-from scratchnet.convolution.algorithms.winograd.transforms import Pass, outputs
-from scratchnet.layout import is_channels_last
+from scratchnet.convolution.algorithms.winograd.chunks import Chunk, Scratch
+from scratchnet.convolution.algorithms.winograd.pixels import Margins, Pixels
+from scratchnet.convolution.algorithms.winograd.transforms import Plan, output_transform_columns
+from scratchnet.layout import empty_images, is_channels_last
 from scratchnet.windows import Geometry
 
-__all__ = ["Argmax", "convolve", "gradients", "worthwhile"]
+__all__ = ["ArgmaxUpstream", "convolve", "gradients", "worthwhile"]
 
 TILES = Geometry((2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1))
 
 
 def worthwhile(x: Tensor, weight: Tensor, geometry: Geometry, groups: int, windows: Geometry) -> bool:
-    """Whether the windows of the pooling are tiles, and the convolution gains by them."""
+    """Returns whether the pooling windows are tiles and Winograd's algorithm is worthwhile."""
     channels, out = x.shape[1], len(weight)
     return windows == TILES and filtering.worthwhile(x, channels, out, geometry, groups)
 
@@ -40,45 +40,49 @@ def worthwhile(x: Tensor, weight: Tensor, geometry: Geometry, groups: int, windo
 def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, margins: Margins, size: Sequence[int], channels_last: bool
 ) -> tuple[Tensor, Tensor] | None:
-    """Of images ``(B, C, H, W)``, what is left of each window and which it was, ``(B, O, P, Q)``.
+    """Convolves, rectifies and pools images (B, C, H, W).
 
-    Where channels of what is left are to be ``channels_last``, they are so in memory. None if an output is not finite.
+    Returns:
+        The maximum and argmax of each window, both (B, O, P, Q), or None if an output is not finite. The maximum is
+        channels last if ``channels_last``, the argmax always.
     """
     batch, out, windows, scratch = len(x), len(weight), [n // 2 for n in size], Scratch(weight)
-    y = blank(batch, out, windows, channels_last, x)
-    which = x.new_empty((batch, *windows, out), dtype=torch.uint8)
+    y = empty_images(x, batch, out, windows, channels_last)
+    argmax = empty_images(x, batch, out, windows, True, dtype=torch.uint8)
+    y_pixels, argmax_pixels = y.movedim(1, -1), argmax.movedim(1, -1)
     total = x.new_zeros(())
     covered = [2 * n for n in windows]
-    for block, summed in filtering.row_sums_of(Pixels(x, margins), weight, bias, covered, scratch):
-        left, right = summed[:, :, 0], summed[:, :, 1]
-        outputs(summed, left, right)
-        total += summed[:, :, :2].sum()
-        # The winner's column in each row and the winning row, in numbers of a byte.
+    for chunk, rows in filtering.row_transformed_outputs(Pixels(x, margins), weight, bias, covered, scratch):
+        left, right = rows[:, :, 0], rows[:, :, 1]
+        output_transform_columns(rows, left, right)
+        total += rows[:, :, :2].sum()
+        # The argmax of each row of a tile, and the row of the maximum, as uint8.
         column = torch.gt(right, left).view(torch.uint8)
         top, bottom = torch.maximum(left, right, out=left).unbind(1)
-        below = torch.gt(bottom, top).view(torch.uint8)
-        torch.maximum(column[:, 0], column[:, 1].add_(2).mul_(below), out=block.parts(which[:, block.rows]))
-        block.parts(y[:, block.rows]).copy_(torch.maximum(top, bottom, out=top).clamp_(min=0))
-    return (y.movedim(-1, 1), which.movedim(-1, 1)) if bool(total.isfinite()) else None
+        row = torch.gt(bottom, top).view(torch.uint8)
+        out_argmax = chunk.by_thread(argmax_pixels[:, chunk.rows])
+        torch.maximum(column[:, 0], column[:, 1].add_(2).mul_(row), out=out_argmax)
+        chunk.by_thread(y_pixels[:, chunk.rows]).copy_(torch.maximum(top, bottom, out=top).clamp_(min=0))
+    return (y, argmax) if bool(total.isfinite()) else None
 
 
 def gradients(
-    grad: Tensor, which: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], margins: Margins
+    grad: Tensor, argmax: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], margins: Margins
 ) -> tuple[Tensor | None, Tensor | None] | None:
-    """In the images and in the weight, of those that are needed; None if one is not finite."""
-    winners, channels_last = Argmax(grad, which), is_channels_last(x) or is_channels_last(weight)
-    made = filtering.gradients(winners, x, weight, needs, margins, channels_last)
-    return None if any(need and one is None for need, one in zip(needs, made, strict=False)) else made
+    """Returns the gradients of images and weight, where needed; None if one is not finite."""
+    channels_last = is_channels_last(x) or is_channels_last(weight)
+    grads = filtering.gradients(ArgmaxUpstream(grad, argmax), x, weight, needs, margins, channels_last)
+    return None if any(need and one is None for need, one in zip(needs, grads, strict=False)) else grads
 
 
-class Argmax:
-    """The gradient of the outputs: at the place that is left of each window the gradient of what is left.
+class ArgmaxUpstream:
+    """The gradient of the convolution's outputs, stored as the gradient and argmax of each window.
 
-    An upstream of Winograd's convolution, see `scratchnet.convolution.algorithms.winograd.filtering.Upstream`.
+    Implements `scratchnet.convolution.algorithms.winograd.filtering.Upstream`.
     """
 
-    def __init__(self, grad: Tensor, which: Tensor) -> None:
-        self._grad, self._which = grad.movedim(1, -1), which.movedim(1, -1)
+    def __init__(self, grad: Tensor, argmax: Tensor) -> None:
+        self._grad, self._argmax = grad.movedim(1, -1), argmax.movedim(1, -1)
         self.channels = grad.shape[1]
 
     def __len__(self) -> int:
@@ -86,34 +90,36 @@ class Argmax:
 
     @property
     def size(self) -> Sequence[int]:
-        """Of the outputs that windows hold."""
+        """The size of the outputs that windows cover."""
         return [2 * n for n in self._grad.shape[1:3]]
 
-    def sums(self, block: Block, scratch: Scratch) -> Tensor:
-        """Aᵀ of a block's tiles, of which one number of four is not zero."""
-        made = scratch.prepared(_sums, *block.shape, self.channels)
-        grad, which = made.source.unbind(1)
-        grad.copy_(block.parts(self._grad[:, block.rows]))
-        which.copy_(block.parts(self._which[:, block.rows]))
-        return made.run()
+    def transform(self, chunk: Chunk, scratch: Scratch) -> Tensor:
+        plan = scratch.plan(_transform, *chunk.shape, self.channels)
+        grad, argmax = plan.source.unbind(1)
+        grad.copy_(chunk.by_thread(self._grad[:, chunk.rows]))
+        argmax.copy_(chunk.by_thread(self._argmax[:, chunk.rows]))
+        return plan.run()
 
 
-def _sums(scratch: Scratch, p: int, n: int, h: int, w: int, channels: int) -> Pass:
-    """The `sums` of an upstream of winners ``(p, 2, n, h, w, O)``, gradient and place: ``(p·16, T, O)``."""
-    rows = scratch("winners along rows", p, 5, n, h, w, channels)
-    only_upper, grad, difference, only_lower, which = rows.unbind(1)
-    lower = scratch("lower", p, n, h, w, channels)
-    both = scratch("sums", p, 4, 4, n, h, w, channels)
-    only_left, either, across, only_right = both.unbind(2)
+def _transform(scratch: Scratch, p: int, n: int, h: int, w: int, channels: int) -> Plan:
+    """Plans `output_transform_adjoint` of tiles with one nonzero element each.
+
+    The source, (p, 2, n, h, w, O), holds gradient and argmax; the result is (p·16, T, O).
+    """
+    rows = scratch("argmax rows", p, 5, n, h, w, channels)
+    upper, grad, difference, lower, argmax = rows.unbind(1)
+    is_lower = scratch("is lower", p, n, h, w, channels)
+    both = scratch("transformed upstream", p, 4, 4, n, h, w, channels)
+    left, either, across, right = both.unbind(2)
     steps = [
-        partial(torch.ge, which, 2, out=lower),
-        partial(which.sub_, lower, alpha=2),  # which is now the column
-        partial(torch.mul, grad, lower, out=only_lower),
-        partial(torch.sub, grad, only_lower, out=only_upper),
-        partial(torch.sub, only_upper, only_lower, out=difference),
+        partial(torch.ge, argmax, 2, out=is_lower),
+        partial(argmax.sub_, is_lower, alpha=2),  # the column within the tile
+        partial(torch.mul, grad, is_lower, out=lower),
+        partial(torch.sub, grad, lower, out=upper),
+        partial(torch.sub, upper, lower, out=difference),
         partial(either.copy_, rows[:, :4]),
-        partial(torch.mul, rows[:, :4], which.unsqueeze(1), out=only_right),
-        partial(torch.sub, rows[:, :4], only_right, out=only_left),
-        partial(torch.sub, only_left, only_right, out=across),
+        partial(torch.mul, rows[:, :4], argmax.unsqueeze(1), out=right),
+        partial(torch.sub, rows[:, :4], right, out=left),
+        partial(torch.sub, left, right, out=across),
     ]
-    return Pass(rows[:, 1::3], both.view(p * 16, -1, channels), steps)
+    return Plan(rows[:, 1::3], both.view(p * 16, -1, channels), steps)
