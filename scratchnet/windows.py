@@ -1,16 +1,12 @@
-r"""Windows of an image, as convolution and pooling look through them, in any number of dimensions.
+r"""Windows of images, as convolution and pooling see them, in any number of dimensions.
 
-A window is seen from each of P × Q outputs and holds R × S places; dilation spreads the places, stride the windows:
+P × Q windows, one per output, have R × S positions each. The dilation separates positions, the stride windows:
 
 .. math::
-    \text{columns}_{c, r, s, p, q} = x_{c,\; p \cdot \text{stride} + r \cdot \text{dilation},\;
-                                          q \cdot \text{stride} + s \cdot \text{dilation}}
+    \operatorname{im2col}(x)_{c, r, s, p, q} = x_{c,\; p \cdot \text{stride} + r \cdot \text{dilation},\;
+                                                    q \cdot \text{stride} + s \cdot \text{dilation}}
 
-Taking windows (im2col) is linear. Its adjoint (col2im) is therefore how gradients come back: each element gets the
-sum over all windows that it was seen in.
-
-Both have two forms. The plain one is made of slices that autograd, vmap and the compiler can follow; the other
-writes into a given buffer, so that a few images at a time stay in the cache.
+im2col is linear. Its adjoint col2im gives the gradient: each pixel gets the sum over all windows that see it.
 
 Shapes, for two dimensions: B images, C channels, H × W pixels, R × S kernel, P × Q outputs.
 """
@@ -27,22 +23,14 @@ from torch import Tensor
 
 from scratchnet.arguments import integers
 
-__all__ = [
-    "Geometry",
-    "im2col",
-    "col2im",
-    "padded",
-    "read_columns",
-    "sizes",
-    "write_padded",
-]
+__all__ = ["Geometry", "col2im", "im2col", "padded", "sizes"]
 
 Sizes = tuple[int, ...]
 WHOLE = slice(None)
 
 
 class Geometry(NamedTuple):
-    """How windows lie on an image: a number for each dimension, and two for padding, before and after."""
+    """The options of windows: one number per dimension, and for the padding two, before and after."""
 
     kernel: Sizes
     stride: Sizes
@@ -51,7 +39,7 @@ class Geometry(NamedTuple):
 
     @property
     def positions(self) -> int:
-        """The number of elements in a window, R · S."""
+        """The number of positions in a window, R · S."""
         return math.prod(self.kernel)
 
     @property
@@ -60,11 +48,11 @@ class Geometry(NamedTuple):
         return any(map(any, self.padding))
 
     def extent(self, size: Iterable[int]) -> Sizes:
-        """The size of the padded image."""
+        """Returns the size of the padded image."""
         return tuple(n + before + after for n, (before, after) in zip(size, self.padding, strict=True))
 
     def outputs(self, size: Iterable[int]) -> Sizes:
-        """The number of windows, P and Q, on an image of H × W pixels."""
+        """Returns the number of windows, P and Q, on an image of H × W pixels."""
         return tuple(
             (extent - dilation * (kernel - 1) - 1) // stride + 1
             for extent, kernel, stride, dilation in zip(
@@ -73,24 +61,24 @@ class Geometry(NamedTuple):
         )
 
     def slices(self, outputs: Sequence[int]) -> list[tuple[slice, ...]]:
-        """For each place in the kernel, the index of what is seen through it from all outputs of padded images."""
-        each = [
+        """Returns for each position the index into padded images of the pixels that all windows see there."""
+        along = [
             [slice(k * d, k * d + (n - 1) * s + 1, s) for k in range(kernel)]
             for kernel, s, d, n in zip(self.kernel, self.stride, self.dilation, outputs, strict=True)
         ]
-        return [(WHOLE, WHOLE, *place) for place in product(*each)]
+        return [(WHOLE, WHOLE, *position) for position in product(*along)]
 
     def inside(self, size: Iterable[int]) -> tuple[slice, ...]:
-        """The index of the images themselves within padded images."""
+        """Returns the index of the images within padded images."""
         return (WHOLE, WHOLE, *(slice(a, a + n) for n, (a, _) in zip(size, self.padding, strict=True)))
 
 
 def sizes(op: str, name: str, value: int | Sequence[int], dims: int, least: int) -> Sizes:
-    """An option of windows as one integer for each dimension.
+    """Expands an option to one integer per dimension.
 
     Raises:
-        TypeError: if it holds something else than integers.
-        RuntimeError: if their number is neither 1 nor ``dims``, or one is too small.
+        TypeError: if a value is not an integer.
+        RuntimeError: if there are neither 1 nor ``dims`` values, or one is below ``least``.
     """
     checked = integers(op, value, name)
     given = checked if isinstance(checked, tuple) else (checked,)
@@ -102,37 +90,38 @@ def sizes(op: str, name: str, value: int | Sequence[int], dims: int, least: int)
 
 
 def im2col(x: Tensor, geometry: Geometry, outputs: Sequence[int] | None = None) -> Tensor:
-    """The windows of images ``(B, C, H, W)`` as ``(B, C, R·S, P, Q)``, in operations that can be differentiated.
+    """Returns the windows of images (B, C, H, W) as (B, C, R·S, P, Q), by differentiable operations.
 
-    All windows that fit, or the first of them, as many as ``outputs`` says.
+    ``outputs`` limits P and Q to the first windows.
     """
     wide = padded(x, geometry, 0.0)
     outputs = geometry.outputs(x.shape[2:]) if outputs is None else outputs
     if geometry.positions == 1 and tuple(outputs) == tuple(wide.shape[2:]):
-        return wide.unsqueeze(2)  # and not wide[:, :, :, :], an alias, which batched upstreams cannot have
-    return torch.stack([wide[place] for place in geometry.slices(outputs)], dim=2)
+        return wide.unsqueeze(2)  # not wide[:, :, :, :], an alias, which batched upstreams cannot have
+    return torch.stack([wide[position] for position in geometry.slices(outputs)], dim=2)
 
 
 def col2im(grads: Tensor, size: Sequence[int], geometry: Geometry) -> Tensor:
-    """The adjoint of `im2col`: adds ``(B, C, R·S, P, Q)`` up into images of H × W pixels."""
+    """Adds windows (B, C, R·S, P, Q) up into images of H × W pixels: the adjoint of `im2col`."""
     extent = geometry.extent(size)
     batch, channels, _, *outputs = grads.shape
     blanks = [grads.new_zeros((batch, channels, *outputs[:i], *extent[i:])) for i in range(len(extent))]
     total = blanks[0]
-    for i, place in enumerate(geometry.slices(outputs)):
-        spread = grads[:, :, i]
+    for i, position in enumerate(geometry.slices(outputs)):
+        scattered = grads[:, :, i]
         for dim in reversed(range(2, total.dim())):
-            at = place[dim]
-            if torch.onnx.is_in_onnx_export() or spread.is_complex():  # autograd scatters no complex slices
-                spread = _stretched(spread, dim, at, extent[dim - 2])
-                continue
-            spread = blanks[dim - 2].slice_scatter(spread, dim, at.start, at.stop, at.step)
-        total = total + spread
+            at = position[dim]
+            # ONNX export has no slice_scatter, and autograd none for complex numbers.
+            if torch.onnx.is_in_onnx_export() or scattered.is_complex():
+                scattered = _scatter_slice(scattered, dim, at, extent[dim - 2])
+            else:
+                scattered = blanks[dim - 2].slice_scatter(scattered, dim, at.start, at.stop, at.step)
+        total = total + scattered
     return total if extent == tuple(size) else total[geometry.inside(size)]
 
 
-def _stretched(x: Tensor, dim: int, at: slice, size: int) -> Tensor:
-    """Puts zeros between, before and after the elements of a dimension, without ``slice_scatter``."""
+def _scatter_slice(x: Tensor, dim: int, at: slice, size: int) -> Tensor:
+    """Scatters ``x`` into zeros of length ``size`` along ``dim``, without ``slice_scatter``."""
 
     def zeros(n: int) -> Tensor:
         return x.new_zeros((*x.shape[:dim], n, *x.shape[dim + 1 :]))
@@ -145,31 +134,13 @@ def _stretched(x: Tensor, dim: int, at: slice, size: int) -> Tensor:
 
 
 def padded(x: Tensor, geometry: Geometry, fill: float) -> Tensor:
-    """Images ``(B, C, H, W)`` within a margin of one value, in operations that can be differentiated."""
+    """Pads images (B, C, H, W) with one value, by differentiable operations."""
     for dim, ((before, after), n) in enumerate(zip(geometry.padding, x.shape[2:], strict=True), 2):
-        if before or after or not isinstance(after, int):  # which in a trace is 0 at one size alone
-            if torch.onnx.is_in_onnx_export() or x.is_complex():  # which have no slice_scatter
+        if before or after or not isinstance(after, int):  # a traced size may be 0 for this example alone
+            if torch.onnx.is_in_onnx_export() or x.is_complex():  # as in `col2im`
                 edges = [x.new_full((*x.shape[:dim], m, *x.shape[dim + 1 :]), fill) for m in (before, after)]
                 x = torch.cat((edges[0], x, edges[1]), dim)
                 continue
             wide = x.new_full((*x.shape[:dim], n + before + after, *x.shape[dim + 1 :]), fill)
             x = wide.slice_scatter(x, dim, before, before + n)
     return x
-
-
-def write_padded(x: Tensor, geometry: Geometry, buffer: Tensor) -> Tensor:
-    """Images in the middle of a buffer whose margin is zero; the images themselves where no padding is asked for."""
-    if buffer.shape[2:] == x.shape[2:]:
-        return x
-    wide = buffer[: x.shape[0]]
-    wide[geometry.inside(x.shape[2:])] = x
-    return wide
-
-
-def read_columns(wide: Tensor, geometry: Geometry, outputs: Sequence[int], buffer: Tensor) -> Tensor:
-    """Writes the windows of padded images into a buffer of shape ``(B, C, R, S, P, Q)``, and returns it."""
-    batch, channels, *steps = wide.stride()
-    within = [step * dilation for step, dilation in zip(steps, geometry.dilation, strict=True)]
-    between = [step * stride for step, stride in zip(steps, geometry.stride, strict=True)]
-    view = wide.as_strided((*wide.shape[:2], *geometry.kernel, *outputs), (batch, channels, *within, *between))
-    return buffer[: wide.shape[0]].copy_(view)

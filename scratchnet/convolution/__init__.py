@@ -1,1 +1,1 @@
-"""Convolution and its transpose, the windows they look through, and the margins around images."""
+"""Convolution, transposed convolution, and unfolding."""

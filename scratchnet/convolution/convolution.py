@@ -1,9 +1,9 @@
-r"""Convolution in one, two and three dimensions (strictly, cross-correlation).
+r"""Convolution (strictly, cross-correlation) in one, two and three dimensions.
 
 .. math::
     y_{o, p, q} = b_o + \sum_{c, r, s} w_{o, c, r, s} \, x_{c,\; p + r,\; q + s}
 
-It is linear in the image and in the weight, so each of its gradients is another of the three products that
+Convolution is linear in the image and in the weight, so its gradients are the two other products that
 `scratchnet.convolution.algorithms` derives:
 
 .. math::
@@ -44,7 +44,7 @@ __all__ = [
 
 
 class ConvolutionFunction(Function):
-    """Convolution of a batch of images, or of lines or volumes. Keeps them and the weight."""
+    """Convolves a batch of sequences, images or volumes. Saves them and the weight."""
 
     autocast = "low_precision"
 
@@ -52,20 +52,17 @@ class ConvolutionFunction(Function):
     def forward(
         x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The outputs of all windows, and the bias."""
         return dispatch.convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:])), (x, weight)
 
     @staticmethod
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, geometry: Geometry, groups: int
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """The two other products, and the sum over images and pixels."""
         x, weight = saved
         return gradients(grad, x, weight, needs, geometry, groups)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, groups: int) -> Tensor:
-        """Product rule: both convolutions."""
         x, weight = saved
         return tangent(tangents, x, weight, geometry, groups)
 
@@ -73,7 +70,7 @@ class ConvolutionFunction(Function):
 def gradients(
     grad: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """In the images, the weight and the bias, of those that are needed."""
+    """Returns the gradients of images, weight and bias, where needed."""
     grad_x, grad_weight = dispatch.gradients(grad, x, weight, needs, geometry, groups)
     if grad_x is not None:
         grad_x = in_layout_of(x, grad_x, weight)
@@ -84,9 +81,9 @@ def gradients(
 
 
 def in_strides_of(weight: Tensor, grad: Tensor) -> Tensor:
-    """Returns a weight's gradient in the weight's memory format, and in its strides of dimensions of size 1.
+    """Returns a weight's gradient in the weight's memory format and strides.
 
-    `torch.nn.parallel.DistributedDataParallel` compares these too, and copies where they differ.
+    The strides of dimensions of size 1 count too: `torch.nn.parallel.DistributedDataParallel` copies if they differ.
     """
     if not recorded() and grad.stride() == weight.stride():
         return grad
@@ -99,11 +96,11 @@ def in_strides_of(weight: Tensor, grad: Tensor) -> Tensor:
 
 
 def tangent(tangents: Sequence[Tensor], x: Tensor, weight: Tensor, geometry: Geometry, groups: int) -> Tensor:
-    """Of the outputs, by the product rule."""
+    """Returns the tangent of the outputs, by the product rule."""
     tangent_x, tangent_weight, tangent_bias = tangents
     outputs = geometry.outputs(x.shape[2:])
-    moved = dispatch.convolve(tangent_x, weight, tangent_bias, geometry, groups, outputs)
-    return moved + dispatch.convolve(x, tangent_weight, None, geometry, groups, outputs)
+    of_x = dispatch.convolve(tangent_x, weight, tangent_bias, geometry, groups, outputs)
+    return of_x + dispatch.convolve(x, tangent_weight, None, geometry, groups, outputs)
 
 
 def prepare(
@@ -117,10 +114,10 @@ def prepare(
     dilation: Size,
     groups: int,
 ) -> tuple[Tensor, Geometry, bool]:
-    """The images with a batch dimension, how the kernels lie on them, and whether there was one image alone.
+    """Checks the arguments of `conv2d` and its like.
 
-    Raises:
-        TypeError, NotImplementedError, RuntimeError: as the functional forms say.
+    Returns:
+        The input with a batch dimension, the windows, and whether the input came without a batch.
     """
     x, unbatched = with_batch(op, dims, input, weight, "O, C / groups")
     geometry = window_geometry(op, weight.shape[2:], stride, padding, dilation, groups)
@@ -145,9 +142,9 @@ def convolution(
     dilation: Size,
     groups: int,
 ) -> Tensor:
-    """Of prepared images, kernels and a bias, in the layout that PyTorch returns."""
+    """Checks the arguments and convolves; returns the memory format that PyTorch returns."""
     x, geometry, unbatched = prepare(op, dims, input, weight, bias, stride, padding, dilation, groups)
-    if x.shape[1] == 0:  # which leaves no output channels either, in PyTorch
+    if x.shape[1] == 0:  # PyTorch returns no output channels either
         y = (x * weight.sum()).reshape(len(x), 0, *geometry.outputs(x.shape[2:]))
         return y.squeeze(0) if unbatched else y
     y = in_layout_of(x, ConvolutionFunction.apply(x, weight, bias, geometry, groups), weight)
@@ -164,46 +161,30 @@ def conv1d(
     dilation: Size = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolves sequences with a set of kernels.
+    """Convolves sequences (B, C, L) or (C, L) with kernels (O, C / groups, R).
 
-    Args:
-        input: sequences of shape ``(B, C, L)`` or ``(C, L)``.
-        weight: kernels of shape ``(O, C / groups, R)``.
-        bias: of shape ``(O,)``, added to each output channel.
-        stride: elements from one window to the next.
-        padding: elements of zeros on each side; or ``"valid"``, none, or ``"same"``, so many that the output has
-            the input's size.
-        dilation: elements from one element of the kernel to the next.
-        groups: channels are split into so many groups, which do not mix.
-
-    Returns:
-        A tensor of shape ``(B, O, P)`` or ``(O, P)``.
-
-    Raises:
-        TypeError: if an argument is no tensor, or an option no integer.
-        NotImplementedError: if the input is not floating point.
-        RuntimeError: if shapes, dtypes or options do not fit each other.
+    Returns a tensor of shape (B, O, P) or (O, P). The options are those of `conv2d`.
     """
     return convolution("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
 @overridable
 def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
-    """Convolves sequences that have time first and channels last.
+    """Convolves sequences in time-batch-channel order.
 
     Args:
         input: sequences of shape ``(L, B, C)``.
         weight: kernels of shape ``(R, C, O)``.
-        bias: of shape ``(O,)``.
-        pad: steps of zeros before and after.
+        bias: tensor of shape ``(O,)``.
+        pad: number of zeros added at both ends.
 
     Returns:
         A tensor of shape ``(P, B, O)``.
 
     Raises:
-        TypeError: if an argument is no tensor, or ``pad`` no integer.
+        TypeError: if an argument is not a tensor, or ``pad`` not an integer.
         NotImplementedError: if the input is not floating point.
-        RuntimeError: if shapes or dtypes do not fit each other.
+        RuntimeError: if shapes or dtypes do not match.
     """
     op = "conv_tbc"
     x, kernels = tensor(op, input), tensor(op, weight, "weight")
@@ -226,26 +207,25 @@ def conv2d(
     dilation: Size = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolves images with a set of kernels.
+    """Convolves images with kernels, and adds a bias.
 
     Args:
         input: images of shape ``(B, C, H, W)`` or ``(C, H, W)``.
         weight: kernels of shape ``(O, C / groups, R, S)``.
-        bias: of shape ``(O,)``, added to each output channel.
-        stride: pixels from one window to the next.
-        padding: pixels of zeros on each side; or ``"valid"``, none, or ``"same"``, so many that the output has
-            the input's size.
-        dilation: pixels from one element of the kernel to the next.
-        groups: channels are split into so many groups, which do not mix.
+        bias: tensor of shape ``(O,)``.
+        stride: distance between windows, in pixels.
+        padding: rows and columns of zeros added on each side; ``"valid"`` adds none, ``"same"`` as many as give
+            the output the size of the input.
+        dilation: distance between elements of the kernel, in pixels.
+        groups: number of groups that the channels are split into; each group is convolved separately.
 
     Returns:
-        A tensor of shape ``(B, O, P, Q)`` or ``(O, P, Q)``, channels last in memory
-        where those of input or weight are.
+        A tensor of shape ``(B, O, P, Q)`` or ``(O, P, Q)``, in channels-last format if input or weight are.
 
     Raises:
-        TypeError: if an argument is no tensor, or an option no integer.
+        TypeError: if an argument is not a tensor, or an option not an integer.
         NotImplementedError: if the input is not floating point.
-        RuntimeError: if shapes, dtypes or options do not fit each other.
+        RuntimeError: if shapes, dtypes or options do not match.
     """
     return convolution("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
@@ -260,25 +240,8 @@ def conv3d(
     dilation: Size = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolves volumes with a set of kernels.
+    """Convolves volumes (B, C, D, H, W) or (C, D, H, W) with kernels (O, C / groups, R, S, T).
 
-    Args:
-        input: volumes of shape ``(B, C, D, H, W)`` or ``(C, D, H, W)``.
-        weight: kernels of shape ``(O, C / groups, R, S, T)``.
-        bias: of shape ``(O,)``, added to each output channel.
-        stride: voxels from one window to the next.
-        padding: voxels of zeros on each side; or ``"valid"``, none, or ``"same"``, so many that the output has
-            the input's size.
-        dilation: voxels from one element of the kernel to the next.
-        groups: channels are split into so many groups, which do not mix.
-
-    Returns:
-        A tensor of shape ``(B, O, N, P, Q)`` or ``(O, N, P, Q)``, channels last in memory
-        where those of input or weight are.
-
-    Raises:
-        TypeError: if an argument is no tensor, or an option no integer.
-        NotImplementedError: if the input is not floating point.
-        RuntimeError: if shapes, dtypes or options do not fit each other.
+    Returns a tensor of shape (B, O, N, P, Q) or (O, N, P, Q). The options are those of `conv2d`.
     """
     return convolution("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)

@@ -1,4 +1,4 @@
-"""What convolution and its adjoint expect of their arguments, and how they complain."""
+"""Argument checks and error messages of convolution and transposed convolution."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ KERNEL = {1: "R", 2: "R, S", 3: "R, S, T"}
 
 
 def with_batch(op: str, dims: int, input: Tensor, weight: Tensor, weight_is: str) -> tuple[Tensor, bool]:
-    """The input with a batch dimension, and whether it came without.
+    """Returns the input with a batch dimension, and whether it came without one.
 
     Raises:
-        TypeError: if input or weight is no tensor.
+        TypeError: if input or weight is not a tensor.
         NotImplementedError: if one of them is not floating point.
-        RuntimeError: if one of them has another number of dimensions, or is empty where the batch is not.
+        RuntimeError: if one of them has the wrong number of dimensions, or a dimension other than the batch is empty.
     """
     x = floating(op, input, complex=True, integer=True)
     floating(op, weight, "weight", complex=True, integer=True)
@@ -49,20 +49,11 @@ def with_batch(op: str, dims: int, input: Tensor, weight: Tensor, weight_is: str
 def check_channels(
     op: str, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, channels: int, out: int
 ) -> None:
-    """Whether input, weight and bias fit together.
-
-    Args:
-        op: the name of the op.
-        x: the input, with a batch dimension.
-        weight: its first dimension is divided into the groups.
-        bias: of the output channels.
-        groups: number of groups.
-        channels: input channels that the weight asks for.
-        out: output channels that the weight makes.
+    """Checks that input, weight and bias match ``channels`` input and ``out`` output channels.
 
     Raises:
-        TypeError: if the bias is no tensor.
-        RuntimeError: if they do not fit.
+        TypeError: if the bias is not a tensor.
+        RuntimeError: if shapes or dtypes do not match.
     """
     if weight.shape[0] % groups:
         raise RuntimeError(
@@ -84,10 +75,10 @@ def check_channels(
 def window_geometry(
     op: str, kernel: Sequence[int], stride: Size, padding: str | Size, dilation: Size, groups: int
 ) -> Geometry:
-    """How the kernel lies on the image; ``"same"`` puts the odd element of padding behind.
+    """Checks the options of windows; ``padding="same"`` adds an odd element at the end.
 
     Raises:
-        TypeError: if an option is no integer.
+        TypeError: if an option is not an integer.
         RuntimeError: if an option is out of range.
     """
     dims = len(kernel)

@@ -3,13 +3,12 @@ r"""Transposed convolution: the adjoint of convolution in its input.
 .. math::
     y_{o,\; p + r,\; q + s} \mathrel{+}= w_{c, o, r, s} \, x_{c, p, q}
 
-Each element of the input spreads a copy of the kernel over the output, ``stride`` elements from its neighbour's.
-Where convolution makes images smaller, this makes them larger by as much, with the same options. A strided
-convolution gives several sizes of image the same number of outputs; ``output_padding`` says which of them is meant,
-counted from the smallest.
+Each element of the input adds a multiple of the kernel to the output; the kernels of neighboring elements are
+``stride`` apart. A convolution with the same options maps the output back to the size of the input. A strided
+convolution does so for several sizes; ``output_padding`` chooses among them, counted from the smallest.
 
-The forward pass is the product that convolution needs for its input's gradient, and the other way round (see
-`scratchnet.convolution.algorithms`). The weight, of shape C × O × R × S, is that of the convolution which leads back:
+The forward pass is the gradient of a convolution in its input, and vice versa (`scratchnet.convolution.algorithms`).
+The weight is the weight of that convolution, of shape C × O × R × S:
 
 .. math::
     y = b + \texttt{backward_input}(x, w) \qquad
@@ -39,7 +38,7 @@ __all__ = ["TransposedConvolutionFunction", "conv_transpose1d", "conv_transpose2
 
 
 class TransposedConvolutionFunction(Function):
-    """Transposed convolution to a given size. Keeps the input and the weight."""
+    """Computes a transposed convolution of a given output size. Saves the input and the weight."""
 
     autocast = "low_precision"
 
@@ -47,7 +46,6 @@ class TransposedConvolutionFunction(Function):
     def forward(
         x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int, size: tuple[int, ...]
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Spreads the kernels, and adds the bias."""
         return backward_input(x, weight, bias, geometry, groups, size), (x, weight)
 
     @staticmethod
@@ -60,7 +58,6 @@ class TransposedConvolutionFunction(Function):
         groups: int,
         size: tuple[int, ...],
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """The two other products, and the sum over images and pixels."""
         x, weight = saved
         grad_x = grad_weight = None
         if needs[0]:
@@ -79,15 +76,14 @@ class TransposedConvolutionFunction(Function):
         groups: int,
         size: tuple[int, ...],
     ) -> Tensor:
-        """Product rule: both transposed convolutions."""
         x, weight = saved
         tangent_x, tangent_weight, tangent_bias = tangents
-        moved = backward_input(tangent_x, weight, tangent_bias, geometry, groups, size)
-        return moved + backward_input(x, tangent_weight, None, geometry, groups, size)
+        of_x = backward_input(tangent_x, weight, tangent_bias, geometry, groups, size)
+        return of_x + backward_input(x, tangent_weight, None, geometry, groups, size)
 
 
 def smallest_size(geometry: Geometry, outputs: Sequence[int]) -> tuple[int, ...]:
-    """The size of the smallest image on which so many windows lie."""
+    """Returns the size of the smallest image that has this number of windows."""
     return tuple(
         (n - 1) * s - before - after + d * (k - 1) + 1
         for n, k, s, (before, after), d in zip(
@@ -129,7 +125,7 @@ def _transposed(
 
 
 def describe_windows(geometry: Geometry) -> str:
-    """Kernel, stride and dilation, for error messages."""
+    """Describes kernel, stride and dilation for error messages."""
     return f"a kernel of {geometry.kernel} with stride {geometry.stride} and dilation {geometry.dilation}"
 
 
@@ -144,25 +140,9 @@ def conv_transpose1d(
     groups: int = 1,
     dilation: Size = 1,
 ) -> Tensor:
-    """Spreads kernels over sequences: the adjoint of `conv1d`.
+    """Computes the adjoint of `conv1d` for sequences (B, C, L) or (C, L) and kernels (C, O / groups, R).
 
-    Args:
-        input: sequences of shape ``(B, C, L)`` or ``(C, L)``.
-        weight: kernels of shape ``(C, O / groups, R)``.
-        bias: of shape ``(O,)``, added to each output channel.
-        stride: elements of output from one element of input to the next.
-        padding: elements cut off from each side of the output.
-        output_padding: elements added behind the output, fewer than ``stride`` or ``dilation``.
-        groups: channels are split into so many groups, which do not mix.
-        dilation: elements of output from one element of the kernel to the next.
-
-    Returns:
-        A tensor of shape ``(B, O, P)`` or ``(O, P)``.
-
-    Raises:
-        TypeError: if an argument is no tensor, or an option no integer.
-        NotImplementedError: if the input is not floating point.
-        RuntimeError: if shapes, dtypes or options do not fit each other.
+    Returns a tensor of shape (B, O, P) or (O, P). The options are those of `conv_transpose2d`.
     """
     op = "conv_transpose1d"
     return _transposed(op, 1, input, weight, bias, stride, padding, output_padding, groups, dilation)
@@ -179,26 +159,25 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Size = 1,
 ) -> Tensor:
-    """Spreads kernels over images: the adjoint of `conv2d`.
+    """Computes the adjoint of `conv2d`, and adds a bias.
 
     Args:
         input: images of shape ``(B, C, H, W)`` or ``(C, H, W)``.
         weight: kernels of shape ``(C, O / groups, R, S)``.
-        bias: of shape ``(O,)``, added to each output channel.
-        stride: pixels of output from one pixel of input to the next.
-        padding: pixels cut off from each side of the output.
-        output_padding: pixels added behind the output, fewer than ``stride`` or ``dilation``.
-        groups: channels are split into so many groups, which do not mix.
-        dilation: pixels of output from one element of the kernel to the next.
+        bias: tensor of shape ``(O,)``.
+        stride: distance in the output between neighboring pixels of the input.
+        padding: rows and columns removed from each side of the output.
+        output_padding: rows and columns added at the end of the output, fewer than ``stride`` or ``dilation``.
+        groups: number of groups that the channels are split into; each group is convolved separately.
+        dilation: distance in the output between elements of the kernel.
 
     Returns:
-        A tensor of shape ``(B, O, P, Q)`` or ``(O, P, Q)``, channels last in memory
-        where those of input or weight are.
+        A tensor of shape ``(B, O, P, Q)`` or ``(O, P, Q)``, in channels-last format if input or weight are.
 
     Raises:
-        TypeError: if an argument is no tensor, or an option no integer.
+        TypeError: if an argument is not a tensor, or an option not an integer.
         NotImplementedError: if the input is not floating point.
-        RuntimeError: if shapes, dtypes or options do not fit each other.
+        RuntimeError: if shapes, dtypes or options do not match.
     """
     op = "conv_transpose2d"
     return _transposed(op, 2, input, weight, bias, stride, padding, output_padding, groups, dilation)
@@ -215,26 +194,10 @@ def conv_transpose3d(
     groups: int = 1,
     dilation: Size = 1,
 ) -> Tensor:
-    """Spreads kernels over volumes: the adjoint of `conv3d`.
+    """Computes the adjoint of `conv3d` for volumes (B, C, D, H, W) or (C, D, H, W).
 
-    Args:
-        input: volumes of shape ``(B, C, D, H, W)`` or ``(C, D, H, W)``.
-        weight: kernels of shape ``(C, O / groups, R, S, T)``.
-        bias: of shape ``(O,)``, added to each output channel.
-        stride: voxels of output from one voxel of input to the next.
-        padding: voxels cut off from each side of the output.
-        output_padding: voxels added behind the output, fewer than ``stride`` or ``dilation``.
-        groups: channels are split into so many groups, which do not mix.
-        dilation: voxels of output from one element of the kernel to the next.
-
-    Returns:
-        A tensor of shape ``(B, O, N, P, Q)`` or ``(O, N, P, Q)``, channels last in memory
-        where those of input or weight are.
-
-    Raises:
-        TypeError: if an argument is no tensor, or an option no integer.
-        NotImplementedError: if the input is not floating point.
-        RuntimeError: if shapes, dtypes or options do not fit each other.
+    Takes kernels (C, O / groups, R, S, T); returns a tensor of shape (B, O, N, P, Q) or (O, N, P, Q). The options are
+    those of `conv_transpose2d`.
     """
     op = "conv_transpose3d"
     return _transposed(op, 3, input, weight, bias, stride, padding, output_padding, groups, dilation)

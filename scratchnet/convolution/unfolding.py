@@ -1,18 +1,19 @@
-r"""Unfold and fold: the windows of an image as the columns of a matrix (im2col), and their sum (col2im).
+r"""Unfold and fold: windows of an image to columns of a matrix (im2col), and their sum back to an image (col2im).
 
 .. math::
     \operatorname{unfold}(x)_{(c, r, s), (p, q)} = x_{c,\; p + r,\; q + s}
 
-Both are linear, and each is the other's adjoint, so each is the other's backward: for any image x and any columns y
+Both are linear, and each is the adjoint, hence the backward, of the other: for any image x and any columns y
 
 .. math::
     \langle y, \operatorname{unfold}(x) \rangle = \langle \operatorname{fold}(y), x \rangle
 
-Neither keeps anything, and forward mode is the op itself on the tangent.
+Neither saves anything, and forward mode applies the op to the tangent.
 
 Shapes: B images, C channels, H × W pixels, R × S kernel, L = P·Q windows.
 
-Source: Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks for Document Processing", 2006.
+Source: K. Chellapilla, S. Puri and P. Simard, "High performance convolutional neural networks for document processing",
+2006.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable
 from scratchnet.function import Function, recorded
-from scratchnet.windows import Geometry, col2im, im2col, read_columns, sizes, write_padded
+from scratchnet.windows import Geometry, col2im, im2col, sizes
 
 __all__ = ["FoldFunction", "UnfoldFunction", "fold", "unfold"]
 
@@ -32,72 +34,71 @@ Pair = int | Sequence[int]
 
 
 class UnfoldFunction(Function):
-    """From images ``(B, C, H, W)`` to columns ``(B, C·R·S, L)``."""
+    """Maps images (B, C, H, W) to columns (B, C·R·S, L)."""
 
     @staticmethod
     def forward(x: Tensor, *, geometry: Geometry, size: tuple[int, ...]) -> tuple[Tensor, tuple[()]]:
-        """Takes the windows."""
-        return _unfolded(x, geometry), ()
+        return _unfold(x, geometry), ()
 
     @staticmethod
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, geometry: Geometry, size: tuple[int, ...]
     ) -> Tensor:
-        """Adds the windows up."""
-        return _folded(grad, geometry, size)
+        return _fold(grad, geometry, size)
 
     @staticmethod
     def jvp(
         tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, size: tuple[int, ...]
     ) -> Tensor:
-        """Takes the windows of the tangent."""
-        return _unfolded(tangents[0], geometry)
+        return _unfold(tangents[0], geometry)
 
 
 class FoldFunction(Function):
-    """From columns ``(B, C·R·S, L)`` to images ``(B, C, H, W)``."""
+    """Maps columns (B, C·R·S, L) to images (B, C, H, W)."""
 
     @staticmethod
     def forward(x: Tensor, *, geometry: Geometry, size: tuple[int, ...]) -> tuple[Tensor, tuple[()]]:
-        """Adds the windows up."""
-        return _folded(x, geometry, size), ()
+        return _fold(x, geometry, size), ()
 
     @staticmethod
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, geometry: Geometry, size: tuple[int, ...]
     ) -> Tensor:
-        """Takes the windows."""
-        return _unfolded(grad, geometry)
+        return _unfold(grad, geometry)
 
     @staticmethod
     def jvp(
         tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, size: tuple[int, ...]
     ) -> Tensor:
-        """Adds the windows of the tangent up."""
-        return _folded(tangents[0], geometry, size)
+        return _fold(tangents[0], geometry, size)
 
 
-def _unfolded(x: Tensor, geometry: Geometry) -> Tensor:
+def _unfold(x: Tensor, geometry: Geometry) -> Tensor:
     batch, channels, *size = x.shape
     outputs = geometry.outputs(size)
     shape = (batch, channels * geometry.positions, math.prod(outputs))
     if recorded():
         return im2col(x, geometry).reshape(shape)
-    wide = write_padded(x, geometry, x.new_zeros((batch, channels, *geometry.extent(size))))
-    return read_columns(wide, geometry, outputs, x.new_empty((batch, channels, *geometry.kernel, *outputs))).view(
-        shape
-    )
+    if geometry.pads:
+        wide = x.new_zeros((batch, channels, *geometry.extent(size)))
+        wide[geometry.inside(size)] = x
+        x = wide
+    steps = x.stride()[2:]
+    within = [step * dilation for step, dilation in zip(steps, geometry.dilation, strict=True)]
+    between = [step * stride for step, stride in zip(steps, geometry.stride, strict=True)]
+    windows = x.as_strided((batch, channels, *geometry.kernel, *outputs), (*x.stride()[:2], *within, *between))
+    return windows.clone(memory_format=torch.contiguous_format).view(shape)
 
 
-def _folded(cols: Tensor, geometry: Geometry, size: tuple[int, ...]) -> Tensor:
+def _fold(cols: Tensor, geometry: Geometry, size: tuple[int, ...]) -> Tensor:
     batch, rows, _ = cols.shape
     outputs = geometry.outputs(size)
     windows = cols.reshape(batch, rows // geometry.positions, geometry.positions, *outputs)
     if recorded():
         return col2im(windows, size, geometry)
     total = cols.new_zeros((batch, rows // geometry.positions, *geometry.extent(size)))
-    for i, place in enumerate(geometry.slices(outputs)):
-        total[place].add_(windows[:, :, i])
+    for i, position in enumerate(geometry.slices(outputs)):
+        total[position].add_(windows[:, :, i])
     return total[geometry.inside(size)].contiguous()
 
 
@@ -121,22 +122,22 @@ def _windows(
 
 @overridable
 def unfold(input: Tensor, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0, stride: Pair = 1) -> Tensor:
-    """The windows of images as columns.
+    """Extracts the windows of images as columns.
 
     Args:
         input: images of shape ``(B, C, H, W)`` or ``(C, H, W)``.
         kernel_size: R and S.
-        dilation: pixels from one element of a window to the next.
-        padding: pixels of zeros on each side.
-        stride: pixels from one window to the next.
+        dilation: distance between elements of a window, in pixels.
+        padding: rows and columns of zeros added on each side.
+        stride: distance between windows, in pixels.
 
     Returns:
-        A tensor of shape ``(B, C·R·S, L)`` or ``(C·R·S, L)``, one column for each window.
+        A tensor of shape ``(B, C·R·S, L)`` or ``(C·R·S, L)``, one column per window.
 
     Raises:
-        TypeError: if the input is no tensor, or an option no integer.
+        TypeError: if the input is not a tensor, or an option not an integer.
         NotImplementedError: if the input is not floating point.
-        RuntimeError: if shape and options do not fit each other.
+        RuntimeError: if shape and options do not match.
     """
     op = "unfold"
     x = floating(op, input, complex=True, boolean=True)
@@ -156,23 +157,23 @@ def unfold(input: Tensor, kernel_size: Pair, dilation: Pair = 1, padding: Pair =
 def fold(
     input: Tensor, output_size: Pair, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0, stride: Pair = 1
 ) -> Tensor:
-    """Adds windows, given as columns, up into images.
+    """Adds windows, given as columns, up into images: the adjoint of `unfold`.
 
     Args:
         input: columns of shape ``(B, C·R·S, L)`` or ``(C·R·S, L)``.
         output_size: H and W.
         kernel_size: R and S.
-        dilation: pixels from one element of a window to the next.
-        padding: pixels on each side of the image into which windows reach, and which are dropped.
-        stride: pixels from one window to the next.
+        dilation: distance between elements of a window, in pixels.
+        padding: rows and columns removed on each side.
+        stride: distance between windows, in pixels.
 
     Returns:
         A tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
 
     Raises:
-        TypeError: if the input is no tensor, or an option no integer.
+        TypeError: if the input is not a tensor, or an option not an integer.
         NotImplementedError: if the input is not floating point.
-        RuntimeError: if shape and options do not fit each other.
+        RuntimeError: if shape and options do not match.
     """
     op = "fold"
     x = floating(op, input, complex=True, boolean=True)

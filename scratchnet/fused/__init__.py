@@ -1,5 +1,5 @@
-"""Layers that meet often, as one op each, and the container that finds where they do.
+"""Sequences of layers that are faster, and need less memory, as one op.
 
-What a layer hands on and nobody else sees is not worth a tensor of its own: the rectifier overwrites what comes before
-it, and pooling leaves a quarter of it.
+Intermediate results are not stored: the ReLU overwrites the outputs of the convolution, and 2 × 2 pooling keeps a
+quarter of them. `scratchnet.nn.Sequential` runs the layers it contains as these ops.
 """

@@ -1,10 +1,10 @@
-r"""Convolution of images, and a rectifier over its outputs, in the same memory.
+r"""Convolution of images and ReLU in one op, with one output in memory.
 
 .. math::
     y = \max(z,\, 0) \qquad z = \text{convolution of } x
     \qquad \bar z = \begin{cases} \bar y & y > 0 \\ 0 & y = 0 \end{cases}
 
-The output is all that the rectifier keeps. Images, kernels and bias get their gradients from :math:`\bar z` as in
+The ReLU saves only the output. Images, weight and bias get their gradients from :math:`\bar z` as in
 `scratchnet.convolution.convolution`.
 
 Sources: those of `scratchnet.convolution.convolution` and `scratchnet.activations.relu`.
@@ -30,15 +30,15 @@ __all__ = ["ConvolutionReLUFunction", "conv2d_relu", "wants_channels_last", "rec
 
 
 def rectify(z: Tensor) -> Tensor:
-    """max(z, 0) of outputs that nobody else sees."""
+    """Returns max(z, 0); overwrites ``z`` unless the operations are recorded."""
     return z.clamp(min=0) if recorded() else z.clamp_(min=0)
 
 
 def wants_channels_last(op: str, memory_format: torch.memory_format, x: Tensor, weight: Tensor) -> bool:
-    """Whether channels of an output in that format lie last in memory.
+    """Returns whether an output in ``memory_format`` is channels last.
 
     Raises:
-        RuntimeError: if it is none of the three that images have.
+        RuntimeError: if images cannot have that format.
     """
     if memory_format == torch.preserve_format:
         return is_channels_last(x) or is_channels_last(weight)
@@ -51,7 +51,7 @@ def wants_channels_last(op: str, memory_format: torch.memory_format, x: Tensor, 
 
 
 class ConvolutionReLUFunction(Function):
-    """Convolution of a batch of images, rectified. Keeps them, the weight and the output."""
+    """Convolves and rectifies a batch of images. Saves them, the weight and the output."""
 
     autocast = "low_precision"
 
@@ -59,7 +59,6 @@ class ConvolutionReLUFunction(Function):
     def forward(
         x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int, channels_last: bool
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-        """The outputs of all windows, clamped from below."""
         y = rectify(convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:]), channels_last))
         return y, (x, weight, y)
 
@@ -73,7 +72,6 @@ class ConvolutionReLUFunction(Function):
         groups: int,
         channels_last: bool,
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Those of the convolution, for the gradient where the output is positive."""
         x, weight, y = saved
         return gradients(elementwise(where_positive, y, grad), x, weight, needs, geometry, groups)
 
@@ -86,7 +84,6 @@ class ConvolutionReLUFunction(Function):
         groups: int,
         channels_last: bool,
     ) -> Tensor:
-        """The convolution's tangent where the output is positive."""
         x, weight, y = saved
         return where_positive(y, tangent(tangents, x, weight, geometry, groups))
 
@@ -103,27 +100,18 @@ def conv2d_relu(
     *,
     memory_format: torch.memory_format = torch.preserve_format,
 ) -> Tensor:
-    """``relu(conv2d(input, weight, bias, …))``.
+    """Computes ``relu(conv2d(input, weight, bias, …))``.
 
-    Args:
-        input: images of shape ``(B, C, H, W)`` or ``(C, H, W)``.
-        weight: kernels of shape ``(O, C / groups, R, S)``.
-        bias: of shape ``(O,)``, added to each output channel.
-        stride: pixels from one window to the next.
-        padding: pixels of zeros on each side; or ``"valid"``, none, or ``"same"``, so many that the output has
-            the size of the input.
-        dilation: pixels from one element of the kernel to the next.
-        groups: channels are split into so many groups, which do not mix.
-        memory_format: of the output: ``torch.contiguous_format``, ``torch.channels_last``, or
-            ``torch.preserve_format``, that of `conv2d`.
+    Takes the arguments of `conv2d`. ``memory_format`` sets the format of the output: ``torch.contiguous_format``,
+    ``torch.channels_last``, or ``torch.preserve_format`` to choose as `conv2d` does.
 
     Returns:
         A tensor of shape ``(B, O, P, Q)`` or ``(O, P, Q)``.
 
     Raises:
-        TypeError: if an argument is no tensor, or an option no integer.
+        TypeError: if an argument is not a tensor, or an option not an integer.
         NotImplementedError: if a tensor is not floating point.
-        RuntimeError: if a shape, dtype or option does not fit.
+        RuntimeError: if shapes, dtypes or options do not match.
     """
     op = "conv2d_relu"
     x, geometry, unbatched = prepare(op, 2, input, weight, bias, stride, padding, dilation, groups)

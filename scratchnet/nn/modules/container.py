@@ -1,7 +1,7 @@
-"""Modules one after the other, and those that meet as one op.
+"""Sequential, which runs sequences of modules as fused ops.
 
-Between two ops of these nobody sees how images lie in memory. Where the second makes tiles of them, in which channels
-lie last, the first makes them so.
+The memory layout between two fused ops is not observable. If the second one uses Winograd's tiles, which store channels
+last, the first one returns channels last.
 """
 
 from __future__ import annotations
@@ -41,66 +41,64 @@ def _conv2d_relu_max_pool2d(
     )  # fmt: skip
 
 
-# By the kinds of modules that follow each other; the first is the convolution.
-MEETINGS: dict[tuple[type[nn.Module], ...], Callable[..., Tensor]] = {
+# The first module of each sequence is the convolution; longer sequences come first.
+FUSIBLE: dict[tuple[type[nn.Module], ...], Callable[..., Tensor]] = {
     (Conv2d, ReLU, MaxPool2d): _conv2d_relu_max_pool2d,
     (Conv2d, ReLU): _conv2d_relu,
 }
 
 
 class Sequential(nn.Sequential):
-    """``torch.nn.Sequential``, in which some modules that follow each other run as one op.
+    """Runs modules in order as ``torch.nn.Sequential`` does, and fuses some sequences of them.
 
-    They are a `Conv2d` and a `ReLU`, with a `MaxPool2d` behind them or without. What comes out is what they make one by
-    one, to the rounding, and what is seen from outside as well: a module with a hook, of a subclass, or with a
-    ``forward`` of its own runs by itself.
+    A `Conv2d` followed by a `ReLU`, and optionally a `MaxPool2d`, run as one op. Results equal those of the modules up
+    to rounding. A module with hooks, of a subclass, or with its own ``forward`` is not fused.
     """
 
     def forward(self, input: Any) -> Any:
-        """Runs the modules in order."""
         if not isinstance(input, Tensor) or hooks._has_any_global_hook():
             return super().forward(input)
-        left, hidden = list(self), False  # whether channels lie last for the next op alone
+        left, internal = list(self), False  # whether `input` is channels last only because of its successor
         while left:
-            run, count = _met(left) if isinstance(input, Tensor) else (None, 1)
+            run, count = _match(left) if isinstance(input, Tensor) else (None, 1)
             modules, left = left[:count], left[count:]
             if run is None:
                 input = modules[0](input)
                 continue
             conv = cast(Conv2d, modules[0])
-            last = is_channels_last(conv.weight) or (is_channels_last(input) and not hidden)
-            if not last and conv.groups == 1 and _tiles_follow(left, input):
-                input, hidden = run(input, torch.channels_last, *modules), True
-            elif hidden:
-                memory_format = torch.channels_last if last else torch.contiguous_format
-                input, hidden = run(input, memory_format, *modules), False
+            channels_last = is_channels_last(conv.weight) or (is_channels_last(input) and not internal)
+            if not channels_last and conv.groups == 1 and _winograd_follows(left, input):
+                input, internal = run(input, torch.channels_last, *modules), True
+            elif internal:
+                memory_format = torch.channels_last if channels_last else torch.contiguous_format
+                input, internal = run(input, memory_format, *modules), False
             else:
                 input = run(input, torch.preserve_format, *modules)
         return input
 
 
-def _met(modules: list[nn.Module]) -> tuple[Callable[..., Tensor] | None, int]:
-    """What runs the first of the modules as one op, or None, and how many."""
-    for kinds, run in MEETINGS.items():
-        met = modules[: len(kinds)]
-        if tuple(map(type, met)) == kinds and not any(map(_runs_by_itself, met)):
-            return run, len(met)
+def _match(modules: list[nn.Module]) -> tuple[Callable[..., Tensor] | None, int]:
+    """Returns the fused op for the first modules, or None, and how many modules it replaces."""
+    for types, run in FUSIBLE.items():
+        first = modules[: len(types)]
+        if tuple(map(type, first)) == types and not any(map(_is_customized, first)):
+            return run, len(first)
     return None, 1
 
 
-def _tiles_follow(modules: list[nn.Module], images: Tensor) -> bool:
-    """Whether the first modules are one op that would make tiles of such images, whose channels lie last there."""
-    if images.dim() != 4 or _met(modules)[0] is None:
+def _winograd_follows(modules: list[nn.Module], images: Tensor) -> bool:
+    """Returns whether the first modules are one fused op that uses Winograd's tiles for images of this size."""
+    if images.dim() != 4 or _match(modules)[0] is None:
         return False
     conv = cast(Conv2d, modules[0])
     geometry = window_geometry("conv2d", conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
     return filtering.worthwhile(images, conv.in_channels, conv.out_channels, geometry, conv.groups)
 
 
-def _runs_by_itself(module: nn.Module) -> bool:
-    """Whether calling the module does something else than its op."""
-    watched = (
+def _is_customized(module: nn.Module) -> bool:
+    """Returns whether calling the module does anything but the fusible op."""
+    hooked = (
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     )
     special = getattr(module, "padding_mode", "zeros") != "zeros" or getattr(module, "return_indices", False)
-    return bool(watched) or special or "forward" in vars(module)
+    return bool(hooked) or special or "forward" in vars(module)
