@@ -1,20 +1,21 @@
-r"""Padding: a margin around the last dimensions, of a constant or of the image's own elements.
+r"""Padding of the last dimensions, with a constant or with elements of the input.
 
-A constant margin is made of a number, and a negative one cuts off. Its adjoint is padding by the negative widths:
+Constant padding copies the input into a constant tensor; negative widths crop. Its adjoint is padding by the negative
+widths:
 
 .. math::
     y = \operatorname{pad}_{a, b}(x) \qquad \bar x = \operatorname{pad}_{-a, -b}(\bar y)
 
-The other modes fill the margin with elements of the image, looked up along one dimension after the other:
+The other modes gather elements of the input, along one dimension after the other:
 
 .. math::
     y_i = x_{\sigma(i - a)} \qquad \bar x_j = \sum_{i \,:\, \sigma(i - a) = j} \bar y_i
 
-with σ the identity inside, and outside a reflection about the edge's element (``reflect``), the edge's element
-(``replicate``) or a continuation from the other side (``circular``). The adjoint adds what came to the margin to the
-elements that were copied there. All are linear: nothing is kept, and forward mode pads the tangent.
+Inside the input σ is the identity; outside it reflects at the edge (``reflect``), returns the edge (``replicate``) or
+continues from the other side (``circular``). The adjoint adds the gradient of the margins to the elements that they
+copy. All modes are linear: nothing is saved, and forward mode pads the tangent.
 
-Where a side of circular padding is negative, the image is cut before it is continued.
+A negative width of circular padding crops the input before it is continued.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ MODES = ("constant", "reflect", "replicate", "circular")
 
 
 class Side(NamedTuple):
-    """How one dimension is padded: its size, and the widths of its margins."""
+    """The padding of one dimension: its size, and the widths before and after."""
 
     dim: int
     size: int
@@ -44,12 +45,12 @@ class Side(NamedTuple):
 
     @property
     def negative(self) -> Side:
-        """The padding that leads back."""
+        """The padding that undoes this one."""
         return Side(self.dim, self.size + self.before + self.after, -self.before, -self.after)
 
     @property
-    def kept(self) -> tuple[int, int]:
-        """Where what is kept of the image starts, and how long it is."""
+    def interior(self) -> tuple[int, int]:
+        """The start and length of the elements that are not cropped."""
         start = min(max(0, -self.before), self.size)
         return start, max(0, self.size - max(0, -self.after) - start)
 
@@ -58,31 +59,28 @@ Sides = tuple[Side, ...]
 
 
 class ConstantPadFunction(Function):
-    """A margin of one number. Keeps nothing."""
+    """Pads with a constant. Saves nothing."""
 
     native_low_precision = True
 
     @staticmethod
     def forward(x: Tensor, *, sides: Sides, value: float) -> tuple[Tensor, tuple[()]]:
-        """Copies what is kept into a constant."""
-        return _within_constant(x, sides, value), ()
+        return _pad_constant(x, sides, value), ()
 
     @staticmethod
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, sides: Sides, value: float
     ) -> Tensor:
-        """Padding by the negative widths."""
-        return _within_constant(grad, tuple(side.negative for side in sides), 0)
+        return _pad_constant(grad, tuple(side.negative for side in sides), 0)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, sides: Sides, value: float) -> Tensor:
-        """Pads the tangent with zeros."""
-        return _within_constant(tangents[0], sides, 0)
+        return _pad_constant(tangents[0], sides, 0)
 
 
-def _within_constant(x: Tensor, sides: Sides, value: float) -> Tensor:
+def _pad_constant(x: Tensor, sides: Sides, value: float) -> Tensor:
     for side in sides:
-        x = x.narrow(side.dim, *side.kept)
+        x = x.narrow(side.dim, *side.interior)
     margins = [(side.dim, max(0, side.before), max(0, side.after)) for side in sides]
     if not any(before or after for _, before, after in margins):
         return x.clone()
@@ -103,22 +101,20 @@ def _within_constant(x: Tensor, sides: Sides, value: float) -> Tensor:
 
 
 class ExtendFunction(Function):
-    """A margin of the image's own elements. Keeps nothing."""
+    """Pads with elements of the input. Saves nothing."""
 
     @staticmethod
     def forward(x: Tensor, *, sides: Sides, mode: str) -> tuple[Tensor, tuple[()]]:
-        """Looks the margins up, one dimension after the other."""
         for side in sides:
             before, after = _margins(side, mode, x.device)
             first, last = x.index_select(side.dim, before), x.index_select(side.dim, after)
-            x = torch.cat([first, x.narrow(side.dim, *side.kept), last], side.dim)
+            x = torch.cat([first, x.narrow(side.dim, *side.interior), last], side.dim)
         return x, ()
 
     @staticmethod
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, sides: Sides, mode: str
     ) -> Tensor:
-        """Adds each margin to the elements it was copied from, the last dimension first."""
         folded = grad
         for side in reversed(sides):
             folded = _fold_in(folded, side, *_margins(side, mode, grad.device))
@@ -126,12 +122,11 @@ class ExtendFunction(Function):
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, sides: Sides, mode: str) -> Tensor:
-        """Pads the tangent."""
         return ExtendFunction.mathematics.forward(tangents[0], sides=sides, mode=mode)[0]
 
 
 class ExtendInFloat32Function(Function):
-    """The same for the modes and dimensions that `torch.autocast` computes in float32."""
+    """Implements `ExtendFunction` for the modes and dimensions that `torch.autocast` runs in float32."""
 
     autocast = "float32"
     forward = staticmethod(ExtendFunction.mathematics.forward)
@@ -140,28 +135,28 @@ class ExtendInFloat32Function(Function):
 
 
 def _fold_in(grad: Tensor, side: Side, before: Tensor, after: Tensor) -> Tensor:
-    """The adjoint of extending one dimension."""
-    start, length = side.kept
-    first, centre, last = grad.split([len(before), length, len(after)], side.dim)
+    """Adds the gradient of the margins of one dimension to the elements that they copy."""
+    start, length = side.interior
+    first, center, last = grad.split([len(before), length, len(after)], side.dim)
     total = grad.new_zeros((*grad.shape[: side.dim], side.size, *grad.shape[side.dim + 1 :]))
     if not recorded():
-        total.narrow(side.dim, start, length).copy_(centre)
+        total.narrow(side.dim, start, length).copy_(center)
         return total.index_add_(side.dim, before, first).index_add_(side.dim, after, last)
-    total = total.index_add(side.dim, torch.arange(start, start + length, device=grad.device), centre)
+    total = total.index_add(side.dim, torch.arange(start, start + length, device=grad.device), center)
     return total.index_add(side.dim, before, first).index_add(side.dim, after, last)
 
 
 def _margins(side: Side, mode: str, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Where the elements of the two margins come from."""
+    """Returns the indices of the elements that the two margins copy."""
     _, n, before, after = side
-    start, length = side.kept
-    places = range(-before, n + after)
+    start, length = side.interior
+    positions = range(-before, n + after)
     if mode == "reflect":
-        source = [abs(i) if i < n else 2 * (n - 1) - i for i in places]
+        source = [abs(i) if i < n else 2 * (n - 1) - i for i in positions]
     elif mode == "replicate":
-        source = [min(max(i, 0), n - 1) for i in places]
+        source = [min(max(i, 0), n - 1) for i in positions]
     else:
-        source = [start + (i - start) % length if length else 0 for i in places]
+        source = [start + (i - start) % length if length else 0 for i in positions]
     head = min(max(0, before), len(source))
     ends = source[:head], source[head + length :]
     return torch.tensor(ends[0], device=device, dtype=torch.int64), torch.tensor(
@@ -174,20 +169,19 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     """Pads the last dimensions.
 
     Args:
-        input: tensor of any shape with constant padding; for the other modes of shape ``(B, C, …)`` or ``(C, …)``
-            with the one to three dimensions that are padded last.
-        pad: widths before and after, of the last dimension, then of the one before it, and so on. Negative ones
-            cut off.
+        input: tensor of any shape for constant padding; of shape ``(B, C, …)`` or ``(C, …)`` for the other modes,
+            which pad all of the 1 to 3 dimensions after the channels.
+        pad: widths before and after the last dimension, then the one before it, and so on. Negative widths crop.
         mode: ``"constant"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
         value: the constant, 0 by default.
 
     Returns:
-        The padded tensor, in memory of its own.
+        A new tensor, never a view of the input.
 
     Raises:
-        TypeError: if an argument is of the wrong type.
-        NotImplementedError: if ``mode`` is none of these, or takes no such input.
-        RuntimeError: if widths and input do not fit each other.
+        TypeError: if an argument has the wrong type.
+        NotImplementedError: if ``mode`` is not supported, or not for this input.
+        RuntimeError: if widths and input do not match.
     """
     op = "pad"
     x = tensor(op, input)
@@ -213,7 +207,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
 
 def _sides(op: str, x: Tensor, widths: Any) -> Sides:
-    """The widths by dimension, the first dimension first."""
+    """Returns the widths by dimension, from first to last."""
     if len(widths) % 2 or len(widths) > 2 * x.dim():
         raise RuntimeError(
             f"{op}: expected pad to have two widths for each of at most {x.dim()} dimensions, got {widths}"

@@ -1,1 +1,1 @@
-"""Pooling: maximum, average, adaptive, p-norm, fractional, and its reverse."""
+"""Pooling: maximum, average, adaptive, p-norm and fractional, and max unpooling."""

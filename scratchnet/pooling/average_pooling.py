@@ -4,9 +4,8 @@ r"""Average pooling: each output is the mean of its window.
     y_p = \frac{1}{n_p} \sum_{r \in \text{window}} x_{p,r}
     \qquad \bar x_i = \sum_{p \ni i} \frac{\bar y_p}{n_p}
 
-The count n of a window includes the padding it sees, or does not (``count_include_pad``), or is a number given
-(``divisor_override``). Averaging is linear: the backward is its adjoint and keeps nothing, forward mode is the same
-average of the tangent.
+The count n of a window includes the padding it sees (``count_include_pad``) or not, or is ``divisor_override``.
+Averaging is linear: the backward is its adjoint and saves nothing, and forward mode averages the tangent.
 
 Shapes: B samples, C channels, H × W pixels, R × S kernel, P × Q outputs.
 
@@ -32,13 +31,12 @@ Counts = tuple[int | tuple[int, ...], ...]
 
 
 class AvgPoolFunction(Function):
-    """The sum of each window over its count, a product of one factor for each dimension. Keeps nothing."""
+    """Divides the sum of each window by its count, a product of one factor per dimension. Saves nothing."""
 
     @staticmethod
     def forward(
         x: Tensor, *, geometry: Geometry, size: tuple[int, ...], counts: Counts, channels_last: bool
     ) -> tuple[Tensor, tuple[()]]:
-        """The averages."""
         return average(x, geometry, counts), ()
 
     @staticmethod
@@ -52,7 +50,6 @@ class AvgPoolFunction(Function):
         counts: Counts,
         channels_last: bool,
     ) -> Tensor:
-        """The shares of the gradient."""
         return laid_out(average_adjoint(grad, geometry, size, counts), channels_last)
 
     @staticmethod
@@ -65,39 +62,38 @@ class AvgPoolFunction(Function):
         counts: Counts,
         channels_last: bool,
     ) -> Tensor:
-        """The averages of the tangent."""
         return average(tangents[0], geometry, counts)
 
 
 def average(x: Tensor, geometry: Geometry, counts: Counts) -> Tensor:
-    """Adds up the places of all windows at once, and divides."""
+    """Adds the positions of all windows up, and divides."""
     wide = padded(x, geometry, 0.0)
     first, *others = geometry.slices(geometry.outputs(x.shape[2:]))
     if not recorded():
         total = wide[first].clone(memory_format=torch.contiguous_format)
-        for place in others:
-            total.add_(wide[place])
+        for position in others:
+            total.add_(wide[position])
         return total.div_(divisor(counts, x))
     total = wide[first]
-    for place in others:
-        total = total + wide[place]
+    for position in others:
+        total = total + wide[position]
     by = divisor(counts, x)
     return total / by if x.is_floating_point() else total.div(by, rounding_mode="trunc")
 
 
 def average_adjoint(grad: Tensor, geometry: Geometry, size: Sequence[int], counts: Counts) -> Tensor:
-    """The adjoint of `average`: gives every place of a window the same share, and adds the windows up."""
+    """Gives each position of a window the same share of the gradient, and adds overlapping windows up."""
     share = grad / divisor(counts, grad)
     if recorded():
         return col2im(share.unsqueeze(2).expand(-1, -1, geometry.positions, *grad.shape[2:]), size, geometry)
     total = grad.new_zeros((*grad.shape[:2], *geometry.extent(size)))
-    for place in geometry.slices(grad.shape[2:]):
-        total[place].add_(share)
+    for position in geometry.slices(grad.shape[2:]):
+        total[position].add_(share)
     return total[geometry.inside(size)]
 
 
 def divisor(counts: Counts, like: Tensor) -> Tensor | int:
-    """The counts of all windows, ``(P, Q)``, or the one that all have."""
+    """Returns the counts of the windows, (P, Q), or one number if they are equal."""
     total: Tensor | int = 1
     for count in counts:
         along: Tensor | int
@@ -112,15 +108,16 @@ def divisor(counts: Counts, like: Tensor) -> Tensor | int:
 
 
 def window_counts(geometry: Geometry, size: Sequence[int], margins: Sequence[int], include_pad: bool) -> Counts:
-    """How many elements windows have along each dimension, with or without padding, but never beyond it.
+    """Returns how `divisor` counts the elements of windows along each dimension, with or without padding.
 
-    Either a number that all have, or what follows: how many windows, kernel, stride, margin, first element and last.
+    A count is one number if the windows have equal counts; otherwise the number of windows, kernel, stride, padding,
+    and the first and last element to count.
     """
     return tuple(
         k
-        if isinstance(padding[1], int)
+        if isinstance(padding[1], int)  # a traced size is not
         and padding == (p, p)
-        and (include_pad or not p)  # in a trace it is no integer
+        and (include_pad or not p)
         else (m, k, s, p, *((-p, n + p) if include_pad else (0, n)))
         for n, m, k, s, p, padding in zip(
             size, geometry.outputs(size), geometry.kernel, geometry.stride, margins, geometry.padding, strict=True
@@ -166,23 +163,9 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """The mean of each window along a line.
+    """Averages each window of sequences (B, C, L) or (C, L).
 
-    Args:
-        input: tensor of shape ``(B, C, L)`` or ``(C, L)``.
-        kernel_size: elements of a window.
-        stride: elements from one window to the next; the kernel's size by default.
-        padding: elements of zeros on each side, at most half the kernel.
-        ceil_mode: whether a last window may stick out.
-        count_include_pad: whether the mean counts the zeros of the padding.
-
-    Returns:
-        A tensor with P outputs in place of L.
-
-    Raises:
-        TypeError: if the input is no tensor, or an option no integer.
-        NotImplementedError: if the input is not floating point.
-        RuntimeError: if the input's shape or an option does not fit.
+    Returns P outputs in place of L. The options are those of `avg_pool2d`.
     """
     op = "avg_pool1d"
     return _avg_pool(op, 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
@@ -198,24 +181,24 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """The mean of each window of an image.
+    """Averages each window of images.
 
     Args:
         input: tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
-        kernel_size: pixels of a window.
-        stride: pixels from one window to the next; the kernel's size by default.
-        padding: pixels of zeros on each side, at most half the kernel.
-        ceil_mode: whether a last window may stick out.
-        count_include_pad: whether the mean counts the zeros of the padding.
-        divisor_override: divide by this number instead.
+        kernel_size: size of a window, in pixels.
+        stride: distance between windows; the kernel size by default.
+        padding: rows and columns of zeros added on each side, at most half the kernel.
+        ceil_mode: whether the last window may extend beyond the padded image.
+        count_include_pad: whether the zeros of the padding count.
+        divisor_override: a divisor that replaces the count.
 
     Returns:
         A tensor with P × Q outputs in place of H × W.
 
     Raises:
-        TypeError: if the input is no tensor, or an option no integer.
+        TypeError: if the input is not a tensor, or an option not an integer.
         NotImplementedError: if the input is not floating point.
-        RuntimeError: if the input's shape or an option does not fit.
+        RuntimeError: if the input's shape or an option is out of range.
     """
     op = "avg_pool2d"
     return _avg_pool(op, 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
@@ -231,24 +214,9 @@ def avg_pool3d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """The mean of each window of a volume.
+    """Averages each window of volumes (B, C, D, H, W) or (C, D, H, W).
 
-    Args:
-        input: tensor of shape ``(B, C, D, H, W)`` or ``(C, D, H, W)``.
-        kernel_size: voxels of a window.
-        stride: voxels from one window to the next; the kernel's size by default.
-        padding: voxels of zeros on each side, at most half the kernel.
-        ceil_mode: whether a last window may stick out.
-        count_include_pad: whether the mean counts the zeros of the padding.
-        divisor_override: divide by this number instead.
-
-    Returns:
-        A tensor with N × P × Q outputs in place of D × H × W.
-
-    Raises:
-        TypeError: if the input is no tensor, or an option no integer.
-        NotImplementedError: if the input is not floating point.
-        RuntimeError: if the input's shape or an option does not fit.
+    Returns N × P × Q outputs in place of D × H × W. The options are those of `avg_pool2d`.
     """
     op = "avg_pool3d"
     return _avg_pool(op, 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)

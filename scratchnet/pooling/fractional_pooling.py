@@ -1,4 +1,4 @@
-r"""Fractional maximum pooling: windows of one size at pseudorandom distances, for ratios between the integers.
+r"""Fractional max pooling: windows of one size at pseudorandom distances, for non-integer ratios of input to output.
 
 Along a dimension of n elements, o windows of k elements start at
 
@@ -6,12 +6,12 @@ Along a dimension of n elements, o windows of k elements start at
     a_p = \lfloor \alpha (p + u) \rfloor - \lfloor \alpha u \rfloor \quad (p < o - 1), \qquad
     a_{o-1} = n - k, \qquad \alpha = \frac{n - k}{o - 1}
 
-with u drawn uniformly from [0, 1) for each sample, channel and dimension. So the distance between neighbours is one
-of the two integers around α, in an order that u decides. The largest element of each window is selected, and gets
-the gradient.
+with u drawn uniformly from [0, 1) for each sample, channel and dimension. The distance between neighboring windows is
+one of the two integers around α, in an order that depends on u. The maximum of each window is selected and gets the
+gradient.
 
-On a CPU the u are those that PyTorch draws from the same generator state, and the windows are placed in the
-arithmetic of the input's dtype, as PyTorch places them.
+On a CPU, u is what PyTorch draws from the same generator state, and windows are placed in the arithmetic of the input's
+dtype, as in PyTorch.
 
 Shapes: B samples, C channels, H × W pixels, R × S kernel, P × Q outputs.
 
@@ -37,20 +37,20 @@ Sizes = tuple[int, ...]
 
 
 def _starts(u: Tensor, n: int, outputs: int, kernel: int) -> Tensor:
-    """Where the windows along one dimension start, ``(B, C, P)``, for draws u of shape ``(B, C)``."""
+    """Returns the starts of the windows along one dimension, (B, C, P), for random numbers u (B, C)."""
     last = torch.full((*u.shape, min(outputs, 1)), n - kernel, dtype=torch.int64, device=u.device)
     if outputs < 2:
         return last
     step = torch.full((), n - kernel, dtype=u.dtype, device=u.device) / (outputs - 1)
-    order = torch.arange(outputs - 1, device=u.device).to(u.dtype)
-    reached = ((order + u.unsqueeze(-1)) * step).to(torch.int64)
-    return torch.cat([reached - (u * step).to(torch.int64).unsqueeze(-1), last], -1)
+    index = torch.arange(outputs - 1, device=u.device).to(u.dtype)
+    start = ((index + u.unsqueeze(-1)) * step).to(torch.int64)
+    return torch.cat([start - (u * step).to(torch.int64).unsqueeze(-1), last], -1)
 
 
 def _outputs(
     op: str, size: Sequence[int], output_size: Size | None, output_ratio: Sequence[float] | None
 ) -> Sizes:
-    """The number of windows along each dimension, given or as a part of the input's size."""
+    """Returns the number of windows along each dimension, from ``output_size`` or as a fraction of the input's size."""
     dims = len(size)
     if output_size is not None:
         return sizes(op, "output_size", output_size, dims, least=0)
@@ -99,9 +99,8 @@ def _fractional(
         samples = upcast(samples)
         _check_samples(op, samples, x)
     samples = samples.detach()[: x.shape[0]]
-    draws = (
-        samples.unbind(2)[::-1] if dims == 2 else samples.unbind(2)
-    )  # of an image, PyTorch's first is for the width
+    # For images, PyTorch's first random number is for the width.
+    draws = samples.unbind(2)[::-1] if dims == 2 else samples.unbind(2)
     positions = [
         _starts(u, n, o, k).unsqueeze(-1) + torch.arange(k, device=x.device)
         for u, n, o, k in zip(draws, x.shape[2:], outputs, kernel, strict=True)
@@ -121,25 +120,25 @@ def fractional_max_pool2d(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Any:
-    """The largest element of each of a given number of windows of an image, at pseudorandom distances.
+    """Computes the maximum of each of P × Q windows of images, at pseudorandom distances.
 
     Args:
         input: floating-point tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
-        kernel_size: pixels of a window.
-        output_size: the numbers P and Q of windows.
-        output_ratio: their ratios to H and W, where ``output_size`` is not given.
-        return_indices: whether to return where the elements were too.
-        _random_samples: tensor of shape ``(B, C, 2)`` with values from 0 to 1; drawn by default.
+        kernel_size: size of a window, in pixels.
+        output_size: P and Q.
+        output_ratio: the ratios of P to H and Q to W, if ``output_size`` is not given.
+        return_indices: whether to return indices as well.
+        _random_samples: tensor of shape ``(B, C, 2)`` with values in [0, 1); drawn by default.
 
     Returns:
-        A tensor with P × Q outputs in place of H × W; with ``return_indices`` also a tensor of indices into the
-        flattened image.
+        A tensor with P × Q outputs in place of H × W; with ``return_indices`` also their indices into the flattened
+        images.
 
     Raises:
-        TypeError: if the input is no tensor, or an option no number.
+        TypeError: if the input is not a tensor, or an option not a number.
         NotImplementedError: if the input is not floating point.
-        ValueError: if there is neither ``output_size`` nor ``output_ratio``.
-        RuntimeError: if the input's shape or an option does not fit.
+        ValueError: if neither ``output_size`` nor ``output_ratio`` is given.
+        RuntimeError: if the input's shape or an option is out of range.
     """
     op = "fractional_max_pool2d"
     return _fractional(op, 2, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
@@ -154,25 +153,10 @@ def fractional_max_pool3d(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Any:
-    """The largest element of each of a given number of windows of a volume, at pseudorandom distances.
+    """Computes the maximum of each of N × P × Q windows of volumes (B, C, D, H, W) or (C, D, H, W).
 
-    Args:
-        input: floating-point tensor of shape ``(B, C, D, H, W)`` or ``(C, D, H, W)``.
-        kernel_size: voxels of a window.
-        output_size: the numbers N, P and Q of windows.
-        output_ratio: their ratios to D, H and W, where ``output_size`` is not given.
-        return_indices: whether to return where the elements were too.
-        _random_samples: tensor of shape ``(B, C, 3)`` with values from 0 to 1; drawn by default.
-
-    Returns:
-        A tensor with N × P × Q outputs in place of D × H × W; with ``return_indices`` also a tensor of indices into
-        the flattened volume.
-
-    Raises:
-        TypeError: if the input is no tensor, or an option no number.
-        NotImplementedError: if the input is not floating point.
-        ValueError: if there is neither ``output_size`` nor ``output_ratio``.
-        RuntimeError: if the input's shape or an option does not fit.
+    Returns N × P × Q outputs in place of D × H × W; ``_random_samples`` has shape (B, C, 3). The options are those of
+    `fractional_max_pool2d`.
     """
     op = "fractional_max_pool3d"
     return _fractional(op, 3, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)

@@ -4,11 +4,11 @@ r"""p-norm pooling: each output is the p-th root of the sum of its window's p-th
     y = s^{1/p}, \qquad s = \sum_{r \in \text{window}} x_r^p, \qquad
     \frac{\partial y}{\partial x_r} = \frac1p s^{1/p - 1} \cdot p\, x_r^{p-1} = y^{1-p} x_r^{p-1}
 
-With p = 1 it is the sum, and it tends to the maximum of the magnitudes for p → ∞, which is what infinity asks for.
-Powers are taken of the elements, not of their magnitudes, so odd ones keep the sign. As in PyTorch, a window that
-sticks out in ``ceil_mode`` is scaled up to what a whole one would have, and a window whose sum is 0, where the root
-has no slope, passes no gradient. A negative sum of odd powers has a negative root, and windows whose powers leave the
-range of the dtype are measured in units of their largest element; the built-in makes NaN, infinity or 0 of both.
+With p = 1 it is the sum; for p → ∞ it tends to the maximum magnitude, which ``norm_type=inf`` returns. Powers are taken
+of the elements, not of their magnitudes, so odd powers keep the sign, and a negative sum of odd powers has a negative
+root. If powers leave the range of the dtype, the window is divided by its largest element first. (The built-in returns
+NaN, infinity or 0 in these two cases.) As in PyTorch, ``ceil_mode`` scales the sum of a window that extends beyond the
+input up to a whole window, and a window whose sum is 0, where the root has no derivative, passes no gradient.
 
 Source: P. Sermanet, S. Chintala and Y. LeCun, "Convolutional neural networks applied to house numbers digit
 classification", 2012.
@@ -36,13 +36,12 @@ MAXIMUM = {1: max_pool1d, 2: max_pool2d, 3: max_pool3d}
 
 
 class LPPoolFunction(Function):
-    """Takes the p-th root of each window's average p-th power times its size. Saves the input and the sums."""
+    """Takes the p-th root of each window's sum of p-th powers. Saves the input and the sums."""
 
     @staticmethod
     def forward(
         x: Tensor, *, p: float, geometry: Geometry, size: Sizes, counts: Counts
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Powers, sums, roots."""
         sums = average(x**p, geometry, counts) * geometry.positions
         if _out_of_range(x, sums, p):
             _, unit, scaled = _scaled(x, p, geometry, counts)
@@ -60,15 +59,14 @@ class LPPoolFunction(Function):
         size: Sizes,
         counts: Counts,
     ) -> Tensor:
-        """Through the root to each window, and through the power to its elements."""
         x, sums = saved
         if _out_of_range(x, sums, p):
             seen, _, scaled = _scaled(x, p, geometry, counts)
-            of_sum = grad * _root_slope(scaled, p) * geometry.positions / divisor(counts, x)
-            grad_x = col2im(seen ** (p - 1) * of_sum.unsqueeze(2), size, geometry)
+            grad_sums = grad * _root_slope(scaled, p) * geometry.positions / divisor(counts, x)
+            grad_x = col2im(seen ** (p - 1) * grad_sums.unsqueeze(2), size, geometry)
         else:
-            of_sum = grad * _root_slope(sums, p) * geometry.positions
-            grad_x = average_adjoint(of_sum, geometry, size, counts) * x ** (p - 1)
+            grad_sums = grad * _root_slope(sums, p) * geometry.positions
+            grad_x = average_adjoint(grad_sums, geometry, size, counts) * x ** (p - 1)
         return laid_out(grad_x, returns_channels_last(x))
 
     @staticmethod
@@ -81,14 +79,13 @@ class LPPoolFunction(Function):
         size: Sizes,
         counts: Counts,
     ) -> Tensor:
-        """The same chain the other way."""
         x, sums = saved
-        of_sum = average(tangents[0] * x ** (p - 1), geometry, counts) * geometry.positions
-        return of_sum * _root_slope(sums, p)
+        tangent = average(tangents[0] * x ** (p - 1), geometry, counts) * geometry.positions
+        return tangent * _root_slope(sums, p)
 
 
 def _out_of_range(x: Tensor, sums: Tensor, p: float) -> bool:
-    """Whether a power or a sum is so large or small that digits are lost."""
+    """Returns whether a power or sum overflows or loses digits to underflow."""
     if p < 0 or not readable(sums):
         return False
     size, limits = sums.detach().abs(), torch.finfo(sums.dtype)
@@ -98,7 +95,7 @@ def _out_of_range(x: Tensor, sums: Tensor, p: float) -> bool:
 
 
 def _scaled(x: Tensor, p: float, geometry: Geometry, counts: Counts) -> tuple[Tensor, Tensor, Tensor]:
-    """Windows in units of their largest element, these units, and the sums of powers; units have no derivative."""
+    """Returns windows divided by their largest magnitude, these divisors without gradient, and the sums of powers."""
     seen = im2col(x, geometry)
     unit = seen.detach().abs().amax(2)
     unit = unit.masked_fill((unit == 0) | (unit == float("inf")), 1)
@@ -107,12 +104,12 @@ def _scaled(x: Tensor, p: float, geometry: Geometry, counts: Counts) -> tuple[Te
 
 
 def _root(sums: Tensor, p: float) -> Tensor:
-    """The p-th root, which is real for the negative sums of odd powers too."""
+    """Returns the p-th root of the magnitude, with the sign of the sum."""
     return torch.sgn(sums) * sums.abs() ** (1 / p)
 
 
 def _root_slope(sums: Tensor, p: float) -> Tensor:
-    """Returns p times the slope of the root, |s|^(1/p - 1); 0 where the sum is 0."""
+    """Returns p times the derivative of the root, |s|^(1/p - 1), or 0 where the sum is 0."""
     none = sums == 0
     return (sums.abs().masked_fill(none, 1) ** (1 / p - 1)).masked_fill(none, 0)
 
@@ -122,10 +119,12 @@ def _lp_pool(
 ) -> Tensor:
     p = float(norm_type)
     if p == 0:
-        raise ZeroDivisionError(f"{op}: expected a norm_type other than 0, whose root there is none of")
+        raise ZeroDivisionError(
+            f"{op}: expected a norm_type other than 0, got 0; use norm_type=inf for the maximum"
+        )
     if p in (float("inf"), float("-inf")):
-        size_of = tensor(op, input).abs()
-        largest: Tensor = MAXIMUM[dims](size_of if p > 0 else -size_of, kernel_size, stride, 0, 1, ceil_mode)
+        magnitude = tensor(op, input).abs()
+        largest: Tensor = MAXIMUM[dims](magnitude if p > 0 else -magnitude, kernel_size, stride, 0, 1, ceil_mode)
         return largest if p > 0 else -largest
     x, unbatched = with_batch(op, promoted(op, input), dims)
     geometry = pooling_geometry(op, x, kernel_size, stride, 0, 1, ceil_mode)
@@ -139,22 +138,9 @@ def _lp_pool(
 def lp_pool1d(
     input: Tensor, norm_type: int | float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
 ) -> Tensor:
-    """The p-norm of each window along a line.
+    """Computes the p-norm of each window of sequences (B, C, L) or (C, L).
 
-    Args:
-        input: tensor of shape ``(B, C, L)`` or ``(C, L)``.
-        norm_type: the exponent p, or an infinity.
-        kernel_size: elements of a window.
-        stride: elements from one window to the next; the kernel's size by default.
-        ceil_mode: whether a last window may stick out.
-
-    Returns:
-        A tensor with P outputs in place of L.
-
-    Raises:
-        TypeError: if the input is no tensor, or an option no number.
-        ZeroDivisionError: if ``norm_type`` is 0.
-        RuntimeError: if the input's shape or an option does not fit.
+    Returns P outputs in place of L. The options are those of `lp_pool2d`.
     """
     return _lp_pool("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode)
 
@@ -163,22 +149,22 @@ def lp_pool1d(
 def lp_pool2d(
     input: Tensor, norm_type: int | float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
 ) -> Tensor:
-    """The p-norm of each window of an image.
+    """Computes the p-norm of each window of images.
 
     Args:
         input: tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
         norm_type: the exponent p, or an infinity.
-        kernel_size: pixels of a window.
-        stride: pixels from one window to the next; the kernel's size by default.
-        ceil_mode: whether a last window may stick out.
+        kernel_size: size of a window, in pixels.
+        stride: distance between windows; the kernel size by default.
+        ceil_mode: whether the last window may extend beyond the image.
 
     Returns:
         A tensor with P × Q outputs in place of H × W.
 
     Raises:
-        TypeError: if the input is no tensor, or an option no number.
+        TypeError: if the input is not a tensor, or an option not a number.
         ZeroDivisionError: if ``norm_type`` is 0.
-        RuntimeError: if the input's shape or an option does not fit.
+        RuntimeError: if the input's shape or an option is out of range.
     """
     return _lp_pool("lp_pool2d", 2, input, norm_type, kernel_size, stride, ceil_mode)
 
@@ -187,21 +173,8 @@ def lp_pool2d(
 def lp_pool3d(
     input: Tensor, norm_type: int | float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
 ) -> Tensor:
-    """The p-norm of each window of a volume.
+    """Computes the p-norm of each window of volumes (B, C, D, H, W) or (C, D, H, W).
 
-    Args:
-        input: tensor of shape ``(B, C, D, H, W)`` or ``(C, D, H, W)``.
-        norm_type: the exponent p, or an infinity.
-        kernel_size: voxels of a window.
-        stride: voxels from one window to the next; the kernel's size by default.
-        ceil_mode: whether a last window may stick out.
-
-    Returns:
-        A tensor with N × P × Q outputs in place of D × H × W.
-
-    Raises:
-        TypeError: if the input is no tensor, or an option no number.
-        ZeroDivisionError: if ``norm_type`` is 0.
-        RuntimeError: if the input's shape or an option does not fit.
+    Returns N × P × Q outputs in place of D × H × W. The options are those of `lp_pool2d`.
     """
     return _lp_pool("lp_pool3d", 3, input, norm_type, kernel_size, stride, ceil_mode)

@@ -1,12 +1,11 @@
-r"""Maximum pooling: each output is the largest element of its window.
+r"""Max pooling: each output is the maximum of its window.
 
 .. math::
     y_p = \max_{r \in \text{window}} x_{p,r}
     \qquad \frac{\partial y_p}{\partial x_{p,r}} = \begin{cases} 1 & r = r^*_p \\ 0 & \text{else} \end{cases}
 
-with :math:`r^*` the place of the maximum, which `scratchnet.pooling.argmax` finds. The gradient goes to that
-place alone; where windows overlap, an element gets the sum over all that it won. All that the backward needs is
-:math:`r^*`, one byte for each output.
+with :math:`r^*` the argmax, from `scratchnet.pooling.argmax`. The backward adds the gradients of all windows up at the
+argmax positions. It needs only :math:`r^*`, usually one byte per output.
 
 Shapes: B samples, C channels, H × W pixels, R × S kernel, P × Q outputs.
 
@@ -32,7 +31,7 @@ __all__ = ["MaxPoolFunction", "max_pool1d", "max_pool2d", "max_pool3d"]
 
 
 class MaxPoolFunction(Function):
-    """The maximum of each window, and which place of the window it has. Keeps the place."""
+    """Returns the maximum and argmax of each window. Saves the argmax."""
 
     auxiliary = 1
 
@@ -40,9 +39,8 @@ class MaxPoolFunction(Function):
     def forward(
         x: Tensor, *, geometry: Geometry, size: tuple[int, ...], channels_last: bool
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor]]:
-        """The largest element of each window, and its number in the window."""
-        y, which = max_and_argmax(x, geometry)
-        return (y, which), (which,)
+        y, argmax = max_and_argmax(x, geometry)
+        return (y, argmax), (argmax,)
 
     @staticmethod
     def backward(
@@ -54,7 +52,6 @@ class MaxPoolFunction(Function):
         size: tuple[int, ...],
         channels_last: bool,
     ) -> Tensor:
-        """Adds the gradients up at the places that won."""
         return laid_out(scatter_to_argmax(grad, saved[0], geometry, size), channels_last)
 
     @staticmethod
@@ -66,7 +63,6 @@ class MaxPoolFunction(Function):
         size: tuple[int, ...],
         channels_last: bool,
     ) -> Tensor:
-        """The winner's tangent."""
         return gather_at_argmax(tangents[0], saved[0], geometry)
 
 
@@ -87,11 +83,11 @@ def _max_pool(
     geometry = pooling_geometry(op, x, kernel_size, stride, padding, dilation, ceil_mode)
     size = tuple(x.shape[2:])
     channels_last = is_channels_last(as_images(x))
-    y, which = MaxPoolFunction.apply(upcast(x) if dims == 3 else x, geometry, size, channels_last)
+    y, argmax = MaxPoolFunction.apply(upcast(x) if dims == 3 else x, geometry, size, channels_last)
     y = finish(y, channels_last, unbatched)
     if dims == 1 and not (x.requires_grad or return_indices):
-        y = y.contiguous()  # the built-in has a kernel of its own for this
-    return (y, finish(flat_indices(which, geometry, size), channels_last, unbatched)) if return_indices else y
+        y = y.contiguous()  # as the separate kernel of PyTorch for this case
+    return (y, finish(flat_indices(argmax, geometry, size), channels_last, unbatched)) if return_indices else y
 
 
 @overridable
@@ -104,25 +100,9 @@ def max_pool1d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The largest element of each window along a line.
+    """Computes the maximum of each window of sequences (B, C, L) or (C, L).
 
-    Args:
-        input: tensor of shape ``(B, C, L)`` or ``(C, L)``.
-        kernel_size: elements of a window.
-        stride: elements from one window to the next; the kernel's size by default.
-        padding: elements of -inf on each side, at most half the kernel.
-        dilation: elements from one element of a window to the next.
-        ceil_mode: whether a last window may stick out.
-        return_indices: whether to return where the elements were too.
-
-    Returns:
-        A tensor with P outputs in place of L; with ``return_indices`` also a tensor of
-        indices into the flattened line.
-
-    Raises:
-        TypeError: if the input is no tensor, or an option no integer.
-        NotImplementedError: if the input's dtype has no order or is not floating point.
-        RuntimeError: if the input's shape or an option does not fit.
+    Returns P outputs in place of L. The options are those of `max_pool2d`.
     """
     op = "max_pool1d"
     return _max_pool(op, 1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
@@ -138,25 +118,25 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The largest element of each window of an image.
+    """Computes the maximum of each window of images.
 
     Args:
         input: tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
-        kernel_size: pixels of a window.
-        stride: pixels from one window to the next; the kernel's size by default.
-        padding: pixels of -inf on each side, at most half the kernel.
-        dilation: pixels from one element of a window to the next.
-        ceil_mode: whether a last window may stick out.
-        return_indices: whether to return where the elements were too.
+        kernel_size: size of a window, in pixels.
+        stride: distance between windows; the kernel size by default.
+        padding: rows and columns of -inf added on each side, at most half the kernel.
+        dilation: distance between elements of a window.
+        ceil_mode: whether the last window may extend beyond the padded image.
+        return_indices: whether to return indices as well.
 
     Returns:
-        A tensor with P × Q outputs in place of H × W; with ``return_indices`` also a tensor of
-        indices into the flattened image.
+        A tensor with P × Q outputs in place of H × W; with ``return_indices`` also their indices into the flattened
+        images.
 
     Raises:
-        TypeError: if the input is no tensor, or an option no integer.
+        TypeError: if the input is not a tensor, or an option not an integer.
         NotImplementedError: if the input's dtype has no order.
-        RuntimeError: if the input's shape or an option does not fit.
+        RuntimeError: if the input's shape or an option is out of range.
     """
     op = "max_pool2d"
     return _max_pool(op, 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
@@ -172,25 +152,9 @@ def max_pool3d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The largest element of each window of a volume.
+    """Computes the maximum of each window of volumes (B, C, D, H, W) or (C, D, H, W).
 
-    Args:
-        input: tensor of shape ``(B, C, D, H, W)`` or ``(C, D, H, W)``.
-        kernel_size: voxels of a window.
-        stride: voxels from one window to the next; the kernel's size by default.
-        padding: voxels of -inf on each side, at most half the kernel.
-        dilation: voxels from one element of a window to the next.
-        ceil_mode: whether a last window may stick out.
-        return_indices: whether to return where the elements were too.
-
-    Returns:
-        A tensor with N × P × Q outputs in place of D × H × W; with ``return_indices`` also a tensor of
-        indices into the flattened volume.
-
-    Raises:
-        TypeError: if the input is no tensor, or an option no integer.
-        NotImplementedError: if the input's dtype has no order.
-        RuntimeError: if the input's shape or an option does not fit.
+    Returns N × P × Q outputs in place of D × H × W. The options are those of `max_pool2d`.
     """
     op = "max_pool3d"
     return _max_pool(op, 3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)

@@ -1,12 +1,12 @@
-r"""Maximum unpooling: puts pooled elements back to where they came from, among zeros.
+r"""Max unpooling: scatters pooled elements to the positions they were taken from, and zeros elsewhere.
 
 .. math::
     y_i = \begin{cases} x_p & i = i_p \\ 0 & \text{else} \end{cases}, \qquad
     \frac{\partial L}{\partial x_p} = g_{i_p}
 
-with the indices :math:`i_p` into the flattened image that maximum pooling returns. It is the transpose of selecting,
-and the backward selects. Where two elements claim one place, the later one has it, and both get its gradient, as in
-PyTorch.
+with the indices :math:`i_p` into the flattened image that max pooling returns. Unpooling is the adjoint of selecting,
+so the backward selects. If two elements have one index, the output holds the later one, and both get the gradient, as
+in PyTorch.
 
 Shapes: B samples, C channels, P × Q pooled elements, H × W pixels.
 
@@ -31,23 +31,20 @@ __all__ = ["MaxUnpoolFunction", "max_unpool1d", "max_unpool2d", "max_unpool3d"]
 
 
 class MaxUnpoolFunction(Function):
-    """Elements ``(B, C, P)`` at their indices among ``count`` zeros. Keeps the indices."""
+    """Scatters elements (B, C, P) to their indices among ``count`` zeros. Saves the indices."""
 
     @staticmethod
     def forward(x: Tensor, indices: Tensor, *, count: int) -> tuple[Tensor, tuple[Tensor]]:
-        """Writes the elements."""
         return x.new_zeros((*x.shape[:2], count)).scatter(2, indices, x), (indices,)
 
     @staticmethod
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, count: int
     ) -> tuple[Tensor, None]:
-        """Reads the gradient where each element went."""
         return grad.gather(2, saved[0]), None
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, count: int) -> Tensor:
-        """Writes the tangents."""
         t = tangents[0]
         return t.new_zeros((*t.shape[:2], count)).scatter(2, saved[0], t)
 
@@ -56,7 +53,7 @@ def _size(
     op: str, pooled_size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int],
     wanted: Sequence[int] | None,
 ) -> tuple[int, ...]:  # fmt: skip
-    """The size of the image: the smallest that pools to the input's, or one within a stride of it."""
+    """Returns the size of the image: ``wanted`` if it is within a stride of the default."""
     default = tuple(
         (n - 1) * s + k - 2 * p for n, k, s, p in zip(pooled_size, kernel, stride, padding, strict=True)
     )
@@ -94,13 +91,13 @@ def _unpool(
     steps = kernel if stride is None else sizes(op, "stride", stride, dims, least=1 if dims == 3 else 0)
     size = _size(op, x.shape[2:], kernel, steps, sizes(op, "padding", padding, dims, least=0), output_size)
     count = math.prod(size)
-    places = indices.reshape(x.shape).flatten(2)
-    if readable(places) and places.numel() and not 0 <= int(places.min()) <= int(places.max()) < count:
+    flat = indices.reshape(x.shape).flatten(2)
+    if readable(flat) and flat.numel() and not 0 <= int(flat.min()) <= int(flat.max()) < count:
         raise RuntimeError(
             f"{op}: expected indices from 0 to {count - 1}, the last of an image of {size}, got "
-            f"{int(places.min())} to {int(places.max())}; pass the output_size of the image that was pooled"
+            f"{int(flat.min())} to {int(flat.max())}; pass the output_size of the image that was pooled"
         )
-    y = MaxUnpoolFunction.apply(upcast(x).flatten(2), places, count)
+    y = MaxUnpoolFunction.apply(upcast(x).flatten(2), flat, count)
     return finish(y.view(*x.shape[:2], *size), dims == 2 and is_channels_last(x), unbatched)
 
 
@@ -113,24 +110,9 @@ def max_unpool1d(
     padding: Size = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """Puts the elements of a pooled line back to where they came from, among zeros.
+    """Scatters the elements of pooled sequences (B, C, P) or (C, P) to the positions they were taken from.
 
-    Args:
-        input: floating-point tensor of shape ``(B, C, P)`` or ``(C, P)``.
-        indices: int64 tensor of that shape, the indices that `max_pool1d` returned.
-        kernel_size: the pooling's.
-        stride: the pooling's; the kernel's size by default.
-        padding: the pooling's.
-        output_size: the size L of the line, where several pool to one size; or the whole shape.
-
-    Returns:
-        A tensor with L elements in place of P.
-
-    Raises:
-        TypeError: if an argument is no tensor, or an option no integer.
-        NotImplementedError: if the input is not floating point.
-        ValueError: if ``output_size`` does not pool to the input's size.
-        RuntimeError: if a shape, the indices or an option do not fit.
+    Returns L elements in place of P. The options are those of `max_unpool2d`.
     """
     return _unpool("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
 
@@ -144,24 +126,24 @@ def max_unpool2d(
     padding: Size = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """Puts the elements of a pooled image back to where they came from, among zeros.
+    """Scatters the elements of pooled images to the positions they were taken from, and zeros elsewhere.
 
     Args:
         input: floating-point tensor of shape ``(B, C, P, Q)`` or ``(C, P, Q)``.
-        indices: int64 tensor of that shape, the indices that `max_pool2d` returned.
-        kernel_size: the pooling's.
-        stride: the pooling's; the kernel's size by default.
-        padding: the pooling's.
-        output_size: the size H × W of the image, where several pool to one size; or the whole shape.
+        indices: int64 tensor of that shape, as `max_pool2d` returns it.
+        kernel_size: as passed to `max_pool2d`.
+        stride: as passed to `max_pool2d`; the kernel size by default.
+        padding: as passed to `max_pool2d`.
+        output_size: H and W, or the whole shape of the output, if several sizes pool to P × Q.
 
     Returns:
         A tensor with H × W pixels in place of P × Q.
 
     Raises:
-        TypeError: if an argument is no tensor, or an option no integer.
+        TypeError: if an argument is not a tensor, or an option not an integer.
         NotImplementedError: if the input is not floating point.
         ValueError: if ``output_size`` does not pool to the input's size.
-        RuntimeError: if a shape, the indices or an option do not fit.
+        RuntimeError: if a shape, an index or an option is out of range.
     """
     return _unpool("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
 
@@ -175,23 +157,8 @@ def max_unpool3d(
     padding: Size = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """Puts the elements of a pooled volume back to where they came from, among zeros.
+    """Scatters the elements of pooled volumes (B, C, N, P, Q) or (C, N, P, Q) to the positions they were taken from.
 
-    Args:
-        input: floating-point tensor of shape ``(B, C, N, P, Q)`` or ``(C, N, P, Q)``.
-        indices: int64 tensor of that shape, the indices that `max_pool3d` returned.
-        kernel_size: the pooling's.
-        stride: the pooling's; the kernel's size by default.
-        padding: the pooling's.
-        output_size: the size D × H × W of the volume, where several pool to one size; or the whole shape.
-
-    Returns:
-        A tensor with D × H × W voxels in place of N × P × Q.
-
-    Raises:
-        TypeError: if an argument is no tensor, or an option no integer.
-        NotImplementedError: if the input is not floating point.
-        ValueError: if ``output_size`` does not pool to the input's size.
-        RuntimeError: if a shape, the indices or an option do not fit.
+    Returns D × H × W voxels in place of N × P × Q. The options are those of `max_unpool2d`.
     """
     return _unpool("max_unpool3d", 3, input, indices, kernel_size, stride, padding, output_size)

@@ -1,7 +1,7 @@
-"""What poolings share: how their windows lie, and what they expect of their arguments.
+"""Windows of pooling ops, and their argument checks.
 
-Windows start inside the padded input. With ``ceil_mode`` a last window may reach beyond it, as long as it starts
-inside the input or the padding before it; what it sees there counts for nothing.
+Windows start inside the padded input. With ``ceil_mode`` the last window may extend beyond it if it starts inside the
+input or the padding before it; elements beyond are ignored.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Size = int | Sequence[int]
 
 
 def with_batch(op: str, input: Tensor, dims: int, *, may_be_empty: int = 1) -> tuple[Tensor, bool]:
-    """The input with a batch dimension, and whether it came without; so many leading dimensions may be empty.
+    """Returns the input with a batch dimension, and whether it came without one.
 
     Raises:
-        TypeError: if it is no tensor.
-        RuntimeError: if it has another number of dimensions, or another one is empty.
+        TypeError: if it is not a tensor.
+        RuntimeError: if it has the wrong number of dimensions, or one after the first ``may_be_empty`` is empty.
     """
     x = tensor(op, input)
     letters = {1: "L", 2: "H, W", 3: "D, H, W"}[dims]
@@ -50,12 +50,12 @@ def pooling_geometry(
     ceil_mode: bool,
     prefix: str = "",
 ) -> Geometry:
-    """The windows over a batch of inputs; those that stick out on the far side make its margin wider.
+    """Checks the options of windows; a window that extends beyond the input widens the padding at the end.
 
-    The options' names in messages begin with the prefix.
+    Error messages put ``prefix`` before the names of options.
 
     Raises:
-        TypeError: if an option is no integer.
+        TypeError: if an option is not an integer.
         RuntimeError: if an option is out of range, or no window fits.
     """
     dims = x.dim() - 2
@@ -63,17 +63,17 @@ def pooling_geometry(
     unset = stride is None or (isinstance(stride, list | tuple) and len(stride) == 0)
     steps = kernel if unset or stride is None else sizes(op, f"{prefix}stride", stride, dims, least=1)
     margins = sizes(op, f"{prefix}padding", padding, dims, least=0)
-    spread = sizes(op, f"{prefix}dilation", dilation, dims, least=1)
+    spacing = sizes(op, f"{prefix}dilation", dilation, dims, least=1)
     edges = []
-    for n, k, s, p, d in zip(x.shape[2:], kernel, steps, margins, spread, strict=True):
+    for n, k, s, p, d in zip(x.shape[2:], kernel, steps, margins, spacing, strict=True):
         if 2 * p > (k - 1) * d + 1:
             raise RuntimeError(
                 f"{op}: expected {prefix}padding of at most half the kernel, got padding {padding} for a kernel of "
                 f"{kernel_size} with dilation {dilation}"
             )
-        last = n + 2 * p - d * (k - 1) - 1  # the last place in the padded image at which a whole window starts
+        last = n + 2 * p - d * (k - 1) - 1  # the start of the last whole window, in the padded image
         outputs = last // s + 1
-        if ceil_mode:  # windows that stick out at the end count too if they start inside the image or before it
+        if ceil_mode:
             outputs = _minimum((last + s - 1) // s, (n + p - 1) // s) + 1
         if outputs < 1:
             raise RuntimeError(
@@ -82,26 +82,26 @@ def pooling_geometry(
             )
         reach = (outputs - 1) * s + d * (k - 1) + 1
         edges.append((p, -_minimum(n + p - reach, -p) if ceil_mode else p))
-    return Geometry(kernel, steps, tuple(edges), spread)
+    return Geometry(kernel, steps, tuple(edges), spacing)
 
 
 def _minimum(a: int, b: int) -> int:
-    """Returns the smaller number by arithmetic: a trace would keep the outcome of a comparison for other sizes."""
+    """Returns the smaller number without a comparison, whose outcome a trace would fix for all sizes."""
     return (a + b - abs(a - b)) // 2
 
 
 def returns_channels_last(x: Tensor) -> bool:
-    """Whether lines or images have channels last, as most poolings of them then return theirs; of volumes none do."""
+    """Returns whether most pooling ops return channels last: for such sequences and images, but not for volumes."""
     return x.dim() < 5 and is_channels_last(as_images(x))
 
 
 def finish(y: Tensor, channels_last: bool, unbatched: bool) -> Tensor:
-    """The output with channels last or contiguous, without the batch dimension that was lent."""
+    """Returns the output in its memory format, without the batch dimension that `with_batch` added."""
     y = laid_out(y, channels_last)
     return y.squeeze(0) if unbatched else y
 
 
 def upcast(x: Tensor) -> Tensor:
-    """The input in float32 under autocast on a CPU, for the poolings on whose list PyTorch has it."""
+    """Converts to float32 under autocast on a CPU, for the pooling ops that PyTorch runs in float32 there."""
     low = x.device.type == "cpu" and x.dtype in LOW_PRECISION and autocasts(x)
     return x.float() if low else x

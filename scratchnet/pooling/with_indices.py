@@ -1,4 +1,4 @@
-"""Maximum pooling that always returns where the elements were too, under the names that PyTorch has for it."""
+"""Max pooling that always returns indices, under PyTorch's names for it."""
 
 from __future__ import annotations
 
@@ -29,20 +29,18 @@ P = ParamSpec("P")
 
 
 def _with_indices(form: Callable[P, Any]) -> Callable[P, tuple[Tensor, Tensor]]:
-    """Makes the form whose ``return_indices`` is true, whatever the call says."""
-    place = list(signature(form).parameters).index("return_indices")
+    """Returns the function with ``return_indices`` fixed to True."""
+    position = list(signature(form).parameters).index("return_indices")
 
     @wraps(form)
     def pooled(*args: P.args, **kwargs: P.kwargs) -> tuple[Tensor, Tensor]:
-        if len(args) > place:
-            return form(*args[:place], True, *args[place + 1 :], **kwargs)  # type: ignore[arg-type]
+        if len(args) > position:
+            return form(*args[:position], True, *args[position + 1 :], **kwargs)  # type: ignore[arg-type]
         return form(*args, **{**kwargs, "return_indices": True})  # type: ignore[arg-type]
 
     pooled.__name__ = pooled.__qualname__ = f"{form.__name__}_with_indices"
     pooled.__module__ = __name__
-    pooled.__doc__ = (
-        f"Pools as `{form.__name__}` does, and returns the indices too, whatever ``return_indices`` says."
-    )
+    pooled.__doc__ = f"Calls `{form.__name__}` with ``return_indices=True``, whatever is passed for it."
     return overridable(pooled)
 
 

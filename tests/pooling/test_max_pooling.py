@@ -33,7 +33,7 @@ def pooled(pool, x, upstream, options):
 @pytest.mark.parametrize("block", [1, 2**19])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_pytorch_s_values_winners_and_gradients(monkeypatch, options, last, block, dtype):
-    monkeypatch.setattr(argmax, "BLOCK", block)
+    monkeypatch.setattr(argmax, "TILE", block)
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(-3, 3, (3, 5, 18, 17), generator=generator).to(dtype)  # with ties
     x = x.contiguous(memory_format=torch.channels_last) if last else x
