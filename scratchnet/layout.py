@@ -16,7 +16,7 @@ __all__ = [
     "empty_images",
     "in_layout_of",
     "laid_out",
-    "product_beside",
+    "matmul_like",
     "strided_beside",
 ]
 
@@ -85,7 +85,7 @@ def _batched(x: Tensor) -> bool:
     return not torch.compiler.is_compiling() and is_legacy_batchedtensor(x)
 
 
-def product_beside(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def matmul_like(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Returns ``a @ b``, the gradient of a matrix ``x``, in column-major order if ``x`` is, as autograd does."""
     columns = x.dim() == 2 and x.stride(0) == 1 and x.stride(1) == x.shape[0]
     return (b.t() @ a.t()).t() if columns else a @ b

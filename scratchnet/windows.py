@@ -44,7 +44,7 @@ class Geometry(NamedTuple):
 
     @property
     def pads(self) -> bool:
-        """Whether there is padding."""
+        """True if any padding is not zero."""
         return any(map(any, self.padding))
 
     def extent(self, size: Iterable[int]) -> Sizes:

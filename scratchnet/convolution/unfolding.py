@@ -102,7 +102,7 @@ def _fold(cols: Tensor, geometry: Geometry, size: tuple[int, ...]) -> Tensor:
     return total[geometry.inside(size)].contiguous()
 
 
-def _windows(
+def _geometry(
     op: str, size: Sequence[int], kernel_size: Pair, dilation: Pair, padding: Pair, stride: Pair
 ) -> Geometry:
     margins = sizes(op, "padding", padding, 2, least=0)
@@ -147,7 +147,7 @@ def unfold(input: Tensor, kernel_size: Pair, dilation: Pair = 1, padding: Pair =
             f"got {describe(x)}"
         )
     size = tuple(x.shape[-2:])
-    geometry = _windows(op, size, kernel_size, dilation, padding, stride)
+    geometry = _geometry(op, size, kernel_size, dilation, padding, stride)
     if x.dim() == 3:
         return UnfoldFunction.apply(x.unsqueeze(0), geometry, size).squeeze(0)
     return UnfoldFunction.apply(x, geometry, size)
@@ -183,7 +183,7 @@ def fold(
             f"got {describe(x)}"
         )
     size = sizes(op, "output_size", output_size, 2, least=1)
-    geometry = _windows(op, size, kernel_size, dilation, padding, stride)
+    geometry = _geometry(op, size, kernel_size, dilation, padding, stride)
     outputs = geometry.outputs(size)
     if x.shape[-2] % geometry.positions or x.shape[-1] != math.prod(outputs):
         raise RuntimeError(

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, floating, overridable
 from scratchnet.function import Function
-from scratchnet.layout import product_beside
+from scratchnet.layout import matmul_like
 
 __all__ = ["LinearFunction", "linear"]
 
@@ -51,7 +51,7 @@ class LinearFunction(Function):
         """g W, gᵀ x and the column sums of g."""
         x, weight = saved
         rows = _rows(grad)
-        grad_x = _like(x, product_beside(x, rows, weight)) if needs[0] else None
+        grad_x = _like(x, matmul_like(x, rows, weight)) if needs[0] else None
         grad_weight = None
         if needs[1]:
             grad_weight = rows.t() @ _rows(x) if weight.is_contiguous() else (_rows(x).t() @ rows).t()

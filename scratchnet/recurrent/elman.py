@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.function import Function, recorded
-from scratchnet.layout import product_beside
+from scratchnet.layout import matmul_like
 from scratchnet.recurrent.gates import tanh, tanh_, tanh_slope, tanh_slope_
 from scratchnet.recurrent.steps import (
     Carry,
@@ -97,8 +97,8 @@ class ElmanFunction(Function):
             delta = retreat(through_time(grad_h, delta, weight_hh, carry), h, relu)
             deltas.append(delta)
         d = steps.join_back(deltas)
-        grad_x = product_beside(x, d, weight_ih) if needs[0] else None
-        grad_h0 = carry.final(product_beside(h0, deltas[-1], weight_hh)) if needs[1] else None
+        grad_x = matmul_like(x, d, weight_ih) if needs[0] else None
+        grad_h0 = carry.final(matmul_like(h0, deltas[-1], weight_hh)) if needs[1] else None
         grad_weight_ih = d.t() @ x if needs[2] else None
         grad_weight_hh = recurrent_gradient(d, y, h0, steps) if needs[3] else None
         grad_bias_ih, grad_bias_hh = bias_gradients(d, needs[4:6])

@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.function import Function, recorded
-from scratchnet.layout import product_beside
+from scratchnet.layout import matmul_like
 from scratchnet.recurrent.gates import (
     sigmoid,
     sigmoid_,
@@ -94,7 +94,7 @@ class GRUFunction(Function):
         carry = Carry(grad_final)
         run = _run_back if recorded() else _run_back_
         from_input, from_state, first = run(grad_y, y, h0, gates, q, weight_hh, carry, steps)
-        grad_x = product_beside(x, from_input, weight_ih) if needs[0] else None
+        grad_x = matmul_like(x, from_input, weight_ih) if needs[0] else None
         grad_h0 = carry.final(first) if needs[1] else None
         grad_weight_ih = from_input.t() @ x if needs[2] else None
         grad_weight_hh = recurrent_gradient(from_state, y, h0, steps) if needs[3] else None

@@ -40,7 +40,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.function import Function, recorded
-from scratchnet.layout import product_beside
+from scratchnet.layout import matmul_like
 from scratchnet.recurrent.gates import (
     sigmoid,
     sigmoid_,
@@ -102,8 +102,8 @@ class LSTMFunction(Function):
         run = _run_back if recorded() else _run_back_
         d, h_grads, c_grad = run(grad_y, gates, cells, squashed, c0, weight_hh, weight_hr, h_carry, c_carry, steps)
         first = steps.back(d)[-1][0]
-        grad_x = product_beside(x, d, weight_ih) if needs[0] else None
-        grad_h0 = h_carry.final(product_beside(h0, first, weight_hh)) if needs[1] else None
+        grad_x = matmul_like(x, d, weight_ih) if needs[0] else None
+        grad_h0 = h_carry.final(matmul_like(h0, first, weight_hh)) if needs[1] else None
         grad_c0 = c_carry.final(c_grad) if needs[2] else None
         grad_weight_ih = d.t() @ x if needs[3] else None
         grad_weight_hh = recurrent_gradient(d, y, h0, steps) if needs[4] else None
