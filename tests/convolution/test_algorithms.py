@@ -1,4 +1,4 @@
-"""The products of convolution: blocked against plain, and each against the one number they are the gradients of."""
+"""The algorithms of convolution against im2col, and its products against the number they are gradients of."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scratchnet.windows import Geometry
 CASES = [
     (1, 1, 1, 1, (5,), (1,), (1,), ((0, 0),), (1,)),
     (3, 1, 2, 3, (7,), (3,), (2,), ((1, 2),), (1,)),
-    (2, 1, 2, 3, (5,), (2,), (2,), ((2, 2),), (2,)),  # a line as long as the image, and another one
+    (2, 1, 2, 3, (5,), (2,), (2,), ((2, 2),), (2,)),  # a phase as long as the image, and another one
     (5, 1, 9, 4, (5, 4), (3, 2), (1, 1), ((0, 0), (0, 0)), (1, 1)),
     (3, 2, 3, 2, (6, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     (3, 1, 40, 2, (5, 6), (2, 3), (1, 1), ((1, 0), (1, 1)), (2, 1)),
@@ -26,8 +26,8 @@ each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: "x".join(map(st
 
 
 def draw(case):
-    batch, groups, channels, out, size, *lie = case
-    geometry = Geometry(*lie)
+    batch, groups, channels, out, size, *options = case
+    geometry = Geometry(*options)
     outputs = geometry.outputs(size)
     generator = torch.Generator().manual_seed(0)
     shapes = (
@@ -48,31 +48,36 @@ CONVOLVE = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: tor
 @pytest.mark.parametrize("corner", [0, -1])
 @pytest.mark.parametrize("changed", ["image", "kernel", "upstream"])
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
-def test_what_is_not_finite_at_an_edge_stays_there(case, corner, changed, value):
-    """An infinity makes of outputs and gradients what it does in PyTorch, but leaves padding out."""
+def test_non_finite_edges_match_pytorch_without_padding(case, corner, changed, value):
+    """Only outputs and gradients that use the changed element change, and they become what PyTorch returns."""
     geometry, groups, size, outputs, (x, w, y, of_out, of_in) = draw(case)
 
     def reference(x, w, y):
         wide = torch.nn.functional.pad(x, [n for pair in reversed(geometry.padding) for n in pair])
         wide, w = wide.requires_grad_(), w.clone().requires_grad_()
-        made = CONVOLVE[len(size)](wide, w, None, geometry.stride, 0, geometry.dilation, groups)
-        grad_wide, grad_w = torch.autograd.grad(made, (wide, w), y)
+        out = CONVOLVE[len(size)](wide, w, None, geometry.stride, 0, geometry.dilation, groups)
+        grad_wide, grad_w = torch.autograd.grad(out, (wide, w), y)
         inside = (slice(before, before + n) for (before, _), n in zip(geometry.padding, size, strict=True))
-        return made.detach(), grad_wide[(..., *inside)], grad_w
+        return out.detach(), grad_wide[(..., *inside)], grad_w
 
     tensors = {"image": x, "kernel": w, "upstream": y}
     tensors[changed].flatten()[corner] = 0
     without = reference(x, w, y)
-    place = torch.zeros_like(tensors[changed])
-    place.flatten()[corner] = 1
-    ones = {name: place if name == changed else torch.ones_like(t) for name, t in tensors.items()}
-    touched = reference(*ones.values())
+    one_hot = torch.zeros_like(tensors[changed])
+    one_hot.flatten()[corner] = 1
+    ones = {name: one_hot if name == changed else torch.ones_like(t) for name, t in tensors.items()}
+    uses = reference(*ones.values())
     tensors[changed].flatten()[corner] = value
-    made, grad_x, grad_w = (
-        torch.where(hit > 0, a, b) for hit, a, b in zip(touched, reference(x, w, y), without, strict=True)
+    out, grad_x, grad_w = (
+        torch.where(used > 0, a, b) for used, a, b in zip(uses, reference(x, w, y), without, strict=True)
     )
-    made = made + of_out.view(-1, *[1] * len(size))
-    spread = grad_x + of_in.view(-1, *[1] * len(size))
+    expected = (
+        out + of_out.view(-1, *[1] * len(size)),
+        grad_x + of_in.view(-1, *[1] * len(size)),
+        grad_w,
+        grad_x,
+        grad_w,
+    )
     with torch.no_grad():
         got = [
             dispatch.convolve(x, w, of_out, geometry, groups, outputs),
@@ -80,12 +85,12 @@ def test_what_is_not_finite_at_an_edge_stays_there(case, corner, changed, value)
             dispatch.correlate(y, x, geometry, groups),
         ]
         both = dispatch.gradients(y, x, w, (True, True), geometry, groups)
-    for one, other in zip((*got, *both), (made, spread, grad_w, grad_x, grad_w), strict=True):
+    for one, other in zip((*got, *both), expected, strict=True):
         torch.testing.assert_close(one, other, equal_nan=True)
 
 
 @each_case
-@pytest.mark.parametrize("cache", [1, 1000, 4000, 1 << 21], ids=["one place", "a row", "a few", "all"])
+@pytest.mark.parametrize("cache", [1, 1000, 4000, 1 << 21], ids=["one position", "a row", "a few", "all"])
 def test_shifted_gemm_equals_im2col(monkeypatch, case, cache):
     monkeypatch.setattr(shifted_gemm, "CACHE_BYTES", cache)
     geometry, groups, size, outputs, (x, w, y, of_out, of_in) = draw(case)
@@ -105,7 +110,7 @@ def test_shifted_gemm_equals_im2col(monkeypatch, case, cache):
 
 
 @each_case
-def test_the_products_are_the_gradients_of_one_number(case):
+def test_products_are_gradients_of_one_number(case):
     geometry, groups, size, outputs, (x, w, y, *_) = draw(case)
     with torch.no_grad():
         number = (y * dispatch.convolve(x, w, None, geometry, groups, outputs)).sum()
@@ -117,11 +122,11 @@ def test_the_products_are_the_gradients_of_one_number(case):
 
 
 @each_case
-def test_layouts_are_read_by_their_strides(case):
+def test_shifted_gemm_accepts_channels_last(case):
     geometry, groups, size, outputs, (x, w, y, *_) = draw(case)
-    turned = [t.movedim(1, -1).contiguous().movedim(-1, 1) for t in (x, w, y)]
+    channels_last = [t.movedim(1, -1).contiguous().movedim(-1, 1) for t in (x, w, y)]
     with torch.no_grad():
-        for name, make in {
+        for name, op in {
             "convolve": lambda x, w, y: shifted_gemm.convolve(x, w, None, geometry, groups, outputs),
             "convolve, channels last": lambda x, w, y: shifted_gemm.convolve(
                 x, w, None, geometry, groups, outputs, True
@@ -129,28 +134,32 @@ def test_layouts_are_read_by_their_strides(case):
             "backward_input": lambda x, w, y: shifted_gemm.backward_input(y, w, None, geometry, groups, size),
             "correlate": lambda x, w, y: shifted_gemm.correlate(y, x, geometry, groups),
         }.items():
-            torch.testing.assert_close(make(*turned), make(x, w, y), msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(
+                op(*channels_last), op(x, w, y), msg=lambda text, name=name: f"{name}: {text}"
+            )
 
 
 @each_case
-@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
-@pytest.mark.parametrize("block", [1, 1 << 21], ids=["one image", "all"])
-def test_depthwise_products_are_the_plain_ones(monkeypatch, case, last, block):
-    monkeypatch.setattr(depthwise, "TILE_BYTES", block)
-    batch, _, _, _, *lie = case
-    geometry, groups, size, outputs, (x, w, y, bias, _) = draw((batch, 4, 1, 1, *lie))
+@pytest.mark.parametrize("channels_last", [False, True], ids=["channels first", "channels last"])
+@pytest.mark.parametrize("tile", [1, 1 << 21], ids=["one image", "all"])
+def test_depthwise_equals_im2col(monkeypatch, case, channels_last, tile):
+    monkeypatch.setattr(depthwise, "TILE_BYTES", tile)
+    batch, _, _, _, *options = case
+    geometry, groups, size, outputs, (x, w, y, bias, _) = draw((batch, 4, 1, 1, *options))
     assert depthwise.applies(x.shape[1], y.shape[1], groups)
-    turned = [t.movedim(1, -1).contiguous().movedim(-1, 1) if last else t for t in (x, y)]
-    plain = [
+    x_in_format, y_in_format = (
+        t.movedim(1, -1).contiguous().movedim(-1, 1) if channels_last else t for t in (x, y)
+    )
+    expected = [
         dispatch.convolve(x, w, bias, geometry, groups, outputs),
         dispatch.backward_input(y, w, bias, geometry, groups, size),
         dispatch.correlate(y, x, geometry, groups),
     ]
     with torch.no_grad():
-        made = [
-            depthwise.convolve(turned[0], w, bias, geometry, outputs, last),
-            depthwise.backward_input(turned[1], w, bias, geometry, size, last),
-            depthwise.correlate(turned[1], turned[0], geometry),
+        got = [
+            depthwise.convolve(x_in_format, w, bias, geometry, outputs, channels_last),
+            depthwise.backward_input(y_in_format, w, bias, geometry, size, channels_last),
+            depthwise.correlate(y_in_format, x_in_format, geometry),
         ]
-    for fast, slow in zip(made, plain, strict=True):
-        torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-12)
+    for one, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)

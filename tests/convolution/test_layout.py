@@ -1,4 +1,4 @@
-"""Convolution's memory formats are PyTorch's: channels last where those of the images or of the kernels are."""
+"""Convolution returns PyTorch's memory formats: channels last if images or weight are."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ def strides(op, x, weight, **options):
 
 @pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d"])
 @pytest.mark.parametrize("channels", [1, 3, 32])
-@pytest.mark.parametrize("images_last", [False, True])
-@pytest.mark.parametrize("kernels_last", [False, True])
-def test_strides(name, channels, images_last, kernels_last):
+@pytest.mark.parametrize("channels_last_images", [False, True])
+@pytest.mark.parametrize("channels_last_weight", [False, True])
+def test_strides(name, channels, channels_last_images, channels_last_weight):
     shape = (32, channels, 3, 3) if name == "conv2d" else (channels, 32, 3, 3)
     x, weight = torch.randn(8, channels, 9, 10), torch.randn(shape)
-    x = x.to(memory_format=torch.channels_last) if images_last else x
-    weight = torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight) if kernels_last else weight
+    if channels_last_images:
+        x = x.to(memory_format=torch.channels_last)
+    if channels_last_weight:
+        weight = torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight)
     got, grad = strides(getattr(ours, name), x, weight)
     expected, expected_grad = strides(getattr(F, name), x, weight)
     assert got == expected
@@ -33,7 +35,7 @@ def test_strides(name, channels, images_last, kernels_last):
         assert grad == expected_grad
 
 
-def test_a_module_in_channels_last_makes_channels_last_of_one_channel():
+def test_a_channels_last_module_returns_channels_last_for_one_channel():
     x = torch.randn(2, 1, 8, 8)
     for kind in (torch.nn.Conv2d, scratchnet.nn.Conv2d):
         layer = kind(1, 4, 3).to(memory_format=torch.channels_last)

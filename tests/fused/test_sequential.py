@@ -1,4 +1,4 @@
-"""`Sequential`: where modules meet they run as one op, and nobody can tell."""
+"""`Sequential` fuses modules without an observable difference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scratchnet.nn.modules import container as sequential
 
 
 def ops(y):
-    """The names of the Functions behind a tensor."""
+    """Returns the names of the Functions in the graph of a tensor."""
     found, left = [], [y.grad_fn]
     while left:
         node = left.pop()
@@ -35,25 +35,25 @@ def images(dtype=torch.float32):
 
 
 FUSED = ["ConvolutionReLUMaxPool", "ConvolutionReLU"]
-APART = ["MaxPool", "ReLU", "Convolution", "ReLU", "Convolution"]
+UNFUSED = ["MaxPool", "ReLU", "Convolution", "ReLU", "Convolution"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("inplace", [False, True])
-def test_what_meets_runs_together_and_makes_the_same(dtype, inplace):
+def test_fused_modules_equal_the_modules_in_turn(dtype, inplace):
     model = nn.Sequential(*layers()).to(dtype)
     model[1].inplace = inplace
-    together, x = model(images(dtype)), images(dtype)
+    fused, x = model(images(dtype)), images(dtype)
     for module in model:
         x = module(x)
-    assert ops(together) == (
+    assert ops(fused) == (
         FUSED if dtype in (torch.float64, torch.float32) else ["MaxPool", *["ConvolutionReLU"] * 2]
     )
-    assert torch.equal(together, x)
+    assert torch.equal(fused, x)
     upstream = torch.randn(x.shape, generator=torch.Generator().manual_seed(2)).to(dtype)
-    got, expected = (torch.autograd.grad(y, model.parameters(), upstream) for y in (together, x))
+    got, expected = (torch.autograd.grad(y, model.parameters(), upstream) for y in (fused, x))
     for one, other in zip(got, expected, strict=True):
-        # A bias adds up the gradients of what is pooled here, and of all outputs, most of them 0, there.
+        # The bias sums the gradients of pooled outputs here, and those of all outputs, mostly zeros, there.
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
@@ -62,10 +62,10 @@ CHAIN = [(16, 3, 1), (16, 3, 1), (20, 3, 1), (16, 5, 1), (16, 3, 2), (16, 3, 1)]
 
 @pytest.fixture
 def layouts(monkeypatch):
-    """Whether the images that each op of a `nn.Sequential` gets lie with their channels last."""
+    """Records whether the input of each fused op of a `nn.Sequential` is channels last."""
     seen = []
 
-    def watched(op):
+    def record(op):
         def run(x, *args, **kwargs):
             seen.append(is_channels_last(x) if x.dim() == 4 else False)
             return op(x, *args, **kwargs)
@@ -73,14 +73,14 @@ def layouts(monkeypatch):
         return run
 
     for name in ("conv2d_relu", "conv2d_relu_max_pool2d"):
-        monkeypatch.setattr(sequential, name, watched(getattr(sequential, name)))
+        monkeypatch.setattr(sequential, name, record(getattr(sequential, name)))
     return seen
 
 
 @pytest.mark.parametrize("channels", [1, 3, 16])
 @pytest.mark.parametrize("pooled", [False, True])
-@pytest.mark.parametrize("last", [None, "images", "kernels"])
-def test_between_ops_channels_lie_as_the_second_reads_them_quicker(last, pooled, channels, layouts):
+@pytest.mark.parametrize("channels_last", [None, "images", "weight"])
+def test_layout_between_ops_suits_the_second_op(channels_last, pooled, channels, layouts):
     torch.manual_seed(0)
     modules, inner = [], channels
     for out, kernel, stride in CHAIN:
@@ -88,28 +88,28 @@ def test_between_ops_channels_lie_as_the_second_reads_them_quicker(last, pooled,
         inner = out
     model = nn.Sequential(*modules, *[nn.MaxPool2d(2)] * pooled).double()
     x = torch.randn(2, channels, 60, 63, dtype=torch.float64)
-    if last == "images" and channels > 1:
+    if channels_last == "images" and channels > 1:
         x = x.to(memory_format=torch.channels_last)
-    if last == "kernels":
+    if channels_last == "weight":
         model[2].to(memory_format=torch.channels_last)
     x.requires_grad_()
-    together, one_by_one = model(x), x
+    fused, in_turn = model(x), x
     natural = []
     for i, module in enumerate(model):
         if i in range(0, 12, 2):
-            natural.append(is_channels_last(one_by_one))
-        one_by_one = module(one_by_one)
-    quicker = [False, True, True, False, False, True]  # kernels of 3 × 3, a pixel apart, and channels enough
-    assert layouts == [either or other for either, other in zip(natural, quicker, strict=True)]
-    assert together.stride() == one_by_one.stride()
-    torch.testing.assert_close(together, one_by_one)
-    upstream = torch.randn_like(together)
-    learned = [x, *model.parameters()]
-    got, expected = (torch.autograd.grad(y, learned, upstream, retain_graph=True) for y in (together, one_by_one))
+            natural.append(is_channels_last(in_turn))
+        in_turn = module(in_turn)
+    winograd = [False, True, True, False, False, True]  # 3 × 3 kernels, stride 1, and enough channels
+    assert layouts == [either or other for either, other in zip(natural, winograd, strict=True)]
+    assert fused.stride() == in_turn.stride()
+    torch.testing.assert_close(fused, in_turn)
+    upstream = torch.randn_like(fused)
+    inputs = [x, *model.parameters()]
+    got, expected = (torch.autograd.grad(y, inputs, upstream, retain_graph=True) for y in (fused, in_turn))
     for one, other in zip(got, expected, strict=True):
         assert one.stride() == other.stride()
         torch.testing.assert_close(one, other)
-    batched = torch.autograd.grad(together, learned, torch.stack([upstream, -upstream]), is_grads_batched=True)
+    batched = torch.autograd.grad(fused, inputs, torch.stack([upstream, -upstream]), is_grads_batched=True)
     for both, one in zip(batched, got, strict=True):
         torch.testing.assert_close(both, torch.stack([one, -one]))
 
@@ -123,20 +123,20 @@ def test_groups_keep_the_layout(groups, layouts):
     assert grad.is_contiguous()
 
 
-def test_a_single_pixel_lies_as_one_by_one():
+def test_a_single_pixel_has_the_strides_of_the_modules_in_turn():
     model = nn.Sequential(
         *(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(8)),
         *(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.ConvTranspose2d(64, 8, 4)),
     )
     for count in (6, 7):
-        together = one_by_one = torch.randn(40, 3, 16, 16)
-        together = model[:count](together)
+        fused = in_turn = torch.randn(40, 3, 16, 16)
+        fused = model[:count](fused)
         for module in model[:count]:
-            one_by_one = module(one_by_one)
-        assert together.stride() == one_by_one.stride()
+            in_turn = module(in_turn)
+        assert fused.stride() == in_turn.stride()
 
 
-def test_what_a_module_changes_of_a_later_one_counts():
+def test_a_module_may_change_a_later_one():
     class Change(torch.nn.Module):
         def forward(self, x):
             model[1].bias = torch.nn.Parameter(torch.ones(18))
@@ -148,7 +148,7 @@ def test_what_a_module_changes_of_a_later_one_counts():
     assert not torch.equal(before, model[1:](images()))
 
 
-def test_what_is_no_tensor_gets_the_error_of_the_convolution():
+def test_a_tuple_raises_the_error_of_the_convolution():
     model = nn.Sequential(nn.MaxPool2d(2, return_indices=True), *layers())
     with pytest.raises(TypeError, match="conv2d: expected input to be a tensor, got"):
         model(images())
@@ -157,16 +157,16 @@ def test_what_is_no_tensor_gets_the_error_of_the_convolution():
 def test_an_image_without_a_batch_keeps_its_layout(layouts):
     model = nn.Sequential(*layers(), nn.Conv2d(20, 20, 3), nn.ReLU())
     for x in (torch.randn(3, 60, 61), torch.randn(60, 61, 3).movedim(-1, 0)):
-        together, one_by_one = model(x), x
+        fused, in_turn = model(x), x
         for module in model:
-            one_by_one = module(one_by_one)
-        assert together.stride() == one_by_one.stride()
-        torch.testing.assert_close(together, one_by_one)
+            in_turn = module(in_turn)
+        assert fused.stride() == in_turn.stride()
+        torch.testing.assert_close(fused, in_turn)
     assert not any(layouts)
 
 
 @pytest.mark.parametrize("shape", [(), (7,), (3, 0, 60, 60), (3, 4, 60, 60)])
-def test_images_that_do_not_fit_get_the_error_of_the_first_convolution(shape):
+def test_wrong_shapes_raise_the_error_of_the_first_convolution(shape):
     conv = layers()[0]
     with pytest.raises(RuntimeError) as expected:
         conv(torch.randn(shape))
@@ -176,14 +176,14 @@ def test_images_that_do_not_fit_get_the_error_of_the_first_convolution(shape):
         assert str(raised.value) == str(expected.value).replace("conv2d:", "conv2d_relu:")
 
 
-def test_without_gradients_it_makes_the_same():
+def test_results_are_the_same_without_gradients():
     model = nn.Sequential(*layers())
     with torch.no_grad():
         assert torch.equal(model(images()), torch.nn.Sequential(*layers())(images()))
 
 
-class Kind(nn.ReLU):
-    """A subclass, which may do anything."""
+class CustomReLU(nn.ReLU):
+    pass
 
 
 @pytest.mark.parametrize(
@@ -193,13 +193,13 @@ class Kind(nn.ReLU):
         lambda m: m[3].register_forward_pre_hook(lambda *_: None),
         lambda m: m[3].register_full_backward_hook(lambda *_: None),
         lambda m: m[2].register_full_backward_pre_hook(lambda *_: None),
-        lambda m: setattr(m, "3", Kind()),
+        lambda m: setattr(m, "3", CustomReLU()),
         lambda m: setattr(m[3], "forward", torch.relu),
         lambda m: setattr(m[2], "padding_mode", "reflect"),
     ],
     ids=["hook", "pre-hook", "backward hook", "backward pre-hook", "subclass", "own forward", "other padding"],
 )
-def test_a_module_that_does_more_runs_by_itself(change):
+def test_customized_modules_are_not_fused(change):
     model = nn.Sequential(*layers())
     change(model)
     names = ops(model(images()))
@@ -207,21 +207,21 @@ def test_a_module_that_does_more_runs_by_itself(change):
     assert names[-1] == "ConvolutionReLU"
 
 
-def test_pooling_with_a_hook_leaves_convolution_and_rectifier_together():
+def test_a_hook_on_pooling_leaves_convolution_and_relu_fused():
     model, seen = nn.Sequential(*layers()), []
     model[4].register_forward_hook(lambda module, args, y: seen.append(args[0].shape))
     assert ops(model(images())) == ["MaxPool", "ConvolutionReLU", "ConvolutionReLU"]
     assert seen == [(2, 20, 12, 13)]
 
 
-def test_where_pooling_returns_indices_it_runs_by_itself():
+def test_pooling_with_indices_is_not_fused():
     model = nn.Sequential(*layers()[:4], nn.MaxPool2d(2, return_indices=True))
     y, indices = model(images())
     assert indices.dtype is torch.int64
     assert ops(y) == ["MaxPool", "ConvolutionReLU", "ConvolutionReLU"]
 
 
-def test_a_hook_of_all_modules_sees_every_one():
+def test_a_global_hook_sees_every_module():
     model, seen = nn.Sequential(*layers()), []
     handle = register_module_forward_hook(lambda module, args, y: seen.append(type(module)))
     try:
@@ -229,10 +229,10 @@ def test_a_hook_of_all_modules_sees_every_one():
     finally:
         handle.remove()
     assert seen == [nn.Conv2d, nn.ReLU, nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.Sequential]
-    assert ops(y) == APART
+    assert ops(y) == UNFUSED
 
 
-def test_it_is_torchs_container():
+def test_behaves_as_torch_s_container():
     model = nn.Sequential(*layers())
     assert isinstance(model, torch.nn.Sequential)
     assert type(model[1:3]) is nn.Sequential
@@ -243,23 +243,23 @@ def test_it_is_torchs_container():
     assert model.append(nn.Flatten())(images()).shape == (2, 720)
 
 
-def test_parameters_put_in_for_a_call_are_used():
+def test_functional_call_replaces_parameters():
     model = nn.Sequential(*layers())
     zeros = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
     assert torch.func.functional_call(model, zeros, (images(),)).count_nonzero() == 0
 
 
-def test_it_compiles_whole_and_differentiates_under_transforms():
+def test_compiles_without_graph_breaks_and_runs_under_vmap():
     model = nn.Sequential(*layers()).double()
     x = images(torch.float64)
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(x), model(x))
-    one_by_one = torch.stack([model(one.unsqueeze(0))[0] for one in x])
-    torch.testing.assert_close(torch.func.vmap(lambda one: model(one.unsqueeze(0))[0])(x), one_by_one)
+    in_turn = torch.stack([model(one.unsqueeze(0))[0] for one in x])
+    torch.testing.assert_close(torch.func.vmap(lambda one: model(one.unsqueeze(0))[0])(x), in_turn)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.trace:DeprecationWarning", "ignore::torch.jit.TracerWarning")
-def test_it_can_be_traced():
+def test_can_be_traced():
     model = nn.Sequential(*layers())
     with torch.no_grad():
         traced = torch.jit.trace(model, images())

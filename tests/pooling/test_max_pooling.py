@@ -1,4 +1,4 @@
-"""Maximum pooling where it works in blocks: against PyTorch's, in both layouts, with ties, NaN and infinities."""
+"""Max pooling in tiles against PyTorch's, in both memory formats, with ties, NaN and infinities."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def pooled(pool, x, upstream, options):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda o: "-".join(map(str, o.values())))
-@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
-@pytest.mark.parametrize("block", [1, 2**19])
+@pytest.mark.parametrize("channels_last", [False, True], ids=["channels first", "channels last"])
+@pytest.mark.parametrize("tile", [1, 2**19])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_pytorch_s_values_winners_and_gradients(monkeypatch, options, last, block, dtype):
-    monkeypatch.setattr(argmax, "TILE", block)
+def test_values_indices_and_gradients(monkeypatch, options, channels_last, tile, dtype):
+    monkeypatch.setattr(argmax, "TILE", tile)
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(-3, 3, (3, 5, 18, 17), generator=generator).to(dtype)  # with ties
-    x = x.contiguous(memory_format=torch.channels_last) if last else x
+    x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
 
     def upstream(y):
         grad = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y.dtype)
         grad[0, 0, 0, 0] = float("inf")
-        return grad if last else grad.mT.contiguous().mT
+        return grad if channels_last else grad.mT.contiguous().mT
 
     got, expected = (pooled(f, x, upstream, options) for f in (max_pool2d, F.max_pool2d))
     for ours, theirs in zip(got, expected, strict=True):
@@ -51,7 +51,7 @@ def test_pytorch_s_values_winners_and_gradients(monkeypatch, options, last, bloc
         assert got[2].stride() == expected[2].stride()
 
 
-def test_nan_wins():
+def test_nan_is_the_maximum():
     x = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
     x[0, 0, 1, 1] = float("nan")
     got, expected = (pooled(f, x, torch.ones_like, {"kernel_size": 2}) for f in (max_pool2d, F.max_pool2d))
