@@ -193,7 +193,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         for dim, n, before, after in sides:
             if n + min(before, 0) + min(after, 0) < 0:
                 raise RuntimeError(
-                    f"{op}: expected widths that cut off at most the {n} elements of dimension {dim}, got "
+                    f"{op}: expected widths that crop at most the {n} elements of dimension {dim}, got "
                     f"{(before, after)}"
                 )
         y = ConstantPadFunction.apply(x, sides, constant)
@@ -218,8 +218,8 @@ def _sides(op: str, x: Tensor, widths: Any) -> Sides:
         before, after = widths[2 * i], widths[2 * i + 1]
         if x.shape[dim] + before + after < 0:
             raise RuntimeError(
-                f"{op}: expected widths that leave no less than nothing of {x.shape[dim]} elements in dimension "
-                f"{dim}, got {(before, after)}"
+                f"{op}: expected widths that crop at most the {x.shape[dim]} elements of dimension {dim}, got "
+                f"{(before, after)}"
             )
         sides.append(Side(dim, x.shape[dim], before, after))
     return tuple(reversed(sides))
@@ -242,8 +242,8 @@ def _check_extension(op: str, x: Tensor, sides: Sides, mode: str) -> None:
             )
         if mode != "circular" and (n == 0 or n + before + after == 0):
             raise RuntimeError(
-                f"{op}: expected mode={mode!r} to start and end with at least one element in dimension {dim}, got "
-                f"{n} elements and widths {(before, after)}"
+                f"{op}: expected at least one element of dimension {dim} before and after padding with mode={mode!r}, "
+                f"got {n} elements and widths {(before, after)}"
             )
     if mode != "circular" and 0 in x.shape[x.dim() - len(sides) - 1 :]:
-        raise RuntimeError(f"{op}: expected an input whose batch alone may be empty, got {describe(x)}")
+        raise RuntimeError(f"{op}: expected an input in which only the batch may be empty, got {describe(x)}")

@@ -77,7 +77,7 @@ def errors(dims: int) -> Iterator[BadInput]:
     yield bad("expected output_size to be", image, None, error=TypeError)
     yield bad("expected output_size to be one integer", image, (2,) * (dims + 1))
     yield bad("expected output_size not below 0", image, -1)
-    yield bad("whose batch alone may be empty", image[..., :0], 2)
+    yield bad("only the batch may be empty", image[..., :0], 2)
 
 
 def record(

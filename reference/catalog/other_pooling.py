@@ -136,7 +136,7 @@ def unpooling_errors(dims: int) -> Iterator[BadInput]:
     yield bad("expected an output_size within a stride", y, indices, 2, output_size=(9,) * dims, error=ValueError)
     yield bad("expected output_size to be a tuple", y, indices, 2, output_size=4, error=TypeError)
     yield bad("expected kernel_size to be an integer", y, indices, 2.0, error=TypeError)
-    yield bad("whose batch alone may be empty", y[:, :0], indices[:, :0], 2)
+    yield bad("only the batch may be empty", y[:, :0], indices[:, :0], 2)
 
 
 def unpooling_record(dims: int) -> Record:
@@ -188,7 +188,7 @@ def fractional_errors(dims: int) -> Iterator[BadInput]:
     yield bad("expected kernel_size to be an integer", image, 2.0, 2, error=TypeError)
     yield bad("expected kernel_size to be one integer", image, (2,) * (dims + 1), 2)
     yield bad("floating point", image.long(), 2, 2, error=NotImplementedError)
-    yield bad("whose batch alone may be empty", image[:, :0], 2, 2)
+    yield bad("only the batch may be empty", image[:, :0], 2, 2)
     for wrong in ((1, 3, dims), (2, 4, dims), (2, 3, dims + 1)):
         yield bad("expected _random_samples of shape", image, 2, 2, _random_samples=torch.zeros(wrong))
     doubles = torch.zeros(2, 3, dims, dtype=torch.float64)

@@ -60,7 +60,7 @@ ERRORS = (
     bad("expected value to be a number", LINE, (1, 1), value="a", error=TypeError),
     bad("expected pad to have two widths", LINE, (1,)),
     bad("expected pad to have two widths", LINE, (1,) * 6),
-    bad("expected widths that leave", LINE, (-2, -2)),
+    bad("expected widths that crop", LINE, (-2, -2)),
     bad("expected mode to be one of", LINE, (1, 1), mode="mirror", error=NotImplementedError),
     bad("expected no value", LINE, (1, 1), mode="reflect", value=1.0),
     bad("expected an input of shape (B, C, …)", LINE[0], (1, 1), mode="reflect", error=NotImplementedError),
@@ -70,7 +70,7 @@ ERRORS = (
     bad("expected widths of at most 3", LINE, (0, 4), mode="circular"),
     bad("at least one element", LINE, (-1, -2), mode="reflect"),
     bad("at least one element", LINE[:, :0], (1, 1), mode="replicate"),
-    bad("expected an input whose batch alone may be empty", torch.zeros(2, 0, 3), (1, 1), mode="replicate"),
+    bad("expected an input in which only the batch may be empty", torch.zeros(2, 0, 3), (1, 1), mode="replicate"),
 )
 
 

@@ -100,7 +100,7 @@ def errors(dims: int) -> tuple[BadInput, ...]:
         bad("expected padding to be one integer", image, 2, padding=-1),
         bad("expected padding of at most half the kernel", image, 2, padding=2),
         bad("expected an input of at least the kernel's size", image, 5),
-        bad("expected an input whose batch alone may be empty", image[:, :0], 2),
+        bad("expected an input in which only the batch may be empty", image[:, :0], 2),
     )
 
 

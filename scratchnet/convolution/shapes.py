@@ -39,7 +39,7 @@ def with_batch(op: str, dims: int, input: Tensor, weight: Tensor, weight_is: str
         or (weight.shape[1] == 0 and x.shape[-dims - 1])
     ):
         raise RuntimeError(
-            f"{op}: expected an input of which only the batch may be empty and a weight with elements, "
+            f"{op}: expected an input in which only the batch may be empty and a weight with elements, "
             f"got {describe(x)} and {describe(weight)}"
         )
     unbatched = x.dim() == dims + 1

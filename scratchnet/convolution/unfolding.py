@@ -143,7 +143,7 @@ def unfold(input: Tensor, kernel_size: Pair, dilation: Pair = 1, padding: Pair =
     x = floating(op, input, complex=True, boolean=True)
     if x.dim() not in (3, 4) or 0 in x.shape[-3:]:
         raise RuntimeError(
-            f"{op}: expected an input of shape (B, C, H, W) or (C, H, W), of which only the batch may be empty, "
+            f"{op}: expected an input of shape (B, C, H, W) or (C, H, W), in which only the batch may be empty, "
             f"got {describe(x)}"
         )
     size = tuple(x.shape[-2:])
@@ -179,7 +179,7 @@ def fold(
     x = floating(op, input, complex=True, boolean=True)
     if x.dim() not in (2, 3) or 0 in x.shape[-2:]:
         raise RuntimeError(
-            f"{op}: expected an input of shape (B, C·R·S, L) or (C·R·S, L), of which only the batch may be empty, "
+            f"{op}: expected an input of shape (B, C·R·S, L) or (C·R·S, L), in which only the batch may be empty, "
             f"got {describe(x)}"
         )
     size = sizes(op, "output_size", output_size, 2, least=1)

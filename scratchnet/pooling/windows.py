@@ -36,7 +36,7 @@ def with_batch(op: str, input: Tensor, dims: int, *, may_be_empty: int = 1) -> t
     unbatched = x.dim() == dims + 1
     x = x.unsqueeze(0) if unbatched else x
     if 0 in x.shape[may_be_empty:]:
-        raise RuntimeError(f"{op}: expected an input whose batch alone may be empty, got {describe(input)}")
+        raise RuntimeError(f"{op}: expected an input in which only the batch may be empty, got {describe(input)}")
     return x, unbatched
 
 

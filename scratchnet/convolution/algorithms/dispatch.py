@@ -1,8 +1,8 @@
 """Chooses an algorithm for each product of convolution.
 
 im2col runs where autograd or a transform records the operations. Otherwise: depthwise if groups == channels, Winograd
-for 3 × 3 kernels with finite results, shifted GEMM for the rest. Where an infinity or NaN would spread, im2col runs one
-image at a time.
+for 3 × 3 kernels with finite results, shifted GEMM for the rest. im2col also runs where these would spread an infinity
+or NaN to other elements.
 
 Results are channels last if images or kernels are, unless that takes a copy, which is left to the caller.
 
