@@ -114,8 +114,9 @@ def conv2d_relu_max_pool2d(
 ) -> Tensor:
     """Computes ``max_pool2d(relu(conv2d(input, weight, bias, …)), …)``.
 
-    Takes the arguments of `conv2d`, and those of `max_pool2d` with the prefix ``pool_``. In float16 and bfloat16 and
-    under autocast it runs the three ops in turn, because rounding between them creates ties.
+    Takes the arguments of `conv2d`, ``ceil_mode``, and the other arguments of `max_pool2d` with the prefix ``pool_``.
+
+    In float16 and bfloat16 and under autocast it runs the ops in turn, because rounding between them creates ties.
 
     ``memory_format`` sets the format of the output: ``torch.contiguous_format``, ``torch.channels_last``, or
     ``torch.preserve_format`` to choose as `conv2d` does.
