@@ -32,7 +32,7 @@ ANALYTIC = 1e-6
 
 
 class NotSmooth(ValueError):
-    """The function has no derivative at the point: its slope to the left is another one than to the right."""
+    """The function has no derivative at the point: two slopes, to the left and to the right, or no finite value."""
 
 
 def slope_along(
@@ -41,7 +41,7 @@ def slope_along(
     """The derivative of a function's flat output along a direction in its inputs; ``here`` is the output itself.
 
     Raises:
-        NotSmooth: if the slopes to the left and to the right differ.
+        NotSmooth: if the slopes to the left and to the right differ, or the output is not finite.
     """
     dtype = at[0].dtype
 
@@ -49,6 +49,8 @@ def slope_along(
         return f([(x.double() + step * d).to(dtype) for x, d in zip(at, direction, strict=True)]).double()
 
     here = f(at).double() if here is None else here
+    if not bool(here.isfinite().all()):
+        raise NotSmooth("its value there is not finite")
     aside = ONE_SIDED[dtype]
     left, right = (here - moved(-aside)) / aside, (moved(aside) - here) / aside
     gap = (left - right).abs() - KINK[dtype] * (1 + torch.minimum(left.abs(), right.abs()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property, partial
@@ -92,17 +93,18 @@ class Examination:
 
     @cached_property
     def moved(self) -> Call | None:
-        """The arguments in float64, each moved by one rounding of its short dtype, up or down."""
-        if self.truth is None:
+        """The arguments in float64, each moved by one rounding of its own dtype, up or down."""
+        if self.numerical:
             return None
+        exact = self.truth or self.call
         generator = torch.Generator().manual_seed(self.call.seed + 5)
 
         def off(x: Tensor, short: Tensor) -> Tensor:
-            signs = torch.randint(2, x.shape, generator=generator).to(x.device) * 2 - 1
+            signs = torch.randint(2, x.shape, generator=generator).to(x.device).double() * 2 - 1
             return (x.detach() * (1 + signs * torch.finfo(short.dtype).eps)).requires_grad_()
 
-        pairs = zip(self.truth.leaves(), self.call.leaves(), strict=True)
-        return self.truth.with_leaves([off(x, short) for x, short in pairs])
+        pairs = zip(exact.leaves(), self.call.leaves(), strict=True)
+        return exact.with_leaves([off(x, short) for x, short in pairs])
 
     @cached_property
     def places(self) -> list[int]:
@@ -166,7 +168,8 @@ class Examination:
 
     def under(self, make: Callable[..., Quantities], upstream: Upstream) -> Callable[[Subject, Call], Quantities]:
         """A quantity that needs upstreams, with those that belong to the call."""
-        return lambda subject, at: make(subject, at, upstream.given if at is self.call else upstream.wide)
+        wide = upstream.wide or upstream.given
+        return lambda subject, at: make(subject, at, upstream.given if at is self.call else wide)
 
     @contextmanager
     def unchanged(
@@ -195,6 +198,7 @@ def _attempt(action: Callable[[], Any]) -> Any:
 
 
 def summary(error: Exception) -> str:
-    """The class and the first line of an error."""
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    """The kind of an error and the first line of its message."""
+    said = re.sub(r" \(with implementation in .*?\)", "", str(error))
+    first = next((line.strip() for line in said.splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {first}"[:160]

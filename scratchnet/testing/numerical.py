@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scratchnet.testing import differences
 from scratchnet.testing.quantities import own_constants
-from scratchnet.testing.subject import Call, Subject, as_real, continuous, mapped
+from scratchnet.testing.subject import Call, Subject, as_real, continuous, differentiable, mapped
 
 __all__ = ["NumericalSubject"]
 
@@ -34,7 +34,9 @@ class NumericalSubject(Subject):
         return bool(self.known) and all(sharp for _, sharp in self.known.values())
 
     def _call(self, call: Call) -> Any:
-        at = [as_real(x) for x in call.tensors() if continuous(x)]
+        given = [x for x in call.tensors() if continuous(x)]
+        # What is not differentiated may be written to: running statistics are.
+        at = [as_real(x if differentiable(x) else x.clone()) for x in given]
         frozen = own_constants(call)
         plain = Subject(self.function)
 
@@ -56,7 +58,11 @@ class NumericalSubject(Subject):
 
             return torch.func.vjp(outputs, *tensors)[1](tuple(grads))
 
-        outputs = super()._call(_replaced(call, [x.detach().contiguous().clone() for x in at]))
+        dense = [
+            a.detach().contiguous().clone() if differentiable(x) else a
+            for x, a in zip(given, map(as_real, given), strict=True)
+        ]
+        outputs = super()._call(_replaced(call, dense))
         derived = iter(_Derived.apply(self, run, pull, *at))
 
         def with_slope(y: Any) -> Any:

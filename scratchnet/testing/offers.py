@@ -7,6 +7,7 @@ compiler ask for more, and torch raises where that is missing. Such an error is 
 from __future__ import annotations
 
 import re
+import sys
 
 import torch
 
@@ -34,6 +35,10 @@ LACKS = (
     ),
     (r"vmap: .*(\.item\(\)|data-dependent)", "reads the values of tensors, which vmap cannot: use torch.where"),
     (r"'SparseCPU' backend", "sparse gradients, which torch cannot batch"),
+    (
+        r"don't yet support saved tensor hooks",
+        "saved-tensor hooks, as of a checkpoint, which torch.func does not take",
+    ),
     (r"no fake impl registered", "no fake: register one with register_fake, for torch.compile and export"),
     (r"Batching rule not implemented|[Nn]o batching rule", "no batching rule: register one with register_vmap"),
 )
@@ -43,7 +48,8 @@ def lacking(error: Exception, operator: bool = False) -> str | None:
     """Returns which capability a function lacks and how to add it, or None if the error is a fault of its own."""
     if operator and "setup_context" in str(error):
         return "no torch.func transforms: torch applies none to operators with register_autograd"
-    if isinstance(error, torch._dynamo.exc.TorchDynamoException):
+    # torch imports its compiler, which takes a second, where it is first named.
+    if "torch._dynamo" in sys.modules and isinstance(error, torch._dynamo.exc.TorchDynamoException):
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         return f"breaks the graph: {first}"[:160]
     return next((how for said, how in LACKS if re.search(said, str(error))), None)

@@ -18,7 +18,7 @@ from scratchnet.testing.reproduction import reproduction
 from scratchnet.testing.smaller import shrunk
 from scratchnet.testing.subject import Call
 
-__all__ = ["assert_gradients_match", "explain"]
+__all__ = ["assert_gradients_match", "explain", "grouped"]
 
 MOST = 8
 # What can fail although every gradient is right.
@@ -77,17 +77,17 @@ def explain(comparison: Comparison) -> str:
         return f"{comparison.name}: {comparison.headline}"
     if not comparison.failures:
         return str(comparison)
-    found = _grouped(comparison.failures)
+    found = grouped(comparison.failures)
     parts = [_finding(i, row, following) for i, (row, following) in enumerate(found[:MOST], 1)]
     if len(found) > MOST:
         parts.append(f"and {len(found) - MOST} more: {_listed([row for row, _ in found[MOST:]])}")
     return "\n".join([f"{comparison.name}: {comparison.headline}", *parts])
 
 
-def _grouped(failures: Sequence[Row]) -> list[tuple[Row, list[Row]]]:
-    """The failures that stand by themselves, each with those that follow from it."""
+def grouped(failures: Sequence[Row]) -> list[tuple[Row, list[Row]]]:
+    """The failures that stand by themselves, each with those that follow from it; first what was overwritten."""
     found: list[tuple[Row, list[Row]]] = []
-    for row in failures:
+    for row in sorted(failures, key=lambda row: not row.of_conduct):
         first = next((following for root, following in found if _explains(root, row)), None)
         if first is None:
             found.append((row, []))
@@ -98,8 +98,12 @@ def _grouped(failures: Sequence[Row]) -> list[tuple[Row, list[Row]]]:
 
 def _explains(root: Row, row: Row) -> bool:
     """Whether a failure follows from another: wrong values from a wrong output, most else from a wrong gradient."""
-    if root.of_conduct or row.of_conduct or row.check == "opcheck":
+    if row.check == "opcheck":
         return False
+    if row.of_conduct:
+        return root.quantity == row.quantity
+    if root.of_conduct:
+        return root.check in ("gradients", "saved_unchanged") or row.check == "output"
     if root.check == "gradients":
         return row.check not in BESIDE_GRADIENTS
     return root.check == "output" or root.check == row.check

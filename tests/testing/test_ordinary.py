@@ -7,38 +7,61 @@ import torch
 from ordinary import ORDINARY
 
 from scratchnet.testing import assert_gradients_match, check, compare, explain
-from scratchnet.testing.subject import continuous
+from scratchnet.testing.subject import continuous, mapped
 
 WIDE = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
+DTYPES = [torch.float64, torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)]
+DERIVABLE = [name for name, ordinary in ORDINARY.items() if ordinary.gradient_of is None]
+
+
 def inputs_of(ordinary, dtype, seed=0):
+    def convert(x):
+        return x.detach().to(WIDE[dtype] if x.is_complex() else dtype).requires_grad_(x.requires_grad)
+
     made = ordinary.inputs(torch.Generator().manual_seed(seed))
-    return [x.to(WIDE[dtype] if x.is_complex() else dtype) if continuous(x) else x for x in made]
+    return mapped(lambda x: convert(x) if continuous(x) else x, made)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def called(ordinary):
+    return ordinary.custom, ordinary.builtin
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", ORDINARY)
 def test_a_right_function_is_not_flagged(name, dtype):
     ordinary = ORDINARY[name]
-    result = compare(ordinary.custom, ordinary.builtin, *inputs_of(ordinary, dtype))
+    dtype = dtype if ordinary.short else torch.float64
+    result = compare(*called(ordinary), *inputs_of(ordinary, dtype), gradient_of=ordinary.gradient_of)
     assert result.ok, str(result)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("name", ORDINARY)
-def test_a_right_function_passes_every_check(name):
+def test_a_right_function_passes_every_check(name, dtype):
     ordinary = ORDINARY[name]
+    off = dict.fromkeys(ordinary.unlike, False)
     for seed in range(3):
-        inputs = inputs_of(ordinary, torch.float64, seed)
-        assert_gradients_match(ordinary.custom, ordinary.builtin, *inputs, special_values=False, seed=seed)
+        inputs = inputs_of(ordinary, dtype if ordinary.short else torch.float64, seed)
+        options = {"seed": seed, "compile": seed == 0, "gradient_of": ordinary.gradient_of, **off}
+        assert_gradients_match(*called(ordinary), *inputs, **options)
 
 
-@pytest.mark.parametrize("name", ORDINARY)
-def test_a_right_function_passes_without_a_built_in(name):
+@pytest.mark.parametrize(
+    "thorough", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["usual", "thorough"]
+)
+@pytest.mark.parametrize("name", DERIVABLE)
+def test_a_right_function_passes_without_a_built_in(name, thorough):
     ordinary = ORDINARY[name]
-    result = check(ordinary.custom, *inputs_of(ordinary, torch.float64), thorough=False)
+    result = check(ordinary.custom, *inputs_of(ordinary, torch.float64), thorough=thorough)
     assert result.ok, str(result)
+
+
+def test_there_are_enough_of_them():
+    assert len(ORDINARY) >= 100
+    assert sum(bool(ordinary.unlike) for ordinary in ORDINARY.values()) <= 15
 
 
 def test_what_is_not_offered_is_named_with_what_would_add_it():

@@ -63,7 +63,7 @@ def test_the_pattern_gives_the_cause_away(cause):
         (IgnoresUpstream, "ignores grad_output", {}),
         (AssumesDenseUpstream, "assumes a contiguous grad_output", {}),
         (OverwritesUpstream, "works in place on upstream 0", {}),
-        (MissingMean, "a term or factor of the gradient is missing", {}),
+        (MissingMean, "a sum over dimension 1 is missing", {}),
         (NoVmap, "no vmap rule", {"vmap": True}),
     ],
 )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scratchnet.testing.checks.values import forward_mode, gradients, output
 from scratchnet.testing.examination import Examination
-from scratchnet.testing.subject import Call, differentiable, mapped
+from scratchnet.testing.subject import Call, as_real, differentiable, mapped
 
 __all__ = ["dtypes", "empty", "special_values", "strided"]
 
@@ -60,7 +60,8 @@ def _kinks(x: Tensor) -> Iterator[tuple[str, Tensor]]:
     yield "ones", torch.ones_like(dense)
     yield "ties", dense.flatten()[:1].expand(dense.numel()).reshape(dense.shape).clone()
     # Most kinks are at integers or halves.
-    yield "halves", (2 * dense).round().div(2)
+    halves = as_real(2 * dense).round().div(2)
+    yield "halves", torch.view_as_complex(halves) if x.is_complex() else halves
     yield "denormals", dense * (torch.finfo(x.dtype).smallest_normal / 8)
 
 

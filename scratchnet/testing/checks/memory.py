@@ -37,7 +37,7 @@ def leaks(e: Examination) -> None:
     _pass(e.ours, e.call, given)
     enabled = gc.isenabled()
     gc.disable()
-    gc.freeze()  # everything so far is out of the collector's sight, which otherwise takes seconds in a large process
+    gc.freeze()  # the collector skips what is there already, which takes seconds in a large process
     try:
         held = [name for name, reference in _pass(e.ours, e.call, given) if reference() is not None]
         for _ in range(CALLS - 1):

@@ -30,7 +30,13 @@ STEP = 2.0**-13
 def output(e: Examination) -> bool:
     """The outputs, and that inputs stay as they were; false if one side failed."""
     with e.unchanged("inputs unchanged", e.watched(), e.call.names(), ""):
-        return e.weigh(lambda subject, at: e.recording(subject, at).forward(), "output")
+        found = e.weigh(lambda subject, at: e.recording(subject, at).forward(), "output")
+    if found and not e.numerical:
+        places = e.recording(e.ours, e.call).differentiable
+        for i in sorted({*places} - {*e.places}) if e.places else ():
+            said = "takes a gradient, the built-in's output is a constant"
+            e.board.add(f"{e.prefix}gradient through output {i}", "differs", said, examination=e)
+    return found
 
 
 def gradients(e: Examination) -> None:

@@ -31,25 +31,25 @@ class SoftmaxMathematics:
 softmax = Twin("softmax", SoftmaxMathematics, lambda x: F.softmax(x, -1), lambda g: (normal(g, 3, 4),))
 
 
-@softmax.fault("zero gradient", "gradients")
+@softmax.fault("zero gradient", "gradients", cause="zero throughout")
 def backward(grad, saved, needs):
     """returns no gradient."""
     return torch.zeros_like(grad)
 
 
-@softmax.fault("missing term", "gradients")
+@softmax.fault("missing term", "gradients", cause="a sum over dimension 1 is missing")
 def backward(grad, saved, needs):
     """drops the mean over the classes."""
     return saved[0] * grad
 
 
-@softmax.fault("ignores upstream", "gradients")
+@softmax.fault("ignores upstream", "gradients", cause="ignores grad_output")
 def backward(grad, saved, needs):
     """takes ones for the upstream."""
     return SoftmaxMathematics.backward(torch.ones_like(grad), saved, needs)
 
 
-@softmax.fault("wrong stride", "gradients")
+@softmax.fault("wrong stride", "gradients", cause="contiguous grad_output")
 def backward(grad, saved, needs):
     """reads the upstream as if it were dense."""
     dense = grad
@@ -59,7 +59,7 @@ def backward(grad, saved, needs):
     return SoftmaxMathematics.backward(dense, saved, needs)
 
 
-@softmax.fault("overwrites upstream", "gradients")
+@softmax.fault("overwrites upstream", "gradients", cause="works in place on upstream")
 def backward(grad, saved, needs):
     """works in place on the upstream."""
     result = SoftmaxMathematics.backward(grad, saved, needs)
@@ -68,19 +68,19 @@ def backward(grad, saved, needs):
     return result
 
 
-@softmax.fault("wrong tangent", "forward_mode")
+@softmax.fault("wrong tangent", "forward_mode", cause="jvp is not the derivative")
 def jvp(tangents, saved):
     """forgets the mean in forward mode alone."""
     return saved[0] * tangents[0]
 
 
-@softmax.fault("constant intermediate", "double_backward")
+@softmax.fault("constant intermediate", "double_backward", cause="taken for a constant")
 def backward(grad, saved, needs):
     """detaches what it saved."""
     return SoftmaxMathematics.backward(grad, [saved[0].detach()], needs)
 
 
-@softmax.fault("unstable", "special_values")
+@softmax.fault("unstable", "special_values", cause="an overflow")
 def forward(x):
     """does not subtract the maximum."""
     e = torch.exp(x)
@@ -88,13 +88,13 @@ def forward(x):
     return y, (y,)
 
 
-@softmax.fault("wrong dimension", "strided", "output")
+@softmax.fault("wrong dimension", "strided", "output", cause="assumes contiguous inputs")
 def forward(x):
     """normalises over the dimension that varies slowest in memory."""
     return SoftmaxMathematics.forward(x if x.stride(-1) == 1 or x.dim() < 2 else x.mT)
 
 
-@softmax.plain("leak", "leaks")
+@softmax.plain("leak", "leaks", cause="kept on ctx")
 class KeepsItsOutput(torch.autograd.Function):
     """keeps its output on ctx."""
 
@@ -130,31 +130,31 @@ class SiLUMathematics:
 silu = Twin("silu", SiLUMathematics, F.silu, lambda g: (normal(g, 3, 4),))
 
 
-@silu.fault("sign", "gradients")
+@silu.fault("sign", "gradients", cause="wrong sign")
 def backward(grad, saved, needs):
     """turns the sign of its gradient."""
     return -grad * SiLUMathematics.slope(saved[0])
 
 
-@silu.fault("missing term", "gradients")
+@silu.fault("missing term", "gradients", cause="a term or factor")
 def backward(grad, saved, needs):
     """leaves out the product rule."""
     return grad / (1 + torch.exp(-saved[0]))
 
 
-@silu.fault("too few digits", "gradients")
+@silu.fault("too few digits", "gradients", cause="too few digits")
 def backward(grad, saved, needs):
     """computes its slope in float32."""
     return grad * SiLUMathematics.slope(saved[0].float()).to(grad.dtype)
 
 
-@silu.around("short accumulation", "dtypes")
+@silu.around("short accumulation", "dtypes", cause="loses digits")
 def takes_every_dtype_below_float64_for_bfloat16(x):
     """computes float32 in bfloat16."""
     return silu.apply(x.bfloat16() if x.dtype is torch.float32 else x).to(x.dtype)
 
 
-@silu.fault("constant intermediate", "double_backward")
+@silu.fault("constant intermediate", "double_backward", cause="taken for a constant")
 def backward(grad, saved, needs):
     """differentiates x alone the second time."""
     s = (1 / (1 + torch.exp(-saved[0]))).detach()
@@ -181,13 +181,13 @@ class SlopeOfSiLU(torch.autograd.Function):
         return grad * s * (1 - s) * (2 + x * (1 - 2 * s))
 
 
-@silu.fault("third derivative", "third_derivative")
+@silu.fault("third derivative", "third_derivative", cause="taken for a constant")
 def backward(grad, saved, needs):
     """can be differentiated twice only."""
     return grad * SlopeOfSiLU.apply(saved[0])
 
 
-@silu.fault("overwrites saved", "saved_unchanged")
+@silu.fault("overwrites saved", "saved_unchanged", cause="works in place on")
 def backward(grad, saved, needs):
     """works in place on what it saved."""
     result = grad * SiLUMathematics.slope(saved[0])
@@ -196,7 +196,7 @@ def backward(grad, saved, needs):
     return result
 
 
-@silu.plain("shared state", "threads")
+@silu.plain("shared state", "threads", cause="on the class or in a global")
 class RemembersItsInput(torch.autograd.Function):
     """keeps its input on the class."""
 
@@ -227,25 +227,25 @@ class LeakyReLUMathematics:
 leaky_relu = Twin("leaky_relu", LeakyReLUMathematics, lambda x: F.leaky_relu(x, 0.1), lambda g: (normal(g, 3, 4),))
 
 
-@leaky_relu.fault("wrong branch", "gradients")
+@leaky_relu.fault("wrong branch", "gradients", cause="only where the input is negative")
 def backward(grad, saved, needs):
     """has no slope left of zero."""
     return torch.where(saved[0] > 0, grad, 0 * grad)
 
 
-@leaky_relu.fault("wrong at the kink", "special_values")
+@leaky_relu.fault("wrong at the kink", "special_values", cause="a kink")
 def backward(grad, saved, needs):
     """has the right-hand slope at zero."""
     return torch.where(saved[0] >= 0, grad, 0.1 * grad)
 
 
-@leaky_relu.fault("wrong at the kink", "special_values")
+@leaky_relu.fault("wrong at the kink", "special_values", cause="a NaN is lost")
 def forward(x):
     """makes a number of NaN."""
     return torch.where(x > 0, x, 0.1 * x.nan_to_num(0.0)), (x,)
 
 
-@leaky_relu.fault("overwrites input", "output")
+@leaky_relu.fault("overwrites input", "output", cause="works in place on input")
 def forward(x):
     """works in place on its input."""
     y = torch.where(x > 0, x, 0.1 * x)
@@ -277,20 +277,20 @@ class PReLUMathematics:
 prelu = Twin("prelu", PReLUMathematics, F.prelu, lambda g: (normal(g, 3, 4), normal(g, 4)))
 
 
-@prelu.fault("broadcast reduction", "gradients")
+@prelu.fault("broadcast reduction", "gradients", cause="the batch size")
 def backward(grad, saved, needs):
     """takes the mean over the batch for the weight."""
     grad_x, grad_weight = PReLUMathematics.backward(grad, saved, needs)
     return grad_x, grad_weight / len(grad)
 
 
-@prelu.fault("missing gradient", "gradients")
+@prelu.fault("missing gradient", "gradients", cause="no gradient is returned")
 def backward(grad, saved, needs):
     """returns None for its weight."""
     return PReLUMathematics.backward(grad, saved, needs)[0], None
 
 
-@prelu.fault("wrong branch", "gradients")
+@prelu.fault("wrong branch", "gradients", cause="a term or factor")
 def backward(grad, saved, needs):
     """sums the weight's gradient over both branches."""
     grad_x, _ = PReLUMathematics.backward(grad, saved, needs)

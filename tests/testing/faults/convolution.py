@@ -57,7 +57,7 @@ conv1d = Twin(
 )
 
 
-@conv1d.fault("off by one", "gradients")
+@conv1d.fault("off by one", "gradients", cause="wrong index")
 def backward(grad, saved, needs):
     """cuts the padding off the wrong end."""
     x, weight = saved
@@ -67,7 +67,7 @@ def backward(grad, saved, needs):
     return padded[..., PADDING + 1 : PADDING + 1 + x.shape[-1]], *rest
 
 
-@conv1d.fault("dropped edge", "gradients")
+@conv1d.fault("dropped edge", "gradients", cause="only at")
 def backward(grad, saved, needs):
     """forgets the last window."""
     kept = torch.cat([grad[..., :-1], torch.zeros_like(grad[..., -1:])], -1)
@@ -75,7 +75,7 @@ def backward(grad, saved, needs):
     return grad_x, *Conv1dMathematics.backward(grad, saved, needs)[1:]
 
 
-@conv1d.fault("transposed weight", "gradients")
+@conv1d.fault("transposed weight", "gradients", cause="flipped along dimension 2")
 def backward(grad, saved, needs):
     """turns the kernel round."""
     x, weight = saved
@@ -83,13 +83,13 @@ def backward(grad, saved, needs):
     return grad_x, *Conv1dMathematics.backward(grad, saved, needs)[1:]
 
 
-@conv1d.fault("broadcast reduction", "gradients")
+@conv1d.fault("broadcast reduction", "gradients", cause="a term or factor")
 def backward(grad, saved, needs):
     """sums the bias over the batch and takes one position only."""
     return *Conv1dMathematics.backward(grad, saved, needs)[:2], grad.sum(0)[:, 0]
 
 
-@conv1d.fault("overlap", "gradients")
+@conv1d.fault("overlap", "gradients", cause="only at")
 def backward(grad, saved, needs):
     """lets overlapping windows overwrite each other."""
     x, weight = saved
@@ -101,7 +101,7 @@ def backward(grad, saved, needs):
     return last, *Conv1dMathematics.backward(grad, saved, needs)[1:]
 
 
-@conv1d.fault("unwritten memory", "fresh_memory")
+@conv1d.fault("unwritten memory", "fresh_memory", cause="never written")
 def forward(x, weight, bias):
     """leaves the padding of its buffer unwritten."""
     if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(x) or not x.numel():
@@ -136,34 +136,34 @@ class LinearMathematics:
 linear = Twin("linear", LinearMathematics, lambda x, w: x @ w.mT, lambda g: (normal(g, 5, 3), normal(g, 3, 3)))
 
 
-@linear.fault("transposed weight", "gradients")
+@linear.fault("transposed weight", "gradients", cause="input 1 transposed")
 def backward(grad, saved, needs):
     """multiplies by the weight's transpose."""
     x, weight = saved
     return grad @ weight.mT, grad.mT @ x
 
 
-@linear.fault("transposed weight", "gradients")
+@linear.fault("transposed weight", "gradients", cause="is transposed")
 def backward(grad, saved, needs):
     """returns the transpose of the weight's gradient."""
     x, weight = saved
     return grad @ weight, x.mT @ grad
 
 
-@linear.fault("missing tangent term", "forward_mode")
+@linear.fault("missing tangent term", "forward_mode", cause="jvp is not the derivative")
 def jvp(tangents, saved):
     """takes the weight for a constant in forward mode."""
     return tangents[0] @ saved[1].mT
 
 
-@linear.fault("constant intermediate", "double_backward")
+@linear.fault("constant intermediate", "double_backward", cause="taken for a constant")
 def backward(grad, saved, needs):
     """detaches the weight."""
     x, weight = saved
     return grad @ weight.detach(), grad.mT @ x
 
 
-@linear.plain("repeated calls", "deterministic")
+@linear.plain("repeated calls", "deterministic", cause="from call to call")
 class Drifts(torch.autograd.Function):
     """adds a rounding error that grows from call to call."""
 
@@ -181,7 +181,7 @@ class Drifts(torch.autograd.Function):
         return grad @ weight, grad.mT @ x
 
 
-@linear.plain("leak", "leaks")
+@linear.plain("leak", "leaks", cause="in a list that grows")
 class Collects(torch.autograd.Function):
     """keeps every input in a list."""
 

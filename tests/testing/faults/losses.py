@@ -30,7 +30,7 @@ class MSEMathematics:
 mse_loss = Twin("mse_loss", MSEMathematics, F.mse_loss, lambda g: (normal(g, 5, 3), normal(g, 5, 3)))
 
 
-@mse_loss.fault("factor of batch size", "gradients")
+@mse_loss.fault("factor of batch size", "gradients", cause="a mean taken for a sum")
 def backward(grad, saved, needs):
     """divides by the batch alone."""
     x, target = saved
@@ -38,7 +38,7 @@ def backward(grad, saved, needs):
     return grad_x, -grad_x
 
 
-@mse_loss.fault("constant factor", "gradients")
+@mse_loss.fault("constant factor", "gradients", cause="factor of 0.5")
 def backward(grad, saved, needs):
     """forgets the 2 of the square."""
     x, target = saved
@@ -46,7 +46,7 @@ def backward(grad, saved, needs):
     return grad_x, -grad_x
 
 
-@mse_loss.fault("sign", "gradients")
+@mse_loss.fault("sign", "gradients", cause="wrong sign")
 def backward(grad, saved, needs):
     """gives the target the gradient of the input."""
     x, target = saved
@@ -54,7 +54,7 @@ def backward(grad, saved, needs):
     return grad_x, grad_x
 
 
-@mse_loss.fault("ignores upstream", "gradients")
+@mse_loss.fault("ignores upstream", "gradients", cause="ignores grad_output")
 def backward(grad, saved, needs):
     """takes itself for the end of the graph."""
     x, target = saved
@@ -62,7 +62,7 @@ def backward(grad, saved, needs):
     return grad_x, -grad_x
 
 
-@mse_loss.fault("empty input", "empty")
+@mse_loss.fault("empty input", "empty", cause="no elements")
 def forward(x, target):
     """is zero over no elements."""
     return (x - target).square().sum() / max(x.numel(), 1), (x, target)
@@ -100,32 +100,32 @@ cross_entropy = Twin(
 )
 
 
-@cross_entropy.fault("missing term", "gradients")
+@cross_entropy.fault("missing term", "gradients", cause="a term or factor")
 def backward(grad, saved, needs):
     """leaves out the label."""
     return grad * log_softmax(saved[0]).exp() / len(saved[1]), None
 
 
-@cross_entropy.fault("factor of batch size", "gradients")
+@cross_entropy.fault("factor of batch size", "gradients", cause="the batch size")
 def backward(grad, saved, needs):
     """sums in the backward and averages in the forward."""
     return CrossEntropyMathematics.backward(grad, saved, needs)[0] * len(saved[1]), None
 
 
-@cross_entropy.fault("off by one", "gradients")
+@cross_entropy.fault("off by one", "gradients", cause="wrong index")
 def backward(grad, saved, needs):
     """takes the label of the next row."""
     return CrossEntropyMathematics.backward(grad, [saved[0], saved[1].roll(1)], needs)
 
 
-@cross_entropy.fault("unstable", "special_values")
+@cross_entropy.fault("unstable", "special_values", cause="logarithm of zero")
 def forward(x, labels):
     """takes the logarithm of a softmax that has underflown."""
     e = (x - x.amax(-1, keepdim=True)).exp()
     return -(e / e.sum(-1, keepdim=True)).log().gather(1, labels.unsqueeze(1)).sum() / len(labels), (x, labels)
 
 
-@cross_entropy.around("autocast", "autocast")
+@cross_entropy.around("autocast", "autocast", cause="under autocast")
 def computes_in_bfloat16(x, labels):
     """works in the dtype of autocast, which is too short for it."""
     short = x.bfloat16() if torch.is_autocast_enabled("cpu") else x

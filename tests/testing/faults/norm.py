@@ -56,7 +56,7 @@ layer_norm = Twin(
 batch_norm = Twin("batch_norm", BatchNormMathematics, lambda x, w, b: standardised(x, 0)[0] * w + b, sample)
 
 
-@layer_norm.fault("missing term", "gradients")
+@layer_norm.fault("missing term", "gradients", cause="a term or factor")
 def backward(grad, saved, needs):
     """takes the variance for a constant."""
     x, weight = saved
@@ -66,14 +66,14 @@ def backward(grad, saved, needs):
     return scale * (g - g.mean(-1, keepdim=True)), *rest
 
 
-@layer_norm.fault("missing factor", "gradients")
+@layer_norm.fault("missing factor", "gradients", cause="a term or factor")
 def backward(grad, saved, needs):
     """forgets the weight on the way to the input."""
     rest = LayerNormMathematics.backward(grad, saved, needs)[1:]
     return pulled(grad, saved[0], -1), *rest
 
 
-@layer_norm.fault("constant intermediate", "double_backward")
+@layer_norm.fault("constant intermediate", "double_backward", cause="taken for a constant")
 def backward(grad, saved, needs):
     """detaches its statistics."""
     x, weight = saved
@@ -83,14 +83,14 @@ def backward(grad, saved, needs):
     return grad_x, *LayerNormMathematics.backward(grad, saved, needs)[1:]
 
 
-@layer_norm.fault("biased variance", "output")
+@layer_norm.fault("biased variance", "output", cause="a term or factor")
 def forward(x, weight, bias):
     """divides the variance by n − 1."""
     centred = x - x.mean(-1, keepdim=True)
     return centred * (x.var(-1, keepdim=True) + EPS).rsqrt() * weight + bias, (x, weight)
 
 
-@layer_norm.fault("unstable", "special_values")
+@layer_norm.fault("unstable", "special_values", cause="digits are lost")
 def forward(x, weight, bias):
     """finds the variance as the difference of two squares."""
     mean = x.mean(-1, keepdim=True)
@@ -98,7 +98,7 @@ def forward(x, weight, bias):
     return (x - mean) * (variance + EPS).rsqrt() * weight + bias, (x, weight)
 
 
-@batch_norm.fault("missing term", "gradients")
+@batch_norm.fault("missing term", "gradients", cause="constant along dimension 0")
 def backward(grad, saved, needs):
     """leaves out the mean of the upstream."""
     x, weight = saved
@@ -108,21 +108,21 @@ def backward(grad, saved, needs):
     return scale * (g - n * (g * n).mean(0)), *rest
 
 
-@batch_norm.fault("wrong dimension", "gradients")
+@batch_norm.fault("wrong dimension", "gradients", cause="wrong dimension")
 def backward(grad, saved, needs):
     """averages over the features instead of the batch."""
     x, weight = saved
     return pulled(grad * weight, x, -1), *BatchNormMathematics.backward(grad, saved, needs)[1:]
 
 
-@batch_norm.fault("broadcast reduction", "gradients")
+@batch_norm.fault("broadcast reduction", "gradients", cause="summed over dimension 0")
 def backward(grad, saved, needs):
     """sums its bias over the features too."""
     grad_x, grad_weight, grad_bias = BatchNormMathematics.backward(grad, saved, needs)
     return grad_x, grad_weight, grad_bias.sum().expand_as(grad_bias)
 
 
-@batch_norm.fault("compiled otherwise", "compile")
+@batch_norm.fault("compiled otherwise", "compile", cause="another path under torch.compile")
 def forward(x, weight, bias):
     """forgets its bias under torch.compile."""
     y = standardised(x, 0)[0] * weight

@@ -38,13 +38,13 @@ avg_pool1d = Twin(
 )
 
 
-@avg_pool1d.fault("constant factor", "gradients")
+@avg_pool1d.fault("constant factor", "gradients", cause="constant factor of 3")
 def backward(grad, saved, needs):
     """sends all of the upstream to every element."""
     return AvgPoolMathematics.backward(grad * SIZE, saved, needs)
 
 
-@avg_pool1d.fault("overlap", "gradients")
+@avg_pool1d.fault("overlap", "gradients", cause="only at")
 def backward(grad, saved, needs):
     """lets the last window win."""
     (x,) = saved
@@ -52,7 +52,7 @@ def backward(grad, saved, needs):
     return torch.zeros_like(x).index_copy(x.dim() - 1, positions(x.shape[-1]).flatten(), shares)
 
 
-@avg_pool1d.fault("wrong stride", "strided")
+@avg_pool1d.fault("wrong stride", "strided", cause="assumes contiguous inputs")
 def forward(x):
     """reads its input as if it were dense."""
     dense = x
@@ -62,7 +62,7 @@ def forward(x):
     return dense.unfold(-1, SIZE, STRIDE).mean(-1), (x,)
 
 
-@avg_pool1d.plain("unwritten memory", "fresh_memory")
+@avg_pool1d.plain("unwritten memory", "fresh_memory", cause="never written")
 class LeavesTheRest(torch.autograd.Function):
     """does not write the gradient of what no window covers."""
 
@@ -107,21 +107,21 @@ max_pool1d = Twin(
 )
 
 
-@max_pool1d.fault("overlap", "gradients")
+@max_pool1d.fault("overlap", "gradients", cause="only at")
 def backward(grad, saved, needs):
     """overwrites where it should add."""
     x, index = saved
     return torch.zeros_like(x).scatter(-1, index, grad)
 
 
-@max_pool1d.fault("off by one", "gradients")
+@max_pool1d.fault("off by one", "gradients", cause="shifted by one")
 def backward(grad, saved, needs):
     """is one element beside the maximum."""
     x, index = saved
     return torch.zeros_like(x).scatter_add(-1, (index + 1) % x.shape[-1], grad)
 
 
-@max_pool1d.fault("wrong at a tie", "special_values")
+@max_pool1d.fault("wrong at a tie", "special_values", cause="a tie")
 def backward(grad, saved, needs):
     """shares the gradient between equal maxima."""
     x, index = saved
@@ -131,7 +131,7 @@ def backward(grad, saved, needs):
     return torch.zeros_like(x).index_add(x.dim() - 1, positions(x.shape[-1]).flatten(), shares)
 
 
-@max_pool1d.fault("wrong tangent", "forward_mode")
+@max_pool1d.fault("wrong tangent", "forward_mode", cause="jvp is not the derivative")
 def jvp(tangents, saved):
     """takes the maximum of the tangents."""
     return tangents[0].unfold(-1, SIZE, STRIDE).amax(-1)

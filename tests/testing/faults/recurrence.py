@@ -63,21 +63,21 @@ rnn = Twin(
 )
 
 
-@rnn.fault("truncated in time", "gradients")
+@rnn.fault("truncated in time", "gradients", cause="a term or factor")
 def backward(grad, saved, needs):
     """does not carry the gradient to earlier steps."""
     grad_a = RNNMathematics.sweep(grad, saved, through=0.0)
     return grad_a, torch.einsum("tbi,tbj->ij", grad_a[1:], saved[0][:-1])
 
 
-@rnn.fault("off by one", "gradients")
+@rnn.fault("off by one", "gradients", cause="off by one")
 def backward(grad, saved, needs):
     """multiplies with the state of the same step."""
     grad_a = RNNMathematics.sweep(grad, saved)
     return grad_a, torch.einsum("tbi,tbj->ij", grad_a, saved[0])
 
 
-@rnn.fault("transposed weight", "gradients")
+@rnn.fault("transposed weight", "gradients", cause="transposed")
 def backward(grad, saved, needs):
     """carries the gradient through the transpose."""
     y, u = saved
@@ -85,7 +85,7 @@ def backward(grad, saved, needs):
     return grad_a, torch.einsum("tbi,tbj->ij", grad_a[1:], y[:-1])
 
 
-@rnn.fault("missing factor", "gradients")
+@rnn.fault("missing factor", "gradients", cause="a term or factor")
 def backward(grad, saved, needs):
     """forgets the slope of tanh."""
     grad_a = RNNMathematics.sweep(grad, saved, squash=False)
@@ -139,7 +139,7 @@ def composed_cell(gates, c):
 lstm_cell = Twin("lstm_cell", CellMathematics, composed_cell, lambda g: (normal(g, 3, 8), normal(g, 3, 2)))
 
 
-@lstm_cell.fault("swapped gates", "gradients")
+@lstm_cell.fault("swapped gates", "gradients", cause="order of gates")
 def backward(grads, saved, needs):
     """exchanges the gates of input and forgetting."""
     grad_gates, grad_c = CellMathematics.backward(grads, saved, needs)
@@ -147,13 +147,13 @@ def backward(grads, saved, needs):
     return torch.cat([f, i, g, o], -1), grad_c
 
 
-@lstm_cell.fault("missing term", "gradients")
+@lstm_cell.fault("missing term", "gradients", cause="the upstream of output 1 is left out")
 def backward(grads, saved, needs):
     """drops what comes from the cell state itself."""
     return CellMathematics.backward([grads[0], torch.zeros_like(grads[1])], saved, needs)
 
 
-@lstm_cell.fault("missing factor", "gradients")
+@lstm_cell.fault("missing factor", "gradients", cause="a term or factor")
 def backward(grads, saved, needs):
     """forgets the forget gate."""
     grad_gates, grad_c = CellMathematics.backward(grads, saved, needs)
@@ -161,7 +161,7 @@ def backward(grads, saved, needs):
     return grad_gates, grad_c / f
 
 
-@lstm_cell.plain("no upstream", "gradients")
+@lstm_cell.plain("no upstream", "gradients", cause="every output has an upstream")
 class NeedsBothUpstreams(torch.autograd.Function):
     """fails where one output is not used."""
 
@@ -176,7 +176,7 @@ class NeedsBothUpstreams(torch.autograd.Function):
         return CellMathematics.backward([h, new], ctx.saved_tensors, [True, True])
 
 
-@lstm_cell.fault("no second batch", "vmap_each")
+@lstm_cell.fault("no second batch", "vmap_each", cause="wrong for a batch")
 def forward(gates, c):
     """mixes the calls of a batch of which one input alone is batched."""
     alone = torch._C._functorch.is_batchedtensor(gates) != torch._C._functorch.is_batchedtensor(c)

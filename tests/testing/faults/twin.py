@@ -24,6 +24,7 @@ class Fault:
         checks: the checks of `compare` of which each must catch it.
         apply: the function.
         twin: the correct one.
+        cause: words of the likely cause that `explain` should give.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Fault:
     checks: tuple[str, ...]
     apply: Callable[..., Any]
     twin: Twin
+    cause: str
 
 
 @dataclass
@@ -39,9 +41,10 @@ class Twin:
 
     Attributes:
         name: that of the built-in.
-        mathematics: its three methods, and attributes of the Function.
+        mathematics: its three methods, and attributes of the Function; or a Function in PyTorch's own protocol.
         builtin: what it equals.
         inputs: makes inputs to try it on.
+        derivable: whether its gradients are the derivatives of its values.
         faults: its wrong versions.
     """
 
@@ -49,10 +52,12 @@ class Twin:
     mathematics: type
     builtin: Callable[..., Any]
     inputs: Callable[[torch.Generator], tuple[Any, ...]]
+    derivable: bool = True
     faults: list[Fault] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.apply = self._function({}).apply
+        plain = issubclass(self.mathematics, torch.autograd.Function)
+        self.apply = self.mathematics.apply if plain else self._function({}).apply
 
     def _function(self, changed: dict[str, Any]) -> type[Function]:
         names = ("forward", "backward", "jvp")
@@ -63,37 +68,44 @@ class Twin:
         methods |= {name: staticmethod(x) if callable(x) else x for name, x in changed.items()}
         return type(Function)(self.name, (Function,), methods)
 
-    def fault(self, kind: str, *checks: str, **attributes: Any) -> Callable[[Callable[..., Any]], None]:
+    def fault(
+        self, kind: str, *checks: str, cause: str = "", **attributes: Any
+    ) -> Callable[[Callable[..., Any]], None]:
         """Registers the function below as a wrong version of the method whose name it bears."""
 
         def register(method: Callable[..., Any]) -> None:
             wrong = self._function({method.__name__: method, **attributes}).apply
-            self._add(method.__doc__, kind, checks, wrong)
+            self._add(method.__doc__, kind, checks, wrong, cause)
 
         return register
 
     def plain(
-        self, kind: str, *checks: str
+        self, kind: str, *checks: str, cause: str = ""
     ) -> Callable[[type[torch.autograd.Function]], type[torch.autograd.Function]]:
         """Registers a wrong version in PyTorch's own protocol."""
 
         def register(wrong: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
-            self._add(wrong.__doc__, kind, checks, wrong.apply)
+            self._add(wrong.__doc__, kind, checks, wrong.apply, cause)
             return wrong
 
         return register
 
-    def around(self, kind: str, *checks: str) -> Callable[[Callable[..., Any]], None]:
+    def around(
+        self, kind: str, *checks: str, cause: str = ""
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Registers a wrong functional form, which may call the right Function."""
 
-        def register(wrong: Callable[..., Any]) -> None:
-            self._add(wrong.__doc__, kind, checks, wrong)
+        def register(wrong: Callable[..., Any]) -> Callable[..., Any]:
+            self._add(wrong.__doc__, kind, checks, wrong, cause)
+            return wrong
 
         return register
 
-    def _add(self, what: str | None, kind: str, checks: tuple[str, ...], wrong: Callable[..., Any]) -> None:
+    def _add(
+        self, what: str | None, kind: str, checks: tuple[str, ...], wrong: Callable[..., Any], cause: str
+    ) -> None:
         assert what
-        self.faults.append(Fault(f"{self.name} {what.rstrip('.')}", kind, checks, wrong, self))
+        self.faults.append(Fault(f"{self.name} {what.rstrip('.')}", kind, checks, wrong, self, cause))
 
 
 def normal(generator: torch.Generator, *shape: int) -> Tensor:

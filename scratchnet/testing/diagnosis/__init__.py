@@ -1,0 +1,36 @@
+"""The likely cause of a disagreement, where its pattern gives it away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from scratchnet.testing.comparison import Row
+from scratchnet.testing.diagnosis.messages import by_check, by_message
+from scratchnet.testing.diagnosis.numbers import by_numbers
+from scratchnet.testing.diagnosis.probes import by_state
+from scratchnet.testing.diagnosis.upstreams import by_reach, by_upstreams
+
+__all__ = ["likely_cause"]
+
+
+def likely_cause(row: Row) -> str:
+    """What is probably wrong, in words; empty where the pattern says nothing."""
+    return next((cause for look in LOOKS for cause in look(row) if cause), "")
+
+
+def by_last_resort(row: Row) -> Iterator[str]:
+    """What is left to say of numbers that fit no pattern."""
+    if row.evidence is not None and row.evidence.noted:
+        what = "the gradient" if "gradient" in row.quantity else "the value"
+        yield f"a term or factor of {what} is missing or wrong"
+
+
+LOOKS: tuple[Callable[[Row], Iterator[str]], ...] = (
+    by_message,
+    by_state,
+    by_check,
+    by_upstreams,
+    by_numbers,
+    by_reach,
+    by_last_resort,
+)
