@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch.profiler import ProfilerActivity, profile
 
 from reference.speed.workload import Pass
-from scratchnet.testing.kept import keeping
+from scratchnet.testing.saved_memory import saving
 
 __all__ = ["Saved", "peak_bytes", "saved_bytes"]
 
@@ -27,7 +27,7 @@ def saved_bytes(run: Pass) -> Saved:
 
     Parameters are not in it: they stay whether the graph keeps them or not.
     """
-    with keeping() as kept:
+    with saving() as kept:
         run.forward()
     known = run.inputs_and_outputs
     kept.add_attributes(known)

@@ -15,7 +15,7 @@ SAMPLE = 2**15
 
 
 class Histogram(NamedTuple):
-    """What TensorBoard keeps of a histogram: `bucket_limits` are the right edges."""
+    """A histogram as TensorBoard stores it: `bucket_limits` are the right edges."""
 
     min: float
     max: float

@@ -1,4 +1,4 @@
-"""What a forward hook measures: mean and spread of a module's outputs, dead units, saturated outputs."""
+"""Measures a module's outputs in a forward hook: mean, standard deviation, dead units, saturated outputs."""
 
 from __future__ import annotations
 

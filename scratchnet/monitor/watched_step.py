@@ -25,7 +25,7 @@ __all__ = ["WatchedStep", "Writer"]
 
 
 class Writer(Protocol):
-    """What is used of `torch.utils.tensorboard.SummaryWriter`."""
+    """The methods of `torch.utils.tensorboard.SummaryWriter` that are used."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int, walltime: float | None = None) -> None:
         """Writes a point of a curve."""

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from scratchnet.testing.board import Board
 from scratchnet.testing.checks import CHECKS
 from scratchnet.testing.compare import call_of, chosen, derivatives, examine, name_of, required
 from scratchnet.testing.comparison import Comparison
 from scratchnet.testing.examination import Examination
+from scratchnet.testing.findings import Findings
 from scratchnet.testing.numerical import NumericalSubject
 from scratchnet.testing.quantities import Recording
 from scratchnet.testing.subject import Call, Subject
@@ -69,8 +69,8 @@ def check(
     if _takes(function, wide := call.to(torch.float64)) or not _takes(function, call):
         call = wide
     checks = [key for key in chosen(asked, thorough) if key not in NEEDS_A_BUILTIN]
-    board = Board(checks=checks, required=required(asked), by_hand=own)
-    e = Examination(Subject(function), NumericalSubject(function), call, board, backend, numerical=True)
+    findings = Findings(checks=checks, required=required(asked), by_hand=own)
+    e = Examination(Subject(function), NumericalSubject(function), call, findings, backend, numerical=True)
     return Comparison(name or name_of(function), examine(e))
 
 

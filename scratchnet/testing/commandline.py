@@ -266,7 +266,7 @@ def _device(name: str | None) -> torch.device:
 
 
 def _refusal(sides: Sequence[Callable[..., Any]], arguments: dict[str, Any], inputs: Sequence[Tensor]) -> str:
-    """What a function says of inputs that it does not take; empty if it takes them."""
+    """Returns the error of a function that refuses these inputs; empty if it takes them."""
     try:
         sides[0](*inputs, **arguments)
     except Exception as error:  # whatever it raises

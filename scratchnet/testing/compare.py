@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scratchnet.testing.board import Board
 from scratchnet.testing.checks import ALWAYS, CHECKS, DEFAULT
 from scratchnet.testing.comparison import Comparison, Row
 from scratchnet.testing.examination import Examination, summary
+from scratchnet.testing.findings import Findings
 from scratchnet.testing.quantities import Recording
 from scratchnet.testing.subject import Call, Subject, SubjectOfTwo, continuous, differentiable, mapped
 from scratchnet.testing.tolerances import UNITS, by_hand
@@ -129,11 +129,11 @@ def compare(
     asked = given | {key: on for key, on in derivatives(order, modes).items() if given.get(key) is None}
     call = call_of(custom, builtin, inputs, options, seed, map or {}, device)
     backend = compile if isinstance(compile, str) else "aot_eager" if compile is None else "inductor"
-    board = Board(roundings, chosen(asked, thorough), required(asked), by_hand(rtol, atol))
+    findings = Findings(roundings, chosen(asked, thorough), required(asked), by_hand(rtol, atol))
     ours = Subject(custom, {b: a for a, b in (map or {}).items()})
     theirs = Subject(builtin) if gradient_of is None else SubjectOfTwo(builtin, gradient_of)
-    e = Examination(ours, theirs, call, board, backend)
-    return Comparison(name or name_of(custom), examine(e), board.saved)
+    e = Examination(ours, theirs, call, findings, backend)
+    return Comparison(name or name_of(custom), examine(e), findings.saved)
 
 
 def derivatives(order: int | None, modes: Sequence[str] | None) -> dict[str, bool]:
@@ -169,18 +169,18 @@ def required(asked: dict[str, Any]) -> set[str]:
 
 
 def examine(e: Examination) -> tuple[Row, ...]:
-    """Runs the board's checks on a call; without an output of both sides the others are left out."""
+    """Runs the checks on a call; without an output of both sides the others are left out."""
     with warnings.catch_warnings():
         # Each side is called dozens of times, and says each time what the user's own call says once.
         warnings.simplefilter("ignore")
-        for name in e.board.checks:
-            e.board.check = name
+        for name in e.findings.checks:
+            e.findings.check = name
             try:
                 if CHECKS[name](e) is False:
                     break
             except Exception as error:  # a check that calls the function may meet what the gradients met
-                e.board.add(e.prefix + name.replace("_", " "), "raises", summary(error), examination=e)
-    return e.board.rows()
+                e.findings.add(e.prefix + name.replace("_", " "), "raises", summary(error), examination=e)
+    return e.findings.rows()
 
 
 def call_of(

@@ -1,4 +1,4 @@
-"""What a comparison found: rows, a verdict, and a table to read."""
+"""The result of a comparison: rows, a verdict, and a table to read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from scratchnet.testing.board import Evidence
+    from scratchnet.testing.findings import Evidence
 
 __all__ = ["SEVERITY", "Comparison", "Row", "Verdict"]
 
@@ -21,7 +21,7 @@ SEVERITY: tuple[Verdict, ...] = ("not compared", "not offered", "exact", "close"
 
 @dataclass(frozen=True)
 class Row:
-    """What was found for one quantity, over all upstreams: the worst of it.
+    """The worst that was found for one quantity over all upstreams.
 
     Attributes:
         quantity: what was compared, such as ``output`` or ``gradient of weight``.
@@ -64,13 +64,13 @@ class Row:
         return self.verdict in FAILURES
 
     @property
-    def of_conduct(self) -> bool:
+    def is_side_effect(self) -> bool:
         """Whether it is about what stays as it was, and not about a value."""
         return self.quantity.endswith("unchanged")
 
 
 def _of(row: Row) -> str:
-    """What a row belongs to, in words: an output, a gradient, or the check that it was made by."""
+    """Names what a row belongs to: an output, a gradient, or the check that made it."""
     if "forward mode" in row.quantity:
         return "forward mode"
     if row.check == "opcheck" and row.verdict == "not offered":
@@ -102,12 +102,12 @@ class Comparison:
     @property
     def ok(self) -> bool:
         """Whether something was compared with the built-in and nothing disagrees."""
-        compared = [row for row in self.rows if not row.of_conduct]
+        compared = [row for row in self.rows if not row.is_side_effect]
         return not self.failures and any(row.verdict in ("exact", "close") for row in compared)
 
     @property
     def headline(self) -> str:
-        """What was found, in one line: what is equal, what is not offered, and what was not compared."""
+        """Summary in one line: what is equal, what is not offered, and what was not compared."""
         if self.failures:
             compared = sum(row.verdict in COMPARED for row in self.rows)
             return f"{len(self.failures)} of {compared} quantities disagree, first: {self.failures[0].quantity}"
@@ -118,7 +118,7 @@ class Comparison:
         ]
         if not self.ok:
             return "; ".join(["nothing could be compared", *skipped])
-        counts = Counter(_of(row) for row in self.rows if row.verdict in COMPARED and not row.of_conduct)
+        counts = Counter(_of(row) for row in self.rows if row.verdict in COMPARED and not row.is_side_effect)
         equal = [f"{n} {what}s" if n > 1 and what in COUNTED else what for what, n in counts.items()]
         return "; ".join([f"equal: {', '.join(equal)}", *skipped])
 

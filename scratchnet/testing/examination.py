@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from scratchnet.testing.board import Board, Noted, in_words
+from scratchnet.testing.findings import Finding, Findings, in_words
 from scratchnet.testing.offers import lacking
 from scratchnet.testing.quantities import Quantities, Recording, choose_upstreams
 from scratchnet.testing.subject import Call, Subject, widest
@@ -42,7 +42,7 @@ class Examination:
         theirs: the built-in side.
         call: the arguments.
         truth: the arguments in float64, None where they are so already.
-        board: what was found, by all examinations that belong together.
+        findings: what was found, by all examinations that belong together.
         backend: of `torch.compile`.
         numerical: whether the built-in side is made of finite differences.
         prefix: of the names of what is found, where the call was derived from another.
@@ -54,12 +54,12 @@ class Examination:
         ours: Subject,
         theirs: Subject,
         call: Call,
-        board: Board,
+        findings: Findings,
         backend: str = "inductor",
         numerical: bool = False,
         prefix: str = "",
     ) -> None:
-        self.ours, self.theirs, self.call, self.board = ours, theirs, call, board
+        self.ours, self.theirs, self.call, self.findings = ours, theirs, call, findings
         self.backend, self.numerical, self.prefix = backend, numerical, prefix
         self.origin = self
         short = any(x.dtype not in (torch.float64, torch.complex128) for x in call.leaves())
@@ -69,7 +69,7 @@ class Examination:
     def on(self, call: Call, prefix: str, ours: Subject | None = None) -> Examination:
         """The same sides on another call, whose findings have a prefix."""
         side = ours or self.ours
-        derived = Examination(side, self.theirs, call, self.board, self.backend, self.numerical, f"{prefix}: ")
+        derived = Examination(side, self.theirs, call, self.findings, self.backend, self.numerical, f"{prefix}: ")
         derived.origin = self.origin
         return derived
 
@@ -123,24 +123,24 @@ class Examination:
     def weigh(
         self, make: Callable[[Subject, Call], Quantities], what: str, upstream: Upstream | None = None
     ) -> bool:
-        """Computes a quantity on both sides, and takes down every tensor in it; false if one side failed."""
+        """Computes a quantity on both sides, and adds every tensor in it to the findings; false if one side failed."""
         kind = upstream.kind if upstream else ""
         what = self.prefix + what
         expected = _attempt(lambda: make(self.theirs, self.call))
         if isinstance(expected, Exception):
             said = summary(expected) if self.numerical else f"built-in raises {summary(expected)}"
-            self.board.add(what, "not compared", said)
+            self.findings.add(what, "not compared", said)
             return False
         got = _attempt(lambda: make(self.ours, self.call))
         if isinstance(got, Exception):
             missing = lacking(got, self.ours.is_operator)
-            if missing is None and self.board.check in (*OTHER_INPUTS, *(OPTIONAL if self.numerical else ())):
+            if missing is None and self.findings.check in (*OTHER_INPUTS, *(OPTIONAL if self.numerical else ())):
                 missing = summary(got)
-            if missing is None or self.board.check in self.board.required:
+            if missing is None or self.findings.check in self.findings.required:
                 said = summary(got) if missing is None else missing
-                self.board.add(what, "raises", said, in_words(kind), examination=self)
+                self.findings.add(what, "raises", said, in_words(kind), examination=self)
             else:
-                self.board.add(what, "not offered", missing)
+                self.findings.add(what, "not offered", missing)
             return False
         truth = self.truth
         true = _attempt(lambda: make(self.theirs, truth)) if truth is not None else {}
@@ -154,8 +154,8 @@ class Examination:
 
         for name in expected | got:
             moved = partial(lambda name: on_moved_inputs().get(name), name)
-            found = Noted(kind, got.get(name), expected.get(name), wide.get(name), moved=moved)
-            self.board.take(self.prefix + name, found, self)
+            found = Finding(kind, got.get(name), expected.get(name), wide.get(name), moved=moved)
+            self.findings.take(self.prefix + name, found, self)
         return True
 
     def weigh_gradients(self, upstream: Upstream) -> bool:
@@ -175,7 +175,7 @@ class Examination:
     def unchanged(
         self, what: str, tensors: Sequence[Tensor | None], names: Sequence[str], kind: str
     ) -> Iterator[None]:
-        """Takes down whether tensors keep their values meanwhile; those that did not get them back."""
+        """Notes whether tensors keep their values meanwhile, and gives changed ones their values back."""
         present = [(name, t) for name, t in zip(names, tensors, strict=True) if t is not None]
         before = [t.clone() for _, t in present]
         yield
@@ -185,9 +185,9 @@ class Examination:
             tensor[own].copy_(old[own])
         if changed:
             said = "overwrites " + ", ".join(name for name, _, _ in changed)
-            self.board.add(self.prefix + what, "differs", said, in_words(kind), examination=self)
+            self.findings.add(self.prefix + what, "differs", said, in_words(kind), examination=self)
         else:
-            self.board.add(self.prefix + what, "exact")
+            self.findings.add(self.prefix + what, "exact")
 
 
 def _attempt(action: Callable[[], Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What is compared of a call: each quantity by name, computed alike for the custom and the built-in side."""
+"""Computes the quantities of a call that are compared, by name, alike for the custom and the built-in side."""
 
 from __future__ import annotations
 

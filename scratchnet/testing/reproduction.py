@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scratchnet.testing.board import Board
 from scratchnet.testing.comparison import Row
+from scratchnet.testing.findings import Findings
 from scratchnet.testing.quantities import Recording
 from scratchnet.testing.subject import Call, Subject, as_real
 from scratchnet.testing.tolerances import UNITS
@@ -21,7 +21,7 @@ __all__ = ["reproduction"]
 MANY = 64
 
 
-def reproduction(row: Row, ours: Subject, theirs: Subject, call: Call, numerical: bool, board: Board) -> str:
+def reproduction(row: Row, ours: Subject, theirs: Subject, call: Call, numerical: bool, findings: Findings) -> str:
     """The script: imports, both functions, the inputs, and the check that fails."""
     imports, custom = _source(ours.function, "custom", "your function")
     lines = ["import torch", "from torch import inf, nan", *imports, custom]
@@ -32,16 +32,16 @@ def reproduction(row: Row, ours: Subject, theirs: Subject, call: Call, numerical
     positional = [_argument(f"input{i}", x, lines) for i, x in enumerate(call.inputs)]
     by_name = [f"{name}={_argument(name, x, lines)}" for name, x in call.options.items()]
     arguments = ", ".join([*positional, *by_name])
-    plain = not (numerical or call.parameters or board.by_hand) and _shows(row, ours, theirs, call)
+    plain = not (numerical or call.parameters or findings.by_hand) and _shows(row, ours, theirs, call)
     direct = _direct(row, arguments, call) if plain else []
     if direct:
         return "\n".join([*filter(None, lines), *direct])
     sides = "custom" if numerical else "custom, builtin"
     function = "check" if numerical else "compare"
     asked = "" if row.check in ("", "output", "gradients") else f", {row.check}=True"
-    asked += f", roundings={board.roundings}" if board.roundings != UNITS else ""
-    for i, keyword in enumerate(("rtol", "atol") if board.by_hand else ()):
-        values = {dtype: tolerance[i] for dtype, tolerance in board.by_hand.items()}
+    asked += f", roundings={findings.roundings}" if findings.roundings != UNITS else ""
+    for i, keyword in enumerate(("rtol", "atol") if findings.by_hand else ()):
+        values = {dtype: tolerance[i] for dtype, tolerance in findings.by_hand.items()}
         alike = set(values.values())
         asked += f", {keyword}={alike.pop() if len(alike) == 1 else values}"
     asked += f", seed={call.seed}" if call.seed else ""
@@ -69,9 +69,9 @@ def _direct(row: Row, arguments: str, call: Call) -> list[str]:
 
 def _upstream(row: Row) -> list[Tensor | None]:
     """The upstream under which a row is worst."""
-    if row.evidence is None or not row.evidence.noted:
+    if row.evidence is None or not row.evidence.findings:
         return []
-    kind = row.evidence.noted[row.evidence.worst].kind
+    kind = row.evidence.findings[row.evidence.worst].kind
     return next((u.given for u in row.evidence.examination.upstreams if u.kind == kind), [])
 
 
@@ -92,7 +92,7 @@ def _shows(row: Row, ours: Subject, theirs: Subject, call: Call) -> bool:
 
 
 def _source(function: Any, name: str, what: str) -> tuple[list[str], str]:
-    """How to come by a function: an import if it has one, else a place to fill in."""
+    """Returns imports and an expression for a function, or a place to fill in."""
     for module, path in _places(function):
         owner, _, attribute = path.partition(".")
         if not _is_at(function, module, path):

@@ -1,4 +1,4 @@
-"""What is compared: a function or a module, called without leaving a trace."""
+"""Calls a function or a module under comparison without leaving a trace."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def mapped(function: Callable[[Any], Any], argument: Any) -> Any:
 
 
 def _parts(argument: Any) -> dict[Any, Any] | None:
-    """What a container holds, by place, key or field; None for anything else."""
+    """Returns the parts of a container by place, key or field; None for anything else."""
     if isinstance(argument, dict):
         return argument
     if isinstance(argument, tuple | list):

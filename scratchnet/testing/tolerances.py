@@ -117,7 +117,7 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the tensors of one case compare.
+    """The comparison of one case's tensors.
 
     Attributes:
         exact: whether they are equal bit for bit (any NaN equals any NaN).

@@ -7,15 +7,15 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from scratchnet.testing.board import Board
 from scratchnet.testing.check import check
 from scratchnet.testing.checks import CHECKS
 from scratchnet.testing.compare import compare, examine
 from scratchnet.testing.comparison import Comparison, Row
 from scratchnet.testing.diagnosis import likely_cause
 from scratchnet.testing.examination import Examination
+from scratchnet.testing.findings import Findings
 from scratchnet.testing.reproduction import reproduction
-from scratchnet.testing.smaller import shrunk
+from scratchnet.testing.shrink import shrink
 from scratchnet.testing.subject import Call
 
 __all__ = ["assert_gradients_match", "explain", "grouped"]
@@ -87,7 +87,7 @@ def explain(comparison: Comparison) -> str:
 def grouped(failures: Sequence[Row]) -> list[tuple[Row, list[Row]]]:
     """The failures that stand by themselves, each with those that follow from it; first what was overwritten."""
     found: list[tuple[Row, list[Row]]] = []
-    for row in sorted(failures, key=lambda row: not row.of_conduct):
+    for row in sorted(failures, key=lambda row: not row.is_side_effect):
         first = next((following for root, following in found if _explains(root, row)), None)
         if first is None:
             found.append((row, []))
@@ -100,9 +100,9 @@ def _explains(root: Row, row: Row) -> bool:
     """Whether a failure follows from another: wrong values from a wrong output, most else from a wrong gradient."""
     if row.check == "opcheck":
         return False
-    if row.of_conduct:
+    if row.is_side_effect:
         return root.quantity == row.quantity
-    if root.of_conduct:
+    if root.is_side_effect:
         return root.check in ("gradients", "saved_unchanged") or row.check == "output"
     if root.check == "gradients":
         return row.check not in BESIDE_GRADIENTS
@@ -133,7 +133,7 @@ def _finding(number: int, row: Row, following: Sequence[Row]) -> str:
         shapes = [str(tuple(x.shape)) for x in call.tensors(parameters=False)]
         lines.append(f"smallest input that shows it: {', '.join(shapes)}")
         e = row.evidence.examination
-        script = reproduction(found, e.ours, e.theirs, call, e.numerical, e.board)
+        script = reproduction(found, e.ours, e.theirs, call, e.numerical, e.findings)
         lines += ["to see it again:", *(f"    {line}" for line in script.splitlines())]
     if following:
         lines.append(f"what follows from it: {_listed(following)}")
@@ -149,8 +149,10 @@ def _smallest(row: Row, e: Examination) -> tuple[Call, Row]:
     def shows(call: Call) -> bool:
         nonlocal last
         needed = [row.check] if row.check == "output" else ["output", row.check]
-        board = Board(e.board.roundings, needed if row.check in CHECKS else (), e.board.required, e.board.by_hand)
-        again = Examination(start.ours, start.theirs, call, board, e.backend, e.numerical)
+        findings = Findings(
+            e.findings.roundings, needed if row.check in CHECKS else (), e.findings.required, e.findings.by_hand
+        )
+        again = Examination(start.ours, start.theirs, call, findings, e.backend, e.numerical)
         for found in examine(again):
             if found.quantity == row.quantity and found.verdict == row.verdict:
                 last = found
@@ -159,6 +161,6 @@ def _smallest(row: Row, e: Examination) -> tuple[Call, Row]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        small = shrunk(start.call, shows)
+        small = shrink(start.call, shows)
         shows(small)
     return small, last

@@ -28,7 +28,7 @@ TOLERANCE = 1e-3
 
 
 class Writer(Protocol):
-    """What is asked of a `torch.utils.tensorboard.SummaryWriter`."""
+    """The method of `torch.utils.tensorboard.SummaryWriter` that is used."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> Any:
         """Writes a scalar."""
@@ -36,7 +36,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class Departure:
-    """How far two networks are apart at one step.
+    """The differences between two networks at one step.
 
     Attributes:
         outputs: by layer, in the order of the forward pass, the largest difference relative to the largest value.

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from scratchnet import functional
-from scratchnet.testing.kept import keeping
+from scratchnet.testing.saved_memory import saving
 
 OPS = {
     "relu": {},
@@ -91,7 +91,7 @@ def test_a_tensor_that_another_op_still_needs_is_noticed(name, options):
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "elu", "celu", "selu", "rrelu"])
 def test_what_the_output_tells_needs_no_copy_of_the_input(name):
     x = torch.randn(6, requires_grad=True) * 1
-    with keeping() as kept:
+    with saving() as kept:
         y = getattr(functional, name)(x, inplace=True)
     assert kept.beyond([]) == y.numel() * 4
     assert kept.beyond([y]) == 0

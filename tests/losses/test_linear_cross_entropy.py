@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, linear
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from scratchnet.functional import linear_cross_entropy
-from scratchnet.testing.kept import keeping
+from scratchnet.testing.saved_memory import saving
 
 ROWS, FEATURES, CLASSES = 64, 8, 4096
 
@@ -82,7 +82,7 @@ def test_each_chunk_is_multiplied_as_often_as_it_must_and_nothing_is_used_up(red
 def test_no_more_is_kept_than_the_gradients(reduction):
     x, weight = torch.randn(ROWS, FEATURES, requires_grad=True), torch.randn(CLASSES, FEATURES, requires_grad=True)
     target = torch.arange(ROWS)
-    with keeping() as kept:
+    with saving() as kept:
         linear_cross_entropy(x, weight, target, reduction=reduction)
     gradients, two_of_each_row = x.numel() + weight.numel(), 2 * ROWS
     assert kept.beyond([x, weight, target]) == 4 * (two_of_each_row if reduction == "none" else gradients)

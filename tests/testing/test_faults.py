@@ -92,7 +92,7 @@ def test_thorough_names_the_cause():
 
 
 def runs(text, fault, capsys):
-    """What a script says when it runs, its places to fill in filled."""
+    """Runs a script with its places filled in, and returns its output."""
     for side in ("custom", "builtin"):
         text = re.sub(rf"^{side} = \.\.\.  # .*$", f"{side} = given[{side!r}]", text, flags=re.M)
         compile(text, "script", "exec")

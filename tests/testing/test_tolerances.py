@@ -1,4 +1,4 @@
-"""How tensors are judged: errors in a short dtype against float64, and tolerances set by hand."""
+"""Tolerances: errors in a short dtype against float64, and tolerances set by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person is told: where, how far, how small, why, and how to see it again."""
+"""The verdict says where, how far, how small, why, and how to see it again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from test_checks import KeepsOutputOnContext, OverwritesSaved, RemembersOnTheCla
 from test_compare import AssumesDenseUpstream, IgnoresUpstream, MissingMean, NoVmap, OverwritesUpstream, builtin
 
 from scratchnet.testing import assert_gradients_match, check, compare, explain
-from scratchnet.testing.smaller import shrunk
+from scratchnet.testing.shrink import shrink
 from scratchnet.testing.subject import Call
 
 QUICK = {"double_backward": False, "forward_mode": False, "vmap": False}
@@ -93,7 +93,7 @@ def test_the_wrong_branch_is_named():
 
 def test_the_input_is_shrunk_as_far_as_the_fault_allows():
     call = Call((torch.arange(40.0).reshape(5, 8), 3))
-    small = shrunk(call, lambda call: call.inputs[0].shape[0] >= 2 and call.inputs[0].shape[1] >= 3)
+    small = shrink(call, lambda call: call.inputs[0].shape[0] >= 2 and call.inputs[0].shape[1] >= 3)
     assert tuple(small.inputs[0].shape) == (2, 3)
     assert small.inputs[1] == 3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scratchnet.testing.checks import conduct, inputs, memory, operator, transforms, values
+from scratchnet.testing.checks import inputs, memory, operator, side_effects, transforms, values
 from scratchnet.testing.examination import Examination
 
 __all__ = ["ALWAYS", "CHECKS", "DEFAULT"]
@@ -27,10 +27,10 @@ CHECKS: dict[str, Callable[[Examination], object]] = {
     "special_values": inputs.special_values,
     "empty": inputs.empty,
     "strided": inputs.strided,
-    "saved_unchanged": conduct.saved_unchanged,
-    "fresh_memory": conduct.fresh_memory,
-    "deterministic": conduct.deterministic,
-    "threads": conduct.threads,
+    "saved_unchanged": side_effects.saved_unchanged,
+    "fresh_memory": side_effects.fresh_memory,
+    "deterministic": side_effects.deterministic,
+    "threads": side_effects.threads,
     "memory": memory.memory,
     "leaks": memory.leaks,
 }

@@ -34,7 +34,7 @@ def dtypes(e: Examination) -> None:
             on = e.on(e.call.to(dtype), str(dtype).removeprefix("torch."))
             if output(on):
                 gradients(on)
-                if "forward_mode" in e.board.checks:
+                if "forward_mode" in e.findings.checks:
                     forward_mode(on)
 
 

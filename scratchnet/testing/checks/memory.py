@@ -8,8 +8,8 @@ import weakref
 from torch import Tensor
 
 from scratchnet.testing.examination import Examination
-from scratchnet.testing.kept import keeping
 from scratchnet.testing.quantities import Recording
+from scratchnet.testing.saved_memory import saving
 from scratchnet.testing.subject import Call, Subject
 
 __all__ = ["leaks", "memory"]
@@ -19,11 +19,11 @@ CALLS = 8
 
 def memory(e: Examination) -> None:
     """Counts the bytes that each side keeps for the backward pass, inputs and outputs not among them."""
-    e.board.saved = _saved_bytes(e.ours, e.call), _saved_bytes(e.theirs, e.call)
+    e.findings.saved = _saved_bytes(e.ours, e.call), _saved_bytes(e.theirs, e.call)
 
 
 def _saved_bytes(subject: Subject, call: Call) -> int:
-    with keeping() as kept:
+    with saving() as kept:
         recording = Recording(subject, call)
     kept.add_attributes([recording.outputs[i] for i in recording.differentiable])
     return kept.beyond((*recording.call.leaves(), *recording.outputs))
@@ -51,12 +51,12 @@ def leaks(e: Examination) -> None:
             gc.enable()
     what = e.prefix + "nothing leaks"
     if lost >= CALLS:
-        e.board.add(what, "differs", f"{lost} tensors are still alive after {CALLS} calls", examination=e)
+        e.findings.add(what, "differs", f"{lost} tensors are still alive after {CALLS} calls", examination=e)
     elif held or grown >= CALLS:
         said = f"{' and '.join(held) or 'tensors'} wait for the garbage collector in a reference cycle"
-        e.board.add(what, "differs", said, examination=e)
+        e.findings.add(what, "differs", said, examination=e)
     else:
-        e.board.add(what, "exact")
+        e.findings.add(what, "exact")
 
 
 def _pass(subject: Subject, call: Call, given: list[Tensor | None]) -> list[tuple[str, weakref.ref[Tensor]]]:

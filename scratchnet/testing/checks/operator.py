@@ -23,8 +23,8 @@ def opcheck(e: Examination) -> None:
     for test, said in found.items():
         quantity = f"{e.prefix}opcheck {test.removeprefix('test_')}"
         if not isinstance(said, Exception):
-            e.board.add(quantity, "exact")
-        elif (missing := lacking(said)) and "opcheck" not in e.board.required:
-            e.board.add(quantity, "not offered", missing)
+            e.findings.add(quantity, "exact")
+        elif (missing := lacking(said)) and "opcheck" not in e.findings.required:
+            e.findings.add(quantity, "not offered", missing)
         else:
-            e.board.add(quantity, "differs", summary(said), examination=e)
+            e.findings.add(quantity, "differs", summary(said), examination=e)

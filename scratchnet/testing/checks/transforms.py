@@ -22,7 +22,7 @@ TWO = ("random", "expanded")
 def vmap(e: Examination) -> None:
     """A stack of two calls, forward and backward."""
     if e.random:
-        e.board.add(e.prefix + "vmap", "not compared", "random numbers come in no specified order under vmap")
+        e.findings.add(e.prefix + "vmap", "not compared", "random numbers come in no specified order under vmap")
         return
     for upstream in e.upstreams:
         if upstream.kind in TWO and not e.weigh(_vmapped(e, upstream, None), "vmap", upstream):

@@ -35,7 +35,7 @@ def output(e: Examination) -> bool:
         places = e.recording(e.ours, e.call).differentiable
         for i in sorted({*places} - {*e.places}) if e.places else ():
             said = "takes a gradient, the built-in's output is a constant"
-            e.board.add(f"{e.prefix}gradient through output {i}", "differs", said, examination=e)
+            e.findings.add(f"{e.prefix}gradient through output {i}", "differs", said, examination=e)
     return found
 
 
@@ -93,7 +93,7 @@ def third_derivative(e: Examination) -> None:
             trusted = True
         if not trusted:
             said = "the built-in's third derivative is not that of its second"
-            e.board.add(e.prefix + "third derivative", "not compared", said)
+            e.findings.add(e.prefix + "third derivative", "not compared", said)
             return
         make = e.under(lambda subject, at, given: e.recording(subject, at).higher(given, order=3), upstream)
         e.weigh(make, "third derivative", upstream)

@@ -14,13 +14,13 @@ __all__ = ["likely_cause"]
 
 
 def likely_cause(row: Row) -> str:
-    """What is probably wrong, in words; empty where the pattern says nothing."""
+    """Says what is probably wrong; empty where no pattern fits."""
     return next((cause for look in LOOKS for cause in look(row) if cause), "")
 
 
 def by_last_resort(row: Row) -> Iterator[str]:
-    """What is left to say of numbers that fit no pattern."""
-    if row.evidence is not None and row.evidence.noted:
+    """Yields a cause for numbers that fit no pattern."""
+    if row.evidence is not None and row.evidence.findings:
         what = "the gradient" if "gradient" in row.quantity else "the value"
         yield f"a term or factor of {what} is missing or wrong"
 

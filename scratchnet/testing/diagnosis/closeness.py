@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scratchnet.testing.board import Noted
+from scratchnet.testing.findings import Finding
 
 __all__ = ["apart", "close"]
 
 
-def apart(noted: Noted) -> bool:
+def apart(finding: Finding) -> bool:
     """Whether the two sides differ by more than roundings."""
-    assert noted.got is not None
-    assert noted.expected is not None
-    wanted = (noted.expected if noted.truth is None else noted.truth).double()
-    digits = 1e-9 if noted.got.dtype is torch.float64 else 8 * torch.finfo(noted.got.dtype).eps
-    return not close(noted.got.double(), wanted, digits)
+    assert finding.got is not None
+    assert finding.expected is not None
+    wanted = (finding.expected if finding.truth is None else finding.truth).double()
+    digits = 1e-9 if finding.got.dtype is torch.float64 else 8 * torch.finfo(finding.got.dtype).eps
+    return not close(finding.got.double(), wanted, digits)
 
 
 def close(a: Tensor, b: Tensor, digits: float = 1e-5) -> bool:

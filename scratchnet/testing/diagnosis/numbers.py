@@ -8,10 +8,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from scratchnet.testing.board import Noted
 from scratchnet.testing.comparison import Row
 from scratchnet.testing.diagnosis.closeness import apart, close
 from scratchnet.testing.diagnosis.probes import input_for_output, other_arguments
+from scratchnet.testing.findings import Finding
 
 __all__ = ["by_numbers", "patterns"]
 
@@ -29,14 +29,14 @@ def by_numbers(row: Row) -> Iterator[str]:
 
 
 def patterns(row: Row, what: str) -> Iterator[str]:
-    """What the numbers of a row look like, the most telling first; ``what`` names them."""
-    if row.evidence is None or not row.evidence.noted:
+    """Yields causes by the pattern of a row's numbers, the most telling first; ``what`` names them."""
+    if row.evidence is None or not row.evidence.findings:
         return
-    noted = next((n for n in row.evidence.noted if n.kind == "random" and apart(n)), None)
-    noted = noted or row.evidence.noted[row.evidence.worst]
-    assert noted.got is not None
-    assert noted.expected is not None
-    got, expected = noted.got.double(), (noted.expected if noted.truth is None else noted.truth).double()
+    finding = next((n for n in row.evidence.findings if n.kind == "random" and apart(n)), None)
+    finding = finding or row.evidence.findings[row.evidence.worst]
+    assert finding.got is not None
+    assert finding.expected is not None
+    got, expected = finding.got.double(), (finding.expected if finding.truth is None else finding.truth).double()
     if bool(got.isnan().any()) and not bool(expected.isnan().any()):
         yield f"{what} is NaN where it should not be: 0/0, 0·∞ or ∞ − ∞, as after an overflow or the logarithm of zero"
     if bool(got.isinf().any()) and not bool(expected.isinf().any()):
@@ -46,11 +46,11 @@ def patterns(row: Row, what: str) -> Iterator[str]:
     if not bool(got.any()) and bool(expected.any()):
         yield _zero(row, what)
     yield from _factor(row, got, expected, what)
-    yield from other_arguments(row, noted, what)
+    yield from other_arguments(row, finding, what)
     yield from _places(row, got, expected, what)
-    yield from _region(row, noted, got, expected)
+    yield from _region(row, finding, got, expected)
     yield from _nearly(got, expected, what)
-    yield from input_for_output(row, noted, what)
+    yield from input_for_output(row, finding, what)
     yield from _scaled(row, what)
     yield from _term(got, expected)
 
@@ -103,11 +103,13 @@ def _places(row: Row, got: Tensor, expected: Tensor, what: str) -> Iterator[str]
         yield f"{what} has the right values in the wrong places: a wrong stride, index or order of gates"
 
 
-def _region(row: Row, noted: Noted, got: Tensor, expected: Tensor) -> Iterator[str]:
+def _region(row: Row, finding: Finding, got: Tensor, expected: Tensor) -> Iterator[str]:
     wrong = (got - expected).abs() > row.tolerance
     if bool(wrong.all()) or not bool(wrong.any()):
         return
-    yield from _by_value(wrong, [(name, x.detach()) for name, x in _beside(row, noted) if x.shape == wrong.shape])
+    yield from _by_value(
+        wrong, [(name, x.detach()) for name, x in _beside(row, finding) if x.shape == wrong.shape]
+    )
     for dim in range(wrong.dim()):
         size = wrong.shape[dim]
         rest = [d for d in range(wrong.dim()) if d != dim]
@@ -122,15 +124,15 @@ def _region(row: Row, noted: Noted, got: Tensor, expected: Tensor) -> Iterator[s
             yield f"only at {places} along dimension {dim}{edge}"
 
 
-def _beside(row: Row, noted: Noted) -> Iterator[tuple[str, Tensor]]:
-    """What a branch may depend on: inputs, their differences, the output, the upstream."""
+def _beside(row: Row, finding: Finding) -> Iterator[tuple[str, Tensor]]:
+    """Yields tensors that a branch may depend on: inputs, their differences, the output, the upstream."""
     assert row.evidence is not None
     e = row.evidence.examination
     leaves = _leaves(row)
     yield from (("the input", x) for x in leaves)
     yield from (("the difference of two inputs", y - x) for x, y in pairwise(leaves) if x.shape == y.shape)
     yield from (("the output", y) for y in e.recording(e.theirs, e.call).outputs)
-    upstream = next((u for u in e.upstreams if u.kind == noted.kind), None)
+    upstream = next((u for u in e.upstreams if u.kind == finding.kind), None)
     yield from (("grad_output", u) for u in (upstream.given if upstream else ()) if u is not None)
 
 
@@ -178,7 +180,7 @@ def _scaled(row: Row, what: str) -> Iterator[str]:
     assert row.evidence is not None
     pairs = [
         (n.got.double(), n.expected.double())
-        for n in row.evidence.noted
+        for n in row.evidence.findings
         if n.got is not None and n.expected is not None
     ]
     got, expected = pairs[0]

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.testing.board import Noted
 from scratchnet.testing.comparison import Row
 from scratchnet.testing.diagnosis.closeness import close
 from scratchnet.testing.examination import Examination
+from scratchnet.testing.findings import Finding
 from scratchnet.testing.quantities import Quantities, Recording
 from scratchnet.testing.subject import Subject, as_real
 
@@ -21,7 +21,7 @@ STATE = "a tensor is kept on the class or in a global: keep it with ctx.save_for
 
 def by_state(row: Row) -> Iterator[str]:
     """Whether calls disturb each other, or a backward does not repeat itself."""
-    if row.evidence is None or row.of_conduct or row.check not in ("output", "gradients", "double_backward"):
+    if row.evidence is None or row.is_side_effect or row.check not in ("output", "gradients", "double_backward"):
         return
     e = row.evidence.examination.origin
     try:
@@ -33,7 +33,7 @@ def by_state(row: Row) -> Iterator[str]:
 def _state(row: Row, e: Examination) -> Iterator[str]:
     first = Recording(e.ours, e.call)
     if row.check == "output":
-        got = row.evidence.noted[0].got if row.evidence is not None and row.evidence.noted else None
+        got = row.evidence.findings[0].got if row.evidence is not None and row.evidence.findings else None
         now = first.forward().get(row.quantity)
         if now is not None and got is not None and not e.random and not close(as_real(now).double(), got.double()):
             yield "the output is changed afterwards: the backward works in place on what it saved"
@@ -64,50 +64,52 @@ def _same(a: Quantities, b: Quantities) -> bool:
     return a.keys() == b.keys() and all(equal(a[name], b[name]) for name in a)
 
 
-def other_arguments(row: Row, noted: Noted, what: str) -> Iterator[str]:
+def other_arguments(row: Row, finding: Finding, what: str) -> Iterator[str]:
     """Whether the gradient is right for other arguments: transposed, exchanged, conjugated."""
-    if noted.got is None or noted.expected is None or row.evidence is None or row.check != "gradients":
+    if finding.got is None or finding.expected is None or row.evidence is None or row.check != "gradients":
         return
     e = row.evidence.examination
     leaves = [x.detach() for x in e.call.leaves()]
     for i, (name, leaf) in enumerate(zip(e.call.names(), leaves, strict=True)):
         if leaf.dim() > 1 and leaf.shape[-1] == leaf.shape[-2]:
             turned = [x.mT if i == j else x for j, x in enumerate(leaves)]
-            if _equal(_gradient(row, noted, e.theirs, turned), noted.got):
+            if _equal(_gradient(row, finding, e.theirs, turned), finding.got):
                 yield f"{what} is computed with {name} transposed"
         for dim in range(leaf.dim()):
             turned = [x.flip(dim) if i == j else x for j, x in enumerate(leaves)]
-            if leaf.shape[dim] > 1 and _equal(_gradient(row, noted, e.theirs, turned), noted.got):
+            if leaf.shape[dim] > 1 and _equal(_gradient(row, finding, e.theirs, turned), finding.got):
                 yield f"{what} is computed with {name} flipped along dimension {dim}"
     for other in e.call.names():
         if f"gradient of {other}" != row.quantity.removeprefix(e.prefix):
-            if _equal(_gradient(row, noted, e.theirs, leaves, other), noted.got):
+            if _equal(_gradient(row, finding, e.theirs, leaves, other), finding.got):
                 yield f"{what} belongs to {other}: the gradients are in another order"
     if any(x.is_complex() for x in leaves):
-        if _equal(_gradient(row, noted, e.theirs, [x.conj().resolve_conj() for x in leaves]), noted.got):
+        if _equal(_gradient(row, finding, e.theirs, [x.conj().resolve_conj() for x in leaves]), finding.got):
             yield f"a conjugate is missing: {what} is that at the conjugate of the arguments"
-        if not bool(noted.got[..., 1].any()) and bool(noted.expected[..., 1].any()):
+        if not bool(finding.got[..., 1].any()) and bool(finding.expected[..., 1].any()):
             yield f"the imaginary part of {what} is dropped"
 
 
-def input_for_output(row: Row, noted: Noted, what: str) -> Iterator[str]:
+def input_for_output(row: Row, finding: Finding, what: str) -> Iterator[str]:
     """Whether the gradient is right where the input is the output, or the other way round."""
-    if noted.got is None or noted.expected is None or row.evidence is None or row.check != "gradients":
+    if finding.got is None or finding.expected is None or row.evidence is None or row.check != "gradients":
         return
     e = row.evidence.examination
     outputs, leaves = e.recording(e.theirs, e.call).outputs, e.call.leaves()
     if len(outputs) == len(leaves) == 1 and outputs[0].shape == leaves[0].shape:
-        if _equal(_gradient(row, noted, e.ours, outputs), noted.expected):
+        if _equal(_gradient(row, finding, e.ours, outputs), finding.expected):
             yield f"{what} is computed with the input in place of the output: save the output"
-        if _equal(_gradient(row, noted, e.theirs, outputs), noted.got):
+        if _equal(_gradient(row, finding, e.theirs, outputs), finding.got):
             yield f"{what} is computed with the output in place of the input: save the input"
 
 
-def _gradient(row: Row, noted: Noted, subject: Subject, tensors: Sequence[Tensor], of: str = "") -> Tensor | None:
+def _gradient(
+    row: Row, finding: Finding, subject: Subject, tensors: Sequence[Tensor], of: str = ""
+) -> Tensor | None:
     """A gradient at other tensors; None where these are refused."""
     assert row.evidence is not None
     e = row.evidence.examination
-    upstream = next((u for u in e.upstreams if u.kind == noted.kind), None)
+    upstream = next((u for u in e.upstreams if u.kind == finding.kind), None)
     if upstream is None:
         return None
     try:

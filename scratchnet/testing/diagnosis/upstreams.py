@@ -20,18 +20,19 @@ STRIDED = ("expanded", "constant", "sliced", "transposed", "channels_last")
 
 def by_upstreams(row: Row) -> Iterator[str]:
     """Causes by the kinds of upstream under which a gradient is right and wrong."""
-    noted = [n for n in row.evidence.noted if n.got is not None and n.expected is not None] if row.evidence else []
-    if row.evidence is None or len(noted) < 2 or row.check != "gradients":
+    noted = row.evidence.findings if row.evidence else []
+    findings = [n for n in noted if n.got is not None and n.expected is not None]
+    if row.evidence is None or len(findings) < 2 or row.check != "gradients":
         return
-    wrong = [n.kind for n in noted if apart(n)]
-    found = [n.got for n in noted if n.got is not None]
+    wrong = [n.kind for n in findings if apart(n)]
+    found = [n.got for n in findings if n.got is not None]
     if all(torch.equal(got, found[0]) for got in found) and bool(found[0].any()):
         yield "the gradient is the same whatever comes from upstream: it ignores grad_output"
     if wrong and set(wrong) <= set(STRIDED) and any(_right_if_contiguous(row, kind) for kind in wrong):
         yield f"it assumes a contiguous grad_output: wrong stride under {', '.join(dict.fromkeys(wrong))}"
     if wrong and all(kind.startswith("None") for kind in wrong):
         yield UNUSED
-    for right in (n.kind for n in noted if n.kind.startswith("None") and not apart(n)):
+    for right in (n.kind for n in findings if n.kind.startswith("None") and not apart(n)):
         if wrong:
             yield f"the upstream of {right.removeprefix('None for ')} is left out"
     yield from _exchanged(row)
@@ -50,7 +51,7 @@ def _under(
 
 def _right_if_contiguous(row: Row, kind: str) -> bool:
     assert row.evidence is not None
-    wanted = next(n.expected for n in row.evidence.noted if n.kind == kind)
+    wanted = next(n.expected for n in row.evidence.findings if n.kind == kind)
     found = _under(row, lambda given: [None if u is None else u.contiguous().clone() for u in given], kind, True)
     return found is not None and wanted is not None and close(as_real(found).double(), wanted.double())
 
@@ -58,7 +59,7 @@ def _right_if_contiguous(row: Row, kind: str) -> bool:
 def _exchanged(row: Row) -> Iterator[str]:
     """Whether the built-in gives the same where the upstreams of two outputs change places."""
     assert row.evidence is not None
-    got = next((n.got for n in row.evidence.noted if n.kind == "random" and apart(n)), None)
+    got = next((n.got for n in row.evidence.findings if n.kind == "random" and apart(n)), None)
     shapes = [u.shape for u in row.evidence.examination.upstreams[0].given if u is not None]
     if got is None or len(shapes) < 2:
         return
@@ -74,7 +75,7 @@ def by_reach(row: Row) -> Iterator[str]:
     """Causes by the elements that a single element of the upstream reaches."""
     if row.evidence is None or row.check != "gradients":
         return
-    one = next((n for n in row.evidence.noted if n.kind == "one-hot"), None)
+    one = next((n for n in row.evidence.findings if n.kind == "one-hot"), None)
     if one is None or one.got is None or one.expected is None:
         return
     got, expected = one.got != 0, one.expected != 0

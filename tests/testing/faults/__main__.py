@@ -18,7 +18,7 @@ def sample(make: Any) -> tuple[Any, ...]:
 
 
 def counted(found: list[bool | None]) -> str:
-    """How many of those to which a checker applies."""
+    """Counts those to which a checker applies."""
     applies = [says for says in found if says is not None]
     return f"{sum(applies)} of {len(applies)}"
 

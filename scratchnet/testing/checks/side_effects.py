@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from scratchnet.testing.board import Noted
 from scratchnet.testing.checks.values import output
 from scratchnet.testing.examination import Examination
+from scratchnet.testing.findings import Finding
 from scratchnet.testing.fresh_memory import FreshMemoryIsNaN
 from scratchnet.testing.quantities import Quantities, Recording
 from scratchnet.testing.subject import Call, Subject
@@ -41,8 +41,8 @@ def saved_unchanged(e: Examination) -> None:
         with e.unchanged("saved tensors unchanged", saved, names, upstream.kind):
             first = recording.gradients(upstream.given)
         for name, again in recording.gradients(upstream.given).items():
-            found = Noted(upstream.kind, again, first[name], None)
-            e.board.take(f"{e.prefix}second pass over one graph: {name}", found, e)
+            found = Finding(upstream.kind, again, first[name], None)
+            e.findings.take(f"{e.prefix}second pass over one graph: {name}", found, e)
 
 
 def fresh_memory(e: Examination) -> None:
@@ -73,11 +73,11 @@ def deterministic(e: Examination) -> None:
         for _ in range(REPEATS):
             if not _alike(first, again := _everything(e.ours, e.call, upstream.given)):
                 odd = _odd(first, again)
-                e.board.add(
+                e.findings.add(
                     e.prefix + "repeated calls", "differs", f"{odd} changes from call to call", examination=e
                 )
                 return
-        e.board.add(e.prefix + "repeated calls", "exact")
+        e.findings.add(e.prefix + "repeated calls", "exact")
 
 
 def threads(e: Examination) -> None:
@@ -92,13 +92,13 @@ def threads(e: Examination) -> None:
     for i, (found, wanted) in enumerate(zip(interleaved, alone, strict=True)):
         if not _alike(found, wanted):
             said = f"{_odd(found, wanted)} of call {i} is another one when a second call comes before its backward"
-            e.board.add(e.prefix + "two calls at once", "differs", said, examination=e)
+            e.findings.add(e.prefix + "two calls at once", "differs", said, examination=e)
             return
     for _ in range(ROUNDS):
         if odd := _race(e.ours, calls, given, alone):
-            e.board.add(e.prefix + "two calls at once", "differs", odd, examination=e)
+            e.findings.add(e.prefix + "two calls at once", "differs", odd, examination=e)
             return
-    e.board.add(e.prefix + "two calls at once", "exact")
+    e.findings.add(e.prefix + "two calls at once", "exact")
 
 
 def _race(ours: Subject, calls: list[Call], given: list[Tensor | None], alone: list[Quantities]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scratchnet.testing.kept import keeping
+from scratchnet.testing.saved_memory import saving
 
 
 class Scaled(torch.autograd.Function):
@@ -36,7 +36,7 @@ def attribute_in_a_tuple(ctx, x):
 @pytest.mark.parametrize("keep", [saved, attribute, attribute_in_a_tuple])
 def test_each_way_of_keeping_a_copy_counts(keep):
     x = torch.randn(6, requires_grad=True)
-    with keeping() as kept:
+    with saving() as kept:
         y = Scaled.apply(x, keep).sum()
     kept.add_attributes([y])
     assert kept.beyond([x]) == x.numel() * 4
@@ -44,7 +44,7 @@ def test_each_way_of_keeping_a_copy_counts(keep):
 
 def test_views_of_one_memory_count_once():
     x = torch.randn(6, requires_grad=True)
-    with keeping() as kept:
+    with saving() as kept:
         y = x.exp()
         z = y[:3] * y[3:]
     kept.add_attributes([z])

@@ -24,13 +24,13 @@ from scratchnet.testing.tolerances import (
 if TYPE_CHECKING:
     from scratchnet.testing.examination import Examination
 
-__all__ = ["Board", "Evidence", "Noted", "in_words"]
+__all__ = ["Findings", "Evidence", "Finding", "in_words"]
 
 FEW = ("autocast", "dtypes")
 CHAINS = ("double backward", "third derivative", "forward mode", "forward over reverse")
 
 
-class Noted(NamedTuple):
+class Finding(NamedTuple):
     """One tensor of both sides, and under which kind of upstream it came up."""
 
     kind: str
@@ -48,14 +48,14 @@ def in_words(kind: str) -> str:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What stands behind a row that disagrees, for the one who asks why: all its tensors, and the worst of them."""
+    """The tensors behind a row that disagrees, and the worst of them."""
 
-    noted: Sequence[Noted]
+    findings: Sequence[Finding]
     worst: int
     examination: Examination
 
 
-class Board:
+class Findings:
     """Collects what was found, and judges each quantity over all upstreams at once.
 
     Attributes:
@@ -77,25 +77,25 @@ class Board:
         self.roundings, self.checks, self.required, self.by_hand = roundings, checks, required, by_hand or {}
         self.check = ""
         self.saved: tuple[int, int] | None = None
-        self.cases: dict[str, list[tuple[Noted, Examination]]] = {}
-        self.findings: dict[str, list[Row]] = {}
+        self.cases: dict[str, list[tuple[Finding, Examination]]] = {}
+        self.rows_by_quantity: dict[str, list[Row]] = {}
 
     def rows(self) -> tuple[Row, ...]:
         """The worst row of each quantity, in the order in which the quantities came up."""
-        for name, noted in self.cases.items():
-            self.findings[name] += _judged(name, noted, self)
+        for name, found in self.cases.items():
+            self.rows_by_quantity[name] += _judged(name, found, self)
         self.cases.clear()
-        return tuple(max(rows, key=_badness) for rows in self.findings.values())
+        return tuple(max(rows, key=_badness) for rows in self.rows_by_quantity.values())
 
     def add(self, quantity: str, verdict: Verdict, *notes: str, examination: Examination | None = None) -> None:
-        """Takes down a finding that needs no judging."""
+        """Adds a finding that needs no judging."""
         evidence = None if examination is None else Evidence((), 0, examination)
         row = Row(quantity, verdict, note=", ".join(filter(None, notes)), check=self.check, evidence=evidence)
-        self.findings.setdefault(quantity, []).append(row)
+        self.rows_by_quantity.setdefault(quantity, []).append(row)
 
-    def take(self, name: str, noted: Noted, examination: Examination) -> None:
-        """Takes down a tensor of both sides, to be judged with all others of its name."""
-        got, expected, note = noted.got, noted.expected, in_words(noted.kind)
+    def take(self, name: str, finding: Finding, examination: Examination) -> None:
+        """Adds a tensor of both sides, to be judged with all others of its name."""
+        got, expected, note = finding.got, finding.expected, in_words(finding.kind)
         if got is None or expected is None:
             present = got if expected is None else expected
             if present is None or not bool(present.any()):
@@ -115,37 +115,39 @@ class Board:
             said = f"dtype {got.dtype}, expected {expected.dtype}"
             self.add(name, "differs", said, note, examination=examination)
         else:
-            self.findings.setdefault(name, [])
+            self.rows_by_quantity.setdefault(name, [])
             if got.is_complex():
-                truth = None if noted.truth is None else as_real(noted.truth.detach())
-                noted = noted._replace(got=as_real(got.detach()), expected=as_real(expected.detach()), truth=truth)
-            self.cases.setdefault(name, []).append((noted._replace(check=self.check), examination))
+                truth = None if finding.truth is None else as_real(finding.truth.detach())
+                finding = finding._replace(
+                    got=as_real(got.detach()), expected=as_real(expected.detach()), truth=truth
+                )
+            self.cases.setdefault(name, []).append((finding._replace(check=self.check), examination))
 
 
-def _judged(name: str, noted: list[tuple[Noted, Examination]], board: Board) -> list[Row]:
+def _judged(name: str, found: list[tuple[Finding, Examination]], findings: Findings) -> list[Row]:
     chained = any(word in name for word in CHAINS)
-    units = UNITS_OF_CHAINS if chained else UNITS_OF_FEW if noted[0][0].check in FEW else UNITS
-    units = max(units, board.roundings)
+    units = UNITS_OF_CHAINS if chained else UNITS_OF_FEW if found[0][0].check in FEW else UNITS
+    units = max(units, findings.roundings)
     # `take` lets in nothing that has no tensor on both sides.
-    cases = [Case(n.got.detach(), n.expected.detach(), n.truth) for n, _ in noted]  # type: ignore[union-attr]
-    side = noted[0][1].theirs
-    numerical = not side.exact or "third derivative" in name or (noted[0][1].numerical and chained)
+    cases = [Case(n.got.detach(), n.expected.detach(), n.truth) for n, _ in found]  # type: ignore[union-attr]
+    side = found[0][1].theirs
+    numerical = not side.exact or "third derivative" in name or (found[0][1].numerical and chained)
     rows = []
-    by_hand = board.by_hand.get(cases[0].got.dtype)
-    judged = agreement(cases, units, numerical, noted[0][0].check == "autocast", by_hand)
-    if by_hand is None and any(not found.close for found in judged):
-        moved = [n.moved() for n, _ in noted]
+    by_hand = findings.by_hand.get(cases[0].got.dtype)
+    judged = agreement(cases, units, numerical, found[0][0].check == "autocast", by_hand)
+    if by_hand is None and any(not agreed.close for agreed in judged):
+        moved = [n.moved() for n, _ in found]
         cases = [
             case._replace(moved=None if m is None else as_real(m)) for case, m in zip(cases, moved, strict=True)
         ]
-        judged = agreement(cases, units, numerical, noted[0][0].check == "autocast")
-    for i, found in enumerate(judged):
-        evidence = None if found.close else Evidence([n for n, _ in noted], i, noted[i][1])
-        rows.append(_row(name, found, noted[i][0], evidence))
+        judged = agreement(cases, units, numerical, found[0][0].check == "autocast")
+    for i, agreed in enumerate(judged):
+        evidence = None if agreed.close else Evidence([n for n, _ in found], i, found[i][1])
+        rows.append(_row(name, agreed, found[i][0], evidence))
     return rows
 
 
-def _row(quantity: str, found: Agreement, noted: Noted, evidence: Evidence | None) -> Row:
+def _row(quantity: str, found: Agreement, finding: Finding, evidence: Evidence | None) -> Row:
     return Row(
         quantity,
         "exact" if found.exact else "close" if found.close else "differs",
@@ -154,12 +156,12 @@ def _row(quantity: str, found: Agreement, noted: Noted, evidence: Evidence | Non
         got=found.got,
         expected=found.expected,
         tolerance=found.tolerance,
-        note="" if found.exact else in_words(noted.kind),
+        note="" if found.exact else in_words(finding.kind),
         relative=found.relative,
         ulps=found.ulps,
         error=found.error,
         builtin_error=found.builtin_error,
-        check=noted.check,
+        check=finding.check,
         evidence=evidence,
     )
 

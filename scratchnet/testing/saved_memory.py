@@ -9,23 +9,23 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["Kept", "keeping"]
+__all__ = ["SavedMemory", "saving"]
 
 
-class Kept:
-    """Pieces of memory by where they lie, so that each counts once."""
+class SavedMemory:
+    """Storages by address, so that each counts once."""
 
     def __init__(self) -> None:
-        self.pieces: dict[int, int] = {}
+        self.storages: dict[int, int] = {}
 
     def add(self, tensor: Tensor) -> Tensor:
-        """Takes down where a tensor lies, and returns it."""
+        """Adds a tensor's storage, and returns the tensor."""
         storage = tensor.untyped_storage()
-        self.pieces[storage.data_ptr()] = storage.nbytes()
+        self.storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     def add_attributes(self, outputs: Iterable[Tensor]) -> None:
-        """Takes down the tensors that Functions in the graph of some outputs keep as attributes of their ``ctx``."""
+        """Adds the tensors that Functions in the graph of some outputs hold as attributes of their ``ctx``."""
         seen, waiting = set(), [y.grad_fn for y in outputs]
         while waiting:
             node = waiting.pop()
@@ -38,14 +38,14 @@ class Kept:
             waiting += [below for below, _ in node.next_functions]
 
     def beyond(self, tensors: Iterable[Tensor]) -> int:
-        """Bytes of the pieces in which none of the tensors lies."""
+        """Bytes of the storages that belong to none of the tensors."""
         known = {x.untyped_storage().data_ptr() for x in tensors}
-        return sum(size for place, size in self.pieces.items() if place not in known)
+        return sum(size for place, size in self.storages.items() if place not in known)
 
 
 @contextmanager
-def keeping() -> Iterator[Kept]:
-    """Takes down what is saved for the backward meanwhile, where a Function saves it as it should."""
-    kept = Kept()
-    with torch.autograd.graph.saved_tensors_hooks(kept.add, lambda tensor: tensor):
-        yield kept
+def saving() -> Iterator[SavedMemory]:
+    """Collects what is saved for the backward pass meanwhile, where a Function saves it as it should."""
+    saved = SavedMemory()
+    with torch.autograd.graph.saved_tensors_hooks(saved.add, lambda tensor: tensor):
+        yield saved

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from scratchnet.testing.subject import Call, mapped
 
-__all__ = ["shrunk"]
+__all__ = ["shrink"]
 
 ATTEMPTS = 80
 
 
-def shrunk(call: Call, shows: Callable[[Call], bool]) -> Call:
+def shrink(call: Call, shows: Callable[[Call], bool]) -> Call:
     """Halves dimensions, then drops single elements, as long as the call still shows what it should."""
     left = ATTEMPTS
     progress = True
