@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = {
+LAYERS = {
     "scratchnet.nested": -1,
     "scratchnet.arguments": 0,
     "scratchnet.layout": -1,
@@ -46,7 +47,7 @@ FLOORS = {
 FILES = [p for package in ("scratchnet", "reference", "experiments") for p in (ROOT / package).rglob("*.py")]
 
 
-def room(module: str) -> str:
+def package(module: str) -> str:
     parts = module.split(".")
     depth = 2 if parts[0] == "scratchnet" else 1
     return ".".join(parts[:depth])
@@ -69,10 +70,28 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_run_downward(path):
-    here = room(module_name(path))
+    here = package(module_name(path))
     for name in imports(path):
-        there = room(name)
-        assert there == here or FLOORS[there] < FLOORS[here], f"{here} imports {there}"
+        there = package(name)
+        assert there == here or LAYERS[there] < LAYERS[here], f"{here} imports {there}"
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    files = {module_name(path): path for path in FILES}
+    graph = {}
+    for name, path in files.items():
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                # A name is a module of its own, or stands in the one that it is imported from.
+                found |= {
+                    module if (module := f"{node.module}.{a.name}") in files else node.module for a in node.names
+                }
+        graph[name] = sorted(found & files.keys() - {name})
+    order = graphlib.TopologicalSorter(graph)
+    order.prepare()  # raises CycleError, which names the files
 
 
 def test_importing_scratchnet_brings_torch_alone():

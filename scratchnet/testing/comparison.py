@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from scratchnet.testing.findings import Evidence
+from torch import Tensor
 
-__all__ = ["SEVERITY", "Comparison", "Row", "Verdict"]
+__all__ = ["SEVERITY", "Comparison", "Evidence", "Finding", "Row", "Verdict"]
 
 Verdict = Literal["exact", "close", "differs", "raises", "not offered", "not compared"]
 COMPARED: tuple[Verdict, ...] = ("exact", "close", "differs", "raises")
 COUNTED = ("output", "gradient", "opcheck")
 FAILURES: tuple[Verdict, ...] = ("differs", "raises")
 SEVERITY: tuple[Verdict, ...] = ("not compared", "not offered", "exact", "close", "differs", "raises")
+
+
+class Finding(NamedTuple):
+    """One tensor of both sides, and under which kind of upstream it came up."""
+
+    kind: str
+    got: Tensor | None
+    expected: Tensor | None
+    truth: Tensor | None
+    check: str = ""
+    moved: Callable[[], Tensor | None] = lambda: None  # the truth where each input is moved by one rounding
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The tensors behind a row that disagrees, and the worst of them."""
+
+    findings: Sequence[Finding]
+    worst: int
+    examination: Any  # an `Examination`, whose file builds on this one
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from scratchnet.testing.findings import Finding, Findings, in_words
+from scratchnet.testing.comparison import Finding
+from scratchnet.testing.findings import Findings, in_words
 from scratchnet.testing.offers import lacking
 from scratchnet.testing.quantities import Quantities, Recording, choose_upstreams
 from scratchnet.testing.subject import Call, Subject, widest

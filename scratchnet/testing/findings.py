@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from scratchnet.testing.comparison import SEVERITY, Row, Verdict
+from scratchnet.testing.comparison import SEVERITY, Evidence, Finding, Row, Verdict
 from scratchnet.testing.subject import as_real
 from scratchnet.testing.tolerances import (
     UNITS,
@@ -21,38 +19,15 @@ from scratchnet.testing.tolerances import (
     agreement,
 )
 
-if TYPE_CHECKING:
-    from scratchnet.testing.examination import Examination
-
-__all__ = ["Findings", "Evidence", "Finding", "in_words"]
+__all__ = ["Findings", "in_words"]
 
 FEW = ("autocast", "dtypes")
 CHAINS = ("double backward", "third derivative", "forward mode", "forward over reverse")
 
 
-class Finding(NamedTuple):
-    """One tensor of both sides, and under which kind of upstream it came up."""
-
-    kind: str
-    got: Tensor | None
-    expected: Tensor | None
-    truth: Tensor | None
-    check: str = ""
-    moved: Callable[[], Tensor | None] = lambda: None  # the truth where each input is moved by one rounding
-
-
 def in_words(kind: str) -> str:
     """The upstream in words, if there is one."""
     return f"upstream: {kind}" if kind else ""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The tensors behind a row that disagrees, and the worst of them."""
-
-    findings: Sequence[Finding]
-    worst: int
-    examination: Examination
 
 
 class Findings:
@@ -77,7 +52,7 @@ class Findings:
         self.roundings, self.checks, self.required, self.by_hand = roundings, checks, required, by_hand or {}
         self.check = ""
         self.saved: tuple[int, int] | None = None
-        self.cases: dict[str, list[tuple[Finding, Examination]]] = {}
+        self.cases: dict[str, list[tuple[Finding, Any]]] = {}
         self.rows_by_quantity: dict[str, list[Row]] = {}
 
     def rows(self) -> tuple[Row, ...]:
@@ -87,13 +62,13 @@ class Findings:
         self.cases.clear()
         return tuple(max(rows, key=_badness) for rows in self.rows_by_quantity.values())
 
-    def add(self, quantity: str, verdict: Verdict, *notes: str, examination: Examination | None = None) -> None:
+    def add(self, quantity: str, verdict: Verdict, *notes: str, examination: Any = None) -> None:
         """Adds a finding that needs no judging."""
         evidence = None if examination is None else Evidence((), 0, examination)
         row = Row(quantity, verdict, note=", ".join(filter(None, notes)), check=self.check, evidence=evidence)
         self.rows_by_quantity.setdefault(quantity, []).append(row)
 
-    def take(self, name: str, finding: Finding, examination: Examination) -> None:
+    def take(self, name: str, finding: Finding, examination: Any) -> None:
         """Adds a tensor of both sides, to be judged with all others of its name."""
         got, expected, note = finding.got, finding.expected, in_words(finding.kind)
         if got is None or expected is None:
@@ -124,7 +99,7 @@ class Findings:
             self.cases.setdefault(name, []).append((finding._replace(check=self.check), examination))
 
 
-def _judged(name: str, found: list[tuple[Finding, Examination]], findings: Findings) -> list[Row]:
+def _judged(name: str, found: list[tuple[Finding, Any]], findings: Findings) -> list[Row]:
     chained = any(word in name for word in CHAINS)
     units = UNITS_OF_CHAINS if chained else UNITS_OF_FEW if found[0][0].check in FEW else UNITS
     units = max(units, findings.roundings)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from scratchnet.testing.checks.values import output
+from scratchnet.testing.comparison import Finding
 from scratchnet.testing.examination import Examination
-from scratchnet.testing.findings import Finding
 from scratchnet.testing.fresh_memory import FreshMemoryIsNaN
 from scratchnet.testing.quantities import Quantities, Recording
 from scratchnet.testing.subject import Call, Subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scratchnet.testing.findings import Finding
+from scratchnet.testing.comparison import Finding
 
 __all__ = ["apart", "close"]
 

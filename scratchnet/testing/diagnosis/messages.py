@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from scratchnet.testing.comparison import Row
 from scratchnet.testing.diagnosis.numbers import patterns
+from scratchnet.testing.examination import Examination
 
 __all__ = ["CONSTANT", "UNUSED", "by_check", "by_message"]
 
@@ -55,7 +56,7 @@ def _without_gradient(row: Row) -> str:
     """The first output that should have a gradient and has none."""
     if row.evidence is None:
         return ""
-    e = row.evidence.examination
+    e: Examination = row.evidence.examination
     ours = e.recording(e.ours, e.call).differentiable
     return next((f"output {i}" for i in e.places if i not in ours), "")
 

@@ -8,10 +8,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from scratchnet.testing.comparison import Row
+from scratchnet.testing.comparison import Finding, Row
 from scratchnet.testing.diagnosis.closeness import apart, close
 from scratchnet.testing.diagnosis.probes import input_for_output, other_arguments
-from scratchnet.testing.findings import Finding
+from scratchnet.testing.examination import Examination
 
 __all__ = ["by_numbers", "patterns"]
 
@@ -127,7 +127,7 @@ def _region(row: Row, finding: Finding, got: Tensor, expected: Tensor) -> Iterat
 def _beside(row: Row, finding: Finding) -> Iterator[tuple[str, Tensor]]:
     """Yields tensors that a branch may depend on: inputs, their differences, the output, the upstream."""
     assert row.evidence is not None
-    e = row.evidence.examination
+    e: Examination = row.evidence.examination
     leaves = _leaves(row)
     yield from (("the input", x) for x in leaves)
     yield from (("the difference of two inputs", y - x) for x, y in pairwise(leaves) if x.shape == y.shape)

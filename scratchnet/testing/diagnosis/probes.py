@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.testing.comparison import Row
+from scratchnet.testing.comparison import Finding, Row
 from scratchnet.testing.diagnosis.closeness import close
 from scratchnet.testing.examination import Examination
-from scratchnet.testing.findings import Finding
 from scratchnet.testing.quantities import Quantities, Recording
 from scratchnet.testing.subject import Subject, as_real
 
@@ -23,7 +22,7 @@ def by_state(row: Row) -> Iterator[str]:
     """Whether calls disturb each other, or a backward does not repeat itself."""
     if row.evidence is None or row.is_side_effect or row.check not in ("output", "gradients", "double_backward"):
         return
-    e = row.evidence.examination.origin
+    e: Examination = row.evidence.examination.origin
     try:
         yield from _state(row, e)
     except Exception:  # a call that fails tells nothing about the state between calls
@@ -68,7 +67,7 @@ def other_arguments(row: Row, finding: Finding, what: str) -> Iterator[str]:
     """Whether the gradient is right for other arguments: transposed, exchanged, conjugated."""
     if finding.got is None or finding.expected is None or row.evidence is None or row.check != "gradients":
         return
-    e = row.evidence.examination
+    e: Examination = row.evidence.examination
     leaves = [x.detach() for x in e.call.leaves()]
     for i, (name, leaf) in enumerate(zip(e.call.names(), leaves, strict=True)):
         if leaf.dim() > 1 and leaf.shape[-1] == leaf.shape[-2]:
@@ -94,7 +93,7 @@ def input_for_output(row: Row, finding: Finding, what: str) -> Iterator[str]:
     """Whether the gradient is right where the input is the output, or the other way round."""
     if finding.got is None or finding.expected is None or row.evidence is None or row.check != "gradients":
         return
-    e = row.evidence.examination
+    e: Examination = row.evidence.examination
     outputs, leaves = e.recording(e.theirs, e.call).outputs, e.call.leaves()
     if len(outputs) == len(leaves) == 1 and outputs[0].shape == leaves[0].shape:
         if _equal(_gradient(row, finding, e.ours, outputs), finding.expected):
@@ -108,7 +107,7 @@ def _gradient(
 ) -> Tensor | None:
     """A gradient at other tensors; None where these are refused."""
     assert row.evidence is not None
-    e = row.evidence.examination
+    e: Examination = row.evidence.examination
     upstream = next((u for u in e.upstreams if u.kind == finding.kind), None)
     if upstream is None:
         return None

@@ -11,6 +11,7 @@ from torch import Tensor
 from scratchnet.testing.comparison import Row
 from scratchnet.testing.diagnosis.closeness import apart, close
 from scratchnet.testing.diagnosis.messages import UNUSED
+from scratchnet.testing.examination import Examination
 from scratchnet.testing.subject import as_real
 
 __all__ = ["by_reach", "by_upstreams"]
@@ -43,7 +44,7 @@ def _under(
 ) -> Tensor | None:
     """A gradient of either side where the upstream of some kind is changed."""
     assert row.evidence is not None
-    e = row.evidence.examination
+    e: Examination = row.evidence.examination
     given = next((u.given for u in e.upstreams if u.kind == kind), [])
     recording = e.recording(e.ours if ours else e.theirs, e.call)
     return recording.gradients(change(given)).get(row.quantity.removeprefix(e.prefix))
