@@ -1,1 +1,1 @@
-"""Custom against built-in: the catalog of ops, their comparison and the report."""
+"""Compares the ops with PyTorch's: catalog, comparison, report and timing."""

@@ -1,7 +1,7 @@
-"""What each op can do, as the checks find it: nothing here is declared.
+"""Finds out what each op can do by trying it; nothing is declared.
 
-An op is called on its first sample in every way there is. A cell says ``works`` where all that the built-in can do
-agrees with it, ``works alone`` where the built-in raises an error and ours does not, and otherwise what happened.
+Each op is checked on its first sample. A cell says ``works`` if ours agrees with the built-in, ``works alone`` if the
+built-in raises an error and ours does not, and otherwise what happened.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ COLUMNS = (*CAPABILITIES, *TRACERS)
 
 
 def capabilities(name: str) -> dict[str, str]:
-    """One word on each capability of an op, or the error that stands in its way."""
+    """Returns a cell for each capability of an op: a word, or the error."""
     record = RECORDS[name]
     sample = next(iter(record.samples(Make(torch.float64))))
     custom, builtin = record.sides(sample)
@@ -66,10 +66,10 @@ def capabilities(name: str) -> dict[str, str]:
         roundings=record.roundings,
     )
     found = examine(builtin, *sample.inputs, empty=record.empty, **sample.options)
-    # Of most ops nothing is left to ask.
+    # Lazy: for most ops every capability could be compared.
     alone = cache(lambda: examine(custom, *sample.inputs, empty=True, **sample.options))
     checked = {
-        name: _compared(_rows(found, belongs)) or _by_itself(_rows(alone(), belongs))
+        name: _compared(_rows(found, belongs)) or _alone(_rows(alone(), belongs))
         for name, belongs in CAPABILITIES.items()
     }
     return checked | {tracer: traced(record, attempts) for tracer, attempts in TRACERS.items()}
@@ -80,47 +80,47 @@ def _rows(comparison: Comparison, belongs: Callable[[Row], bool]) -> list[Row]:
 
 
 def _compared(rows: Sequence[Row]) -> str:
-    """Sums up the rows of one capability; empty where none could be compared."""
+    """Returns the cell for the rows of one capability; empty if none could be compared."""
     failed = next((row for row in rows if row.fails), None)
     if failed is not None:
         return failed.note if failed.verdict == "raises" else f"differs: {failed.quantity}"
     return WORKS if any(row.verdict in ("exact", "close") for row in rows) else ""
 
 
-def _by_itself(alone: Sequence[Row]) -> str:
-    """Sums up the rows of an op held against itself, which raises only its own errors."""
-    hindered = next((row for row in alone if row.verdict in ("not compared", "not offered")), None)
-    if hindered is not None:
+def _alone(alone: Sequence[Row]) -> str:
+    """Returns the cell for an op compared with itself, which raises only its own errors."""
+    blocked = next((row for row in alone if row.verdict in ("not compared", "not offered")), None)
+    if blocked is not None:
         raised = "built-in raises "
-        return hindered.note.removeprefix(raised) if hindered.note.startswith(raised) else NONE
+        return blocked.note.removeprefix(raised) if blocked.note.startswith(raised) else NONE
     return ALONE if alone else NONE
 
 
 def table(found: dict[str, dict[str, str]]) -> Table:
-    """The matrix for a terminal; errors are listed below it."""
-    shown = Table(title="what each op can do, as the checks found it", title_justify="left")
+    """Returns the table for a terminal, which shows only the type of an error."""
+    shown = Table(title="what each op can do, as found by trying", title_justify="left")
     for heading in ("op", *COLUMNS):
         shown.add_column(heading, no_wrap=True)
     for name, cells in found.items():
-        shown.add_row(name, *(_coloured(cells[capability]) for capability in COLUMNS))
+        shown.add_row(name, *(_colored(cells[capability]) for capability in COLUMNS))
     return shown
 
 
-def _coloured(cell: str) -> Text:
+def _colored(cell: str) -> Text:
     styles = {WORKS: "green", ALONE: "bold green", NONE: "dim"}
     return Text(cell if cell in styles else cell.partition(":")[0], style=styles.get(cell, "bold red"))
 
 
 def markdown(found: dict[str, dict[str, str]]) -> str:
-    """The matrix as a Markdown page."""
+    """Returns the table as a Markdown page."""
     headings = ("op", *COLUMNS)
     lines = [
         "# What each op can do",
         "",
-        "Written by `python -m reference --capabilities` from what the checks found, none of it declared.",
+        "`python -m reference --capabilities` writes this page from the results of the checks; nothing is declared.",
         "`works`: agrees with PyTorch's. **`alone`**: works where PyTorch's raises an error. `-`: PyTorch's takes no",
         "such call, its second derivative is not exact, or random numbers leave nothing to compare.",
-        "Traced graphs are also run at other sizes than the traced ones. The column ONNX needs the extra `onnx`.",
+        "Traced graphs are also run at sizes other than the traced ones. The column ONNX needs the extra `onnx`.",
         "",
         f"| {' | '.join(headings)} |",
         f"|{'---|' * len(headings)}",
@@ -133,18 +133,18 @@ def markdown(found: dict[str, dict[str, str]]) -> str:
     counted = [cell for cells in found.values() for cell in cells.values()]
     works, beyond, absent = (counted.count(kind) for kind in (WORKS, ALONE, NONE))
     failed = len(counted) - works - beyond - absent
-    lines += ["", f"{works} work as PyTorch's, {beyond} work where PyTorch's does not, {failed} do not work.", ""]
+    lines += ["", f"{works} work as PyTorch's do, {beyond} work where PyTorch's do not, {failed} do not work.", ""]
     return "\n".join(lines)
 
 
 def write(path: Path, found: dict[str, dict[str, str]]) -> None:
-    """Writes the page, and makes the folder for it."""
+    """Writes the page and creates its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(markdown(found))
 
 
 def errors(found: dict[str, dict[str, str]]) -> Iterable[str]:
-    """A line for each cell that is an error."""
+    """Yields a line for each cell that is an error."""
     for name, cells in found.items():
         for capability, cell in cells.items():
             if cell not in (WORKS, ALONE, NONE):

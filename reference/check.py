@@ -1,4 +1,4 @@
-"""Runs the comparisons that a record of the catalog asks for."""
+"""Runs the comparisons of the catalog's records."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ import torch
 from reference.catalog import RECORDS, Make, Record
 from scratchnet.testing import Comparison, Row, compare
 
-__all__ = ["OpCheck", "Summary", "check", "check_all", "check_errors", "on_all_cores", "summarise"]
+__all__ = ["OpCheck", "Summary", "check", "check_all", "check_errors", "on_all_cores", "summarize"]
 
 T = TypeVar("T")
 
-# Below this, starting processes takes longer than they save.
-WORTH_PROCESSES = 40
+# Number of jobs below which starting processes costs more time than it saves.
+FEWEST_FOR_PROCESSES = 40
 
 
 @dataclass(frozen=True)
 class OpCheck:
-    """All comparisons of one op in one dtype, one for each sample."""
+    """The comparisons of one op in one dtype, one for each sample."""
 
     name: str
     dtype: torch.dtype
@@ -38,7 +38,7 @@ class OpCheck:
         return bool(self.comparisons) and all(c.ok for c in self.comparisons)
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as plain Python values, for JSON."""
+        """Returns the result as plain Python values, for JSON."""
         return {
             "name": self.name,
             "dtype": str(self.dtype).removeprefix("torch."),
@@ -49,14 +49,14 @@ class OpCheck:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the samples show of one kind of quantity.
+    """Summary of one kind of quantity over all samples.
 
     Attributes:
-        compared: how many rows were compared.
-        missing: how many the function does not offer.
-        exact: how many of them agree bit for bit.
-        failed: how many disagree.
-        largest: the largest finite difference.
+        compared: Number of rows that were compared.
+        missing: Number of rows that the function does not offer.
+        exact: Number of compared rows that agree bit for bit.
+        failed: Number of compared rows that disagree.
+        largest: The largest finite difference.
     """
 
     compared: int
@@ -70,9 +70,8 @@ class Summary:
 def check(record: Record, dtype: torch.dtype, device: str | None = None) -> OpCheck:
     """Compares an op on every sample of its record.
 
-    float64 is checked for everything: first and second derivatives, forward mode, vmap, and, on the first
-    sample, `torch.compile`. The shorter dtypes are about rounding, so the output, the gradients and the
-    tangents do.
+    float64 is checked for first and second derivatives, forward mode, vmap and, on the first sample,
+    `torch.compile`. The shorter dtypes only test rounding: output, gradients and tangents.
     """
     full = dtype is torch.float64
     comparisons = tuple(
@@ -94,15 +93,15 @@ def check(record: Record, dtype: torch.dtype, device: str | None = None) -> OpCh
 
 
 def check_all(jobs: Sequence[tuple[Record, torch.dtype]], device: str | None = None) -> Iterator[OpCheck]:
-    """Checks ops of the catalog in order; many of them on all cores, but on another device one after the other."""
-    if len(jobs) < WORTH_PROCESSES or device is not None:
+    """Checks ops in order: many on all cores, few, or on another device, one after the other."""
+    if len(jobs) < FEWEST_FOR_PROCESSES or device is not None:
         yield from (check(record, dtype, device) for record, dtype in jobs)
         return
     yield from on_all_cores(_check_by_name, [record.name for record, _ in jobs], [dtype for _, dtype in jobs])
 
 
 def on_all_cores(function: Callable[..., T], *arguments: Sequence[Any]) -> Iterator[T]:
-    """Like `map`, each call in a process of one thread."""
+    """Maps a function on all cores, each call in a process with one thread."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # A fork would inherit the locks of the threads that torch has started.
     with ProcessPoolExecutor(cores, get_context("spawn"), partial(torch.set_num_threads, 1)) as pool:
@@ -110,13 +109,13 @@ def on_all_cores(function: Callable[..., T], *arguments: Sequence[Any]) -> Itera
 
 
 def _check_by_name(name: str, dtype: torch.dtype) -> OpCheck:
-    """The check of an op, without what cannot be sent to another process."""
+    """Checks an op and drops the evidence, which cannot be sent to another process."""
     result = check(RECORDS[name], dtype)
     return replace(result, comparisons=tuple(c.without_evidence() for c in result.comparisons))
 
 
 def check_errors(record: Record) -> list[str]:
-    """Makes the calls that must fail, and returns a sentence for each that does not fail as the built-in does."""
+    """Makes the calls that must fail and describes each that does not fail as the built-in does."""
     complaints = []
     for bad in record.errors:
         for side, function in (("custom", record.custom), ("built-in", record.builtin)):
@@ -132,8 +131,8 @@ def check_errors(record: Record) -> list[str]:
     return complaints
 
 
-def summarise(result: OpCheck, *kinds: str) -> Summary:
-    """Sums up the rows whose quantity starts with one of the given words."""
+def summarize(result: OpCheck, *kinds: str) -> Summary:
+    """Summarizes the rows whose quantity starts with one of the given words."""
     rows: Sequence[Row] = [r for c in result.comparisons for r in c.rows if r.quantity.startswith(kinds)]
     compared = [r for r in rows if r.verdict not in ("not compared", "not offered")]
     differences = [r.largest for r in compared if math.isfinite(r.largest)]

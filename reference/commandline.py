@@ -1,4 +1,4 @@
-"""What both command lines do with what their user types: names, files to write, and one line about what is wrong."""
+"""Checks of names, writing of files, and error messages that both command lines share."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["expect_name", "fail", "write_files"]
 
 
 def fail(program: str, message: str) -> NoReturn:
-    """Ends the program for misuse: one line, and status 2."""
+    """Exits with status 2 and a message of one line."""
     print(f"{program}: {message}", file=sys.stderr)
     raise SystemExit(2)
 
 
 def expect_name(program: str, what: str, name: str, names: Iterable[str]) -> None:
-    """Ends the program, with what may have been meant, unless there is such a name."""
+    """Exits with status 2 and a hint unless the name is known."""
     known = list(names)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3)
@@ -29,13 +29,13 @@ def expect_name(program: str, what: str, name: str, names: Iterable[str]) -> Non
 def write_files(
     program: str, options: argparse.Namespace, writers: Mapping[str, Callable[..., None]], *found: Any
 ) -> None:
-    """Writes what was found in each format that was asked for.
+    """Writes the results in each format that was asked for.
 
     Args:
-        program: whose command line it is.
-        options: the path for each format, None where it was not asked for.
-        writers: by format; that of a folder is called ``tensorboard``.
-        *found: what the writers get after the path.
+        program: The program's name, for messages.
+        options: A path for each format, or None.
+        writers: The writers by format; ``tensorboard`` writes a folder.
+        *found: Arguments of the writers after the path.
     """
     for name, write in writers.items():
         if (path := getattr(options, name)) is not None:

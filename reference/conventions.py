@@ -1,4 +1,4 @@
-"""Where ours goes beyond the built-in, as a page of the documentation: both answers beside each other."""
+"""Writes the page of conventions: calls where ours differs from the built-in, with both results."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ CONVENTIONS = Path(__file__).parents[1] / "docs" / "conventions.md"
 HEAD = """# Conventions
 
 PyTorch decides what an op does at kinks, ties, infinities and on empty inputs, and scratchnet follows it. The table
-lists the exceptions: calls for which the built-in returns NaN, infinity or an error though mathematics has a value,
-or returns a number where the arguments make no sense. The gradients are those of the sum of the outputs.
+lists the exceptions: calls for which the built-in returns NaN or infinity or raises an error although the result is
+mathematically defined, or returns a number for invalid arguments. Gradients are those of the sum of the outputs.
 `python -m reference --conventions` writes this page from the catalog.
 
 | op | when | built-in | scratchnet |
@@ -29,7 +29,7 @@ or returns a number where the arguments make no sense. The gradients are those o
 
 
 class Answer(NamedTuple):
-    """What a call gives: its output and gradients, or its error."""
+    """The result of a call: output and gradients, or an error."""
 
     output: Tensor | None
     gradients: tuple[Tensor, ...] = ()
@@ -43,7 +43,7 @@ class Answer(NamedTuple):
 
 
 def answer(record: Record, beyond: Beyond, side: int, dtype: torch.dtype = torch.float64) -> Answer:
-    """The answer of ours (side 0) or of the built-in (side 1) to a call."""
+    """Returns the result of ours (side 0) or of the built-in (side 1)."""
     sample = beyond.sample(Make(dtype))
     function: Callable[..., Any] = record.sides(sample)[side]
     leaves = [x for x in (*sample.inputs, *sample.options.values()) if isinstance(x, Tensor) and x.requires_grad]
@@ -61,7 +61,6 @@ def answer(record: Record, beyond: Beyond, side: int, dtype: torch.dtype = torch
 
 
 def conventions() -> str:
-    """The page."""
     rows = [
         f"| `{record.name}` | {beyond.when} | {answer(record, beyond, 1)} | {answer(record, beyond, 0)} |"
         for record in RECORDS.values()
@@ -71,7 +70,7 @@ def conventions() -> str:
 
 
 def _written(tensor: Tensor) -> str:
-    """A tensor's numbers, short."""
+    """Formats a tensor's numbers briefly."""
     if tensor.dim() == 0:
         return f"{tensor.item():.4g}".replace("e+", "e")
     return "[" + ", ".join(_written(t) for t in tensor) + "]"

@@ -1,7 +1,7 @@
-"""Runs an op under each of torch's tracers, at the sizes that were traced and at others.
+"""Runs an op under each of torch's tracers, at the traced sizes and at others.
 
-A tracer takes a module and its tensors and says of each thing that it tries whether the result equals that of the
-plain call, or which error stood in the way. What the built-in cannot do is not asked of ours.
+A tracer takes a module and its tensors and yields attempts: a name, and a call that returns a description of what
+differs from the plain call, empty if nothing does, or raises an error. Ours need not do what the built-in cannot.
 """
 
 from __future__ import annotations
@@ -30,24 +30,23 @@ NOT_REACHED = "an earlier step failed"
 
 
 class Called(nn.Module):
-    """A call as a module of its tensors: the other arguments are constants."""
+    """A call as a module of its tensors, with the other arguments as constants."""
 
     def __init__(self, function: Callable[..., Any], inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
         super().__init__()
         self.function = function
         self.constants, self.options = tuple(None if isinstance(x, Tensor) else x for x in inputs), options
-        self.places = [i for i, x in enumerate(inputs) if isinstance(x, Tensor)]
+        self.positions = [i for i, x in enumerate(inputs) if isinstance(x, Tensor)]
 
     def forward(self, *tensors: Tensor) -> Any:
-        """Calls the function."""
         inputs = list(self.constants)
-        for place, tensor in zip(self.places, tensors, strict=False):
-            inputs[place] = tensor
+        for position, tensor in zip(self.positions, tensors, strict=False):
+            inputs[position] = tensor
         return self.function(*inputs, **self.options)
 
 
 def sample_of(record: Record) -> Sample:
-    """The first sample whose sizes are above 1, which tracers take for constants, or else the first."""
+    """Returns the first sample whose sizes exceed 1 (tracers treat 1 as a constant), or else the first."""
     samples = list(record.samples(Make(torch.float32)))
     return next((s for s in samples if _varied(s)), samples[0])
 
@@ -58,7 +57,7 @@ def _varied(sample: Sample) -> bool:
 
 
 def traced(record: Record, tracer: Callable[[nn.Module, Tensors], Iterator[tuple[str, Callable[[], Any]]]]) -> str:
-    """The first thing that the built-in does under a tracer and ours does not; ``works``, ``works alone`` or ``-``."""
+    """Returns the first attempt at which only ours fails, or ``works``, ``works alone`` or ``-``."""
     sample = sample_of(record)
     with _quiet():
         ours, theirs = (_findings(side, sample, tracer) for side in record.sides(sample))
@@ -78,8 +77,8 @@ def _findings(side: Callable[..., Any], sample: Sample, tracer: Callable[..., An
         try:
             found[name] = attempt() or ""
         except Exception as error:
-            words = (str(error).strip() or "no words").splitlines()[0]
-            found[name] = f"{type(error).__name__}: {words}"
+            message = (str(error).strip() or "no message").splitlines()[0]
+            found[name] = f"{type(error).__name__}: {message}"
     return found
 
 
@@ -96,7 +95,7 @@ def _run(function: Callable[..., Any], tensors: Tensors) -> list[Any]:
 
 
 def _compared(function: Callable[..., Any], plain: Callable[..., Any], tensors: Tensors) -> str:
-    """Empty where both functions return the same."""
+    """Compares the outputs of both functions; empty if they are equal."""
     expected = _run(plain, tensors)
     for actual, wanted in zip(_run(function, tensors), expected, strict=True):
         if isinstance(wanted, Tensor):
@@ -105,7 +104,7 @@ def _compared(function: Callable[..., Any], plain: Callable[..., Any], tensors: 
 
 
 def _gradients(function: Callable[..., Any], plain: Callable[..., Any], tensors: Tensors) -> str:
-    """Empty where the gradients of both functions are the same."""
+    """Compares the gradients of both functions; empty if they are equal."""
     found = []
     for side in (function, plain):
         leaves = [x.detach().clone().requires_grad_(x.requires_grad) for x in tensors]
@@ -123,7 +122,7 @@ def _gradients(function: Callable[..., Any], plain: Callable[..., Any], tensors:
 
 
 def _other_sizes(tensors: Tensors) -> dict[str, Tensors]:
-    """The tensors twice as long in their first dimension, the first alone, and that in its last."""
+    """Returns tensors doubled along the first dimension, all or the first alone, or the last dimension."""
     first, *rest = tensors
     doubled = {"every first size": tuple(_doubled(x, 0) for x in tensors), "batch": (_doubled(first, 0), *rest)}
     return {**doubled, "last size": (_doubled(first, -1), *rest)} if first.dim() > 1 else doubled
@@ -137,7 +136,7 @@ Attempts = Iterator[tuple[str, Callable[[], Any]]]
 
 
 def jit(call: nn.Module, tensors: Tensors) -> Attempts:
-    """`torch.jit.trace`: values, gradients, and other sizes than those that were traced."""
+    """Tries `torch.jit.trace`: values, gradients, and other sizes."""
     torch.manual_seed(0)
     graph: list[Any] = []
     yield "trace", lambda: graph.append(torch.jit.trace(call, tensors, check_trace=False))
@@ -149,7 +148,7 @@ def jit(call: nn.Module, tensors: Tensors) -> Attempts:
 
 
 def symbolic(call: nn.Module, tensors: Tensors) -> Attempts:
-    """`torch.fx.symbolic_trace`."""
+    """Tries `torch.fx.symbolic_trace`."""
     names = ", ".join(f"x{i}" for i in range(len(tensors)))
     space: dict[str, Any] = {"Module": nn.Module}
     exec(f"class Root(Module):\n def forward(self, {names}):\n  return self.call.forward({names})\n", space)
@@ -159,7 +158,7 @@ def symbolic(call: nn.Module, tensors: Tensors) -> Attempts:
 
 
 def _export(dims: Callable[[int, int], bool]) -> Callable[[nn.Module, Tensors], Attempts]:
-    """`torch.export` with the sizes dynamic that are asked for: which stay so, and whether others than those run."""
+    """Returns a tracer for `torch.export`: whether the given sizes stay dynamic, and other sizes run."""
 
     def tracer(call: nn.Module, tensors: Tensors) -> Attempts:
         detached = tuple(x.detach() for x in tensors)
@@ -167,7 +166,7 @@ def _export(dims: Callable[[int, int], bool]) -> Callable[[nn.Module, Tensors], 
             yield from exported(call, detached, which)
 
     def exported(call: nn.Module, tensors: Tensors, count: int) -> Attempts:
-        """With the sizes of the first tensors dynamic."""
+        """Makes the sizes of the first ``count`` tensors dynamic."""
         shapes = [
             [Dim.AUTO if i < count and dims(i, d) else Dim.STATIC for d in range(x.dim())]
             for i, x in enumerate(tensors)
@@ -192,7 +191,7 @@ def _export(dims: Callable[[int, int], bool]) -> Callable[[nn.Module, Tensors], 
 
 
 def fake(call: nn.Module, tensors: Tensors) -> Attempts:
-    """Fake tensors, whose values cannot be read, inside their mode and outside, and tensors on the meta device."""
+    """Tries fake tensors, inside their mode and outside, and meta tensors; none has readable values."""
 
     def shapes(outputs: Any) -> list[Any]:
         return [(y.shape, y.dtype) for y in tree_leaves(outputs) if isinstance(y, Tensor)]
@@ -201,7 +200,7 @@ def fake(call: nn.Module, tensors: Tensors) -> Attempts:
 
     def same(run: Callable[[], Any]) -> str:
         found, expected = shapes(run()), shapes(_run(call, tensors))
-        return "" if found == expected else f"{found} in place of {expected}"
+        return "" if found == expected else f"{found} instead of {expected}"
 
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     stand_ins = [mode.from_tensor(x.detach()).requires_grad_(x.requires_grad) for x in tensors]
@@ -217,7 +216,7 @@ def fake(call: nn.Module, tensors: Tensors) -> Attempts:
 
 
 def onnx(call: nn.Module, tensors: Tensors) -> Attempts:
-    """`torch.onnx.export` by way of a trace, run by onnxruntime."""
+    """Tries `torch.onnx.export` from a trace, run by onnxruntime."""
 
     def run(*inputs: Tensor) -> list[Tensor]:
         from onnxruntime import InferenceSession

@@ -1,4 +1,4 @@
-"""What all tests share: where several processes run them, each computes on one core."""
+"""Settings of all tests: under pytest-xdist each process computes on one core."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ import torch
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start, whose sums must round alike
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start, whose sums must round equally

@@ -1,4 +1,4 @@
-"""What each process of `test_distributed` runs: the ops of a transformer on distributed tensors against plain ones."""
+"""Compares the ops of a transformer on distributed tensors with plain ones; run by `test_distributed`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ generator = torch.Generator().manual_seed(0)
 
 
 def normal(*shape: int) -> Tensor:
-    """Random values, the same in each process."""
+    """Returns random values, the same in each process."""
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 class Case(NamedTuple):
-    """A call on tensors, how each is distributed, and constants that are whole everywhere."""
+    """A call on distributed tensors, with their placements and an optional constant."""
 
     call: Callable[..., Tensor]
     inputs: tuple[tuple[Tensor, Placement], ...]
@@ -57,7 +57,7 @@ CASES = {
         lambda F, *t: F.scaled_dot_product_attention(*t, is_causal=True), ((q, Shard(1)),) * 3
     ),
     "softmax": Case(lambda F, x: F.softmax(x, -1), ((x, Shard(1)),)),
-    "softmax along what is sharded": Case(lambda F, x: F.softmax(x, -1), ((x, Shard(2)),)),
+    "softmax along the sharded dimension": Case(lambda F, x: F.softmax(x, -1), ((x, Shard(2)),)),
     "log softmax": Case(lambda F, x: F.log_softmax(x, -1), ((x, Shard(0)),)),
     "cross entropy": Case(lambda F, x, t: F.cross_entropy(x, t), ((scores, WHOLE),), (labels, WHOLE)),
     "cross entropy of a batch": Case(
@@ -75,7 +75,7 @@ CASES = {
 
 
 def results(call: Callable[..., Tensor], F: Any, inputs: list[Tensor], constant: list[Tensor]) -> list[Tensor]:
-    """The output and the gradients of a call, whole."""
+    """Returns the output and the gradients of a call as plain tensors."""
     y = call(F, *inputs, *constant)
     if any(p.is_partial() for p in getattr(y, "placements", ())):
         y = y.redistribute(placements=[WHOLE])
@@ -84,8 +84,7 @@ def results(call: Callable[..., Tensor], F: Any, inputs: list[Tensor], constant:
     return [g.full_tensor() if hasattr(g, "full_tensor") else g for g in (y.detach(), *(x.grad for x in inputs))]
 
 
-def spread(tensor: Tensor, placement: Placement, mesh: DeviceMesh, grad: bool) -> Tensor:
-    """A distributed leaf."""
+def distribute(tensor: Tensor, placement: Placement, mesh: DeviceMesh, grad: bool) -> Tensor:
     return distribute_tensor(tensor, mesh, [placement]).detach().requires_grad_(grad)
 
 
@@ -99,8 +98,8 @@ def main(rank: int, world: int, meeting: str) -> None:
         ours = results(
             case.call,
             functional,
-            [spread(*t, mesh, True) for t in case.inputs],
-            [spread(*t, mesh, False) for t in constant],
+            [distribute(*t, mesh, True) for t in case.inputs],
+            [distribute(*t, mesh, False) for t in constant],
         )
         theirs = results(
             case.call, plain, [t.clone().requires_grad_() for t, _ in case.inputs], [t for t, _ in constant]

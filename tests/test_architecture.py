@@ -1,4 +1,4 @@
-"""Imports run downward only."""
+"""Packages import only from lower layers, and no files import each other in a circle."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def imports(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_run_downward(path):
+def test_imports_only_from_lower_layers(path):
     here = package(module_name(path))
     for name in imports(path):
         there = package(name)

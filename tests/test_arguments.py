@@ -1,4 +1,4 @@
-"""Options as Python sees them: what has ``__index__`` is an integer, what has ``__float__`` a number."""
+"""Options of other number types: an object with ``__index__`` is an integer, one with ``__float__`` a number."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Number:
         return float(self.value)
 
 
-# For each kind of option, what makes another type of it, and the plain value of that.
+# Other types of number for each type of option.
 INTEGERS = [np.int64, torch.tensor, Index]
 NUMBERS = [np.float32, np.float64, torch.tensor, Number]
 OTHER_TYPES: dict[type, list[Callable[[Any], Any]]] = {int: INTEGERS, float: NUMBERS, bool: [np.bool_]}
@@ -53,7 +53,7 @@ WRONG: dict[type, list[Any]] = {
 REFUSALS = (TypeError, ValueError, RuntimeError, NotImplementedError, IndexError)
 
 
-# A call of a form whose record has one around it.
+# The record of ctc_loss wraps the functional form, so it has a call of its own.
 CTC = {
     "log_probs": torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(0)).log_softmax(-1),
     "targets": torch.tensor([[1, 2], [3, 1]]),
@@ -71,7 +71,7 @@ def plain(value):
 
 
 def calls(record) -> Iterator[dict[str, Any]]:
-    """The arguments of each sample by name."""
+    """Yields the arguments of each sample by name."""
     if record.name == "ctc_loss":
         yield CTC
         return
@@ -81,7 +81,7 @@ def calls(record) -> Iterator[dict[str, Any]]:
 
 
 def options_of(record) -> Iterator[tuple[str, Any, type, dict[str, Any]]]:
-    """Each option of a form, once for each kind of value: name, value, kind, and the arguments of a call."""
+    """Yields each option once for each type of value: name, value, type, and the arguments of a call."""
     seen = set()
     for arguments in calls(record):
         for name, parameter in inspect.signature(getattr(functional, record.name)).parameters.items():
@@ -112,7 +112,7 @@ FORMS = [pytest.param(RECORDS[name], id=name) for name in functional.__all__]
 
 
 @pytest.mark.parametrize("record", FORMS)
-def test_numbers_of_every_type_are_plain_numbers(record):
+def test_other_number_types_equal_plain_numbers(record):
     form, theirs = (getattr(m, record.name, None) for m in (functional, torch.nn.functional))
     for name, value, kind, arguments in options_of(record):
         for change in OTHER_TYPES.get(kind, ()):
@@ -126,15 +126,15 @@ def test_numbers_of_every_type_are_plain_numbers(record):
                 same(found, expected)
 
 
-# Forms that are another one, or call it, may say so by that one's name.
-SPEAKERS = {name: "interpolate" for name in ("upsample", "upsample_bilinear", "upsample_nearest")}
-SPEAKERS["multi_head_attention_forward"] = "dropout"
+# Functions whose errors may begin with the name of a function that they call.
+CALLED_FUNCTIONS = {name: "interpolate" for name in ("upsample", "upsample_bilinear", "upsample_nearest")}
+CALLED_FUNCTIONS["multi_head_attention_forward"] = "dropout"
 
 
 @pytest.mark.parametrize("record", FORMS)
-def test_what_an_option_cannot_be_is_refused_in_one_line(record):
+def test_invalid_options_raise_short_errors(record):
     form, theirs = (getattr(m, record.name, None) for m in (functional, torch.nn.functional))
-    other_name = SPEAKERS.get(record.name, re.sub("^native_|_with_indices$|_$", "", record.name))
+    other_name = CALLED_FUNCTIONS.get(record.name, re.sub("^native_|_with_indices$|_$", "", record.name))
     for name, value, kind, arguments in options_of(record):
         for wrong in WRONG.get(kind, ()):
             for other in (wrong, (wrong, wrong)) if isinstance(value, tuple) else (wrong,):
@@ -165,7 +165,7 @@ def run(module_class, options, call):
 
 
 @pytest.mark.parametrize("info", MODULES)
-def test_modules_take_numbers_of_every_type(info):
+def test_modules_take_other_number_types(info):
     theirs, ours = info.module_cls, getattr(nn, info.module_cls.__name__)
     parameters, seen = list(inspect.signature(theirs.__init__).parameters)[1:], set()
     for sample in info.module_inputs_func(
@@ -200,7 +200,7 @@ SIZES_AS_OPTIONS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIZES_AS_OPTIONS)
-def test_sizes_of_traces_stay_symbolic(name):
+def test_traced_sizes_stay_symbolic(name):
     function = SIZES_AS_OPTIONS[name]
     x, other = torch.randn(4, 2, 8, 6), torch.randn(5, 2, 10, 7)
     call = Called(function, (x,), {})
@@ -215,7 +215,7 @@ def test_sizes_of_traces_stay_symbolic(name):
 
 
 @pytest.mark.slow
-def test_the_compiler_takes_numbers_of_numpy():
+def test_compiled_code_takes_numpy_numbers():
     def function(x):
         y = functional.pad(x, (np.int64(1), 1))
         return functional.leaky_relu(functional.max_pool2d(y, np.int64(2)), np.float64(0.1))

@@ -1,4 +1,4 @@
-"""Every op of the catalog against PyTorch's, from its one record."""
+"""Compares every op of the catalog with PyTorch's."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from reference.check import check, check_errors
 from scratchnet import functional, nn, optim
 from scratchnet.testing.subject import Call, Subject
 
-# One process checks all of an op, so that what `check` remembers is there for the next test.
+# All tests of an op run in one process, so that they share the cache of `check`.
 GROUPS = {name: pytest.mark.xdist_group(name) for name in RECORDS}
 every_op = pytest.mark.parametrize(
     "record", [pytest.param(record, id=name, marks=GROUPS[name]) for name, record in RECORDS.items()]
 )
-# Samples whose only purpose is the warning they raise still have to be compared.
+# Samples that raise warnings are compared too.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
@@ -39,7 +39,7 @@ def test_agrees_with_the_built_in(record, dtype):
 
 
 @every_op
-def test_what_the_record_says_the_built_in_lacks_is_what_was_found(record):
+def test_builtin_lacks_matches_the_comparisons(record):
     rows = [r for c in check(record, torch.float64).comparisons for r in c.rows]
     lacking = {r.quantity for r in rows if r.verdict == "not compared"}
     assert lacking == set(record.builtin_lacks)
@@ -56,7 +56,7 @@ def test_derivatives_agree_with_finite_differences(record, most):
         leaves = call.leaves()
         if not sample.smooth or not leaves or any(x.numel() == 0 for x in leaves):
             continue
-        # Finite differences step over expanded memory, so each input gets memory of its own.
+        # Finite differences write to the inputs, so expanded inputs need memory of their own.
         leaves = [x.detach().contiguous().clone().requires_grad_() for x in leaves]
 
         def function(*leaves: Tensor, subject: Subject = subject, call: Call = call) -> tuple[Tensor, ...]:
@@ -115,7 +115,7 @@ def test_every_public_op_has_a_record():
 def test_every_module_of_ours_has_a_record():
     recorded = {custom().__class__.__name__ for r in RECORDS.values() for custom, _ in r.modules}
     without_twin = {"KernelSVM", "LearnedELU", "LinearSVM", "Maxout"}  # PyTorch has no module to pair these with
-    # Tried in tests/nn; the lazy ones are those that they become.
+    # Tested in tests/nn. Lazy modules become modules that have a record.
     elsewhere = {"AdaptiveLogSoftmaxWithLoss", "NLLLoss2d", "SyncBatchNorm"}
     elsewhere |= {"NonDynamicallyQuantizableLinear"}
     ours = {n for n, c in vars(nn).items() if getattr(c, "__module__", "").startswith("scratchnet.nn.modules.")}

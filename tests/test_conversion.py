@@ -1,4 +1,4 @@
-"""A model of torch's becomes one of ours in place, computes the same, and goes back to the bit."""
+"""Conversion of torch's models to ours, in place, and back."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def kinds(model: nn.Module) -> list[type]:
 
 
 class Plain(nn.Linear):
-    """A subclass that computes as its base does."""
+    """A subclass with its base's forward."""
 
     def extra_repr(self):
         return "plain"
@@ -57,14 +57,14 @@ class Own(nn.Linear):
 
 
 class Conv2d(nn.Module):
-    """A class of a name of torch's that is not torch's."""
+    """A user's class with the name of one of torch's."""
 
     def forward(self, input):
         return input
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)
-def test_every_class_of_the_catalog_is_exchanged_both_ways(ours, theirs):
+def test_every_class_of_the_catalog_converts_and_reverts(ours, theirs):
     module = theirs().to_empty(device="cpu")
     before = kinds(module)
     assert not (report := convert(module)).left, report
@@ -74,7 +74,7 @@ def test_every_class_of_the_catalog_is_exchanged_both_ways(ours, theirs):
     assert kinds(module) == before
 
 
-def test_a_converted_model_computes_the_same_and_reverts_to_the_bit(images):
+def test_converted_model_computes_the_same_and_reverts_exactly(images):
     model, twin = network().double(), network().double()
     optimizers = [torch.optim.SGD(m.parameters(), lr=0.1, momentum=0.9) for m in (model, twin)]
     assert str(convert(model)) == "converted 5 modules: 1 BatchNorm2d, 1 Conv2d, 1 Linear, 1 ReLU, 1 Sequential"
@@ -92,7 +92,7 @@ def test_a_converted_model_computes_the_same_and_reverts_to_the_bit(images):
     assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values(), strict=True))
 
 
-def test_hooks_flags_and_tied_weights_stay():
+def test_hooks_flags_and_tied_weights_are_kept():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.Dropout()).eval()
     model[1].weight = model[0].weight
     model[0].weight.requires_grad_(False)
@@ -106,7 +106,7 @@ def test_hooks_flags_and_tied_weights_stay():
     assert not model[2].training
 
 
-def test_subclasses_are_converted_unless_they_compute_by_themselves():
+def test_subclasses_are_converted_unless_they_override_forward_entirely():
     model = nn.ModuleList([Plain(3, 3), Halved(3, 3), Own(3, 3)])
     x = torch.randn(2, 3)
     expected = [module(x) for module in model]
@@ -126,7 +126,7 @@ def test_subclasses_are_converted_unless_they_compute_by_themselves():
     assert kinds(model) == [nn.ModuleList, Plain, Halved, Own]
 
 
-def test_a_parametrization_can_be_taken_off_afterwards():
+def test_parametrization_can_be_removed_after_conversion():
     model = nn.Sequential(parametrizations.weight_norm(nn.Linear(3, 2)))
     x = torch.randn(4, 3)
     expected = model(x)
@@ -139,7 +139,7 @@ def test_a_parametrization_can_be_taken_off_afterwards():
 
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 @pytest.mark.parametrize("activation", ["relu", "gelu", nn.functional.silu, torch.relu])
-def test_layers_of_transformers_activate_with_ours(activation):
+def test_transformer_layers_use_our_activations(activation):
     torch.manual_seed(0)
     model = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, 0.0, activation), 2)
     x = torch.randn(3, 2, 4)
@@ -172,7 +172,7 @@ def test_functions_that_a_module_holds_are_exchanged():
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
-def test_what_cannot_be_converted_is_left_and_named():
+def test_unconvertible_modules_are_left_and_reported():
     model = nn.ModuleDict(
         {
             "scripted": torch.jit.script(nn.Sequential(nn.Linear(2, 2))),
@@ -194,7 +194,7 @@ def test_what_cannot_be_converted_is_left_and_named():
 
 
 @pytest.mark.parametrize("where", ["meta", "both"])
-def test_a_model_without_values_or_on_two_devices_is_left_whole(where):
+def test_model_on_meta_or_two_devices_is_left_unchanged(where):
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     (model if where == "meta" else model[1]).to_empty(device="meta")
     report = convert(model)
@@ -203,12 +203,12 @@ def test_a_model_without_values_or_on_two_devices_is_left_whole(where):
 
 
 @pytest.mark.parametrize("function", [convert, revert])
-def test_what_is_no_module_is_refused(function):
+def test_other_objects_raise(function):
     with pytest.raises(TypeError, match="expected a torch.nn.Module, got int"):
         function(3)
 
 
-def test_a_converted_model_is_compiled_and_exported(images):
+def test_converted_model_compiles_and_exports(images):
     model = network().eval()
     expected = model(images)
     convert(model)

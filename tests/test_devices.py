@@ -1,4 +1,4 @@
-"""Layers on the meta device, which has shapes and no data: shapes and dtypes come out as the built-in's."""
+"""Shapes and dtypes on the meta device and under autocast match the built-in's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ops of a tensor-parallel transformer on DTensors, as its layers are sharded, in one and in two processes."""
+"""Ops of a tensor-parallel transformer on DTensors, in one and in two processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("world", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_distributed_tensors_give_what_plain_ones_do(world, tmp_path):
+def test_distributed_tensors_equal_plain_tensors(world, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "tests" / "distributed_ops.py")]
     processes = [
@@ -28,8 +28,8 @@ def test_distributed_tensors_give_what_plain_ones_do(world, tmp_path):
     ]
     for process in processes:
         try:
-            said, complained = process.communicate(timeout=120)
+            output, errors = process.communicate(timeout=120)
         finally:
             process.kill()
-        assert process.returncode == 0, complained
-        assert said.endswith("agree\n")
+        assert process.returncode == 0, errors
+        assert output.endswith("agree\n")

@@ -1,4 +1,4 @@
-"""Every functional form on complex numbers, integers and booleans: taken, computed and refused as the built-in does."""
+"""Functional forms on complex numbers, integers and booleans accept, compute and reject as the built-in does."""
 
 from __future__ import annotations
 
@@ -15,12 +15,20 @@ from scratchnet import functional as F
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-# The built-in rounds the average of integers to an integer before it takes the root or divides by it.
+# The built-in rounds the average of integers to an integer before taking the root or dividing.
 ROUNDED = {"lp_pool1d", "lp_pool2d", "lp_pool3d", "local_response_norm"}
-# Complex tensors that the built-in only has no kernel for.
-BEYOND = {"embedding_bag", "interpolate", "prelu", "upsample", "upsample_nearest", "weight_norm"}
-OWN = {"conv2d_relu", "conv2d_relu_max_pool2d", "learned_elu", "linear_kernel", "max_norm_", "maxout", "swiglu"}
-OWN |= {"polynomial_kernel", "rbf_kernel"}  # whose other side is a composition, which takes anything
+# Ours takes complex tensors, for which the built-in only lacks a kernel.
+ONLY_OURS = {"embedding_bag", "interpolate", "prelu", "upsample", "upsample_nearest", "weight_norm"}
+COMPOSED = {
+    "conv2d_relu",
+    "conv2d_relu_max_pool2d",
+    "learned_elu",
+    "linear_kernel",
+    "max_norm_",
+    "maxout",
+    "swiglu",
+}
+COMPOSED |= {"polynomial_kernel", "rbf_kernel"}  # compared with compositions, which take any dtype
 KINDS = (
     torch.complex128,
     torch.int64,
@@ -29,7 +37,7 @@ KINDS = (
 
 
 def cast(value: Any, dtype: torch.dtype, noise: torch.Generator, grad: bool) -> Any:
-    """The value with its floating-point tensors in another dtype."""
+    """Casts floating-point tensors, also in tuples and lists, to another dtype."""
     if isinstance(value, tuple | list):
         return type(value)(cast(v, dtype, noise, grad) for v in value)
     if not isinstance(value, Tensor) or not value.is_floating_point() or value.itemsize == 1:  # float8 stays
@@ -42,7 +50,7 @@ def cast(value: Any, dtype: torch.dtype, noise: torch.Generator, grad: bool) -> 
 
 
 def outcome(op: Any, sample: Any, dtype: torch.dtype, grad: bool) -> Any:
-    """Outputs and gradients of a call, or its error."""
+    """Returns outputs and gradients of a call, or its error."""
     noise = torch.Generator().manual_seed(1)
     inputs = [cast(x, dtype, noise, grad) for x in sample.inputs]
     options = {name: cast(x, dtype, noise, grad) for name, x in sample.options.items()}
@@ -66,11 +74,11 @@ def outcome(op: Any, sample: Any, dtype: torch.dtype, grad: bool) -> Any:
 def test_takes_the_dtypes_that_the_built_in_takes(dtype):
     compared = 0
     for name, record in RECORDS.items():
-        if record.of_modules or name in OWN:
+        if record.of_modules or name in COMPOSED:
             continue
         for sample in record.samples(Make(torch.float64)):
             tensors = [x for x in (*sample.inputs, *sample.options.values()) if isinstance(x, Tensor)]
-            # Without elements no kernel of the built-in is asked, and with infinities complex products are NaN.
+            # The built-in does not check the dtype of empty tensors, and complex products of infinities are NaN.
             if not tensors or any(x.numel() == 0 or not x.double().isfinite().all() for x in tensors):
                 continue
             grad = not isinstance(outcome(record.builtin, sample, dtype, True), Exception)
@@ -78,7 +86,7 @@ def test_takes_the_dtypes_that_the_built_in_takes(dtype):
             actual = outcome(record.custom, sample, dtype, grad)
             call = f"{name}({sample}) of {dtype}"
             if isinstance(expected, Exception):
-                refused = isinstance(actual, Exception) or name in BEYOND or not dtype.is_complex
+                refused = isinstance(actual, Exception) or name in ONLY_OURS or not dtype.is_complex
                 assert refused, f"{call}: the built-in refuses: {expected}"
                 continue
             if name in ROUNDED and not dtype.is_complex:
@@ -92,7 +100,7 @@ def test_takes_the_dtypes_that_the_built_in_takes(dtype):
 
 
 def z(*shape: int) -> Tensor:
-    """Complex normal values, differentiable."""
+    """Returns complex normal values, differentiable."""
     return torch.randn(*shape, dtype=torch.complex128, requires_grad=True)
 
 
@@ -129,7 +137,7 @@ def test_derivatives_of_complex_tensors(op, shapes):
     assert gradgradcheck(op, inputs, check_fwd_over_rev=True)
 
 
-def test_the_gradient_of_a_real_tensor_among_complex_ones_is_real():
+def test_gradient_of_a_real_tensor_among_complex_ones_is_real():
     x, target = torch.randn(3, dtype=torch.float64, requires_grad=True), z(3)
     assert gradcheck(F.l1_loss, (x, target))
 
@@ -147,7 +155,7 @@ def test_a_convolution_without_input_channels_has_no_outputs(dims):
             assert (x.grad.shape, w.grad.shape) == (x.shape, w.shape)
 
 
-INT32 = {
+INDEXED = {
     "embedding": lambda F, i: F.embedding(i, torch.ones(5, 2)),
     "embedding_bag": lambda F, i: F.embedding_bag(i.view(1, -1), torch.ones(5, 2)),
     "nll_loss": lambda F, i: F.nll_loss(torch.zeros(3, 5), i),
@@ -159,14 +167,14 @@ INT32 = {
 
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    list(itertools.product(INT32, (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64))),
+    list(itertools.product(INDEXED, (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64))),
 )
-def test_indices_of_the_dtypes_that_the_built_in_takes(name, dtype):
+def test_takes_the_index_dtypes_that_the_built_in_takes(name, dtype):
     indices = torch.tensor([0, 2, 1], dtype=dtype)
     try:
-        expected = INT32[name](torch.nn.functional, indices)
+        expected = INDEXED[name](torch.nn.functional, indices)
     except (RuntimeError, IndexError):
         with pytest.raises((RuntimeError, IndexError), match=rf"{name}: expected"):
-            INT32[name](F, indices)
+            INDEXED[name](F, indices)
     else:
-        torch.testing.assert_close(INT32[name](F, indices), expected)
+        torch.testing.assert_close(INDEXED[name](F, indices), expected)

@@ -1,4 +1,4 @@
-"""Edges that samples seldom touch: padding under NaN, windows beside the input, sizes that stay, autocast, int32."""
+"""Edge cases that samples do not cover: NaN and padding, windows outside the input, autocast, int32 indices."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ DTYPES = (torch.float32, torch.float64)
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("options", [(3, 1, 1, 1), (3, 2, 1, 1), (3, 1, 2, 2), (1, 1, 1, 1), (2, 1, 1, 1)])
 def test_convolution_does_not_multiply_padding(dims, groups, options):
-    kernel, *lie = options
+    kernel, *geometry = options
     convolve = getattr(functional, f"conv{dims}d")
     for dtype in DTYPES:
         x = torch.randn(2, 4, *(7, 9, 6)[:dims], dtype=dtype).requires_grad_()
         weight = torch.randn(4, 4 // groups, *(kernel,) * dims, dtype=dtype).requires_grad_()
         broken, place = weight.detach().clone(), torch.zeros_like(weight)
         broken.view(-1)[0], place.view(-1)[0] = float("nan"), 1
-        seen = convolve(torch.ones_like(x), place, None, *lie, groups)
-        assert torch.equal(convolve(x, broken, None, *lie, groups).isnan(), seen > 0)
-        y = convolve(x, weight, None, *lie, groups)
+        seen = convolve(torch.ones_like(x), place, None, *geometry, groups)
+        assert torch.equal(convolve(x, broken, None, *geometry, groups).isnan(), seen > 0)
+        y = convolve(x, weight, None, *geometry, groups)
         upstream, place = torch.randn_like(y), torch.zeros_like(y)
         upstream.view(-1)[0], place.view(-1)[0] = float("nan"), 1
         ones = [torch.ones_like(t).requires_grad_() for t in (x, weight)]
-        seen_by = torch.autograd.grad(convolve(*ones, None, *lie, groups), ones, place)
+        seen_by = torch.autograd.grad(convolve(*ones, None, *geometry, groups), ones, place)
         for create_graph in (False, True):
             found = torch.autograd.grad(y, (x, weight), upstream, create_graph=create_graph, retain_graph=True)
             assert all(torch.equal(grad.isnan(), s > 0) for grad, s in zip(found, seen_by, strict=True))
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
-def test_a_window_beside_the_input_sends_nothing_back(dims):
+def test_pooling_window_outside_the_input_has_no_gradient(dims):
     pool = getattr(functional, f"max_pool{dims}d")
     x = torch.randn(1, 2, *(2, 3, 5)[:dims], dtype=torch.float64, requires_grad=True)
     y, indices = pool(x, 2, stride=1, padding=2, dilation=3, return_indices=True)
-    beside = y.isneginf()
-    assert beside.any()
-    assert torch.equal(beside, indices == -1)
-    (grad,) = torch.autograd.grad(y[~beside].sum(), x, retain_graph=True)
+    outside = y.isneginf()
+    assert outside.any()
+    assert torch.equal(outside, indices == -1)
+    (grad,) = torch.autograd.grad(y[~outside].sum(), x, retain_graph=True)
     assert torch.equal(torch.autograd.grad(y.sum(), x)[0], grad)
     tangent = torch.func.jvp(lambda x: pool(x, 2, 1, 2, 3), (x.detach(),), (torch.ones_like(x),))[1]
-    assert torch.equal(tangent, (~beside).double())
+    assert torch.equal(tangent, (~outside).double())
 
 
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic", "area"])
-def test_interpolate_to_its_own_size_is_transformed(mode):
+def test_interpolate_to_the_same_size_works_under_transforms(mode):
     x = torch.randn(2, 1, 1, 3, 2)
 
     def same(x):
@@ -101,21 +101,21 @@ def test_a_constant_is_normalized_to_zero(name, value):
 @pytest.mark.parametrize("scale", [1e30, 1e-30])
 @pytest.mark.parametrize("p", [1.5, 2.0, 3.0, 200.0])
 def test_norms_neither_overflow_nor_underflow(scale, p):
-    """They are homogeneous, so a scale changes values and gradients by known factors."""
+    """Norms are homogeneous, so a scale changes values and gradients by known factors."""
     x, z = (torch.rand(4, 6, generator=torch.Generator().manual_seed(i)) + 0.1 for i in (0, 1))
-    of_degree_one = (
+    degree_one = (
         lambda x, z: functional.pairwise_distance(x, z, p, eps=0.0),
         lambda x, z: functional.cdist(x, z, p),
         lambda x, z: functional.pdist(x, p),
         lambda x, z: functional.lp_pool1d(x, p, 3, stride=1),
         lambda x, z: functional.triplet_margin_loss(x, z, x.flip(0), margin=1e-35, p=p, eps=0.0),
     )
-    of_degree_zero = (
+    degree_zero = (
         lambda x, z: functional.normalize(x, p, eps=0.0),
         lambda x, z: functional.cosine_similarity(x, z, eps=0.0),
     )
-    for norm in (*of_degree_one, *of_degree_zero):
-        unit = scale if norm in of_degree_one else 1.0
+    for norm in (*degree_one, *degree_zero):
+        unit = scale if norm in degree_one else 1.0
         small, large = ([t.mul(s).requires_grad_() for t in (x, z)] for s in (1.0, scale))
         expected, got = norm(*small), norm(*large)
         torch.testing.assert_close(got / unit, expected, rtol=1e-4, atol=1e-6)
@@ -129,13 +129,13 @@ def test_norms_neither_overflow_nor_underflow(scale, p):
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_sequences_without_times_leave_the_states(kind, bidirectional):
+def test_empty_sequences_return_the_initial_states(kind, bidirectional):
     network = getattr(nn, kind)(3, 4, num_layers=2, bidirectional=bidirectional)
     features, layers = 8 if bidirectional else 4, 4 if bidirectional else 2
     state = torch.randn(layers, 5, 4, requires_grad=True)
     hx = (state, state.detach() * 2) if kind == "LSTM" else state
-    nothing = torch.zeros(0, 3)
-    packed = PackedSequence(nothing, torch.zeros(0, dtype=torch.int64))
+    empty = torch.zeros(0, 3)
+    packed = PackedSequence(empty, torch.zeros(0, dtype=torch.int64))
     for x in (torch.zeros(0, 5, 3), packed):
         y, final = network(x, hx)
         assert (y.data if x is packed else y).shape == ((0, features) if x is packed else (0, 5, features))
@@ -143,14 +143,14 @@ def test_sequences_without_times_leave_the_states(kind, bidirectional):
             assert torch.equal(one, other)
         first = final if isinstance(final, Tensor) else final[0]
         assert torch.equal(torch.autograd.grad(first.sum(), state)[0], torch.ones_like(state))
-    y, final = network(nothing)
+    y, final = network(empty)
     assert y.shape == (0, features)
     assert not (final if isinstance(final, Tensor) else final[0]).any()
 
 
 @pytest.mark.parametrize("average", [False, True])
 @pytest.mark.parametrize("boolean", [False, True])
-def test_a_query_that_may_look_nowhere_has_weights_of_zero(average, boolean):
+def test_fully_masked_query_has_zero_weights(average, boolean):
     attention = nn.MultiheadAttention(8, 2, batch_first=True)
     x = torch.randn(2, 3, 8, requires_grad=True)
     mask = torch.zeros(3, 3, dtype=torch.bool)
@@ -166,13 +166,13 @@ def test_a_query_that_may_look_nowhere_has_weights_of_zero(average, boolean):
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int32, torch.int64], ids=str)
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
-def test_integers_and_masks_are_resampled_as_they_are(dtype, mode):
+def test_nearest_resampling_takes_integers_and_booleans(dtype, mode):
     x = torch.randint(0, 2, (2, 3, 4, 5)).to(dtype)
     expected = torch.nn.functional.interpolate(x.double(), size=(7, 3), mode=mode).to(dtype)
     assert torch.equal(functional.interpolate(x, size=(7, 3), mode=mode), expected)
 
 
-def test_negative_sums_of_odd_powers_have_a_root():
+def test_lp_pool_of_negative_sums_of_odd_powers():
     x = torch.tensor([[-1.0, -2.0, -3.0, 4.0]], dtype=torch.float64, requires_grad=True)
     y = functional.lp_pool1d(x, 3, 2)
     torch.testing.assert_close(y, torch.tensor([[-(9 ** (1 / 3)), 37 ** (1 / 3)]], dtype=torch.float64))

@@ -1,4 +1,4 @@
-"""Shapes with zeros and ones: every dimension of every tensor of the catalog's samples, against the built-in."""
+"""Shapes with zeros and ones: every dimension of every tensor of the catalog's samples."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor
 
 from reference.catalog import RECORDS, Make, Record, Sample
 
-# What the built-in does with some of these shapes, for which ours is not asked to do the same.
-BUILTIN_ENDS_THE_PROCESS = {"LSTM", "ctc_loss", "embedding_bag", "scaled_dot_product_attention", "weight_norm"}
-BUILTIN_READS_BEYOND_ITS_TENSORS = {
+# Ops whose built-in fails to check some of these shapes, so that ours need not match.
+BUILTIN_CRASHES = {"LSTM", "ctc_loss", "embedding_bag", "scaled_dot_product_attention", "weight_norm"}
+BUILTIN_READS_OUT_OF_BOUNDS = {
     "bilinear",
     "conv1d",
     "conv2d",
@@ -24,19 +24,25 @@ BUILTIN_READS_BEYOND_ITS_TENSORS = {
     "conv_tbc",
     "grouped_mm",
 }
-BUILTIN_CHECKS_NOTHING_WHERE_EMPTY = {"batch_norm", "cross_entropy", "instance_norm", "nll_loss", "scaled_mm"}
-OURS_IS_NO_BROADCAST = {"learned_elu", "linear_cross_entropy", "linear_kernel", "polynomial_kernel", "rbf_kernel"}
+BUILTIN_DOES_NOT_CHECK_EMPTY = {"batch_norm", "cross_entropy", "instance_norm", "nll_loss", "scaled_mm"}
+OURS_DOES_NOT_BROADCAST = {
+    "learned_elu",
+    "linear_cross_entropy",
+    "linear_kernel",
+    "polynomial_kernel",
+    "rbf_kernel",
+}
 OTHER_CHECKS_COME_FIRST = {"fractional_max_pool3d", "pixel_unshuffle"}
 BUILTIN_BROADCASTS_PROJECTIONS = {name for name in RECORDS if "Transformer" in name or "multi_head" in name}
-NOT_ALIKE = (
-    BUILTIN_ENDS_THE_PROCESS
-    | BUILTIN_READS_BEYOND_ITS_TENSORS
-    | BUILTIN_CHECKS_NOTHING_WHERE_EMPTY
-    | OURS_IS_NO_BROADCAST
+NOT_COMPARED = (
+    BUILTIN_CRASHES
+    | BUILTIN_READS_OUT_OF_BOUNDS
+    | BUILTIN_DOES_NOT_CHECK_EMPTY
+    | OURS_DOES_NOT_BROADCAST
     | OTHER_CHECKS_COME_FIRST
     | BUILTIN_BROADCASTS_PROJECTIONS
 )
-BARE = (AttributeError, KeyError, NameError, UnboundLocalError, ZeroDivisionError)
+UNINTENDED_ERRORS = (AttributeError, KeyError, NameError, UnboundLocalError, ZeroDivisionError)
 
 
 def resized(x: Tensor, dim: int, size: int) -> Tensor:
@@ -46,7 +52,7 @@ def resized(x: Tensor, dim: int, size: int) -> Tensor:
 
 
 def variants(sample: Sample) -> Iterator[Sample]:
-    """The sample with one dimension of one tensor at size 0 or 1, or all dimensions of one size in all tensors."""
+    """Yields the sample with one dimension, or all dimensions of one size, resized to 0 or 1."""
     tensors = {i: x for i, x in enumerate(sample.inputs) if isinstance(x, Tensor)}
 
     def put(new: dict[int, Tensor]) -> Sample:
@@ -67,7 +73,7 @@ def variants(sample: Sample) -> Iterator[Sample]:
 
 
 def shapes(function, sample: Sample) -> list[tuple[int, ...]] | Exception:
-    """The shapes of the outputs, after a backward through them; or the error."""
+    """Returns the shapes of the outputs after a backward, or the error."""
     inputs = [
         x.detach().clone().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in sample.inputs
     ]
@@ -95,21 +101,21 @@ def disagreements(record: Record, most: int | None) -> Iterator[str]:
             continue
         ours, builtin = record.sides(sample)
         got = shapes(ours, sample)
-        if isinstance(got, BARE):
+        if isinstance(got, UNINTENDED_ERRORS):
             yield f"{sample}: {got!r}"
-        if record.name in BUILTIN_ENDS_THE_PROCESS:
+        if record.name in BUILTIN_CRASHES:
             continue
         try:
             expected = shapes(builtin, sample)
-        except RuntimeError:  # its backward fails
+        except RuntimeError:  # the backward fails
             continue
-        if isinstance(expected, Exception) or record.name in NOT_ALIKE:
-            continue  # ours may have an answer, or another error
+        if isinstance(expected, Exception) or record.name in NOT_COMPARED:
+            continue  # ours may return a result or raise another error
         if got != expected:
             yield f"{sample}: {got!r} instead of {expected}"
 
 
 @pytest.mark.parametrize("most", [8, pytest.param(None, marks=pytest.mark.slow)], ids=["some", "all"])
 @pytest.mark.parametrize("name", RECORDS)
-def test_shapes_with_zeros_and_ones_are_the_built_ins(name, most):
+def test_shapes_with_zeros_and_ones_match_the_built_in(name, most):
     assert list(disagreements(RECORDS[name], most)) == []

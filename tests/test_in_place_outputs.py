@@ -1,4 +1,4 @@
-"""A program may change an op's output in place wherever it may change the built-in's."""
+"""Outputs may be changed in place wherever the built-in's may."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OUT_OF_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def run(function: Callable[..., Any], sample: Any, change: Callable[[Tensor], Tensor]) -> list[Tensor | None]:
-    """Gradients behind a change of the outputs, the outputs, and the inputs as the change left them."""
+    """Returns the gradients through a change of the outputs, the outputs, and the inputs after the change."""
     parameters = dict(function.named_parameters()) if isinstance(function, torch.nn.Module) else {}
     call = Call(sample.inputs, sample.options, parameters)
     call = call.with_leaves([x.detach().clone().requires_grad_() for x in call.leaves()])
@@ -50,7 +50,7 @@ def run(function: Callable[..., Any], sample: Any, change: Callable[[Tensor], Te
 
 
 def allowed(function: Callable[..., Any], sample: Any, change: Callable[[Tensor], Tensor]) -> bool:
-    """Whether the built-in lets its output be changed, and no input changes with it."""
+    """Returns whether the function allows its output to be changed."""
     try:
         run(function, sample, change)
     except RuntimeError:
@@ -58,7 +58,7 @@ def allowed(function: Callable[..., Any], sample: Any, change: Callable[[Tensor]
     return True
 
 
-def holds(record: Any, changes: Iterable[str], compiled: bool = False) -> None:
+def check_changes(record: Any, changes: Iterable[str], compiled: bool = False) -> None:
     """Compares each change in place with the same change out of place, where the built-in allows it."""
     tried = 0
     for sample in record.samples(Make(torch.float64)):
@@ -86,7 +86,7 @@ def holds(record: Any, changes: Iterable[str], compiled: bool = False) -> None:
 
 
 class Changed(torch.nn.Module):
-    """Calls a function or a module, and changes the outputs in place."""
+    """Calls a function or a module and changes the outputs in place."""
 
     def __init__(self, function: Callable[..., Any], change: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class Changed(torch.nn.Module):
         return output
 
 
-# Built-ins whose backward needs their output, which a program must therefore leave as it is.
+# Built-ins whose backward needs their output, which must not be changed.
 SAVES_ITS_OUTPUT = frozenset(
     """
     sigmoid tanh softmax log_softmax softmin relu relu_ leaky_relu_ rrelu_ elu_ celu_ selu_ conv2d_relu RNNCell
@@ -113,25 +113,25 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
 @every_op
-def test_an_output_may_be_changed_in_place(record):
-    holds(record, ["y += 1"])
+def test_output_may_be_changed_in_place(record):
+    check_changes(record, ["y += 1"])
 
 
 @pytest.mark.slow
 @every_op
-def test_an_output_may_be_changed_in_every_way(record):
-    holds(record, IN_PLACE)
+def test_output_may_be_changed_in_every_way(record):
+    check_changes(record, IN_PLACE)
 
 
 @pytest.mark.slow
 @every_op
-def test_a_compiled_output_may_be_changed_in_place(record):
-    holds(record, ["y += 1"], compiled=True)
+def test_compiled_output_may_be_changed_in_place(record):
+    check_changes(record, ["y += 1"], compiled=True)
 
 
 @every_op
 def test_no_two_elements_of_an_output_share_memory(record):
-    """Which a change in place refuses; indices too."""
+    """PyTorch rejects in-place changes of overlapping memory."""
     for sample in record.samples(Make(torch.float64)):
         outputs, expected = (tree_leaves(side(*sample.inputs, **sample.options)) for side in record.sides(sample))
         for y, theirs in zip(outputs, expected, strict=True):
@@ -144,7 +144,7 @@ def _overlaps(y: Tensor) -> bool:
 
 
 @pytest.mark.parametrize("change", IN_PLACE.values(), ids=list(IN_PLACE))
-def test_a_view_made_inside_would_raise(change):
+def test_changing_an_output_that_is_a_view_raises(change):
     class Viewed(torch.autograd.Function):
         @staticmethod
         def forward(ctx, x):

@@ -1,4 +1,4 @@
-"""`purity` names each neural-network kernel of PyTorch that runs, and the module that it belongs to."""
+"""`purity` names each neural-network kernel of PyTorch that runs, and its module."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_model_that_raises_is_left_without_hooks():
         purity(3)
 
 
-def test_arithmetic_is_no_kernel():
+def test_arithmetic_is_not_reported():
     arithmetic = (
         "add mul mm bmm matmul exp log sum mean var_mean where clamp max min atanh arctanh norm normal_ gather"
     )
@@ -95,7 +95,7 @@ def test_arithmetic_is_no_kernel():
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
-def test_what_the_built_ins_run_are_kernels_and_what_ours_run_are_none(record):
+def test_built_ins_run_kernels_and_ours_do_not(record):
     class Op(nn.Module):
         def __init__(self, function):
             super().__init__()

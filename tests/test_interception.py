@@ -1,4 +1,4 @@
-"""Inside `intercept`, calls of PyTorch's functions run ours, with the same numbers; outside nothing is changed."""
+"""Inside `intercept`, PyTorch's functions call ours, with the same results; outside nothing changes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def normal(*shape: int) -> Tensor:
 
 X, IMAGES, LABELS = normal(4, 6), normal(2, 4, 6, 6), torch.tensor([1, -1, 1, -1])
 UNIT = torch.softmax(X, 1)
-# A call in the order of arguments that torch.NAME has.
+# Arguments of a call, in the order of torch.NAME.
 CALLS = {
     "adaptive_avg_pool1d": (IMAGES[0], 3),
     "adaptive_max_pool1d": (IMAGES[0], 3),
@@ -101,7 +101,7 @@ WITHOUT_DERIVATIVE = ("native_channel_shuffle",)
 
 
 def computed(function, arguments, differentiable):
-    """The outputs, and the gradient of the first argument."""
+    """Returns the outputs and the gradient of the first argument."""
     torch.manual_seed(0)
     x = arguments[0].clone().requires_grad_()
     found = function(x.clone(), *arguments[1:])
@@ -116,7 +116,7 @@ def by_name(place, name):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(("place", "name"), [at for at in TABLE if at[0] != "torch.nn.functional"])
-def test_a_function_takes_torchs_arguments_and_gives_its_numbers(place, name):
+def test_functions_take_torchs_arguments_and_return_its_values(place, name):
     differentiable = name not in WITHOUT_DERIVATIVE
     expected = computed(by_name(place, name), CALLS[name], differentiable)
     with intercept():
@@ -126,13 +126,13 @@ def test_a_function_takes_torchs_arguments_and_gives_its_numbers(place, name):
 
 
 @pytest.mark.parametrize("name", [name for place, name in TABLE if place == "torch.nn.functional"])
-def test_the_functional_forms_are_ours(name):
+def test_functional_forms_are_ours(name):
     with intercept():
         assert getattr(functional_of_torch, name) is getattr(functional, name)
     assert getattr(functional_of_torch, name) is TABLE["torch.nn.functional", name]
 
 
-def test_outside_the_block_everything_is_as_before():
+def test_nothing_changes_outside_the_block():
     with pytest.raises(KeyError), intercept(), intercept():
         raise KeyError
     assert {(place, name): by_name(place, name) for place, name in TABLE} == TABLE
@@ -140,7 +140,7 @@ def test_outside_the_block_everything_is_as_before():
     assert torch.nn.functional.gelu is taken_by_name
 
 
-def test_a_name_that_a_module_imported_is_reached_and_other_threads_are():
+def test_imported_names_and_other_threads_call_ours():
     x = normal(3).requires_grad_()
     seen = []
     with intercept():
@@ -152,7 +152,7 @@ def test_a_name_that_a_module_imported_is_reached_and_other_threads_are():
 
 
 class Squashed(torch.autograd.Function):
-    """Somebody's Function, whose backward calls a function of torch's."""
+    """A user's Function, whose backward calls a function of torch's."""
 
     seen = ""
 
@@ -171,7 +171,7 @@ class Squashed(torch.autograd.Function):
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
-def test_the_backward_and_checkpointing_are_reached(reentrant):
+def test_backward_and_checkpointing_call_ours(reentrant):
     x = normal(3, 3).requires_grad_()
 
     def net(x):
@@ -186,7 +186,7 @@ def test_the_backward_and_checkpointing_are_reached(reentrant):
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_compiled_code_is_reached(backend):
+def test_compiled_code_calls_ours(backend):
     x = normal(3, 3).requires_grad_()
     kernels = []
 
@@ -207,7 +207,7 @@ def test_compiled_code_is_reached(backend):
     assert not [kernel for kernel in kernels if "gelu" in kernel or kernel == "softmax"]
 
 
-def test_as_a_decorator_and_with_out():
+def test_decorator_and_out_argument():
     @scratchnet.intercept()
     def squash(x, out):
         return torch.sigmoid(x, out=out), type(functional_of_torch.silu(x.requires_grad_()).grad_fn).__name__
@@ -219,7 +219,7 @@ def test_as_a_decorator_and_with_out():
     torch.testing.assert_close(y, torch.sigmoid(X))
 
 
-def test_modules_of_torch_that_look_their_function_up_are_reached():
+def test_modules_of_torch_call_ours():
     model = nn.Sequential(nn.Linear(6, 3), nn.SiLU())
     with intercept():
         assert type(model(X.float()).grad_fn).__name__ == "SiLUFunctionBackward"

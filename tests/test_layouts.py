@@ -1,4 +1,4 @@
-"""Outputs and gradients come in the strides of the built-in's, so that programs may view them alike."""
+"""Strides of outputs and gradients match the built-in's."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 PLAIN = ["contiguous", "transposed", "channels_last"]
 # Ops that read the values of an argument, which fake tensors do not have.
 READS_VALUES = ("TransformerEncoder", "Transformer")
-# Ops whose gradients have strides that follow from how the other side computes them, and why.
-NO_SUCH_BUILT_IN = "PyTorch has no such op, but is compared as a composition of others"
-COMPOSED = "a composition there, in which each operation's derivative is stored as it comes"
-SUMMED = "what the op overwrites has a gradient of zeros there, to which the input's is added"
-KERNELS = "one of several kernels is chosen by size there, each with a format of its own"
-CHUNKED = "the gradients of rows and weight are made chunk by chunk, in contiguous memory"
+# Ops whose gradients have other strides, and why.
+NO_SUCH_BUILT_IN = "PyTorch has no such op; ours is compared with a composition"
+COMPOSED = "the built-in is a composition, whose parts determine the strides"
+SUMMED = "the built-in adds the input's gradient to zeros for the overwritten values"
+KERNELS = "the built-in chooses a kernel by size, each with its own format"
+CHUNKED = "gradients are computed chunk by chunk in contiguous memory"
 GRADIENTS = {
     **dict.fromkeys("linear_kernel polynomial_kernel rbf_kernel l1_penalty l2_penalty".split(), NO_SUCH_BUILT_IN),
     **dict.fromkeys("kl_div poisson_nll_loss gaussian_nll_loss l1_loss soft_margin_loss".split(), COMPOSED),
@@ -62,20 +62,20 @@ GRADIENTS = {
     **dict.fromkeys("threshold_ hardtanh_".split(), SUMMED),
     **dict.fromkeys("scaled_dot_product_attention interpolate upsample".split(), KERNELS),
     "linear_cross_entropy": CHUNKED,
-    "conv_tbc": "the gradients are those of conv1d, seen in another order of dimensions",
+    "conv_tbc": "the gradients are permuted gradients of conv1d",
 }
-# The same where the outputs differ as well.
+# Ops whose outputs have other strides too, and why.
 OUTPUTS = {
     **dict.fromkeys("conv3d conv_transpose3d".split(), KERNELS),
-    "conv2d_relu_max_pool2d": "an image without a batch stays in the convolution's format, as documented",
-    "CrossMapLRN2d": "torch's writes into a copy of its input, and ours is made of windows along the channels",
-    "GRUCell": "the new state is written beside the gates, not into the format of the old one",
+    "conv2d_relu_max_pool2d": "an unbatched image stays in the convolution's format, as documented",
+    "CrossMapLRN2d": "torch's writes to a copy of its input, ours uses windows along the channels",
+    "GRUCell": "the new state does not take the format of the old one",
     "max_norm_": NO_SUCH_BUILT_IN,
 }
 
 
 def strides(function: Callable[..., Any], sample: Any, layout: str, upstream: str | None) -> dict[str, list[int]]:
-    """Strides of outputs and gradients, without those of dimensions of size 1."""
+    """Returns the strides of outputs and gradients, except of dimensions of size 1."""
 
     parameters = dict(function.named_parameters()) if isinstance(function, torch.nn.Module) else {}
     call = Call(mapped(lambda x: leaf(x, layout), sample.inputs), sample.options, parameters)
@@ -106,7 +106,7 @@ def seen(y: Tensor) -> list[int]:
 def differences(
     record: Any, layouts: Sequence[str], most: int | None = None, upstream: str | None = None
 ) -> Iterator[str]:
-    """What has other strides than the built-in's, over calls that the built-in takes."""
+    """Yields outputs and gradients with strides unlike the built-in's, over calls that the built-in takes."""
     for sample in islice(record.samples(Make(torch.float32)), most):
         if any(x.numel() == 0 for x in Call(sample.inputs).tensors()):
             continue
@@ -131,14 +131,14 @@ every_op = pytest.mark.parametrize("record", list(RECORDS.values()), ids=list(RE
 
 
 @every_op
-def test_strides_are_those_of_the_built_in(record):
+def test_strides_match_the_built_in(record):
     found = differences(record, PLAIN, most=2)
     assert not [each for each in found if not listed(record, each)]
 
 
 @pytest.mark.slow
 @every_op
-def test_strides_are_those_of_the_built_in_in_every_layout(record):
+def test_strides_match_the_built_in_in_every_layout(record):
     found = list(differences(record, list(LAYOUTS)))
     assert not [each for each in found if not listed(record, each)]
     assert bool(found) == (record.name in GRADIENTS or record.name in OUTPUTS)
@@ -167,7 +167,7 @@ def test_fake_tensors_have_the_strides_of_real_ones(record):
 @pytest.mark.parametrize(
     "name", [n for n, r in RECORDS.items() if any(issubclass(f, Elementwise) for f in r.functions)]
 )
-def test_gradients_of_elementwise_ops_follow_input_and_upstream_as_there(name, upstream):
+def test_elementwise_gradient_strides_match_the_built_in(name, upstream):
     found = differences(RECORDS[name], [*PLAIN, "expanded"], most=2, upstream=upstream)
     assert name in GRADIENTS or not list(found)
 

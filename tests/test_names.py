@@ -1,4 +1,4 @@
-"""What ``torch.nn.functional`` and ``torch.nn`` have is here, with the same parameters, but for what is named below."""
+"""Names and parameters match those of ``torch.nn.functional`` and ``torch.nn``, except the names left out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CLASSES = sorted(n for n in names(torch.nn) if inspect.isclass(getattr(torch.nn,
 
 
 def parameters(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
-    """Name, kind and default of each parameter, which a docstring's first line holds where there is no signature."""
+    """Returns name, kind and default of each parameter, from the docstring if there is no signature."""
     try:
         signature = inspect.signature(function)
     except ValueError:
@@ -43,13 +43,13 @@ def parameters(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
     return [(p.name, p.kind, p.default) for p in signature.parameters.values()]
 
 
-def test_every_name_of_torch_nn_functional_is_here():
+def test_functional_has_every_name_of_torch():
     assert names(torch.nn.functional) - names(functional) == set(LEFT_OUT)
 
 
-# PyTorch says nothing of the parameters of conv_tbc.
+# FORMS leaves out conv_tbc, whose parameters PyTorch does not document.
 @pytest.mark.parametrize("name", FORMS)
-def test_a_form_has_the_parameters_of_torchs(name):
+def test_functional_forms_have_the_parameters_of_torch(name):
     theirs = getattr(torch.nn.functional, name, None) or getattr(torch, name)
     expected = parameters(theirs)
     if [n for n, *_ in expected] == ["args", "kwargs"]:  # chooses between a form and the one with indices
@@ -58,7 +58,7 @@ def test_a_form_has_the_parameters_of_torchs(name):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_a_class_has_the_parameters_of_torchs(name):
+def test_classes_have_the_parameters_of_torch(name):
     for method in ("__init__", "forward"):
         ours, theirs = (getattr(getattr(package, name), method, None) for package in (nn, torch.nn))
         assert (ours is None) == (theirs is None)

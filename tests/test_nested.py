@@ -1,4 +1,4 @@
-"""Jagged nested tensors: taken and differentiated as the built-in does each sequence, or refused in words."""
+"""Jagged nested tensors: results equal the built-in's on each sequence, or an error says why not."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensor
 
 
 def ragged(width: int = 8, seed: int = 0) -> Tensor:
-    """Sequences of vectors, differentiable."""
+    """Returns sequences of vectors, differentiable."""
     generator = torch.Generator().manual_seed(seed)
     parts = [torch.randn(n, width, generator=generator, dtype=torch.float64) for n in LENGTHS]
     return torch.nested.nested_tensor(parts, layout=torch.jagged, requires_grad=True)
 
 
 def table(*shape: int) -> Tensor:
-    """Weights, the same each time."""
+    """Returns weights, the same each time."""
     generator = torch.Generator().manual_seed(1)
     return torch.randn(*shape, generator=generator, dtype=torch.float64, requires_grad=True)
 
@@ -47,7 +47,7 @@ CALLS = {
 
 
 def weighted(values: Tensor) -> Tensor:
-    """A sum with a gradient for each value."""
+    """Returns a sum with a different gradient for each value."""
     return (values * torch.linspace(-1, 2, values.numel(), dtype=values.dtype).view(values.shape)).sum()
 
 
@@ -89,11 +89,11 @@ def test_dropout_drops_from_the_values():
 def test_sequences_keep_their_lengths_through_a_network():
     net = nn.Sequential(nn.Linear(8, 4), nn.LayerNorm(4), nn.GELU(), nn.Linear(4, 8)).double()
     x = ragged()
-    y = x + net(x)  # which takes sequences of the same lengths alone
+    y = x + net(x)  # the addition needs equal lengths
     assert [len(part) for part in y.unbind()] == list(LENGTHS)
 
 
-def test_refusals_say_why():
+def test_unsupported_nested_tensors_raise():
     x = ragged()
     with pytest.raises(NotImplementedError, match="conv1d: expected no nested tensor for input"):
         functional.conv1d(x, table(1, 8, 1))

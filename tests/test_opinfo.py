@@ -1,4 +1,4 @@
-"""Every sample that PyTorch keeps of its own ops, run through ours: output, gradients, dtype and shape agree."""
+"""Output, gradients, dtype and shape agree on every sample of PyTorch's op database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAIN = ("sigmoid", "tanh", "softmax", "log_softmax", "logsumexp", "cdist")
 
 
 def ours(op):
-    """The name of our functional form of an entry of PyTorch's database, None where we have none."""
+    """Returns the name of our functional form of an entry, or None."""
     name = op.name.removeprefix(PREFIX)
     listed = op.name.startswith(PREFIX) or op.name in PLAIN
     return name if listed and name in functional.__all__ else None
@@ -37,9 +37,9 @@ def calls(op):
 
 
 def run(op, arguments, options, replacement=None):
-    """Calls an entry of the database, with our function in place of PyTorch's where one is given.
+    """Calls an entry of the database, with a replacement for PyTorch's function if one is given.
 
-    Entries name the built-in, or wrap it to reorder arguments or to seed; a wrapper finds ours under its name.
+    Entries are the built-in, or wrap it to reorder arguments or to seed; for a wrapper, the built-in is patched.
     """
     name = ours(op)
     torch.manual_seed(0)
@@ -49,12 +49,12 @@ def run(op, arguments, options, replacement=None):
         return replacement(*arguments, **options)
     used = []
 
-    def noted(*arguments, **options):
+    def recorded_call(*arguments, **options):
         used.append(True)
         return replacement(*arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.nn.functional, name, noted)
+        patch.setattr(torch.nn.functional, name, recorded_call)
         result = op.op(*arguments, **options)
     assert used, f"{op.name} does not call torch.nn.functional.{name}"
     return result
@@ -79,7 +79,7 @@ def outputs_and_gradients(op, arguments, options, replacement=None):
 
 
 @pytest.mark.parametrize("op", OPS)
-def test_every_sample_of_pytorchs_own_agrees(op):
+def test_opinfo_samples_agree(op):
     compared = 0
     for arguments, options in calls(op):
         expected = outputs_and_gradients(op, arguments, options)
@@ -100,7 +100,7 @@ def test_every_sample_of_pytorchs_own_agrees(op):
 def test_a_wrong_op_is_caught(monkeypatch):
     op = next(op for op in op_db if op.name == "nn.functional.relu")
     monkeypatch.setattr(functional, "relu", lambda x, inplace=False: x.clamp(min=0) * (x > -1))
-    test_every_sample_of_pytorchs_own_agrees(op)
+    test_opinfo_samples_agree(op)
     monkeypatch.setattr(functional, "relu", lambda x, inplace=False: x * (x > 1))
     with pytest.raises(AssertionError):
-        test_every_sample_of_pytorchs_own_agrees(op)
+        test_opinfo_samples_agree(op)

@@ -1,4 +1,4 @@
-"""The distribution: its name and version, and what is said where an extra is missing."""
+"""The distribution: name, version, and messages about missing extras."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_version_has_one_source():
     assert re.fullmatch(r"\d+\.\d+\.\d+", scratchnet.__version__)
 
 
-def test_nobody_is_sent_to_a_foreign_package_of_our_name():
+def test_nothing_says_to_install_the_unrelated_package_scratchnet():
     suffixes = {".py", ".md", ".toml", ".yml", ".txt"}
     folders = ("scratchnet", "reference", "experiments", "tests", "docs", ".github")
     for path in [*ROOT.glob("*"), *(path for folder in folders for path in (ROOT / folder).rglob("*"))]:
@@ -35,7 +35,7 @@ def test_nobody_is_sent_to_a_foreign_package_of_our_name():
     ("package", "missing", "status"),
     [("reference", "rich", 2), ("reference", "torch", 2), ("experiments", "tyro", 1)],
 )
-def test_a_missing_extra_is_named_in_one_line(package, missing, status):
+def test_missing_extra_is_named_in_one_line(package, missing, status):
     source = (
         f"import runpy, sys; sys.modules[{missing!r}] = None; runpy.run_module({package!r}, run_name='__main__')"
     )

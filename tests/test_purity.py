@@ -1,4 +1,4 @@
-"""Nothing but tensor arithmetic: every aten op that `scratchnet` dispatches is on the allowed list."""
+"""Every aten op that `scratchnet` dispatches is on the list of allowed tensor arithmetic."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ MEMORY = """
 """
 RANDOM = "rand rand_like randn randn_like bernoulli uniform normal exponential random randperm"
 ALLOWED = frozenset(f"{ARITHMETIC} {MEMORY} {RANDOM}".split())
-# What autograd itself makes of a view when a backward is differentiated: the adjoint of a slice is no network op.
+# Autograd's own adjoints of views, when a backward is differentiated.
 VIEW_ADJOINTS = frozenset({"slice_backward", "select_backward", "_reshape_copy", "as_strided_scatter"})
 
 
 class Recorder(TorchDispatchMode):
-    """Takes down the name of each dispatched op, without overload and in-place mark."""
+    """Records the names of dispatched ops, without overload and in-place suffix."""
 
     def __init__(self):
         super().__init__()
@@ -44,7 +44,7 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         namespace, name = func._schema.name.split("::")
-        if namespace != "profiler":  # the marks that optimizers set for whoever measures them
+        if namespace != "profiler":  # optimizers record profiler ranges
             name = name.removeprefix("_foreach_")
             self.names.add(name if name in ("set_", "resize_") else name.removesuffix("_"))
         return func(*args, **(kwargs or {}))
@@ -61,7 +61,7 @@ def differentiate(subject, call, *, twice):
         torch.autograd.grad([g.sum() for g in recorded], [*call.leaves(), *upstream], allow_unused=True)
 
 
-def push(subject, call):
+def run_forward_mode(subject, call):
     with forward_ad.dual_level():
         duals = [
             forward_ad.make_dual(x.detach().clone(), torch.randn(x.shape, dtype=x.dtype)) for x in call.leaves()
@@ -75,17 +75,17 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 @every_op
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
-def test_forward_backward_and_tangent_are_arithmetic(record, dtype):
+def test_forward_backward_and_jvp_are_arithmetic(record, dtype):
     for sample in record.samples(Make(dtype)):
         with Recorder() as seen:
             differentiate(*record.call(sample), twice=False)
-            push(*record.call(sample))
+            run_forward_mode(*record.call(sample))
         assert seen.names
         assert seen.names <= ALLOWED, f"{record.name}({sample}) dispatches {sorted(seen.names - ALLOWED)}"
 
 
 @every_op
-def test_the_second_derivative_is_arithmetic_and_adjoints_of_views(record):
+def test_second_derivative_is_arithmetic_and_adjoints_of_views(record):
     for sample in record.samples(Make(torch.float64)):
         with Recorder() as seen:
             differentiate(*record.call(sample), twice=True)

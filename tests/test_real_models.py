@@ -1,4 +1,4 @@
-"""Networks of torchvision train on our modules as on torch's: only the class of each module differs."""
+"""Networks of torchvision train equally with our modules and with torch's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.export import Dim, export
 from experiments.data.vision import models
 from scratchnet import nn
 
-# Images of 64 pixels are the least that each takes; the sizes of the networks themselves are torchvision's.
+# Each network takes images of at least 64 pixels; the networks have torchvision's sizes.
 NETWORKS = {
     "resnet18": {},
     "mobilenet_v3_small": {},
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 
 def network(name: str) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """A network and its copy whose modules are ours."""
+    """Returns a network with our modules and the original."""
     torch.manual_seed(0)
     theirs = getattr(models, name)(num_classes=10, **NETWORKS[name]).double()
     ours = copy.deepcopy(theirs)
@@ -40,7 +40,7 @@ def network(name: str) -> tuple[torch.nn.Module, torch.nn.Module]:
             module.__class__ = getattr(nn, type(module).__name__)
         if type(module).__module__.startswith("torch."):
             left.add(type(module).__name__)
-    # Which have nothing to compute; the last holds the weight with which attention projects its output.
+    # These compute nothing; the last holds the weight of attention's output projection.
     assert left <= {"Identity", "ModuleList", "ModuleDict", "Flatten", "NonDynamicallyQuantizableLinear"}
     return ours, theirs
 
@@ -51,23 +51,23 @@ def batch(count: int) -> tuple[Tensor, Tensor]:
     return images, torch.randint(10, (count,), generator=generator)
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full(tensor: Tensor) -> Tensor:
     return getattr(tensor, "full_tensor", tensor.clone)().detach()
 
 
 def five_steps(model: torch.nn.Module, images: Tensor, labels: Tensor) -> list[Tensor]:
-    """All outputs, losses and gradients on the way, and what the network has become."""
+    """Returns outputs, losses and gradients of five steps, and the final state."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     found = []
     for step in range(5):
-        torch.manual_seed(step)  # of dropout and stochastic depth
+        torch.manual_seed(step)  # for dropout and stochastic depth
         optimizer.zero_grad()
         scores = model(images)
         loss = torch.nn.functional.cross_entropy(scores, labels)
         loss.backward()
         optimizer.step()
-        found += [scores.detach(), loss.detach(), *(whole(p.grad) for p in model.parameters())]
-    return found + [whole(x) for x in model.state_dict().values()]
+        found += [scores.detach(), loss.detach(), *(full(p.grad) for p in model.parameters())]
+    return found + [full(x) for x in model.state_dict().values()]
 
 
 def assert_equal(ours: list[Tensor], theirs: list[Tensor]) -> None:
@@ -77,14 +77,14 @@ def assert_equal(ours: list[Tensor], theirs: list[Tensor]) -> None:
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_five_steps_are_those_of_torch(name, training):
+def test_five_steps_match_torch(name, training):
     ours, theirs = (five_steps(model.train(training), *batch(2)) for model in network(name))
     assert_equal(ours, theirs)
 
 
-@pytest.mark.filterwarnings("ignore")  # torch's compiler warns of what it calls itself
+@pytest.mark.filterwarnings("ignore")  # torch's compiler raises warnings of its own
 @pytest.mark.parametrize("name", TRACED)
-def test_five_compiled_steps_are_those_of_torch(name):
+def test_five_compiled_steps_match_torch(name):
     ours, theirs = network(name)
     ours.compile(fullgraph=True)
     assert_equal(*(five_steps(model, *batch(2)) for model in (ours, theirs)))
@@ -93,7 +93,7 @@ def test_five_compiled_steps_are_those_of_torch(name):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("name", TRACED)
-def test_an_exported_program_takes_other_batches(name, training):
+def test_exported_program_takes_other_batch_sizes(name, training):
     ours, theirs = (model.train(training) for model in network(name))
     program = export(ours, batch(2)[:1], dynamic_shapes=({0: Dim.DYNAMIC},)).module()
     images, _ = batch(5)
@@ -104,7 +104,7 @@ def test_an_exported_program_takes_other_batches(name, training):
 
 
 @pytest.mark.parametrize("name", TRACED)
-def test_five_sharded_steps_are_those_of_torch(name, tmp_path):
+def test_five_sharded_steps_match_torch(name, tmp_path):
     multiprocessing.spawn(sharded, (name, str(tmp_path / "meeting")), nprocs=2)
 
 

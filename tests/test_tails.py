@@ -1,4 +1,4 @@
-"""Elementwise ops keep their digits: values, first and second derivatives against mathematics, on both tails."""
+"""Accuracy of elementwise ops on both tails: values, first and second derivatives, compared with mpmath."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from scratchnet.losses.binary import BCELossFunction, BCEWithLogitsLossFunction
 from scratchnet.losses.multilabel import MultiLabelSoftMarginLossFunction
 from scratchnet.losses.pointwise import PointwiseLoss
 
-QUANTITIES = ("value", "slope", "slope that is differentiated", "second derivative")
-# The bounds of the regions, in each of which ours has at most twice the largest error of the built-in.
+QUANTITIES = ("value", "slope", "differentiable slope", "second derivative")
+# Bounds of the regions; in each, our error is at most twice the built-in's largest.
 REGIONS = (-10.0, -1.0, -0.1, 0.0, 0.1, 1.0, 10.0)
-# Units of the dtype's epsilon that are allowed anyway, and those that are never, unless the curve has another limit.
+# Units of the dtype's epsilon that are always allowed, and a limit on what is, unless the curve has its own.
 ALWAYS, NEVER = 4, 8
 
 log, exp, expm1, log1p, tanh = mpmath.log, mpmath.exp, mpmath.expm1, mpmath.log1p, mpmath.tanh
@@ -49,10 +49,10 @@ def elu(x, alpha=1, rate=1):
 
 
 class Curve(NamedTuple):
-    """A record's op as a function of one number x: the mathematics, constant arguments, options, domain and limits.
+    """A record's op as a function of one number x: exact function, constant arguments, options, domain and limits.
 
-    Given |x|, ``limit`` says beyond how many units no error is allowed, and ``allowed_second`` which one of the second
-    derivative is allowed whatever the built-in has.
+    As functions of |x|, ``limit`` is the largest error allowed, in units, and ``allowed_second`` the error of the
+    second derivative that is allowed whatever the built-in's is.
     """
 
     name: str
@@ -68,13 +68,13 @@ class Curve(NamedTuple):
 
 
 def from_output(size):
-    """No limit but the built-in's: the output alone is kept, and near its bound it has no digits of the slope."""
+    """Sets no limit: the op saves only its output, which near its bound has no digits of the slope."""
     return size + math.inf
 
 
 EACH = {"reduction": "none"}
 CURVES = [
-    # Near 0 the second derivative is that of an output near 1/2: what is left of 1 - 2 y is x / 2.
+    # Near 0 the output y is near 1/2, and 1 - 2 y in the second derivative cancels to x / 2.
     Curve("sigmoid", sigmoid, limit=from_output, allowed_second=lambda size: ALWAYS + 2.5 / size),
     Curve("tanh", tanh, limit=from_output),
     Curve("logsigmoid", lambda x: -softplus(-x)),
@@ -83,17 +83,17 @@ CURVES = [
     Curve("softplus", lambda x: -2 * softplus(-x / 2) if x >= -40 else x, (), {"beta": -0.5}),
     Curve("softsign", lambda x: x / (1 + abs(x))),
     Curve("tanhshrink", lambda x: x - tanh(x)),
-    # x² / 2 is the exponent, and rounded; so is x / √2, whose erfc multiplies its rounding by as much.
+    # The exponent x² / 2 is rounded, and so is x / √2, whose rounding erfc multiplies by as much.
     Curve("gelu", lambda x: x * mpmath.erfc(-x / mpmath.sqrt(2)) / 2, limit=lambda size: NEVER + size**2 / 2),
     Curve(
         "gelu",
         lambda x: x * sigmoid(2 * mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf(0.044715) * x**3)),
         (),
         {"approximate": "tanh"},
-        limit=lambda size: NEVER + 0.072 * size**3 + 1.6 * size,  # the exponent, which takes four roundings
+        limit=lambda size: NEVER + 0.072 * size**3 + 1.6 * size,  # the exponent is rounded four times
     ),
-    # From -88.8 on, where exp(-x) overflows in float32, ours is 0 as the built-in is, and 2e-37 of mathematics is lost;
-    # no point of the grid lies between there and -90.6, from where on that is forgiven.
+    # Below -88.8, exp(-x) overflows in float32, and ours and the built-in's are 0 where the exact value is -2e-37.
+    # The grid has no point between there and -90.6, below which the error is less than the smallest normal number.
     Curve("silu", lambda x: x * sigmoid(x)),
     Curve("mish", lambda x: x * tanh(softplus(x))),
     Curve("hardtanh", lambda x: clip(x, -1, 1)),
@@ -111,7 +111,7 @@ CURVES = [
         lambda x: elu(x, mpmath.mpf(0.3), 1 / mpmath.mpf(0.3)),
         (),
         {"alpha": 0.3},
-        limit=lambda size: NEVER + size / 0.3,  # the exponent, and its rate is rounded
+        limit=lambda size: NEVER + size / 0.3,  # the exponent's rate is rounded
     ),
     Curve("selu", lambda x: SELU_SCALE * elu(x, SELU_ALPHA)),
     Curve("threshold", lambda x: x if x > 0.5 else 2 + 0 * x, (), {"threshold": 0.5, "value": 2.0}),
@@ -146,22 +146,22 @@ CURVES = [
     Curve("smooth_l1_loss", lambda x: huber(x - 0.25, 0.5) / 0.5, (0.25,), EACH | {"beta": 0.5}),
 ]
 IN_PLACE = [c._replace(name=f"{c.name}_", limit=from_output) for c in CURVES if f"{c.name}_" in RECORDS]
-# Hinges of distances, whose digits are those of the distances.
+# Hinges of distances, as accurate as the distances.
 NO_CURVE = {"triplet_margin_loss", "triplet_margin_with_distance_loss"}
 
 
 @cache
 def grid(dtype: torch.dtype, count: int) -> torch.Tensor:
-    """Both signs of sizes from 1e-3 to 100, and the smallest numbers besides."""
+    """Returns sizes from 1e-3 to 100 and a few much smaller, with both signs."""
     size = torch.logspace(-3.01, 2, count, dtype=torch.float64)
     size = torch.cat([torch.tensor([1e-44, 1e-38, 1e-30, 1e-20, 1e-10, 1e-6], dtype=torch.float64), size])
     x = torch.cat([-size.flip(0), size]).to(dtype).unique()
-    return x[(x != 0) & (x.abs() != 3)]  # hardsigmoid bends at 3, which bfloat16 hits
+    return x[(x != 0) & (x.abs() != 3)]  # bfloat16 rounds to 3, a kink of hardsigmoid
 
 
 def derivatives(op: Callable[..., Any], curve: Curve, x: torch.Tensor) -> list[torch.Tensor]:
     """Computes the `QUANTITIES` with an op."""
-    column = x.unsqueeze(1).requires_grad_()  # for a loss that has its mean over the last dimension
+    column = x.unsqueeze(1).requires_grad_()  # for a loss that averages over the last dimension
     options = {k: column.new_tensor(v) if k == "pos_weight" else v for k, v in curve.options.items()}
     y = op(column, *(torch.full_like(column, a) for a in curve.arguments), **options)
     ones = torch.ones_like(y)
@@ -175,7 +175,7 @@ def derivatives(op: Callable[..., Any], curve: Curve, x: torch.Tensor) -> list[t
 
 
 def truths(curve: Curve, x: torch.Tensor) -> list[list[Any]]:
-    """Computes the `QUANTITIES` with mpmath, to the digits that the smallest number of the dtype asks for."""
+    """Computes the `QUANTITIES` with mpmath, to the precision of the dtype's smallest number."""
     with mpmath.workdps(20 - int(math.log10(torch.finfo(x.dtype).smallest_normal))):
         taylor = [mpmath.taylor(curve.truth, mpmath.mpf(v), 2) for v in x.tolist()]
     value, slope, half = zip(*taylor, strict=True)
@@ -183,11 +183,11 @@ def truths(curve: Curve, x: torch.Tensor) -> list[list[Any]]:
 
 
 def units(got: torch.Tensor, truth: list[Any], x: torch.Tensor) -> torch.Tensor:
-    """The error of each element relative to the truth, in units of the dtype's epsilon.
+    """Returns the error of each element relative to the exact value, in units of the dtype's epsilon.
 
-    Around a change of sign, where terms cancel, it is relative to the largest truth within a factor of 2 (of 1.5, the
-    slope of mish has 4.3 units at -1.27). One
-    smallest normal number is forgiven, and an infinity beyond the largest one.
+    Near a change of sign, where terms cancel, it is relative to the largest exact value within a factor of 2 of x (with
+    1.5, the slope of mish has 4.3 units at -1.27). Errors up to the smallest normal number are forgiven, and so is an
+    infinity where the exact value overflows.
     """
     info, points, found = torch.finfo(got.dtype), x.tolist(), []
     for v, g, t in zip(points, got.tolist(), truth, strict=True):
@@ -210,7 +210,7 @@ def check(curve: Curve, dtype: torch.dtype, count: int) -> None:
     ours = derivatives(record.custom, curve, x)
     try:
         theirs = derivatives(record.builtin, curve, x)
-    except RuntimeError:  # which lacks the second derivative of hardsigmoid
+    except RuntimeError:  # the built-in lacks the second derivative of hardsigmoid
         theirs = ours
     region = torch.bucketize(x.double(), torch.tensor(REGIONS, dtype=torch.float64))
     for what, got, other, truth in zip(QUANTITIES, ours, theirs, truths(curve, x), strict=True):
@@ -227,14 +227,14 @@ def check(curve: Curve, dtype: torch.dtype, count: int) -> None:
 
 
 @pytest.mark.parametrize("curve", CURVES, ids=str)
-def test_float32_keeps_its_digits(curve):
+def test_errors_in_float32(curve):
     check(curve, torch.float32, 40)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("curve", [*CURVES, *IN_PLACE], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
-def test_every_dtype_keeps_its_digits(curve, dtype):
+def test_errors_in_every_dtype(curve, dtype):
     check(curve, dtype, 80)
 
 

@@ -1,4 +1,4 @@
-"""Every functional form asks `__torch_function__`, as torch's do: for subclasses, modes and fx's proxies."""
+"""Functional forms call `__torch_function__` for subclasses, modes and fx proxies, as torch's do."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch.overrides import TorchFunctionMode
 from reference.catalog import RECORDS, Make
 from scratchnet import functional
 
-# As PyTorch's, scaled_mm itself asks nothing: the op that it calls does, with integers for the enumerations.
+# scaled_mm does not, as PyTorch's does not; the op that it calls does, with integers for enumerations.
 FORMS = [r for name, r in RECORDS.items() if name in functional.__all__ and name != "scaled_mm"]
 every_form = pytest.mark.parametrize("record", FORMS, ids=lambda record: record.name)
 
 
-class Answers(Tensor):
-    """A tensor that answers each function by its name and runs none."""
+class NameTensor(Tensor):
+    """A tensor whose `__torch_function__` returns the function's name instead of calling it."""
 
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
@@ -27,13 +27,13 @@ class Answers(Tensor):
             return function.__name__
 
 
-class Listens(TorchFunctionMode):
+class RecordingMode(TorchFunctionMode):
     def __init__(self):
         super().__init__()
-        self.heard = []
+        self.calls = []
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        self.heard.append(function)
+        self.calls.append(function)
         return function(*args, **(kwargs or {}))
 
 
@@ -44,32 +44,32 @@ def first_sample(record):
 
 
 @every_form
-def test_arguments_override_a_form(record):
+def test_tensor_subclasses_override_functional_forms(record):
     form = getattr(functional, record.name)
     sample = first_sample(record)
     names = list(inspect.signature(form).parameters)
     for i, x in enumerate(sample.inputs):
         if isinstance(x, Tensor):
-            mixed = [*sample.inputs[:i], x.as_subclass(Answers), *sample.inputs[i + 1 :]]
+            mixed = [*sample.inputs[:i], x.as_subclass(NameTensor), *sample.inputs[i + 1 :]]
             assert form(*mixed, **sample.options) == record.name
             assert form(**dict(zip(names, mixed, strict=False)), **sample.options) == record.name
 
 
 @every_form
-def test_modes_hear_of_a_form_and_fx_takes_it_for_one_node(record):
+def test_modes_and_fx_see_one_call(record):
     form = getattr(functional, record.name)
     sample = first_sample(record)
-    with torch.no_grad(), Listens() as mode, warnings.catch_warnings():
+    with torch.no_grad(), RecordingMode() as mode, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         form(*sample.inputs, **sample.options)
-    assert mode.heard == [form]
+    assert mode.calls == [form]
     graph = fx.Graph()
     tracer = fx.proxy.GraphAppendingTracer(graph)
     proxies = [fx.Proxy(graph.placeholder("x"), tracer) if isinstance(x, Tensor) else x for x in sample.inputs]
     assert form(*proxies).node.target is form
 
 
-def test_a_subclass_keeps_its_kind_in_compiled_code():
+def test_compiled_code_keeps_the_subclass():
     class Kind(Tensor):
         pass
 

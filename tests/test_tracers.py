@@ -1,4 +1,4 @@
-"""Every op runs under torch's tracers wherever the built-in does, at sizes that were not traced too."""
+"""Every op runs under torch's tracers wherever the built-in does, also at sizes other than the traced ones."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from reference.tracers import TRACERS, traced
 from scratchnet import functional, nn
 
 CHEAP = ("fx", "jit.trace", "fake tensors")
-# Ours walk through time in a loop, which a trace unrolls: the number of steps is that of the traced call.
+# Ours loop over time, and a trace unrolls the loop: the number of steps is fixed.
 UNROLLED = ("RNN", "LSTM", "GRU", "ctc_loss")
-# A dynamic number of kernels in groups: the batch stays dynamic, the number of kernels does not.
+# With grouped kernels, the batch stays dynamic but the number of kernels does not.
 GROUPED = ("conv1d", "conv2d", "conv3d", "conv2d_relu", "conv2d_relu_max_pool2d")
 
 
 @pytest.mark.parametrize("tracer", CHEAP)
 @pytest.mark.parametrize("name", RECORDS)
-def test_tracers_do_what_they_do_with_the_built_in(name, tracer):
+def test_tracers_work_as_with_the_built_in(name, tracer):
     found = traced(RECORDS[name], TRACERS[tracer])
     if name in UNROLLED and tracer == "jit.trace":
-        assert found.startswith(("every first size", "batch"))  # time comes first
+        assert found.startswith(("every first size", "batch"))  # the first dimension is time
     else:
         assert found in ("works", "works alone", "-")
 
@@ -31,7 +31,7 @@ def test_tracers_do_what_they_do_with_the_built_in(name, tracer):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("tracer", [t for t in TRACERS if t.startswith("export")])
 @pytest.mark.parametrize("name", RECORDS)
-def test_exports_do_what_they_do_with_the_built_in(name, tracer):
+def test_exports_work_as_with_the_built_in(name, tracer):
     found = traced(RECORDS[name], TRACERS[tracer])
     if name in GROUPED and tracer == "export, dynamic batch":
         assert found.startswith("every first size")
@@ -70,7 +70,7 @@ def test_traced_embedding_bag_takes_offsets(last):
         torch.testing.assert_close(graph(indices, table, offsets), bags(indices, table, offsets))
 
 
-def test_fx_takes_modules_for_leaves_as_it_does_those_of_torch():
+def test_fx_treats_modules_as_leaves():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.LSTM(16, 2)).eval()
     graph = fx.symbolic_trace(net)
     kinds = [type(graph.get_submodule(n.target)) for n in graph.graph.nodes if n.op == "call_module"]

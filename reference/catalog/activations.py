@@ -1,4 +1,4 @@
-"""The smooth activations, and those that act along a dimension."""
+"""Smooth activations, and activations along a dimension."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.catalog.elementwise import FINITE, elementwise, layouts, no_integers, wrong_type
-from reference.catalog.record import BadInput, Beyond, Make, Record, Sample
+from reference.catalog.elementwise import FINITE, INTEGERS, NOT_A_TENSOR, elementwise, layouts
+from reference.catalog.record import Beyond, Make, Record, Sample, bad
 from scratchnet.activations.gated import (
     GLUFunction,
     MishFunction,
@@ -53,8 +53,7 @@ from scratchnet.nn import (
 __all__ = ["RECORDS"]
 
 
-def along_dim(make: Make) -> Iterator[Sample]:
-    """Samples of an op that normalises along a dimension."""
+def softmax_samples(make: Make) -> Iterator[Sample]:
     for x in layouts(make):
         yield Sample((x,), {"dim": 1})
         yield Sample((x,), {"dim": -2})
@@ -67,8 +66,7 @@ def along_dim(make: Make) -> Iterator[Sample]:
     yield Sample((make.values(float("nan"), 0.0),), {"dim": 0}, smooth=False)
 
 
-def grouped(make: Make) -> Iterator[Sample]:
-    """Samples of maxout, ties included."""
+def maxout_samples(make: Make) -> Iterator[Sample]:
     for x in layouts(make, (3, 4)):
         yield Sample((x, 2))
     yield Sample((make.normal(6, 2), 3, 0))
@@ -77,8 +75,7 @@ def grouped(make: Make) -> Iterator[Sample]:
     yield Sample((make.values(float("nan"), 1.0, -float("inf"), -float("inf")), 2), smooth=False)
 
 
-def halved(make: Make) -> Iterator[Sample]:
-    """Samples of GLU, along each dimension."""
+def glu_samples(make: Make) -> Iterator[Sample]:
     for x in layouts(make, (2, 4)):
         yield Sample((x,))
         yield Sample((x,), {"dim": 0})
@@ -87,8 +84,7 @@ def halved(make: Make) -> Iterator[Sample]:
     yield Sample((make.values(1000.0, -1000.0, 2.0, 1.0, 1.0, -1000.0, 1000.0, float("nan")),), smooth=False)
 
 
-def summed(make: Make) -> Iterator[Sample]:
-    """One dimension and several, kept and not; large offsets, infinities, nothing to sum."""
+def logsumexp_samples(make: Make) -> Iterator[Sample]:
     for x in layouts(make, (3, 4)):
         yield Sample((x, 1))
     for dim in (-1, (0, 2), [1]):
@@ -101,8 +97,7 @@ def summed(make: Make) -> Iterator[Sample]:
     yield Sample((make.values(-float("inf"), 1.0, float("-inf")), 0), smooth=False)
 
 
-def drawn(make: Make) -> Iterator[Sample]:
-    """Samples of the Gumbel softmax, soft and hard."""
+def gumbel_samples(make: Make) -> Iterator[Sample]:
     for x in layouts(make):
         yield Sample((x,))
     yield Sample((make.normal(3, 2),), {"tau": 0.5, "dim": 0})
@@ -110,25 +105,24 @@ def drawn(make: Make) -> Iterator[Sample]:
 
 
 def maxout_composed(input: Tensor, pieces: int, dim: int = -1) -> Tensor:
-    """Maxout, composed of tensor operations."""
     return input.unflatten(dim, (-1, pieces)).max(dim % input.dim() + 1).values
 
 
-BAD_DIM = BadInput(lambda: ((torch.zeros(2, 3),), {"dim": 2}), IndexError, "expected dim between -2 and 1, got 2")
-INTEGER_ROW = BadInput(lambda: ((torch.tensor([1, 2]),), {"dim": 0}), NotImplementedError, "floating point")
-ODD = BadInput(lambda: ((torch.zeros(2, 3),), {}), RuntimeError, "expected an even number of elements")
-NO_DIMENSION = BadInput(lambda: ((torch.zeros(()),), {}), RuntimeError, "expected at least one dimension")
+BAD_DIM = bad(IndexError, "expected dim between -2 and 1, got 2", torch.zeros(2, 3), dim=2)
+INTEGER_ROW = bad(NotImplementedError, "floating point", torch.tensor([1, 2]), dim=0)
+ODD = bad(RuntimeError, "expected an even number of elements", torch.zeros(2, 3))
+NO_DIMENSION = bad(RuntimeError, "expected at least one dimension", torch.zeros(()))
 INF = float("inf")
 
 
 def at_infinity(left: float, right: float, slopes: Sequence[float], **options: Any) -> Beyond:
-    """What an activation is at -∞ and ∞, where a gate of 0 meets ∞ in the built-in."""
+    """Returns a record of the limits at -∞ and ∞, where the built-in computes 0 · ∞."""
     return Beyond(
-        "at ±∞: the limits", lambda make: Sample((make.values(-INF, INF),), options), [left, right], [slopes]
+        "inputs ±∞: the limits", lambda make: Sample((make.values(-INF, INF),), options), [left, right], [slopes]
     )
 
 
-APPROXIMATE = BadInput(lambda: ((torch.zeros(2),), {"approximate": "erf"}), RuntimeError, "'none' or 'tanh'")
+APPROXIMATE = bad(RuntimeError, "'none' or 'tanh'", torch.zeros(2), approximate="erf")
 
 RECORDS = (
     Record(
@@ -137,7 +131,7 @@ RECORDS = (
         torch.sigmoid,
         elementwise(),
         [SigmoidFunction],
-        errors=[wrong_type()],
+        errors=[NOT_A_TENSOR],
         modules=[(Sigmoid, nn.Sigmoid)],
     ),
     Record(
@@ -146,7 +140,7 @@ RECORDS = (
         torch.tanh,
         elementwise(),
         [TanhFunction],
-        errors=[wrong_type()],
+        errors=[NOT_A_TENSOR],
         modules=[(Tanh, nn.Tanh)],
     ),
     Record(
@@ -155,7 +149,7 @@ RECORDS = (
         F.logsigmoid,
         elementwise(),
         [LogSigmoidFunction],
-        errors=[wrong_type(), no_integers()],
+        errors=[NOT_A_TENSOR, INTEGERS],
         modules=[(LogSigmoid, nn.LogSigmoid)],
     ),
     Record(
@@ -164,10 +158,10 @@ RECORDS = (
         F.softplus,
         elementwise({}, {"beta": 2.0, "threshold": 1.0}, {"beta": -0.5}, {"threshold": -1.0}),
         [SoftplusFunction],
-        errors=[wrong_type(), no_integers()],
+        errors=[NOT_A_TENSOR, INTEGERS],
         beyond=[
             Beyond(
-                "beta=0, which divides by 0: refused",
+                "beta=0, which would divide by 0: an error",
                 lambda make: Sample((make.values(1.0),), {"beta": 0}),
                 says="softplus: expected beta other than 0",
             )
@@ -207,7 +201,7 @@ RECORDS = (
                 [[0.0]],
             ),
         ],
-        errors=[wrong_type(), no_integers(), APPROXIMATE],
+        errors=[NOT_A_TENSOR, INTEGERS, APPROXIMATE],
         modules=[(GELU, nn.GELU), (partial(GELU, "tanh"), partial(nn.GELU, "tanh"))],
     ),
     Record(
@@ -217,7 +211,7 @@ RECORDS = (
         elementwise(extremes=FINITE),
         [SiLUFunction],
         beyond=[at_infinity(0.0, INF, [0.0, 1.0])],
-        errors=[wrong_type(), no_integers()],
+        errors=[NOT_A_TENSOR, INTEGERS],
         modules=[(SiLU, nn.SiLU), (partial(SiLU, True), partial(nn.SiLU, True))],
     ),
     Record(
@@ -227,15 +221,15 @@ RECORDS = (
         elementwise(extremes=FINITE),
         [MishFunction],
         beyond=[at_infinity(0.0, INF, [0.0, 1.0])],
-        errors=[wrong_type(), no_integers()],
-        double_backward=False,  # the built-in's is NaN from 710 on, where its exponential overflows
+        errors=[NOT_A_TENSOR, INTEGERS],
+        double_backward=False,  # the built-in's is NaN for inputs above 710, whose exponential overflows
         modules=[(Mish, nn.Mish), (partial(Mish, True), partial(nn.Mish, True))],
     ),
     Record(
         "glu",
         glu,
         F.glu,
-        halved,
+        glu_samples,
         [GLUFunction],
         errors=[ODD, NO_DIMENSION, BAD_DIM],
         modules=[(GLU, nn.GLU), (partial(GLU, 1), partial(nn.GLU, 1))],
@@ -244,7 +238,7 @@ RECORDS = (
         "softmax",
         softmax,
         F.softmax,
-        along_dim,
+        softmax_samples,
         [SoftmaxFunction],
         errors=[BAD_DIM, INTEGER_ROW],
         modules=[(partial(Softmax, 1), partial(nn.Softmax, 1)), (Softmax2d, nn.Softmax2d)],
@@ -253,7 +247,7 @@ RECORDS = (
         "log_softmax",
         log_softmax,
         F.log_softmax,
-        along_dim,
+        softmax_samples,
         [LogSoftmaxFunction],
         errors=[BAD_DIM, INTEGER_ROW],
         modules=[(partial(LogSoftmax, 1), partial(nn.LogSoftmax, 1))],
@@ -262,19 +256,19 @@ RECORDS = (
         "logsumexp",
         logsumexp,
         torch.logsumexp,
-        summed,
+        logsumexp_samples,
         [LogSumExpFunction],
         errors=[
-            BadInput(lambda: (([1.0], 0), {}), TypeError, "expected input to be a tensor"),
-            BadInput(lambda: ((torch.zeros(2, 3), 2), {}), IndexError, "expected dim between -2 and 1, got 2"),
-            BadInput(lambda: ((torch.zeros(2, 3), (0, 0)), {}), RuntimeError, "expected each dimension once"),
+            bad(TypeError, "expected input to be a tensor", [1.0], 0),
+            bad(IndexError, "expected dim between -2 and 1, got 2", torch.zeros(2, 3), 2),
+            bad(RuntimeError, "expected each dimension once", torch.zeros(2, 3), (0, 0)),
         ],
     ),
     Record(
         "softmin",
         softmin,
         F.softmin,
-        along_dim,
+        softmax_samples,
         [SoftmaxFunction],
         errors=[BAD_DIM, INTEGER_ROW],
         modules=[(partial(Softmin, 1), partial(nn.Softmin, 1))],
@@ -283,7 +277,7 @@ RECORDS = (
         "gumbel_softmax",
         gumbel_softmax,
         F.gumbel_softmax,
-        drawn,
+        gumbel_samples,
         [SoftmaxFunction],
         errors=[BAD_DIM],
         builtin_lacks=frozenset({"vmap"}),
@@ -294,7 +288,7 @@ RECORDS = (
         lambda input, gate: input * F.silu(gate),
         lambda make: (Sample((x, x.detach().flip(-1).requires_grad_())) for x in layouts(make)),
         [SwiGLUFunction],
-        errors=[BadInput(lambda: ((torch.zeros(2), torch.zeros(3)), {}), RuntimeError, "size")],
+        errors=[bad(RuntimeError, "size", torch.zeros(2), torch.zeros(3))],
     ),
-    Record("maxout", maxout, maxout_composed, grouped, [MaxoutFunction]),
+    Record("maxout", maxout, maxout_composed, maxout_samples, [MaxoutFunction]),
 )

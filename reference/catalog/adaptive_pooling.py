@@ -1,4 +1,4 @@
-"""Adaptive pooling in one, two and three dimensions: windows that divide the input, overlap, or see one element."""
+"""Adaptive pooling in one, two and three dimensions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import scratchnet.nn
-from reference.catalog.record import BadInput, Make, Record, Sample, leaf
+from reference.catalog.record import BadInput, Make, Record, Sample, bad, leaf
 from scratchnet.pooling import adaptive_pooling as adaptive
 from scratchnet.pooling.selection import SelectFunction
 
@@ -21,12 +21,11 @@ INFINITY, NAN = float("inf"), float("nan")
 
 
 def size(dims: int) -> tuple[int, ...]:
-    """A small odd image, smaller where there are more dimensions."""
     return (7,) if dims == 1 else (5, 4) if dims == 2 else (3, 4, 2)
 
 
 def windows(make: Make, dims: int) -> Iterator[Sample]:
-    """Numbers of outputs that divide the input or do not, memory layouts, batches; no two elements are close."""
+    """Yields sizes that divide the input and sizes that do not; no two elements are close."""
     for outputs in (3, 1, size(dims), 8 if dims < 3 else 5):
         yield Sample((make.distinct(2, 2, *size(dims)), outputs))
     if dims > 1:
@@ -41,8 +40,8 @@ def windows(make: Make, dims: int) -> Iterator[Sample]:
         yield Sample((leaf(make.distinct(2, 3, *size(dims)).detach().to(memory_format=layout)), 2))
 
 
-def of_average(make: Make, dims: int) -> Iterator[Sample]:
-    """Windows, and infinities and NaN, which must stay in theirs."""
+def average_samples(make: Make, dims: int) -> Iterator[Sample]:
+    """Adds infinities and NaN, which must not leave their windows."""
     yield from windows(make, dims)
     odd = make.values(1.0, INFINITY, -INFINITY, 0.0, 3.0, NAN, 2.0).detach()
     image = odd.view(1, 1, *(1,) * (dims - 1), -1).expand(1, 1, *(2,) * (dims - 1), -1).clone()
@@ -50,8 +49,8 @@ def of_average(make: Make, dims: int) -> Iterator[Sample]:
         yield Sample((leaf(image), outputs), smooth=False)
 
 
-def of_maximum(make: Make, dims: int) -> Iterator[Sample]:
-    """Windows, indices, and what the maximum makes of ties, infinities and NaN."""
+def maximum_samples(make: Make, dims: int) -> Iterator[Sample]:
+    """Adds indices, ties, infinities and NaN."""
     yield from windows(make, dims)
     yield Sample((make.distinct(2, 2, *size(dims)), 3), {"return_indices": True})
     yield Sample((make.distinct(2, *size(dims)), 2, True))
@@ -63,27 +62,20 @@ def of_maximum(make: Make, dims: int) -> Iterator[Sample]:
     yield Sample((leaf(nothing), 2), {"return_indices": True}, smooth=False)
 
 
-def bad(says: str, *inputs: Any, error: type[Exception] = RuntimeError) -> BadInput:
-    """A call that must fail."""
-    return BadInput(lambda: (inputs, {}), error, says)
-
-
 def errors(dims: int) -> Iterator[BadInput]:
-    """What no adaptive pooling takes."""
     image = torch.zeros(1, 2, *(4,) * dims)
-    yield bad("expected an input of shape (B, C", torch.zeros((3,) * (dims + 3)), 2)
-    yield bad("floating point", image.long(), 2, error=NotImplementedError)
-    yield bad("expected output_size to be", image, 2.0, error=TypeError)
-    yield bad("expected output_size to be", image, None, error=TypeError)
-    yield bad("expected output_size to be one integer", image, (2,) * (dims + 1))
-    yield bad("expected output_size not below 0", image, -1)
-    yield bad("only the batch may be empty", image[..., :0], 2)
+    yield bad(RuntimeError, "expected an input of shape (B, C", torch.zeros((3,) * (dims + 3)), 2)
+    yield bad(NotImplementedError, "floating point", image.long(), 2)
+    yield bad(TypeError, "expected output_size to be", image, 2.0)
+    yield bad(TypeError, "expected output_size to be", image, None)
+    yield bad(RuntimeError, "expected output_size to be one integer", image, (2,) * (dims + 1))
+    yield bad(RuntimeError, "expected output_size not below 0", image, -1)
+    yield bad(RuntimeError, "only the batch may be empty", image[..., :0], 2)
 
 
 def record(
     kind: str, dims: int, samples: Callable[..., Iterator[Sample]], function: type[torch.autograd.Function]
 ) -> Record:
-    """The record of one adaptive pooling in one dimension."""
     name, module = f"adaptive_{kind.lower()}_pool{dims}d", f"Adaptive{kind}Pool{dims}d"
     sizes: tuple[Any, ...] = (3, (2,) * dims) if dims == 1 else (3, (2,) * dims, (None, 2, 3)[:dims])
     return Record(
@@ -102,8 +94,8 @@ def record(
 RECORDS = tuple(
     record(kind, dims, samples, function)
     for kind, samples, function in (
-        ("Avg", of_average, adaptive.AdaptiveAvgPoolFunction),
-        ("Max", of_maximum, SelectFunction),
+        ("Avg", average_samples, adaptive.AdaptiveAvgPoolFunction),
+        ("Max", maximum_samples, SelectFunction),
     )
     for dims in (1, 2, 3)
 )

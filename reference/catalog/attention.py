@@ -1,16 +1,15 @@
-"""Attention: scaled dot products, many heads of them, and the transformers built of those."""
+"""Scaled dot-product and multi-head attention."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.catalog.record import BadInput, Beyond, Make, Record, Sample
+from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, bad, leaf, module_pairs
 from scratchnet.attention.attention import AttentionFunction, scaled_dot_product_attention
 from scratchnet.attention.attention_weights import AttentionWeightsFunction
 from scratchnet.attention.multi_head_attention import multi_head_attention_forward
@@ -19,25 +18,19 @@ from scratchnet.nn import MultiheadAttention
 __all__ = ["RECORDS"]
 
 
-def leaf(x: Tensor) -> Tensor:
-    """A view of detached memory as a leaf of its own, strides and all."""
-    return x.detach().requires_grad_()
-
-
-def heads(make: Make) -> Iterator[Sample]:
-    """Leading dimensions, masks of every kind and shape, causality, scale, shared heads, layouts, empty sizes."""
+def attention_samples(make: Make) -> Iterator[Sample]:
     q, k, v = make.normal(2, 2, 3, 4), make.normal(2, 2, 5, 4), make.normal(2, 2, 5, 2)
     yield Sample((q, k, v))
     yield Sample((q, k, v), {"is_causal": True})
     yield Sample((q, k, v), {"scale": 0.3})
     yield Sample((q, k, v, make.normal(2, 2, 3, 5)))
     yield Sample((q, k, v, make.normal(3, 5)))
-    may = torch.tensor([[True, False, True, True, False], [True] * 5, [False, False, False, True, False]])
-    yield Sample((q, k, v, may))
-    yield Sample((q, k, v, torch.stack([may, ~may]).unsqueeze(1)))
-    nowhere = may & torch.tensor([[True], [False], [True]])
-    yield Sample((q, k, v, nowhere), smooth=False)
-    blocked = make.normal(3, 5, grad=False).masked_fill(~nowhere, float("-inf"))
+    mask = torch.tensor([[True, False, True, True, False], [True] * 5, [False, False, False, True, False]])
+    yield Sample((q, k, v, mask))
+    yield Sample((q, k, v, torch.stack([mask, ~mask]).unsqueeze(1)))
+    with_masked_query = mask & torch.tensor([[True], [False], [True]])
+    yield Sample((q, k, v, with_masked_query), smooth=False)
+    blocked = make.normal(3, 5, grad=False).masked_fill(~with_masked_query, float("-inf"))
     yield Sample((q, k, v, blocked), smooth=False)
     yield Sample((make.normal(3, 4), make.normal(5, 4), make.normal(5, 2)))
     yield Sample((make.normal(2, 3, 4), make.normal(2, 5, 4), make.normal(2, 5, 2)), {"is_causal": True})
@@ -49,12 +42,11 @@ def heads(make: Make) -> Iterator[Sample]:
     yield Sample((q, k.detach(), v))
     yield Sample((make.normal(0, 3, 4), make.normal(0, 5, 4), make.normal(0, 5, 2)))
     yield Sample((make.normal(2, 0, 4), make.normal(2, 5, 4), make.normal(2, 5, 2)))
-    if make.dtype is torch.float64:  # with all weight on one key, gradients are what larger numbers leave
+    if make.dtype is torch.float64:  # with all weight on one key, gradients are differences of larger numbers
         yield Sample((leaf(8 * q), k, v), smooth=False)
 
 
-def many_heads(make: Make) -> Iterator[Sample]:
-    """Self-attention and cross-attention, with weights and without, each mask and each option."""
+def multi_head_samples(make: Make) -> Iterator[Sample]:
     e, h = 4, 2
     weight, bias, out, out_bias = (
         make.normal(3 * e, e, scale=0.5),
@@ -97,15 +89,10 @@ def many_heads(make: Make) -> Iterator[Sample]:
     yield call(x, memory, memory.detach(), **static, **without)
 
 
-def bad(error: type[Exception], says: str, *inputs: Any, **options: Any) -> BadInput:
-    """A call that must fail."""
-    return BadInput(lambda: (inputs, options), error, says)
-
-
 def bad_heads(
     says: str, query: Tensor | None = None, error: type[Exception] = AssertionError, **changes: Any
 ) -> BadInput:
-    """A call of many heads that must fail, by what it changes of one that works."""
+    """Returns a valid call of multi-head attention with changes that must make it fail."""
     given = {
         "query": torch.zeros(3, 2, 4) if query is None else query,
         "key": torch.zeros(5, 2, 4),
@@ -121,7 +108,7 @@ def bad_heads(
         "out_proj_weight": torch.zeros(4, 4),
         "out_proj_bias": None,
     }
-    return BadInput(lambda: ((), given | changes), error, says)
+    return bad(error, says, **(given | changes))
 
 
 Q, K = torch.zeros(2, 3, 4), torch.zeros(2, 5, 4)
@@ -131,7 +118,7 @@ RECORDS = (
         "scaled_dot_product_attention",
         scaled_dot_product_attention,
         F.scaled_dot_product_attention,
-        heads,
+        attention_samples,
         [AttentionFunction],
         errors=[
             bad(TypeError, "expected query to be a tensor", [1.0], K, K),
@@ -147,9 +134,11 @@ RECORDS = (
         "multi_head_attention_forward",
         multi_head_attention_forward,
         F.multi_head_attention_forward,
-        many_heads,
+        multi_head_samples,
         [AttentionFunction, AttentionWeightsFunction],
-        builtin_lacks=frozenset({"double backward", "forward mode", "vmap"}),  # without weights; with dropout
+        builtin_lacks=frozenset(
+            {"double backward", "forward mode", "vmap"}
+        ),  # without need_weights; vmap with dropout
         errors=[
             bad_heads("all of shape (length, batch, features)", torch.zeros(3)),
             bad_heads("all of shape (length, batch, features)", key=torch.zeros(5, 4)),
@@ -165,7 +154,7 @@ RECORDS = (
         ],
         beyond=[
             Beyond(
-                "a query that may look nowhere, with weights: these are 0",
+                "a fully masked query, with weights returned: its weights are 0",
                 lambda make: Sample(
                     (*(make.normal(1, 1, 1) for _ in "qkv"), 1, 1, make.normal(3, 1, grad=False), None, None, None)
                     + (False, 0.0, make.normal(1, 1, grad=False), None),
@@ -175,14 +164,14 @@ RECORDS = (
                 [[[[0.0]]]] * 3,
             )
         ],
-        modules=[
-            (partial(MultiheadAttention, 4, 2, **options), partial(nn.MultiheadAttention, 4, 2, **options))
-            for options in (
-                {},
-                {"bias": False, "batch_first": True, "dtype": torch.float64},
-                {"add_bias_kv": True, "add_zero_attn": True, "dropout": 0.1},
-                {"kdim": 3, "vdim": 5},
-            )
-        ],
+        modules=module_pairs(
+            MultiheadAttention,
+            nn.MultiheadAttention,
+            {},
+            {"bias": False, "batch_first": True, "dtype": torch.float64},
+            {"add_bias_kv": True, "add_zero_attn": True, "dropout": 0.1},
+            {"kdim": 3, "vdim": 5},
+            sizes=(4, 2),
+        ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Batch and instance normalization: training and evaluation, every layout and number of dimensions."""
+"""Batch and instance normalization."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.catalog.record import BadInput, Make, Record, Sample, leaf
+from reference.catalog.record import Make, Record, Sample, bad, leaf
 from scratchnet.nn import BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from scratchnet.normalization.batch_norm import BatchNormFunction, FixedNormFunction, batch_norm
 from scratchnet.normalization.group_norm import GroupNormFunction
@@ -22,7 +22,6 @@ INFINITY, NAN = float("inf"), float("nan")
 
 
 def batch_norm_samples(make: Make) -> Iterator[Sample]:
-    """Training and evaluation, all dimensions and layouts, with and without parameters, empty batches."""
 
     def statistics(channels: int) -> tuple[Tensor, Tensor]:
         return make.normal(channels, grad=False), make.uniform(channels, low=0.5, high=2.0, grad=False)
@@ -50,7 +49,7 @@ def batch_norm_samples(make: Make) -> Iterator[Sample]:
         yield Sample((leaf(make.normal(4, 6)[:, ::2]), *running, leaf(make.normal(6)[::2]), bias), options)
         for shape in ((0, 3), (2, 3, 0)):
             yield Sample((make.normal(*shape), *running, weight, bias), options)
-    # Expanded from a single row, every channel has variance 0.
+    # Rows expanded from one give every channel variance 0.
     yield Sample((leaf(make.normal(1, 3).expand(4, 3)), None, None, *parameters(3)), {"training": True})
     yield Sample((make.normal(1, 3), *statistics(3), *parameters(3)))
     extremes = make.values(INFINITY, 0.0, -INFINITY, 1.0, NAN, 2.0).detach().view(2, 3)
@@ -58,43 +57,33 @@ def batch_norm_samples(make: Make) -> Iterator[Sample]:
         yield Sample((leaf(extremes), *running, *parameters(3)), {"training": training}, smooth=False)
 
 
-def bad_batch_norm(error: type[Exception], says: str, *shapes: Any, **options: Any) -> BadInput:
-    """Tensors of the shapes given, in the dtypes where options name them; anything else as it comes."""
-    dtypes = options.pop("dtypes", {})
-
-    def call() -> tuple[tuple[Any, ...], dict[str, Any]]:
-        given = [
-            torch.ones(shape, dtype=dtypes.get(i)) if isinstance(shape, tuple) else shape
-            for i, shape in enumerate(shapes)
-        ]
-        return tuple(given), options
-
-    return BadInput(call, error, says)
+def ones(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.ones(shape, dtype=dtype)
 
 
+TWO, THREE = ones(2), ones(3)
 BATCH_NORM_ERRORS = (
-    bad_batch_norm(TypeError, "expected input to be a tensor, got list", [1.0], (3,), (3,)),
-    bad_batch_norm(TypeError, "expected momentum to be a number", (4, 3), (3,), (3,), momentum=None),
-    bad_batch_norm(NotImplementedError, "floating point", (4, 3), (3,), (3,), dtypes={0: torch.int64}),
-    bad_batch_norm(RuntimeError, "shape (N, C, ...)", (3,), (3,), (3,)),
-    bad_batch_norm(RuntimeError, "expected running_mean of shape (2,)", (4, 2), (3,), (3,)),
-    bad_batch_norm(RuntimeError, "expected running_var of shape (3,)", (4, 3), (3,), (2,)),
-    bad_batch_norm(RuntimeError, "expected weight of shape (3,)", (4, 3), (3,), (3,), (2,)),
-    bad_batch_norm(RuntimeError, "expected bias of shape (3,)", (4, 3), (3,), (3,), (3,), (2,)),
-    bad_batch_norm(RuntimeError, "got neither", (4, 3), None, None),
-    bad_batch_norm(RuntimeError, "only one", (4, 3), (3,), None),
-    bad_batch_norm(ValueError, "only one", (4, 3), (3,), None, training=True),
-    bad_batch_norm(ValueError, "more than 1 value per channel", (1, 3), None, None, training=True),
-    bad_batch_norm(ValueError, "more than 1 value per channel", (1, 3, 1), None, None, training=True),
-    bad_batch_norm(ValueError, "eps > 0 in training", (4, 3), None, None, training=True, eps=0.0),
-    bad_batch_norm(ValueError, "eps >= 0 in evaluation", (4, 3), (3,), (3,), eps=-1.0),
-    bad_batch_norm(RuntimeError, "dtype of the input", (4, 3), (3,), (3,), dtypes={0: torch.float64}),
-    bad_batch_norm(RuntimeError, "dtype of the input", (4, 3), (3,), (3,), (3,), dtypes={3: torch.bfloat16}),
+    bad(TypeError, "expected input to be a tensor, got list", [1.0], THREE, THREE),
+    bad(TypeError, "expected momentum to be a number", ones(4, 3), THREE, THREE, momentum=None),
+    bad(NotImplementedError, "floating point", ones(4, 3, dtype=torch.int64), THREE, THREE),
+    bad(RuntimeError, "shape (N, C, ...)", THREE, THREE, THREE),
+    bad(RuntimeError, "expected running_mean of shape (2,)", ones(4, 2), THREE, THREE),
+    bad(RuntimeError, "expected running_var of shape (3,)", ones(4, 3), THREE, TWO),
+    bad(RuntimeError, "expected weight of shape (3,)", ones(4, 3), THREE, THREE, TWO),
+    bad(RuntimeError, "expected bias of shape (3,)", ones(4, 3), THREE, THREE, THREE, TWO),
+    bad(RuntimeError, "got neither", ones(4, 3), None, None),
+    bad(RuntimeError, "only one", ones(4, 3), THREE, None),
+    bad(ValueError, "only one", ones(4, 3), THREE, None, training=True),
+    bad(ValueError, "more than 1 value per channel", ones(1, 3), None, None, training=True),
+    bad(ValueError, "more than 1 value per channel", ones(1, 3, 1), None, None, training=True),
+    bad(ValueError, "eps > 0 in training", ones(4, 3), None, None, training=True, eps=0.0),
+    bad(ValueError, "eps >= 0 in evaluation", ones(4, 3), THREE, THREE, eps=-1.0),
+    bad(RuntimeError, "dtype of the input", ones(4, 3, dtype=torch.float64), THREE, THREE),
+    bad(RuntimeError, "dtype of the input", ones(4, 3), THREE, THREE, ones(3, dtype=torch.bfloat16)),
 )
 
 
 def instance_norm_samples(make: Make) -> Iterator[Sample]:
-    """A sample's own and running statistics, all dimensions and layouts, with and without parameters."""
 
     def statistics() -> tuple[Tensor, Tensor]:
         return make.normal(3, grad=False), make.uniform(3, low=0.5, high=2.0, grad=False)
@@ -118,15 +107,15 @@ def instance_norm_samples(make: Make) -> Iterator[Sample]:
 
 
 INSTANCE_NORM_ERRORS = (
-    bad_batch_norm(TypeError, "expected momentum to be a number", (2, 3, 2), momentum=None),
-    bad_batch_norm(NotImplementedError, "floating point", (2, 3, 2), dtypes={0: torch.int64}),
-    bad_batch_norm(ValueError, "more than 1 value per channel of a sample", (2, 3)),
-    bad_batch_norm(ValueError, "more than 1 value per channel of a sample", (2, 3, 1)),
-    bad_batch_norm(RuntimeError, "got neither", (2, 3, 2), use_input_stats=False),
-    bad_batch_norm(ValueError, "only one", (2, 3, 2), (3,), None),
-    bad_batch_norm(RuntimeError, "expected weight of shape (3,)", (2, 3, 2), None, None, (2,)),
-    bad_batch_norm(RuntimeError, "expected running_mean of shape (3,)", (2, 3, 2), (2,), (2,)),
-    bad_batch_norm(RuntimeError, "dtype of the input", (2, 3, 2), None, None, (3,), dtypes={3: torch.float64}),
+    bad(TypeError, "expected momentum to be a number", ones(2, 3, 2), momentum=None),
+    bad(NotImplementedError, "floating point", ones(2, 3, 2, dtype=torch.int64)),
+    bad(ValueError, "more than 1 value per channel of a sample", ones(2, 3)),
+    bad(ValueError, "more than 1 value per channel of a sample", ones(2, 3, 1)),
+    bad(RuntimeError, "got neither", ones(2, 3, 2), use_input_stats=False),
+    bad(ValueError, "only one", ones(2, 3, 2), THREE, None),
+    bad(RuntimeError, "expected weight of shape (3,)", ones(2, 3, 2), None, None, TWO),
+    bad(RuntimeError, "expected running_mean of shape (3,)", ones(2, 3, 2), TWO, TWO),
+    bad(RuntimeError, "dtype of the input", ones(2, 3, 2), None, None, ones(3, dtype=torch.float64)),
 )
 
 BATCH_NORM_OPTIONS: tuple[dict[str, Any], ...] = (
@@ -166,7 +155,7 @@ RECORDS = (
         samples=instance_norm_samples,
         functions=(GroupNormFunction, FixedNormFunction),
         errors=INSTANCE_NORM_ERRORS,
-        # With a bias but no weight, and of running statistics that are not mapped over.
+        # Double backward with a bias but no weight; vmap with running statistics that are not mapped over.
         builtin_lacks=frozenset({"double backward", "vmap"}),
         modules=tuple(
             (partial(custom, 3, **options), partial(builtin, 3, **options))

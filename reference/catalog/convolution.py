@@ -1,4 +1,4 @@
-"""Convolution and its transpose: every option alone and together, layouts, one image, no image."""
+"""Convolution and transposed convolution in one, two and three dimensions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import scratchnet.nn
-from reference.catalog.record import BadInput, Make, Record, Sample
+from reference.catalog.record import BadInput, Make, Record, Sample, bad, module_pairs
 from scratchnet import functional as ours
 from scratchnet.convolution.convolution import ConvolutionFunction
 from scratchnet.convolution.transposed import TransposedConvolutionFunction
@@ -20,7 +20,7 @@ __all__ = ["RECORDS"]
 
 Options = tuple[dict[str, Any], ...]
 
-OF_CONVOLUTION: dict[int, Options] = {
+CONVOLUTION_OPTIONS: dict[int, Options] = {
     1: (
         {},
         {"stride": 2, "padding": 1},
@@ -44,7 +44,7 @@ OF_CONVOLUTION: dict[int, Options] = {
         {"padding": "same", "dilation": (1, 2, 1)},
     ),
 }
-OF_TRANSPOSE: dict[int, Options] = {
+TRANSPOSED_OPTIONS: dict[int, Options] = {
     1: (
         {},
         {"stride": 2},
@@ -69,7 +69,7 @@ SMALL = {1: (4,), 2: (3, 2), 3: (2, 3, 2)}
 
 
 def samples(make: Make, dims: int, transposed: bool) -> Iterator[Sample]:
-    """Small images under every option; kernels of 2 channels in and O out, or the other way round."""
+    """Yields small images under every option; a transposed convolution has weights (in, out, ...)."""
 
     def kernels(channels: int, out: int, *size: int, groups: int = 1) -> Tensor:
         first, second = (channels, out) if transposed else (out, channels)
@@ -79,7 +79,7 @@ def samples(make: Make, dims: int, transposed: bool) -> Iterator[Sample]:
     yield Sample((make.normal(1, *small), kernels(1, 2, *window), make.normal(2)))
     yield Sample((make.normal(2, 2, *small), kernels(2, 2, *window, groups=2)), {"groups": 2, "padding": 1})
     yield Sample((make.normal(1, 2, *small), kernels(2, 2, *window), make.normal(2)))
-    for options in (OF_TRANSPOSE if transposed else OF_CONVOLUTION)[dims]:
+    for options in (TRANSPOSED_OPTIONS if transposed else CONVOLUTION_OPTIONS)[dims]:
         yield Sample((make.normal(1, 2, *image), kernels(2, 3, *window), make.normal(3)), options)
     yield Sample((make.normal(2, 4, *small), kernels(4, 6, *window, groups=2), make.normal(6)), {"groups": 2})
     yield Sample((make.normal(0, 2, *image), kernels(2, 3, *window), make.normal(3)))
@@ -99,63 +99,53 @@ def samples(make: Make, dims: int, transposed: bool) -> Iterator[Sample]:
     yield Sample((make.normal(2, 2, 3, 3), kernels(2, 2, 2, 2).detach()))
 
 
-def bad(says: str, *inputs: Any, error: type[Exception] = RuntimeError, **options: Any) -> BadInput:
-    """A call that must fail."""
-    return BadInput(lambda: (inputs, options), error, says)
-
-
 def errors(dims: int, transposed: bool) -> Iterator[BadInput]:
-    """What neither convolution nor its transpose takes, and what one of them does not."""
     x, w = torch.zeros(1, 2, *(4,) * dims), torch.zeros(2, 2, *(3,) * dims)
-    yield bad("expected input to be a tensor", [1.0], w, error=TypeError)
-    yield bad("expected 2 input channels", torch.zeros(1, 3, *(4,) * dims), w)
-    yield bad("expected an input of shape", torch.zeros((4,) * dims), w)
-    yield bad("expected an input of shape", x, w[..., 0])
-    yield bad("only the batch may be empty", x[..., :0], w)
-    yield bad("expected stride to be", x, w, stride=0)
-    yield bad("expected padding to be", x, w, padding=-1)
-    yield bad("expected padding to be", x, w, padding=(1,) * (dims + 1))
-    yield bad("expected dilation to be", x, w, dilation=0)
-    yield bad("expected a positive number of groups", x, w, groups=0)
-    yield bad("expected a weight whose first dimension divides into 3 groups", x, w, groups=3)
-    yield bad("expected a bias of shape (2,)", x, w, torch.zeros(3))
-    yield bad("of one dtype", x.double(), w)
+    yield bad(TypeError, "expected input to be a tensor", [1.0], w)
+    yield bad(RuntimeError, "expected 2 input channels", torch.zeros(1, 3, *(4,) * dims), w)
+    yield bad(RuntimeError, "expected an input of shape", torch.zeros((4,) * dims), w)
+    yield bad(RuntimeError, "expected an input of shape", x, w[..., 0])
+    yield bad(RuntimeError, "only the batch may be empty", x[..., :0], w)
+    yield bad(RuntimeError, "expected stride to be", x, w, stride=0)
+    yield bad(RuntimeError, "expected padding to be", x, w, padding=-1)
+    yield bad(RuntimeError, "expected padding to be", x, w, padding=(1,) * (dims + 1))
+    yield bad(RuntimeError, "expected dilation to be", x, w, dilation=0)
+    yield bad(RuntimeError, "expected a positive number of groups", x, w, groups=0)
+    yield bad(RuntimeError, "expected a weight whose first dimension divides into 3 groups", x, w, groups=3)
+    yield bad(RuntimeError, "expected a bias of shape (2,)", x, w, torch.zeros(3))
+    yield bad(RuntimeError, "of one dtype", x.double(), w)
     if transposed:
-        yield bad("expected an output_padding smaller", x, w, output_padding=1)
-        yield bad("expected output_padding to be", x, w, output_padding=-1)
-        yield bad("expected padding that leaves an output", x, w, padding=4)
-        yield bad("expected padding to be an integer", x, w, padding="same", error=TypeError)
+        yield bad(RuntimeError, "expected an output_padding smaller", x, w, output_padding=1)
+        yield bad(RuntimeError, "expected output_padding to be", x, w, output_padding=-1)
+        yield bad(RuntimeError, "expected padding that leaves an output", x, w, padding=4)
+        yield bad(TypeError, "expected padding to be an integer", x, w, padding="same")
     else:
-        yield bad("expected a stride of 1 with padding='same'", x, w, padding="same", stride=2)
-        yield bad("expected padding to be 'valid'", x, w, padding="full")
-        yield bad("expected an input of at least the kernel's size", x[..., :2], w)
+        yield bad(RuntimeError, "expected a stride of 1 with padding='same'", x, w, padding="same", stride=2)
+        yield bad(RuntimeError, "expected padding to be 'valid'", x, w, padding="full")
+        yield bad(RuntimeError, "expected an input of at least the kernel's size", x[..., :2], w)
 
 
-OF_MODULE: tuple[dict[str, Any], ...] = (
+MODULE_OPTIONS: tuple[dict[str, Any], ...] = (
     {},
     {"stride": 2, "padding": 1, "dilation": 2, "groups": 2, "bias": False},
     {"padding": "same", "padding_mode": "reflect"},
     {"padding": "valid", "padding_mode": "circular", "dtype": torch.float64},
 )
-OF_TRANSPOSED_MODULE: tuple[dict[str, Any], ...] = (
+TRANSPOSED_MODULE_OPTIONS: tuple[dict[str, Any], ...] = (
     {},
     {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2, "bias": False, "dilation": 2},
 )
 
 
 def modules(name: str, dims: int, transposed: bool) -> Iterator[tuple[Any, Any]]:
-    """Pairs of modules, ours and PyTorch's."""
-    for options in OF_TRANSPOSED_MODULE if transposed else OF_MODULE:
-        yield (
-            partial(getattr(scratchnet.nn, name), 4, 6, 3, **options),
-            partial(getattr(nn, name), 4, 6, 3, **options),
-        )
-    kernel = [3, 5, 1][:dims]
-    yield partial(getattr(scratchnet.nn, name), 1, 2, kernel), partial(getattr(nn, name), 1, 2, kernel)
+    classes = getattr(scratchnet.nn, name), getattr(nn, name)
+    yield from module_pairs(
+        *classes, *(TRANSPOSED_MODULE_OPTIONS if transposed else MODULE_OPTIONS), sizes=(4, 6, 3)
+    )
+    yield from module_pairs(*classes, {}, sizes=(1, 2, [3, 5, 1][:dims]))
 
 
 def record(dims: int, transposed: bool) -> Record:
-    """The record of one op in one number of dimensions."""
     name = f"conv_transpose{dims}d" if transposed else f"conv{dims}d"
     builtin: Callable[..., Any] = getattr(F, name)
     return Record(
@@ -165,7 +155,7 @@ def record(dims: int, transposed: bool) -> Record:
         partial(samples, dims=dims, transposed=transposed),
         [TransposedConvolutionFunction if transposed else ConvolutionFunction],
         errors=tuple(errors(dims, transposed)),
-        # One output of nine products: 1.8 units beyond twice the built-in's error, on a processor with AVX-512.
+        # One output of nine terms is 1.8 units beyond twice the built-in's error, on a processor with AVX-512.
         roundings=2 if name == "conv2d" else 1,
         modules=tuple(modules(f"ConvTranspose{dims}d" if transposed else f"Conv{dims}d", dims, transposed)),
     )

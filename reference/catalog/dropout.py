@@ -1,4 +1,4 @@
-"""Dropout: probabilities from 0 to 1; the comparison seeds both sides alike."""
+"""Dropout of elements and of channels; the comparison seeds both sides alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reference.catalog.record import BadInput, Make, Record, Sample, leaf
+from reference.catalog.record import BadInput, Make, Record, Sample, bad, leaf
 from scratchnet.dropout.alpha_dropout import AlphaDropoutFunction, alpha_dropout, feature_alpha_dropout
 from scratchnet.dropout.channel_dropout import dropout1d, dropout2d, dropout3d
 from scratchnet.dropout.dropout import DropoutFunction, dropout
@@ -22,7 +22,6 @@ INFINITY, NAN = float("inf"), float("nan")
 
 
 def dropout_samples(make: Make) -> Iterator[Sample]:
-    """Probabilities from 0 to 1 in every layout; the comparison seeds both sides alike."""
     for p in (0.5, 0.1, 0.9, 0.0, 1.0):
         yield Sample((make.normal(3, 5), p))
     yield Sample((make.normal(3, 5),), {"training": False})
@@ -37,22 +36,17 @@ def dropout_samples(make: Make) -> Iterator[Sample]:
         yield Sample((extremes, p), smooth=False)
 
 
-def bad_dropout(error: type[Exception], says: str, input: Any, **options: Any) -> BadInput:
-    """One input and its options."""
-    return BadInput(lambda: ((input,), options), error, says)
-
-
 DROPOUT_ERRORS = (
-    bad_dropout(TypeError, "expected input to be a tensor, got list", [1.0, 2.0]),
-    bad_dropout(TypeError, "expected p to be a number, got str", torch.zeros(2), p="half"),
-    bad_dropout(ValueError, "between 0 and 1, got 1.5", torch.zeros(2), p=1.5),
-    bad_dropout(ValueError, "between 0 and 1, got -0.1", torch.zeros(2), p=-0.1, training=False),
-    bad_dropout(RuntimeError, "floating point", torch.tensor([1, 2])),
+    bad(TypeError, "expected input to be a tensor, got list", [1.0, 2.0]),
+    bad(TypeError, "expected p to be a number, got str", torch.zeros(2), p="half"),
+    bad(ValueError, "between 0 and 1, got 1.5", torch.zeros(2), p=1.5),
+    bad(ValueError, "between 0 and 1, got -0.1", torch.zeros(2), p=-0.1, training=False),
+    bad(RuntimeError, "floating point", torch.tensor([1, 2])),
 )
 
 
 def channel_samples(make: Make, shapes: tuple[tuple[int, ...], ...]) -> Iterator[Sample]:
-    """Probabilities and layouts, on inputs of each shape; the first has samples and channels."""
+    """Yields inputs of each shape; the first has the shape (N, C, ...)."""
     first = shapes[0]
     for p in (0.5, 0.1, 0.0, 1.0):
         yield Sample((make.normal(*first), p, True))
@@ -70,18 +64,17 @@ def channel_samples(make: Make, shapes: tuple[tuple[int, ...], ...]) -> Iterator
         yield Sample((leaf(odd), p, True), smooth=False)
 
 
-INTEGERS = bad_dropout(RuntimeError, "floating point", torch.ones(2, 3, 4, dtype=torch.int64), training=True)
+INTEGERS = bad(RuntimeError, "floating point", torch.ones(2, 3, 4, dtype=torch.int64), training=True)
 NO_PROBABILITY = (
-    bad_dropout(ValueError, "between 0 and 1, got 1.5", torch.zeros(2, 3, 4), p=1.5),
-    bad_dropout(TypeError, "expected p to be a number, got str", torch.zeros(2, 3, 4), p="half"),
+    bad(ValueError, "between 0 and 1, got 1.5", torch.zeros(2, 3, 4), p=1.5),
+    bad(TypeError, "expected p to be a number, got str", torch.zeros(2, 3, 4), p="half"),
 )
-NO_CHANNELS = bad_dropout(RuntimeError, "shape (N, C, ...)", torch.zeros(3), training=True)
+NO_CHANNELS = bad(RuntimeError, "shape (N, C, ...)", torch.zeros(3), training=True)
 
 
 def record(
     custom: Any, builtin: Any, modules: tuple[Any, Any], function: Any, shapes: Any, *errors: BadInput
 ) -> Record:
-    """The record of one kind of dropout."""
     return Record(
         name=custom.__name__,
         custom=custom,
@@ -97,7 +90,7 @@ def record(
 
 
 LINES, IMAGES, VOLUMES = (2, 3, 4), (2, 3, 2, 2), (2, 3, 2, 1, 2)
-NO_LINES = bad_dropout(RuntimeError, "expected input of shape (N, C, L)", torch.zeros(IMAGES))
+NO_LINES = bad(RuntimeError, "expected input of shape (N, C, L)", torch.zeros(IMAGES))
 
 RECORDS = (
     Record(

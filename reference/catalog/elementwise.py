@@ -1,4 +1,4 @@
-"""What the records of elementwise ops share: the kink, both tails, infinities and NaN beside ordinary values."""
+"""Samples and bad inputs that the records of elementwise ops share: kinks, tails, infinities and NaN."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference.catalog.record import BadInput, Make, Sample
+from reference.catalog.record import Make, Sample, bad
 
 __all__ = [
+    "BOOLEANS",
     "EXTREMES",
     "FINITE",
     "HALVES",
+    "INTEGERS",
     "KINKS",
+    "NOT_A_TENSOR",
     "elementwise",
     "few",
     "layouts",
-    "no_integers",
     "on_a_copy",
-    "wrong_type",
 ]
 
 KINKS = (-2.0, -1.0, -0.0, 0.0, 1.0, 2.0)
@@ -30,7 +31,7 @@ EXTREMES = (-float("inf"), *FINITE[:-1], float("inf"), float("nan"))
 
 
 def layouts(make: Make, shape: tuple[int, ...] = (3, 4)) -> Iterator[Tensor]:
-    """One shape in every layout: dense, transposed, sliced, expanded, scalar and empty."""
+    """Yields tensors of one shape: dense, transposed, sliced, expanded; and an empty one."""
     yield make.normal(*shape, scale=2.0)
     yield make.normal(*shape[::-1], scale=2.0).detach().permute(*reversed(range(len(shape)))).requires_grad_()
     yield make.normal(2 * shape[0], *shape[1:]).detach()[::2].requires_grad_()
@@ -41,10 +42,7 @@ def layouts(make: Make, shape: tuple[int, ...] = (3, 4)) -> Iterator[Tensor]:
 def elementwise(
     *options: dict[str, Any], kinks: Sequence[float] = KINKS, extremes: Sequence[float] = EXTREMES
 ) -> Callable[[Make], Iterator[Sample]]:
-    """Samples of an op of one tensor, with each set of options on the values where it bends.
-
-    Every layout has the first set of options.
-    """
+    """Returns a maker of samples: kinks and extremes with every set of options, layouts with the first."""
     first = options[0] if options else {}
 
     def samples(make: Make) -> Iterator[Sample]:
@@ -64,7 +62,7 @@ def elementwise(
 
 
 def few(*options: dict[str, float]) -> Callable[[Make], Iterator[Sample]]:
-    """Samples of an op whose twin has them all."""
+    """Returns a maker of a few samples, for an in-place op whose out-of-place form has the rest."""
 
     def samples(make: Make) -> Iterator[Sample]:
         for option in options:
@@ -76,7 +74,7 @@ def few(*options: dict[str, float]) -> Callable[[Make], Iterator[Sample]]:
 
 
 def on_a_copy(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """An op that works in place, called on a copy: the result is what the copy has become."""
+    """Wraps an in-place op to return a changed copy of its input."""
 
     def op(x: Any, *arguments: Any, **options: Any) -> Tensor:
         copy = x.clone() if isinstance(x, Tensor) else x
@@ -86,11 +84,6 @@ def on_a_copy(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return op
 
 
-def wrong_type(error: type[Exception] = TypeError) -> BadInput:
-    """Something that is no tensor."""
-    return BadInput(lambda: (([1.0, 2.0],), {}), error, "expected input to be a tensor, got list")
-
-
-def no_integers() -> BadInput:
-    """Integers, which only some activations promote."""
-    return BadInput(lambda: ((torch.tensor([1, 2]),), {}), NotImplementedError, "floating point")
+NOT_A_TENSOR = bad(TypeError, "expected input to be a tensor, got list", [1.0, 2.0])
+INTEGERS = bad(NotImplementedError, "floating point", torch.tensor([1, 2]))
+BOOLEANS = bad(RuntimeError, "expected numbers", torch.tensor([True]))

@@ -1,32 +1,25 @@
-"""Tables and pairs: embeddings, bags of them, one-hot rows and the bilinear layer."""
+"""Embeddings, bags of embeddings and one-hot rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from reference.catalog.record import BadInput, Make, Record, Sample
+from reference.catalog.record import Make, Record, Sample, bad, leaf, module_pairs
 from scratchnet.embedding.embedding import EmbeddingFunction, embedding
 from scratchnet.embedding.embedding_bag import EmbeddingBagFunction, EmbeddingMaxFunction, embedding_bag
 from scratchnet.embedding.one_hot import one_hot
-from scratchnet.linear.bilinear import BilinearFunction, bilinear
-from scratchnet.nn import Bilinear, Embedding, EmbeddingBag
+from scratchnet.nn import Embedding, EmbeddingBag
 
 __all__ = ["RECORDS"]
 
 
-def leaf(x: Tensor) -> Tensor:
-    """A view of detached memory as a leaf of its own, strides and all."""
-    return x.detach().requires_grad_()
-
-
-def lookups(make: Make) -> Iterator[Sample]:
-    """Indices of any shape and layout; what changes the gradient alone is no longer its derivative."""
+def embedding_samples(make: Make) -> Iterator[Sample]:
+    """Yields lookups; options that change only the gradient are not smooth."""
     indices, table = torch.tensor([[1, 3, 1], [0, 3, 1]]), make.normal(4, 3)
     yield Sample((indices, table))
     yield Sample((indices.int(), table))
@@ -41,8 +34,7 @@ def lookups(make: Make) -> Iterator[Sample]:
     yield Sample((indices, table), {"scale_grad_by_freq": True, "padding_idx": 1}, smooth=False)
 
 
-def bags(make: Make) -> Iterator[Sample]:
-    """Bags as rows and by offsets, empty ones too, in every mode."""
+def bag_samples(make: Make) -> Iterator[Sample]:
     table, rows = make.normal(5, 3), torch.tensor([[1, 3, 1], [0, 3, 4]])
     flat, offsets = torch.tensor([1, 3, 1, 0, 2]), torch.tensor([0, 2, 2, 3])
     for mode in ("sum", "mean", "max"):
@@ -54,7 +46,7 @@ def bags(make: Make) -> Iterator[Sample]:
         yield Sample((rows, table), {"mode": mode, "padding_idx": 1})
         yield Sample((flat, table, offsets), {"mode": mode, "padding_idx": -5})
     for mode in ("sum", "mean"):
-        # With unequal frequencies the built-in takes those of other rows; tests/embedding/test_embedding.py has ours.
+        # For unequal frequencies the built-in uses those of other rows; tests/embedding/test_embedding.py tests ours.
         twice = torch.tensor([[1, 3, 1], [0, 3, 0]])
         yield Sample((twice, table), {"mode": mode, "scale_grad_by_freq": True}, smooth=False)
     weighted = {"mode": "sum", "per_sample_weights": make.normal(2, 3)}
@@ -67,7 +59,6 @@ def bags(make: Make) -> Iterator[Sample]:
 
 
 def indices(make: Make) -> Iterator[Sample]:
-    """Indices of any shape, with the number of classes given and found."""
     for shape in ((3,), (2, 2), ()):
         yield Sample((make.labels(*shape, classes=4), 4))
     yield Sample((make.labels(3, classes=4),))
@@ -75,33 +66,7 @@ def indices(make: Make) -> Iterator[Sample]:
     yield Sample((make.labels(0, classes=4), 4))
 
 
-def pairs(make: Make) -> Iterator[Sample]:
-    """Two inputs of any number of leading dimensions, layouts, empty batches."""
-    weight, bias = make.normal(2, 3, 4), make.normal(2)
-    yield Sample((make.normal(5, 3), make.normal(5, 4), weight, bias))
-    yield Sample((make.normal(5, 3), make.normal(5, 4), weight))
-    yield Sample((make.normal(3), make.normal(4), weight, bias))
-    yield Sample((make.normal(2, 2, 3), make.normal(2, 2, 4), weight, bias))
-    yield Sample((leaf(make.normal(3, 5).t()), leaf(make.normal(1, 4).expand(5, 4)), weight, bias))
-    yield Sample((make.normal(5, 3), make.normal(5, 4), leaf(make.normal(4, 3, 2).permute(2, 1, 0)), bias))
-    yield Sample((make.normal(5, 3, grad=False), make.normal(5, 4), weight, bias))
-    yield Sample((make.normal(0, 3), make.normal(0, 4), weight, bias))
-
-
-def bad(error: type[Exception], says: str, *inputs: Any, **options: Any) -> BadInput:
-    """A call that must fail."""
-    return BadInput(lambda: (inputs, options), error, says)
-
-
 TABLE, ONE = torch.zeros(4, 3), torch.tensor([1])
-X1, X2, W = torch.zeros(5, 3), torch.zeros(5, 4), torch.zeros(2, 3, 4)
-
-
-def layer_pairs(
-    custom: type[nn.Module], builtin: type[nn.Module], *options: dict[str, Any], sizes: tuple[int, ...]
-) -> list[tuple[Callable[[], nn.Module], Callable[[], nn.Module]]]:
-    """Both modules with each set of options."""
-    return [(partial(custom, *sizes, **each), partial(builtin, *sizes, **each)) for each in options]
 
 
 RECORDS = (
@@ -109,9 +74,9 @@ RECORDS = (
         "embedding",
         embedding,
         F.embedding,
-        lookups,
+        embedding_samples,
         [EmbeddingFunction],
-        double_backward=False,  # the built-in's forgets to divide by the frequency
+        double_backward=False,  # the built-in's does not divide by the frequency
         errors=[
             bad(TypeError, "expected input to be a tensor, got list", [1], TABLE),
             bad(TypeError, "expected weight to be a tensor, got None", ONE, None),
@@ -123,7 +88,7 @@ RECORDS = (
             bad(AssertionError, "expected padding_idx between -4 and 3, got -5", ONE, TABLE, -5),
         ],
         modules=[
-            *layer_pairs(
+            *module_pairs(
                 Embedding,
                 nn.Embedding,
                 {},
@@ -141,7 +106,7 @@ RECORDS = (
         "embedding_bag",
         embedding_bag,
         F.embedding_bag,
-        bags,
+        bag_samples,
         [EmbeddingBagFunction, EmbeddingMaxFunction],
         errors=[
             bad(ValueError, "expected mode to be", ONE, TABLE, ONE - 1, mode="median"),
@@ -159,7 +124,7 @@ RECORDS = (
         ],
         builtin_lacks=frozenset({"double backward", "forward mode"}),
         modules=[
-            *layer_pairs(
+            *module_pairs(
                 EmbeddingBag,
                 nn.EmbeddingBag,
                 {},
@@ -186,20 +151,5 @@ RECORDS = (
             bad(RuntimeError, "expected indices from 0 to 1, got indices from -1", torch.tensor([-1, 1])),
             bad(RuntimeError, "expected num_classes", torch.tensor([], dtype=torch.int64)),
         ],
-    ),
-    Record(
-        "bilinear",
-        bilinear,
-        F.bilinear,
-        pairs,
-        [BilinearFunction],
-        errors=[
-            bad(TypeError, "expected input1 to be a tensor", [1.0], X2, W),
-            bad(RuntimeError, "same leading dimensions", X1[:4], X2, W),
-            bad(RuntimeError, "inputs of 3 and 4 features", X1, X1, W),
-            bad(RuntimeError, "expected bias of shape (2,)", X1, X2, W, torch.zeros(3)),
-            bad(RuntimeError, "of one dtype", X1.double(), X2, W),
-        ],
-        modules=layer_pairs(Bilinear, nn.Bilinear, {}, {"bias": False}, {"dtype": torch.float64}, sizes=(3, 4, 2)),
     ),
 )

@@ -1,4 +1,4 @@
-"""Layers that run as one op where they meet: against PyTorch's, one after the other."""
+"""Fused layers, compared with PyTorch's layers one after the other."""
 
 from __future__ import annotations
 
@@ -11,22 +11,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import scratchnet.nn
-from reference.catalog.convolution import bad
-from reference.catalog.convolution import errors as errors_of_convolution
-from reference.catalog.convolution import samples as samples_of_convolution
-from reference.catalog.record import BadInput, Make, Record, Sample
+from reference.catalog.convolution import errors as convolution_errors
+from reference.catalog.convolution import samples as convolution_samples
+from reference.catalog.record import BadInput, Make, Record, Sample, bad
 from scratchnet.fused.pooled_convolution import ConvolutionReLUMaxPoolFunction, conv2d_relu_max_pool2d
 from scratchnet.fused.rectified_convolution import ConvolutionReLUFunction, conv2d_relu
 
 __all__ = ["RECORDS"]
 
 
-def convolution_then_relu(*inputs: Any, **options: Any) -> Tensor:
-    """Both, one after the other."""
+def unfused_conv2d_relu(*inputs: Any, **options: Any) -> Tensor:
     return F.relu(F.conv2d(*inputs, **options))
 
 
-def convolution_then_relu_then_pooling(
+def unfused_conv2d_relu_max_pool2d(
     *inputs: Any,
     pool_kernel_size: Any = 2,
     pool_stride: Any = None,
@@ -35,13 +33,12 @@ def convolution_then_relu_then_pooling(
     ceil_mode: bool = False,
     **options: Any,
 ) -> Tensor:
-    """All three, one after the other."""
     pooling = pool_kernel_size, pool_stride, pool_padding, pool_dilation, ceil_mode
-    return F.max_pool2d(convolution_then_relu(*inputs, **options), *pooling)
+    return F.max_pool2d(unfused_conv2d_relu(*inputs, **options), *pooling)
 
 
 def pooled(make: Make) -> Iterator[Sample]:
-    """Every option of the pooling, alone and after those of the convolution; where nothing is positive."""
+    """Yields options of the pooling alone and with the convolution's, and outputs that are all negative."""
     kernels, bias = make.normal(3, 2, 2, 2), make.normal(3)
     for options in (
         {},
@@ -63,9 +60,8 @@ def pooled(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(2, 2, 4, 4), kernels, below), {"pool_kernel_size": 3})
 
 
-def errors_of_pooling() -> Iterator[BadInput]:
-    """What neither convolution nor pooling takes."""
-    yield from errors_of_convolution(2, transposed=False)
+def pooling_errors() -> Iterator[BadInput]:
+    yield from convolution_errors(2, transposed=False)
     x, w = torch.zeros(1, 2, 4, 4), torch.zeros(2, 2, 3, 3)
     wrong: tuple[tuple[str, dict[str, Any]], ...] = (
         ("expected pool_kernel_size to be", {"pool_kernel_size": 0}),
@@ -75,33 +71,33 @@ def errors_of_pooling() -> Iterator[BadInput]:
         ("expected an input of at least the kernel's size", {"pool_kernel_size": 3}),
     )
     for says, options in wrong:
-        yield bad(says, x, w, **options)
-        yield bad(says, x.bfloat16(), w.bfloat16(), **options)
+        yield bad(RuntimeError, says, x, w, **options)
+        yield bad(RuntimeError, says, x.bfloat16(), w.bfloat16(), **options)
 
 
-def layers(of: Any) -> Any:
-    """A container of layers that meet, of one module's names."""
-    return of.Sequential(of.Conv2d(1, 2, 3), of.ReLU(), of.MaxPool2d(2), of.Conv2d(2, 3, 2), of.ReLU())
+def layers(nn: Any) -> Any:
+    """Returns a container of fusible layers from the given namespace."""
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(2, 3, 2), nn.ReLU())
 
 
 RECORDS = (
     Record(
         "conv2d_relu",
         conv2d_relu,
-        convolution_then_relu,
-        partial(samples_of_convolution, dims=2, transposed=False),
+        unfused_conv2d_relu,
+        partial(convolution_samples, dims=2, transposed=False),
         [ConvolutionReLUFunction],
-        errors=tuple(errors_of_convolution(2, transposed=False)),
-        # One output of nine products: 1.8 units beyond twice the built-in's error, on a processor with AVX-512.
+        errors=tuple(convolution_errors(2, transposed=False)),
+        # One output of nine terms is 1.8 units beyond twice the built-in's error, on a processor with AVX-512.
         roundings=2,
     ),
     Record(
         "conv2d_relu_max_pool2d",
         conv2d_relu_max_pool2d,
-        convolution_then_relu_then_pooling,
+        unfused_conv2d_relu_max_pool2d,
         pooled,
         [ConvolutionReLUMaxPoolFunction],
-        errors=tuple(errors_of_pooling()),
+        errors=tuple(pooling_errors()),
         modules=[(partial(layers, scratchnet.nn), partial(layers, torch.nn))],
     ),
 )

@@ -1,14 +1,13 @@
-"""Kernels, against plain compositions of tensor operations: PyTorch has none."""
+"""Kernels, compared with compositions of tensor operations, since PyTorch has none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from reference.catalog.record import BadInput, Make, Record, Sample, rounded_once
+from reference.catalog.record import Make, Record, Sample, bad, leaf, rounded_once
 from scratchnet.similarity.kernels import (
     LinearKernelFunction,
     PolynomialKernelFunction,
@@ -21,13 +20,7 @@ from scratchnet.similarity.kernels import (
 __all__ = ["RECORDS"]
 
 
-def leaf(x: Tensor) -> Tensor:
-    """A view of detached memory as a leaf of its own, strides and all."""
-    return x.detach().requires_grad_()
-
-
 def points(make: Make) -> Iterator[Sample]:
-    """Two sets of points in every layout, the same set twice, none."""
     yield Sample((make.normal(4, 3), make.normal(2, 3)))
     yield Sample((leaf(make.normal(3, 4).t()), leaf(make.normal(2, 6)[:, ::2])))
     yield Sample((leaf(make.normal(1, 3).expand(4, 3)), make.normal(2, 3, grad=False)))
@@ -37,7 +30,6 @@ def points(make: Make) -> Iterator[Sample]:
 
 
 def polynomials(make: Make) -> Iterator[Sample]:
-    """Powers, and a fixed and a learned gamma."""
     yield from points(make)
     x, y = make.normal(4, 3), make.normal(2, 3)
     for degree in (0, 1, 2):
@@ -46,7 +38,6 @@ def polynomials(make: Make) -> Iterator[Sample]:
 
 
 def exponentials(make: Make) -> Iterator[Sample]:
-    """A fixed and a learned gamma, and points far apart."""
     yield from points(make)
     x, y = make.normal(4, 3), make.normal(2, 3)
     yield Sample((x, y, 0.3))
@@ -55,25 +46,17 @@ def exponentials(make: Make) -> Iterator[Sample]:
 
 
 def linear_composed(x: Tensor, y: Tensor) -> Tensor:
-    """Inner products, composed of tensor operations."""
     return torch.einsum("nd,md->nm", x, y)
 
 
 def polynomial_composed(
     x: Tensor, y: Tensor, degree: int = 3, gamma: float | Tensor = 1.0, constant: float = 1.0
 ) -> Tensor:
-    """Powers of inner products, composed of tensor operations."""
     return (gamma * torch.einsum("nd,md->nm", x, y) + constant).pow(degree)
 
 
 def rbf_composed(x: Tensor, y: Tensor, gamma: float | Tensor = 1.0) -> Tensor:
-    """Exponentials of squared distances, composed of tensor operations."""
     return torch.exp(-gamma * (x[:, None] - y[None]).square().sum(-1))
-
-
-def bad(error: type[Exception], says: str, *inputs: Any, **options: Any) -> BadInput:
-    """A call that must fail."""
-    return BadInput(lambda: (inputs, options), error, says)
 
 
 X, Y = torch.zeros(4, 3), torch.zeros(2, 3)

@@ -1,26 +1,36 @@
-"""Linear layers, in every layout and number of dimensions."""
+"""Linear and bilinear layers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reference.catalog.record import BadInput, Make, Record, Sample, leaf
+from reference.catalog.record import Make, Record, Sample, bad, leaf, module_pairs
+from scratchnet.linear.bilinear import BilinearFunction, bilinear
 from scratchnet.linear.linear import LinearFunction, linear
-from scratchnet.nn import Linear
+from scratchnet.nn import Bilinear, Linear
 
 __all__ = ["RECORDS"]
 
 INFINITY, NAN = float("inf"), float("nan")
 
 
+def bilinear_samples(make: Make) -> Iterator[Sample]:
+    weight, bias = make.normal(2, 3, 4), make.normal(2)
+    yield Sample((make.normal(5, 3), make.normal(5, 4), weight, bias))
+    yield Sample((make.normal(5, 3), make.normal(5, 4), weight))
+    yield Sample((make.normal(3), make.normal(4), weight, bias))
+    yield Sample((make.normal(2, 2, 3), make.normal(2, 2, 4), weight, bias))
+    yield Sample((leaf(make.normal(3, 5).t()), leaf(make.normal(1, 4).expand(5, 4)), weight, bias))
+    yield Sample((make.normal(5, 3), make.normal(5, 4), leaf(make.normal(4, 3, 2).permute(2, 1, 0)), bias))
+    yield Sample((make.normal(5, 3, grad=False), make.normal(5, 4), weight, bias))
+    yield Sample((make.normal(0, 3), make.normal(0, 4), weight, bias))
+
+
 def linear_samples(make: Make) -> Iterator[Sample]:
-    """Every number of leading dimensions, layouts, shapes of weight and bias, empty sizes."""
     weight, bias = make.normal(2, 3), make.normal(2)
     yield Sample((make.normal(4, 3), weight, bias))
     yield Sample((make.normal(4, 3), weight))
@@ -45,34 +55,22 @@ def linear_samples(make: Make) -> Iterator[Sample]:
     yield Sample((make.values(INFINITY, 0.0, NAN), weight, bias), smooth=False)
 
 
-def bad_linear(error: type[Exception], says: str, *shapes: Any, **dtypes: torch.dtype) -> BadInput:
-    """Tensors of the shapes given, in the dtypes given by position; anything else as it comes."""
-
-    def call() -> tuple[tuple[Any, ...], dict[str, Any]]:
-        kinds = [dtypes.get(name) for name in ("input", "weight", "bias")]
-        given = [
-            torch.zeros(shape, dtype=kind) if isinstance(shape, tuple) else shape
-            for shape, kind in zip(shapes, kinds, strict=False)
-        ]
-        return tuple(given), {}
-
-    return BadInput(call, error, says)
-
-
+X1, X2, W3 = torch.zeros(5, 3), torch.zeros(5, 4), torch.zeros(2, 3, 4)
+X, W, B = torch.zeros(4, 3), torch.zeros(2, 3), torch.zeros(2)
 LINEAR_ERRORS = (
-    bad_linear(TypeError, "expected input to be a tensor, got list", [1.0, 2.0, 3.0], (2, 3)),
-    bad_linear(TypeError, "expected weight to be a tensor, got None", (4, 3), None),
-    bad_linear(TypeError, "expected bias to be a tensor", (4, 3), (2, 3), [1.0]),
-    bad_linear(RuntimeError, "expected input of shape (*, 3)", (4, 2), (2, 3), (2,)),
-    bad_linear(RuntimeError, "expected input of shape (*, 3)", (3, 4), (3,)),
-    bad_linear(RuntimeError, "expected input of shape (*, 3)", (), (2, 3)),
-    bad_linear(RuntimeError, "(out_features, in_features)", (4, 3), (2, 2, 3)),
-    bad_linear(RuntimeError, "(out_features, in_features)", (4, 3), ()),
-    bad_linear(RuntimeError, "expected bias of shape (2,)", (4, 3), (2, 3), (3,)),
-    bad_linear(RuntimeError, "of one dtype", (4, 3), (2, 3), weight=torch.float64),
-    bad_linear(RuntimeError, "of one dtype", (4, 3), (2, 3), (2,), bias=torch.float64),
-    bad_linear(RuntimeError, "of one dtype", (4, 3), (2, 3), (2,), input=torch.bfloat16),
-    bad_linear(RuntimeError, "of one dtype", (4, 3), (2, 3), input=torch.int64),
+    bad(TypeError, "expected input to be a tensor, got list", [1.0, 2.0, 3.0], W),
+    bad(TypeError, "expected weight to be a tensor, got None", X, None),
+    bad(TypeError, "expected bias to be a tensor", X, W, [1.0]),
+    bad(RuntimeError, "expected input of shape (*, 3)", torch.zeros(4, 2), W, B),
+    bad(RuntimeError, "expected input of shape (*, 3)", torch.zeros(3, 4), torch.zeros(3)),
+    bad(RuntimeError, "expected input of shape (*, 3)", torch.zeros(()), W),
+    bad(RuntimeError, "(out_features, in_features)", X, torch.zeros(2, 2, 3)),
+    bad(RuntimeError, "(out_features, in_features)", X, torch.zeros(())),
+    bad(RuntimeError, "expected bias of shape (2,)", X, W, torch.zeros(3)),
+    bad(RuntimeError, "of one dtype", X, W.double()),
+    bad(RuntimeError, "of one dtype", X, W, B.double()),
+    bad(RuntimeError, "of one dtype", X.bfloat16(), W, B),
+    bad(RuntimeError, "of one dtype", X.long(), W),
 )
 
 
@@ -84,14 +82,26 @@ RECORDS = (
         samples=linear_samples,
         functions=(LinearFunction,),
         errors=LINEAR_ERRORS,
-        modules=tuple(
-            (partial(Linear, *arguments, **options), partial(nn.Linear, *arguments, **options))
-            for arguments, options in (
-                ((5, 3), {}),
-                ((1, 1), {}),
-                ((5, 3), {"bias": False}),
-                ((5, 3), {"dtype": torch.float64}),
-            )
+        modules=[
+            *module_pairs(Linear, nn.Linear, {}, sizes=(1, 1)),
+            *module_pairs(Linear, nn.Linear, {}, {"bias": False}, {"dtype": torch.float64}, sizes=(5, 3)),
+        ],
+    ),
+    Record(
+        "bilinear",
+        bilinear,
+        F.bilinear,
+        bilinear_samples,
+        [BilinearFunction],
+        errors=[
+            bad(TypeError, "expected input1 to be a tensor", [1.0], X2, W3),
+            bad(RuntimeError, "same leading dimensions", X1[:4], X2, W3),
+            bad(RuntimeError, "inputs of 3 and 4 features", X1, X1, W3),
+            bad(RuntimeError, "expected bias of shape (2,)", X1, X2, W3, torch.zeros(3)),
+            bad(RuntimeError, "of one dtype", X1.double(), X2, W3),
+        ],
+        modules=module_pairs(
+            Bilinear, nn.Bilinear, {}, {"bias": False}, {"dtype": torch.float64}, sizes=(3, 4, 2)
         ),
     ),
 )

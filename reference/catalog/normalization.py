@@ -1,4 +1,4 @@
-"""Normalization by layer, group, root mean square, neighbouring channels and norm: options, layouts, edges."""
+"""Layer, group, RMS, local response and weight normalization, and `normalize`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, leaf, rounded_once
+from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, bad, leaf, module_pairs, rounded_once
 from scratchnet.nn import CrossMapLRN2d, GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from scratchnet.normalization.group_norm import GroupNormFunction, group_norm
 from scratchnet.normalization.layer_norm import LayerNormFunction, layer_norm
@@ -24,8 +24,7 @@ __all__ = ["RECORDS"]
 INFINITY, NAN = float("inf"), float("nan")
 
 
-def of_rows(make: Make, parameters: int) -> Iterator[Sample]:
-    """One and several normalized dimensions, layouts, with and without parameters, empty and single values."""
+def row_norm_samples(make: Make, parameters: int) -> Iterator[Sample]:
 
     def given(*shape: int) -> list[Any]:
         return [make.normal(*shape) for _ in range(parameters)]
@@ -49,14 +48,12 @@ def of_rows(make: Make, parameters: int) -> Iterator[Sample]:
     yield Sample((make.values(NAN, 0.0, 1.0), (3,)), smooth=False)
 
 
-def of_layers(make: Make) -> Iterator[Sample]:
-    """Rows, with a bias alone too."""
-    yield from of_rows(make, parameters=2)
+def layer_norm_samples(make: Make) -> Iterator[Sample]:
+    yield from row_norm_samples(make, parameters=2)
     yield Sample((make.normal(3, 4), (4,), None, make.normal(4)))
 
 
-def of_weights(make: Make) -> Iterator[Sample]:
-    """Norms of the slices along each dimension, of each element and of all, one of them zero; layouts."""
+def weight_norm_samples(make: Make) -> Iterator[Sample]:
     for dim, shape in enumerate(((3, 1, 1), (1, 2, 1), (1, 1, 4))):
         yield Sample((make.normal(3, 2, 4), make.normal(*shape), dim))
     yield Sample((make.normal(3, 4), make.normal(4)), {"dim": 1})
@@ -70,14 +67,13 @@ def of_weights(make: Make) -> Iterator[Sample]:
     )
 
 
-def weight_norm_of_fitting(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
-    """PyTorch's op, which reads beyond norms that are too few."""
+def checked_weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """Calls PyTorch's op only if ``g`` broadcasts; otherwise it reads beyond the end of ``g``."""
     torch.broadcast_tensors(v, g)
     return torch._weight_norm(v, g, dim)
 
 
-def of_groups(make: Make) -> Iterator[Sample]:
-    """From one group to one for each channel, in all dimensions and layouts."""
+def group_norm_samples(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(3, 4), 1, make.normal(4), make.normal(4)))
     for shape in ((2, 4, 3), (2, 4, 2, 2), (1, 4, 1, 2, 2)):
         yield Sample((make.normal(*shape), 2, make.normal(4), make.normal(4)))
@@ -99,8 +95,7 @@ def of_groups(make: Make) -> Iterator[Sample]:
     yield Sample((leaf(odd), 2, weight, bias), smooth=False)
 
 
-def of_neighbours(make: Make) -> Iterator[Sample]:
-    """Even, odd, single and too wide windows of channels."""
+def response_norm_samples(make: Make) -> Iterator[Sample]:
     for size in (1, 2, 3, 9):
         yield Sample((make.normal(2, 4, 3), size), {"alpha": 0.5})
     yield Sample((make.normal(2, 3, 2), 2))
@@ -112,8 +107,8 @@ def of_neighbours(make: Make) -> Iterator[Sample]:
     yield Sample((leaf(make.values(INFINITY, 0.0, NAN, 1.0).detach().view(1, 4, 1)), 2), smooth=False)
 
 
-def of_vectors(make: Make) -> Iterator[Sample]:
-    """Every kind of norm along one and several dimensions; no two components are equal."""
+def normalize_samples(make: Make) -> Iterator[Sample]:
+    """Yields norms along one and several dimensions; no two components are equal."""
     for p in (2.0, 1.0, 3.0, 1.5, INFINITY, -INFINITY, 0.0):
         yield Sample((make.distinct(3, 4),), {"p": p})
     yield Sample((make.normal(2, 3, 2),), {"dim": 0})
@@ -131,79 +126,60 @@ def of_vectors(make: Make) -> Iterator[Sample]:
     yield Sample((leaf(make.values(INFINITY, 1.0, NAN, 1.0).detach().view(2, 2)),), smooth=False)
 
 
-def bad(error: type[Exception], says: str, *inputs: Any, **options: Any) -> BadInput:
-    """A call that must fail; each tuple of integers given for the input becomes a tensor of that shape."""
-
-    def call() -> tuple[tuple[Any, ...], dict[str, Any]]:
-        first, *rest = inputs
-        return (torch.ones(first) if isinstance(first, tuple) else first, *rest), options
-
-    return BadInput(call, error, says)
-
-
 def ones(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """A parameter."""
     return torch.ones(shape, dtype=dtype)
 
 
-def of_rows_errors() -> tuple[BadInput, ...]:
-    """What neither normalization by rows takes."""
+def row_norm_errors() -> tuple[BadInput, ...]:
     return (
         bad(TypeError, "expected input to be a tensor, got list", [1.0], (1,)),
         bad(NotImplementedError, "floating point", torch.ones(2, 3).long(), (3,)),
-        bad(TypeError, "one dimension is written (n,)", (2, 3), 3),
-        bad(RuntimeError, "at least one dimension", (2, 3), ()),
-        bad(RuntimeError, "expected input of shape (*, 4)", (2, 3), (4,)),
-        bad(RuntimeError, "expected weight of shape (3,)", (2, 3), (3,), ones(4)),
-        bad(TypeError, "expected eps to be a number", (2, 3), (3,), eps="small"),
+        bad(TypeError, "one dimension is written (n,)", ones(2, 3), 3),
+        bad(RuntimeError, "at least one dimension", ones(2, 3), ()),
+        bad(RuntimeError, "expected input of shape (*, 4)", ones(2, 3), (4,)),
+        bad(RuntimeError, "expected weight of shape (3,)", ones(2, 3), (3,), ones(4)),
+        bad(TypeError, "expected eps to be a number", ones(2, 3), (3,), eps="small"),
     )
 
 
 ROW = torch.zeros(3)
 LAYER_NORM_ERRORS = (
-    *of_rows_errors(),
-    bad(RuntimeError, "expected input of shape (*, 2, 3)", (3,), (2, 3)),
-    bad(RuntimeError, "expected bias of shape (3,)", (2, 3), (3,), ones(3), ones(2)),
-    bad(RuntimeError, "dtype of the input", (2, 3), (3,), ones(3, dtype=torch.float64)),
-    bad(RuntimeError, "dtype of the input", (2, 3), (3,), ones(3, dtype=torch.bfloat16)),
+    *row_norm_errors(),
+    bad(RuntimeError, "expected input of shape (*, 2, 3)", ones(3), (2, 3)),
+    bad(RuntimeError, "expected bias of shape (3,)", ones(2, 3), (3,), ones(3), ones(2)),
+    bad(RuntimeError, "dtype of the input", ones(2, 3), (3,), ones(3, dtype=torch.float64)),
+    bad(RuntimeError, "dtype of the input", ones(2, 3), (3,), ones(3, dtype=torch.bfloat16)),
 )
 GROUP_NORM_ERRORS = (
     bad(NotImplementedError, "floating point", torch.ones(2, 4).long(), 2),
-    bad(RuntimeError, "shape (N, C, ...)", (2,), 1),
-    bad(RuntimeError, "divides the input's 3 channels", (2, 3, 2), 2),
-    bad(RuntimeError, "expected a positive num_groups", (2, 3, 2), -1),
-    bad(ZeroDivisionError, "at least 1, got 0", (2, 3, 2), 0),
-    bad(ValueError, "more than 1 value per group", (1, 2), 2),
-    bad(RuntimeError, "expected weight of shape (4,)", (2, 4, 2), 2, ones(3)),
-    bad(RuntimeError, "expected bias of shape (4,)", (2, 4, 2), 2, None, ones(3)),
-    bad(RuntimeError, "dtype of the input", (2, 4, 2), 2, ones(4, dtype=torch.float64)),
-    bad(TypeError, "expected eps to be a number", (2, 4), 2, eps="small"),
+    bad(RuntimeError, "shape (N, C, ...)", ones(2), 1),
+    bad(RuntimeError, "divides the input's 3 channels", ones(2, 3, 2), 2),
+    bad(RuntimeError, "expected a positive num_groups", ones(2, 3, 2), -1),
+    bad(ZeroDivisionError, "at least 1, got 0", ones(2, 3, 2), 0),
+    bad(ValueError, "more than 1 value per group", ones(1, 2), 2),
+    bad(RuntimeError, "expected weight of shape (4,)", ones(2, 4, 2), 2, ones(3)),
+    bad(RuntimeError, "expected bias of shape (4,)", ones(2, 4, 2), 2, None, ones(3)),
+    bad(RuntimeError, "dtype of the input", ones(2, 4, 2), 2, ones(4, dtype=torch.float64)),
+    bad(TypeError, "expected eps to be a number", ones(2, 4), 2, eps="small"),
 )
 RESPONSE_NORM_ERRORS = (
-    bad(ValueError, "at least 3 dimensions", (2, 3), 2),
-    bad(RuntimeError, "at least 1 channel, got 0", (2, 3, 2), 0),
-    bad(TypeError, "expected size to be an integer", (2, 3, 2), 2.0),
-    bad(TypeError, "expected alpha to be a number", (2, 3, 2), 2, alpha="a"),
+    bad(ValueError, "at least 3 dimensions", ones(2, 3), 2),
+    bad(RuntimeError, "at least 1 channel, got 0", ones(2, 3, 2), 0),
+    bad(TypeError, "expected size to be an integer", ones(2, 3, 2), 2.0),
+    bad(TypeError, "expected alpha to be a number", ones(2, 3, 2), 2, alpha="a"),
 )
 NORMALIZE_ERRORS = (
     bad(RuntimeError, "floating point", torch.ones(2, 3).long()),
-    bad(IndexError, "expected dim between -2 and 1, got 2", (2, 3), dim=2),
-    bad(RuntimeError, "not empty for p=inf", (2, 0), p=INFINITY),
+    bad(IndexError, "expected dim between -2 and 1, got 2", ones(2, 3), dim=2),
+    bad(RuntimeError, "not empty for p=inf", ones(2, 0), p=INFINITY),
     bad(RuntimeError, "no gradient to be needed", ones(2, 3).requires_grad_(), out=torch.zeros(2, 3)),
 )
 
 
-def of_one_channel(make: Make) -> Iterator[Sample]:
-    """Images of one channel, for which alone the built-in's gradients are those of its values."""
+def one_channel_samples(make: Make) -> Iterator[Sample]:
+    """Yields images of one channel; with more the built-in's gradients are wrong."""
     yield Sample((make.normal(2, 1, 2, 2),), arguments={"size": 5, "alpha": 0.7, "beta": 0.75, "k": 1.5})
     yield Sample((leaf(make.normal(3, 1, 1, 2).transpose(2, 3)),), arguments={"size": 3})
-
-
-def pairs(custom: Any, builtin: Any, *calls: tuple[tuple[Any, ...], dict[str, Any]]) -> tuple[Any, ...]:
-    """Modules of both sides, made with the same arguments."""
-    return tuple(
-        (partial(custom, *given, **options), partial(builtin, *given, **options)) for given, options in calls
-    )
 
 
 RECORDS = (
@@ -211,72 +187,74 @@ RECORDS = (
         "layer_norm",
         layer_norm,
         F.layer_norm,
-        of_layers,
+        layer_norm_samples,
         [LayerNormFunction],
         errors=LAYER_NORM_ERRORS,
         builtin_lacks=frozenset({"double backward"}),  # with a bias but no weight
-        modules=pairs(
+        modules=module_pairs(
             LayerNorm,
             nn.LayerNorm,
-            ((4,), {}),
-            (((2, 3),), {"eps": 0.1}),
-            (([4],), {"elementwise_affine": False}),
-            ((4,), {"bias": False, "dtype": torch.float64}),
+            {"normalized_shape": 4},
+            {"normalized_shape": (2, 3), "eps": 0.1},
+            {"normalized_shape": [4], "elementwise_affine": False},
+            {"normalized_shape": 4, "bias": False, "dtype": torch.float64},
         ),
     ),
     Record(
         "group_norm",
         group_norm,
         F.group_norm,
-        of_groups,
+        group_norm_samples,
         [GroupNormFunction],
         errors=GROUP_NORM_ERRORS,
-        # With a bias but no weight, and forward mode in channels last.
+        # With a bias but no weight; forward mode in channels-last format.
         builtin_lacks=frozenset({"gradient", "double backward", "vmap", "forward mode"}),
-        modules=pairs(
+        modules=module_pairs(
             GroupNorm,
             nn.GroupNorm,
-            ((2, 4), {}),
-            ((2, 4, 0.1), {"bias": False}),
-            ((1, 4), {"affine": False}),
-            ((4, 4), {"dtype": torch.float64}),
+            {"num_channels": 4, "num_groups": 2},
+            {"num_channels": 4, "num_groups": 2, "eps": 0.1, "bias": False},
+            {"num_channels": 4, "num_groups": 1, "affine": False},
+            {"num_channels": 4, "num_groups": 4, "dtype": torch.float64},
         ),
     ),
     Record(
         "rms_norm",
         rms_norm,
         F.rms_norm,
-        partial(of_rows, parameters=1),
+        partial(row_norm_samples, parameters=1),
         [RMSNormFunction],
-        errors=(*of_rows_errors(), bad(ValueError, "expected input of shape (*, 2, 3)", (3,), (2, 3))),
-        modules=pairs(
+        errors=(*row_norm_errors(), bad(ValueError, "expected input of shape (*, 2, 3)", ones(3), (2, 3))),
+        modules=module_pairs(
             RMSNorm,
             nn.RMSNorm,
-            ((4,), {}),
-            (((2, 3),), {"eps": 0.1}),
-            ((4,), {"elementwise_affine": False, "dtype": torch.float64}),
+            {"normalized_shape": 4},
+            {"normalized_shape": (2, 3), "eps": 0.1},
+            {"normalized_shape": 4, "elementwise_affine": False, "dtype": torch.float64},
         ),
     ),
     Record(
         "local_response_norm",
         local_response_norm,
         rounded_once(F.local_response_norm),
-        of_neighbours,
+        response_norm_samples,
         [LocalResponseNormFunction],
         errors=RESPONSE_NORM_ERRORS,
-        modules=pairs(LocalResponseNorm, nn.LocalResponseNorm, ((3,), {}), ((2, 1e-3, 0.5, 2.0), {})),
+        modules=module_pairs(
+            LocalResponseNorm, nn.LocalResponseNorm, {"size": 3}, {"size": 2, "alpha": 1e-3, "beta": 0.5, "k": 2.0}
+        ),
     ),
     Record(
         "weight_norm",
         weight_norm,
-        weight_norm_of_fitting,
-        of_weights,
+        checked_weight_norm,
+        weight_norm_samples,
         [WeightNormFunction],
         errors=[
-            BadInput(lambda: (([1.0], ROW), {}), TypeError, "expected v to be a tensor"),
-            BadInput(lambda: ((ROW.long(), ROW.long()), {}), NotImplementedError, "floating point or complex"),
-            BadInput(lambda: ((ROW, ROW, 1), {}), IndexError, "expected dim between -1 and 0, got 1"),
-            BadInput(lambda: ((ROW, torch.zeros(2)), {}), RuntimeError, "expected g to broadcast against v"),
+            bad(TypeError, "expected v to be a tensor", [1.0], ROW),
+            bad(NotImplementedError, "floating point or complex", ROW.long(), ROW.long()),
+            bad(IndexError, "expected dim between -1 and 0, got 1", ROW, ROW, 1),
+            bad(RuntimeError, "expected g to broadcast against v", ROW, torch.zeros(2)),
         ],
         builtin_lacks=frozenset({"forward mode"}),
         double_backward=False,  # the built-in's fails gradgradcheck for the first and the last dimension
@@ -285,13 +263,13 @@ RECORDS = (
         "CrossMapLRN2d",
         CrossMapLRN2d,
         nn.CrossMapLRN2d,
-        of_one_channel,
+        one_channel_samples,
         [LocalResponseNormFunction],
         builtin_lacks=frozenset({"double backward", "forward mode", "vmap"}),
-        modules=pairs(CrossMapLRN2d, nn.CrossMapLRN2d, ((5,), {})),
+        modules=module_pairs(CrossMapLRN2d, nn.CrossMapLRN2d, {"size": 5}),
         beyond=[
             Beyond(
-                "more channels than (size + 1) / 2: one that has left the window no longer counts",
+                "more channels than (size + 1) / 2: channels outside the window do not count",
                 lambda make: Sample(
                     (leaf(make.values(1.0, 1.0, 1.0, 1.0).view(1, 4, 1, 1)),),
                     arguments={"size": 3, "alpha": 3.0, "beta": 1.0, "k": -1.0},
@@ -305,7 +283,7 @@ RECORDS = (
         "normalize",
         normalize,
         F.normalize,
-        of_vectors,
+        normalize_samples,
         [NormalizeFunction],
         errors=NORMALIZE_ERRORS,
         beyond=[

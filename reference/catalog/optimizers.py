@@ -1,4 +1,4 @@
-"""The optimizer: a few steps on given gradients as a function of parameter and gradients."""
+"""The optimizer, as a function of a parameter and its gradients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from reference.catalog.record import BadInput, Make, Record, Sample
+from reference.catalog.record import Make, Record, Sample, bad
 from scratchnet.optim import SGD
 
 __all__ = ["RECORDS"]
@@ -24,7 +24,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
 
 
 def steps(optimizer: Callable[..., Optimizer]) -> Callable[..., Tensor]:
-    """The parameter after one step on each gradient."""
+    """Returns a function that makes one step for each gradient."""
 
     def after(start: Tensor, *gradients: Tensor, **options: Any) -> Tensor:
         parameter = start.detach().clone().requires_grad_()
@@ -38,19 +38,15 @@ def steps(optimizer: Callable[..., Optimizer]) -> Callable[..., Tensor]:
 
 
 def samples(make: Make) -> Iterator[Sample]:
-    """Three steps under every option, tensor by tensor and list by list."""
     for options in OPTIONS:
-        for way in ({"foreach": False}, {"foreach": True}):
+        for implementation in ({"foreach": False}, {"foreach": True}):
             tensors = [make.normal(2, 3) for _ in range(4)]
-            yield Sample(tuple(tensors), {"lr": 0.1, **options, **way}, smooth=False)
+            yield Sample(tuple(tensors), {"lr": 0.1, **options, **implementation}, smooth=False)
     yield Sample((make.normal(3, 2).detach().T.requires_grad_(), make.normal(2, 3)), {"lr": 0.1}, smooth=False)
     yield Sample((make.normal(0, 3), make.normal(0, 3)), {"lr": 0.1}, smooth=False)
 
 
-def bad(says: str, **options: Any) -> BadInput:
-    """Options that must be refused."""
-    return BadInput(lambda: ((torch.zeros(2), torch.zeros(2)), options), ValueError, says)
-
+TWO = torch.zeros(2), torch.zeros(2)
 
 RECORDS = (
     Record(
@@ -60,10 +56,10 @@ RECORDS = (
         samples,
         functions=(),
         errors=[
-            bad("Invalid learning rate: -1.0", lr=-1.0),
-            bad("Invalid momentum value: -0.5", momentum=-0.5),
-            bad("Invalid weight_decay value: -0.1", weight_decay=-0.1),
-            bad("Nesterov momentum requires", nesterov=True),
+            bad(ValueError, "Invalid learning rate: -1.0", *TWO, lr=-1.0),
+            bad(ValueError, "Invalid momentum value: -0.5", *TWO, momentum=-0.5),
+            bad(ValueError, "Invalid weight_decay value: -0.1", *TWO, weight_decay=-0.1),
+            bad(ValueError, "Nesterov momentum requires", *TWO, nesterov=True),
         ],
     ),
 )

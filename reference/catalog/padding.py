@@ -1,4 +1,4 @@
-"""Padding: every mode in one, two and three dimensions, uneven and negative widths, layouts, no image."""
+"""Padding in every mode, in one, two and three dimensions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import scratchnet.nn
-from reference.catalog.record import BadInput, Make, Record, Sample
+from reference.catalog.record import Make, Record, Sample, bad
 from scratchnet.padding import ConstantPadFunction, ExtendFunction, ExtendInFloat32Function, pad
 
 __all__ = ["RECORDS"]
@@ -22,7 +22,6 @@ UNEVEN = {1: (-1, 2), 2: (2, -1, -1, 1), 3: (1, -1, 0, 1, -1, 1)}
 
 
 def samples(make: Make) -> Iterator[Sample]:
-    """Every mode, with margins that overlap and margins that cut."""
     for widths in ((1, 2), (2, 0, 1, 1), (-1, 2), (-1, -1), (0, 0), (), (1, 1, -2, 1, 0, 3), (-2, -2)):
         yield Sample((make.normal(1, 3, 4), widths))
     yield Sample((make.normal(2, 3), (1, 2)), {"value": 1.5})
@@ -47,35 +46,35 @@ def samples(make: Make) -> Iterator[Sample]:
     yield Sample((torch.tensor([[True, False]]), (1, 0)), {"mode": "circular"})
 
 
-def bad(says: str, *inputs: Any, error: type[Exception] = RuntimeError, **options: Any) -> BadInput:
-    """A call that must fail."""
-    return BadInput(lambda: (inputs, options), error, says)
-
-
 LINE, IMAGES = torch.zeros(2, 3), torch.zeros(1, 2, 3, 4)
 ERRORS = (
-    bad("expected input to be a tensor", [1.0], (1, 1), error=TypeError),
-    bad("expected pad to be a tuple of integers", LINE, (1.0, 1), error=TypeError),
-    bad("expected pad to be a tuple of integers", LINE, 1, error=TypeError),
-    bad("expected value to be a number", LINE, (1, 1), value="a", error=TypeError),
-    bad("expected pad to have two widths", LINE, (1,)),
-    bad("expected pad to have two widths", LINE, (1,) * 6),
-    bad("expected widths that crop", LINE, (-2, -2)),
-    bad("expected mode to be one of", LINE, (1, 1), mode="mirror", error=NotImplementedError),
-    bad("expected no value", LINE, (1, 1), mode="reflect", value=1.0),
-    bad("expected an input of shape (B, C, …)", LINE[0], (1, 1), mode="reflect", error=NotImplementedError),
-    bad("expected an input of shape (B, C, …)", IMAGES, (1, 1), mode="circular", error=NotImplementedError),
-    bad("expected numbers", LINE.bool(), (1, 1), mode="replicate", error=NotImplementedError),
-    bad("expected widths of at most 2", LINE, (3, 0), mode="reflect"),
-    bad("expected widths of at most 3", LINE, (0, 4), mode="circular"),
-    bad("at least one element", LINE, (-1, -2), mode="reflect"),
-    bad("at least one element", LINE[:, :0], (1, 1), mode="replicate"),
-    bad("expected an input in which only the batch may be empty", torch.zeros(2, 0, 3), (1, 1), mode="replicate"),
+    bad(TypeError, "expected input to be a tensor", [1.0], (1, 1)),
+    bad(TypeError, "expected pad to be a tuple of integers", LINE, (1.0, 1)),
+    bad(TypeError, "expected pad to be a tuple of integers", LINE, 1),
+    bad(TypeError, "expected value to be a number", LINE, (1, 1), value="a"),
+    bad(RuntimeError, "expected pad to have two widths", LINE, (1,)),
+    bad(RuntimeError, "expected pad to have two widths", LINE, (1,) * 6),
+    bad(RuntimeError, "expected widths that crop", LINE, (-2, -2)),
+    bad(NotImplementedError, "expected mode to be one of", LINE, (1, 1), mode="mirror"),
+    bad(RuntimeError, "expected no value", LINE, (1, 1), mode="reflect", value=1.0),
+    bad(NotImplementedError, "expected an input of shape (B, C, …)", LINE[0], (1, 1), mode="reflect"),
+    bad(NotImplementedError, "expected an input of shape (B, C, …)", IMAGES, (1, 1), mode="circular"),
+    bad(NotImplementedError, "expected numbers", LINE.bool(), (1, 1), mode="replicate"),
+    bad(RuntimeError, "expected widths of at most 2", LINE, (3, 0), mode="reflect"),
+    bad(RuntimeError, "expected widths of at most 3", LINE, (0, 4), mode="circular"),
+    bad(RuntimeError, "at least one element", LINE, (-1, -2), mode="reflect"),
+    bad(RuntimeError, "at least one element", LINE[:, :0], (1, 1), mode="replicate"),
+    bad(
+        RuntimeError,
+        "expected an input in which only the batch may be empty",
+        torch.zeros(2, 0, 3),
+        (1, 1),
+        mode="replicate",
+    ),
 )
 
 
 def modules() -> Iterator[tuple[Any, Any]]:
-    """Pairs of modules, ours and PyTorch's."""
     for kind in ("Circular", "Constant", "Reflection", "Replication", "Zero"):
         constant = (3.5,) if kind == "Constant" else ()
         for dims in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""What keeps weights small, against PyTorch's norms and products."""
+"""Penalties and limits on weights, compared with PyTorch's norms and products."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["RECORDS"]
 
 
 def of_each(penalty: Callable[[Iterable[Tensor]], Tensor]) -> Callable[..., Tensor]:
-    """A penalty as a function of the parameters one by one."""
+    """Turns a penalty on a list of parameters into a function of the parameters."""
 
     def call(*parameters: Tensor) -> Tensor:
         return penalty(parameters)
@@ -24,31 +24,28 @@ def of_each(penalty: Callable[[Iterable[Tensor]], Tensor]) -> Callable[..., Tens
 
 
 def parameters(make: Make) -> Iterator[Sample]:
-    """One parameter, several of other shapes, none of their elements, and other layouts."""
     yield Sample((make.normal(3, 4),))
     yield Sample((make.normal(2, 3), make.normal(4), make.normal()))
     yield Sample((make.normal(3, 4).detach().T.requires_grad_(), make.normal(0, 3)))
 
 
 def norm(*parameters: Tensor) -> Tensor:
-    """The 1-norm of all elements."""
     return torch.linalg.vector_norm(torch.cat([w.flatten() for w in parameters]), 1)
 
 
 def half_square(*parameters: Tensor) -> Tensor:
-    """Half the product of all elements with themselves."""
     elements = torch.cat([w.flatten() for w in parameters])
     return torch.dot(elements, elements) / 2
 
 
 def renormed(weight: Tensor, limit: float) -> Tensor:
-    """What `torch.renorm` does, without the 1e-7 that it adds to each norm."""
+    """Computes `torch.renorm` without the 1e-7 that it adds to each norm."""
     norms = torch.linalg.vector_norm(weight.flatten(1), dim=1)
     return (weight.flatten(1) * (limit / norms).clamp(max=1).unsqueeze(1)).view(weight.shape)
 
 
 def shortened(shorten: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A limit on a copy, since it works in place."""
+    """Applies an in-place limit to a copy."""
 
     def call(weight: Tensor, **options: Any) -> Tensor:
         return shorten(weight.detach().clone(), **options)
@@ -57,7 +54,7 @@ def shortened(shorten: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def weights(make: Make) -> Iterator[Sample]:
-    """Units of a linear layer and of a convolution, some longer than the limit, some without length."""
+    """Yields weights of linear layers and convolutions, with norms above the limit, below it, and zero."""
     yield Sample((make.normal(5, 3),), {"limit": 1.0}, smooth=False)
     yield Sample((make.normal(3, 2, 2, 2),), {"limit": 1.5}, smooth=False)
     yield Sample((make.normal(4, 3).detach().T.requires_grad_(),), {"limit": 0.5}, smooth=False)

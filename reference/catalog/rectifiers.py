@@ -1,4 +1,4 @@
-"""The rectifiers: linear, leaky, random, learned, exponential and with a threshold."""
+"""Rectifiers: ReLU and its leaky, random, learned, exponential and thresholded variants."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.catalog.elementwise import (
+    BOOLEANS,
     EXTREMES,
     HALVES,
+    INTEGERS,
     KINKS,
+    NOT_A_TENSOR,
     elementwise,
     few,
     layouts,
-    no_integers,
     on_a_copy,
-    wrong_type,
 )
-from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, rounded_once
+from reference.catalog.record import Beyond, Make, Record, Sample, bad, rounded_once
 from scratchnet.activations.elu import ELUFromOutputFunction, ELUFunction, celu, celu_, elu, elu_, selu, selu_
 from scratchnet.activations.learned import LearnedELUFunction, PReLUFunction, learned_elu, prelu
 from scratchnet.activations.relu import (
@@ -40,27 +41,23 @@ __all__ = ["RECORDS"]
 
 
 def channelwise(make: Make) -> Iterator[Sample]:
-    """Samples of an op of an input and one parameter, for all channels or for each."""
     for x in layouts(make, (3, 4)):
         yield Sample((x, make.uniform(1, low=0.1)))
     yield Sample((make.normal(2, 3, 2), make.uniform(3, low=0.1)))
     yield Sample((make.normal(3, 3), make.uniform(3, low=-1.0)))
     yield Sample((make.normal(5), make.uniform(1, low=0.1)))
-    # Not at the kink itself: the built-in's PReLU has the left slope there in reverse and the right one in forward
-    # mode. Ours has the left one in both; tests/activations/test_kinks.py holds it to that.
+    # Not at the kink: there the built-in's PReLU has the left slope in reverse mode and the right one in forward mode.
+    # Ours has the left one in both, which tests/activations/test_kinks.py checks.
     yield Sample((make.values(*(k for k in KINKS if k)), make.values(0.25)))
 
 
 def learned_elu_composed(input: Tensor, alpha: Tensor) -> Tensor:
-    """ELU with a learned α, composed of tensor operations."""
     per_channel = alpha.view(-1, *(1,) * (input.dim() - 2)) if alpha.numel() > 1 else alpha
     return torch.where(input > 0, input, per_channel * torch.expm1(torch.where(input < 0, input, 0.0)))
 
 
-CHANNELS = BadInput(
-    lambda: ((torch.zeros(2, 3), torch.zeros(2)), {}), RuntimeError, "one for each of the input's 3 channel"
-)
-MIXED = BadInput(lambda: ((torch.zeros(2, 3), torch.zeros(3, dtype=torch.float64)), {}), RuntimeError, "one dtype")
+CHANNELS = bad(RuntimeError, "one for each of the input's 3 channel", torch.zeros(2, 3), torch.zeros(2))
+MIXED = bad(RuntimeError, "one dtype", torch.zeros(2, 3), torch.zeros(3, dtype=torch.float64))
 
 
 RECORDS = (
@@ -71,12 +68,12 @@ RECORDS = (
         elementwise(),
         [ReLUFunction],
         errors=[
-            wrong_type(),
-            BadInput(lambda: ((torch.tensor([True]),), {}), RuntimeError, "expected numbers"),
+            NOT_A_TENSOR,
+            BOOLEANS,
         ],
         modules=[(ReLU, nn.ReLU), (partial(ReLU, inplace=True), partial(nn.ReLU, inplace=True))],
     ),
-    Record("relu_", on_a_copy(relu_), on_a_copy(F.relu_), few({}), [ReLUFunction], errors=[wrong_type()]),
+    Record("relu_", on_a_copy(relu_), on_a_copy(F.relu_), few({}), [ReLUFunction], errors=[NOT_A_TENSOR]),
     Record(
         "leaky_relu",
         leaky_relu,
@@ -91,13 +88,13 @@ RECORDS = (
         [LeakyReLUFunction],
         beyond=[
             Beyond(
-                "a slope of 0 at -∞: 0 · ∞ counts as 0",
+                "negative_slope=0 at -∞: 0 · ∞ counts as 0",
                 lambda make: Sample((make.values(-float("inf")),), {"negative_slope": 0.0}),
                 [0.0],
                 [[0.0]],
             )
         ],
-        errors=[wrong_type(), no_integers()],
+        errors=[NOT_A_TENSOR, INTEGERS],
         modules=[
             (LeakyReLU, nn.LeakyReLU),
             (partial(LeakyReLU, 0.2, True), partial(nn.LeakyReLU, 0.2, True)),
@@ -109,7 +106,7 @@ RECORDS = (
         on_a_copy(F.leaky_relu_),
         few({}, {"negative_slope": 0.2}),
         [LeakyReLUFunction, LeakyReLUFromOutputFunction],
-        errors=[wrong_type(), no_integers()],
+        errors=[NOT_A_TENSOR, INTEGERS],
     ),
     Record(
         "rrelu",
@@ -120,14 +117,10 @@ RECORDS = (
         ),
         [LeakyReLUFunction, RReLUFunction],
         errors=[
-            wrong_type(),
-            no_integers(),
-            BadInput(
-                lambda: ((torch.zeros(2), 0.5, 0.1), {}), RuntimeError, "expected lower of at most upper=0.1"
-            ),
-            BadInput(
-                lambda: ((torch.zeros(2), 0.5, float("inf"), True), {}), RuntimeError, "expected finite bounds"
-            ),
+            NOT_A_TENSOR,
+            INTEGERS,
+            bad(RuntimeError, "expected lower of at most upper=0.1", torch.zeros(2), 0.5, 0.1),
+            bad(RuntimeError, "expected finite bounds", torch.zeros(2), 0.5, float("inf"), True),
         ],
         builtin_lacks=frozenset({"vmap"}),
         modules=[(RReLU, nn.RReLU), (partial(RReLU, 0.1, 0.2, True), partial(nn.RReLU, 0.1, 0.2, True))],
@@ -138,7 +131,7 @@ RECORDS = (
         rounded_once(on_a_copy(F.rrelu_)),
         few({}, {"training": True}),
         [LeakyReLUFunction, RReLUFunction],
-        errors=[wrong_type(), no_integers()],
+        errors=[NOT_A_TENSOR, INTEGERS],
         builtin_lacks=frozenset({"forward mode", "vmap"}),
     ),
     Record(
@@ -156,7 +149,7 @@ RECORDS = (
         F.elu,
         elementwise({}, {"alpha": 0.5}, {"alpha": 2.0}),
         [ELUFunction],
-        errors=[wrong_type(), no_integers()],
+        errors=[NOT_A_TENSOR, INTEGERS],
         modules=[(ELU, nn.ELU), (partial(ELU, 0.5, True), partial(nn.ELU, 0.5, True))],
     ),
     Record(
@@ -165,7 +158,7 @@ RECORDS = (
         on_a_copy(F.elu_),
         few({}, {"alpha": 0.5}),
         [ELUFunction, ELUFromOutputFunction],
-        errors=[wrong_type(), no_integers()],
+        errors=[NOT_A_TENSOR, INTEGERS],
     ),
     Record(
         "celu",
@@ -174,9 +167,9 @@ RECORDS = (
         elementwise({}, {"alpha": 0.5}, {"alpha": 2.0}, {"alpha": -1.5}),
         [ELUFunction],
         errors=[
-            wrong_type(),
-            no_integers(),
-            BadInput(lambda: ((torch.zeros(2), 0.0), {}), RuntimeError, "expected alpha other than 0"),
+            NOT_A_TENSOR,
+            INTEGERS,
+            bad(RuntimeError, "expected alpha other than 0", torch.zeros(2), 0.0),
         ],
         modules=[(CELU, nn.CELU), (partial(CELU, 0.5, True), partial(nn.CELU, 0.5, True))],
     ),
@@ -186,7 +179,7 @@ RECORDS = (
         on_a_copy(F.celu_),
         few({}, {"alpha": 0.5}),
         [ELUFunction, ELUFromOutputFunction],
-        errors=[wrong_type(), no_integers()],
+        errors=[NOT_A_TENSOR, INTEGERS],
     ),
     Record(
         "selu",
@@ -194,7 +187,7 @@ RECORDS = (
         F.selu,
         elementwise(),
         [ELUFunction],
-        errors=[wrong_type(), no_integers()],
+        errors=[NOT_A_TENSOR, INTEGERS],
         modules=[(SELU, nn.SELU), (partial(SELU, True), partial(nn.SELU, True))],
     ),
     Record(
@@ -203,7 +196,7 @@ RECORDS = (
         on_a_copy(F.selu_),
         few({}),
         [ELUFunction, ELUFromOutputFunction],
-        errors=[wrong_type(), no_integers()],
+        errors=[NOT_A_TENSOR, INTEGERS],
     ),
     Record("learned_elu", learned_elu, learned_elu_composed, channelwise, [LearnedELUFunction]),
     Record(
@@ -213,9 +206,9 @@ RECORDS = (
         elementwise({"threshold": 0.5, "value": 2.0}, {"threshold": -1.0, "value": -1.0}, kinks=HALVES),
         [ThresholdFunction],
         errors=[
-            BadInput(lambda: (([1.0], 0.0, 0.0), {}), TypeError, "expected input to be a tensor, got list"),
-            BadInput(lambda: ((torch.zeros(2), "0", 0.0), {}), TypeError, "expected threshold to be a number"),
-            BadInput(lambda: ((torch.tensor([True]), 0.0, 0.0), {}), NotImplementedError, "expected numbers"),
+            bad(TypeError, "expected input to be a tensor, got list", [1.0], 0.0, 0.0),
+            bad(TypeError, "expected threshold to be a number", torch.zeros(2), "0", 0.0),
+            bad(NotImplementedError, "expected numbers", torch.tensor([True]), 0.0, 0.0),
         ],
         modules=[
             (partial(Threshold, 0.5, 2.0), partial(nn.Threshold, 0.5, 2.0)),

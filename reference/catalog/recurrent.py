@@ -1,16 +1,16 @@
-"""Recurrent networks and cells: options, layouts, packed and single sequences, with states and without."""
+"""Recurrent networks and cells."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from reference.catalog.record import BadInput, Beyond, Make, Record, Sample
+from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, bad, leaf, module_pairs
 from scratchnet.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
 from scratchnet.recurrent.elman import ElmanFunction
 from scratchnet.recurrent.gru import GRUFunction
@@ -22,20 +22,14 @@ TIMES, BATCH, FEATURES, HIDDEN = 3, 2, 3, 2
 BOTH = {"num_layers": 2, "bidirectional": True}
 
 
-def leaf(x: Tensor) -> Tensor:
-    """A view of detached memory as a leaf of its own, strides and all."""
-    return x.detach().requires_grad_()
-
-
 def states(make: Make, batch: int, options: dict[str, Any], pair: bool) -> Any:
-    """Initial states of a batch, a pair of them for the LSTM."""
+    """Returns initial states, a pair of them for the LSTM."""
     count = options.get("num_layers", 1) * (2 if options.get("bidirectional") else 1)
     h = make.normal(count, batch, options.get("proj_size", HIDDEN))
     return (h, make.normal(count, batch, HIDDEN)) if pair else h
 
 
 def packed(make: Make, *lengths: int) -> PackedSequence:
-    """Sequences of different lengths, in the order of their lengths or not."""
     padded = make.normal(max(lengths), len(lengths), FEATURES, grad=False)
     in_order = list(lengths) == sorted(lengths, reverse=True)
     found = pack_padded_sequence(padded, torch.tensor(lengths), enforce_sorted=in_order)
@@ -43,12 +37,11 @@ def packed(make: Make, *lengths: int) -> PackedSequence:
 
 
 def network_samples(make: Make, *, pair: bool, more: dict[str, Any] | None = None) -> Iterator[Sample]:
-    """The options, and every kind of input."""
 
     def sample(x: Any, batch: int | None = None, **options: Any) -> Sample:
         sizes = {"input_size": FEATURES, "hidden_size": HIDDEN, "dtype": make.dtype}
         hx = () if batch is None else (states(make, batch, options, pair),)
-        # A second layer is the first one again, and finite differences of all its parameters take long.
+        # A second layer repeats the first, and finite differences of its parameters are slow.
         return Sample((x, *hx), arguments=sizes | options, smooth=options.get("num_layers", 1) == 1)
 
     yield sample(make.normal(2, BATCH, FEATURES))
@@ -73,7 +66,6 @@ def network_samples(make: Make, *, pair: bool, more: dict[str, Any] | None = Non
 
 
 def cell_samples(make: Make, *, pair: bool, more: tuple[dict[str, Any], ...] = ()) -> Iterator[Sample]:
-    """A batch, one input, no input; with the state and without."""
     sizes = {"input_size": FEATURES, "hidden_size": HIDDEN, "dtype": make.dtype}
 
     def state(*leading: int) -> Any:
@@ -94,60 +86,49 @@ def cell_samples(make: Make, *, pair: bool, more: tuple[dict[str, Any], ...] = (
     yield Sample((make.normal(0, FEATURES), state(0)), arguments=sizes)
 
 
-def bad(error: type[Exception], says: str, *inputs: Any, **arguments: Any) -> BadInput:
-    """A call, or a constructor, that must fail."""
-    return BadInput(lambda: (inputs, {}), error, says, {"input_size": FEATURES, "hidden_size": HIDDEN} | arguments)
-
-
+bad_module = partial(bad, input_size=FEATURES, hidden_size=HIDDEN)
 X = torch.zeros(TIMES, BATCH, FEATURES)
 
 
 def network_errors(pair: bool) -> list[BadInput]:
-    """What all networks refuse."""
 
     def hx(*shape: int) -> Any:
         return (torch.zeros(shape), torch.zeros(shape)) if pair else torch.zeros(shape)
 
     return [
-        bad(ValueError, "expected an input of shape (T, B, I)", torch.zeros(FEATURES)),
-        bad(ValueError, "expected an input of shape (B, T, I)", torch.zeros(1, 1, 1, FEATURES), batch_first=True),
-        bad(RuntimeError, "of 3 features", torch.zeros(TIMES, BATCH, 2)),
-        bad(
+        bad_module(ValueError, "expected an input of shape (T, B, I)", torch.zeros(FEATURES)),
+        bad_module(
+            ValueError, "expected an input of shape (B, T, I)", torch.zeros(1, 1, 1, FEATURES), batch_first=True
+        ),
+        bad_module(RuntimeError, "of 3 features", torch.zeros(TIMES, BATCH, 2)),
+        bad_module(
             RuntimeError, "of 3 features", pack_padded_sequence(torch.zeros(TIMES, BATCH, 2), torch.tensor([3, 2]))
         ),
-        bad(ValueError, "in the parameters' dtype, torch.float32", X.double()),
-        bad(RuntimeError, "a state of shape (1, 2, 2)", X, hx(1, BATCH, 3)),
-        bad(RuntimeError, "a state of shape (2, 2, 2)", X, hx(1, BATCH, HIDDEN), num_layers=2),
-        bad(RuntimeError, "a state of shape (1, 2, 2)", X, hx(1, HIDDEN)),
-        bad(RuntimeError, "a state of shape (1, 2)", X[:, 0], hx(1, 1, HIDDEN)),
+        bad_module(ValueError, "in the parameters' dtype, torch.float32", X.double()),
+        bad_module(RuntimeError, "a state of shape (1, 2, 2)", X, hx(1, BATCH, 3)),
+        bad_module(RuntimeError, "a state of shape (2, 2, 2)", X, hx(1, BATCH, HIDDEN), num_layers=2),
+        bad_module(RuntimeError, "a state of shape (1, 2, 2)", X, hx(1, HIDDEN)),
+        bad_module(RuntimeError, "a state of shape (1, 2)", X[:, 0], hx(1, 1, HIDDEN)),
     ]
 
 
 def cell_errors(pair: bool) -> list[BadInput]:
-    """What all cells refuse."""
 
     def hx(*shape: int) -> Any:
         return (torch.zeros(shape), torch.zeros(shape)) if pair else torch.zeros(shape)
 
     return [
-        bad(ValueError, "expected an input of shape (B, I) or (I,)", X),
-        bad(ValueError, "expected hx of shape (B, H) or (H,)", X[0], hx(1, BATCH, HIDDEN)),
-        bad(RuntimeError, "of 3 features", torch.zeros(BATCH, 2)),
-        bad(RuntimeError, "expected hx of shape (2, 2)", X[0], hx(3, HIDDEN)),
-        bad(RuntimeError, "expected hx of shape (2, 2)", X[0], hx(BATCH, 3)),
-        bad(RuntimeError, "of one dtype", X[0].double()),
+        bad_module(ValueError, "expected an input of shape (B, I) or (I,)", X),
+        bad_module(ValueError, "expected hx of shape (B, H) or (H,)", X[0], hx(1, BATCH, HIDDEN)),
+        bad_module(RuntimeError, "of 3 features", torch.zeros(BATCH, 2)),
+        bad_module(RuntimeError, "expected hx of shape (2, 2)", X[0], hx(3, HIDDEN)),
+        bad_module(RuntimeError, "expected hx of shape (2, 2)", X[0], hx(BATCH, 3)),
+        bad_module(RuntimeError, "of one dtype", X[0].double()),
     ]
 
 
-def twins(
-    ours: Callable[..., nn.Module], theirs: Callable[..., nn.Module], *options: dict[str, Any]
-) -> list[tuple[Callable[[], nn.Module], Callable[[], nn.Module]]]:
-    """Pairs of modules, plain and with each set of options."""
-    return [(partial(ours, 4, 3, **o), partial(theirs, 4, 3, **o)) for o in ({}, *options)]
-
-
 NO_TIMES = Beyond(
-    "sequences of length 0: no outputs, and the initial states as the final ones",
+    "sequences of length 0: the output is empty and the final states are the initial ones",
     lambda make: Sample(
         (make.normal(0, 1, grad=False),), arguments={"input_size": 1, "hidden_size": 1, "dtype": make.dtype}
     ),
@@ -162,12 +143,10 @@ RECORDS = (
         nn.RNN,
         partial(network_samples, pair=False, more={"nonlinearity": "relu"}),
         [ElmanFunction],
-        errors=[
-            *network_errors(pair=False),
-        ],
+        errors=network_errors(pair=False),
         beyond=[NO_TIMES],
         builtin_lacks=frozenset({"vmap"}),
-        modules=twins(RNN, nn.RNN, EVERY, {"nonlinearity": "relu"}),
+        modules=module_pairs(RNN, nn.RNN, {}, EVERY, {"nonlinearity": "relu"}, sizes=(4, 3)),
     ),
     Record(
         "LSTM",
@@ -177,12 +156,12 @@ RECORDS = (
         [LSTMFunction],
         errors=[
             *network_errors(pair=True),
-            bad(RuntimeError, "expected hx to be a pair", X, torch.zeros(2, BATCH, HIDDEN)),
+            bad_module(RuntimeError, "expected hx to be a pair", X, torch.zeros(2, BATCH, HIDDEN)),
         ],
         beyond=[NO_TIMES],
         builtin_lacks=frozenset({"vmap"}),
         modules=[
-            *twins(LSTM, nn.LSTM, EVERY, {"proj_size": 2}, {**EVERY, "proj_size": 2}),
+            *module_pairs(LSTM, nn.LSTM, {}, EVERY, {"proj_size": 2}, {**EVERY, "proj_size": 2}, sizes=(4, 3)),
             (partial(RNNBase, "LSTM", 4, 3), partial(nn.RNNBase, "LSTM", 4, 3)),
         ],
     ),
@@ -192,10 +171,10 @@ RECORDS = (
         nn.GRU,
         partial(network_samples, pair=False),
         [GRUFunction],
-        errors=[*network_errors(pair=False)],
+        errors=network_errors(pair=False),
         beyond=[NO_TIMES],
         builtin_lacks=frozenset({"vmap"}),
-        modules=twins(GRU, nn.GRU, EVERY),
+        modules=module_pairs(GRU, nn.GRU, {}, EVERY, sizes=(4, 3)),
     ),
     Record(
         "RNNCell",
@@ -203,13 +182,16 @@ RECORDS = (
         nn.RNNCell,
         partial(cell_samples, pair=False, more=({"nonlinearity": "relu"},)),
         [ElmanFunction],
-        errors=[*cell_errors(pair=False), bad(RuntimeError, "nonlinearity to be", X[0], nonlinearity="gelu")],
+        errors=[
+            *cell_errors(pair=False),
+            bad_module(RuntimeError, "nonlinearity to be", X[0], nonlinearity="gelu"),
+        ],
         modules=[
-            *twins(RNNCell, nn.RNNCell, {"bias": False, "nonlinearity": "relu"}),
+            *module_pairs(RNNCell, nn.RNNCell, {}, {"bias": False, "nonlinearity": "relu"}, sizes=(4, 3)),
             (partial(RNNCellBase, 4, 3, True, 2), partial(nn.RNNCellBase, 4, 3, True, 2)),
         ],
-        # Terms near 1 cancel to 0.09 in one sample, where a rounding of 1.8e-7 is 17 units; the built-in, whose
-        # terms are added in another order, is lucky there on a processor with AVX-512.
+        # In one sample, terms near 1 cancel to 0.09, where a rounding of 1.8e-7 is 17 units. The built-in adds in
+        # another order, which rounds less on a processor with AVX-512.
         roundings=18,
     ),
     Record(
@@ -219,7 +201,7 @@ RECORDS = (
         partial(cell_samples, pair=True),
         [LSTMFunction],
         errors=cell_errors(pair=True),
-        modules=twins(LSTMCell, nn.LSTMCell, {"bias": False}),
+        modules=module_pairs(LSTMCell, nn.LSTMCell, {}, {"bias": False}, sizes=(4, 3)),
     ),
     Record(
         "GRUCell",
@@ -228,6 +210,6 @@ RECORDS = (
         partial(cell_samples, pair=False),
         [GRUFunction],
         errors=cell_errors(pair=False),
-        modules=twins(GRUCell, nn.GRUCell, {"bias": False}),
+        modules=module_pairs(GRUCell, nn.GRUCell, {}, {"bias": False}, sizes=(4, 3)),
     ),
 )

@@ -1,16 +1,16 @@
-"""Resampling: lines, images and volumes at another size."""
+"""Resampling of sequences, images and volumes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, rounded_once
+from reference.catalog.record import Beyond, Make, Record, Sample, bad, leaf, module_pairs, rounded_once
 from scratchnet.nn import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 from scratchnet.resampling.interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
 from scratchnet.resampling.resampling import ResampleFunction
@@ -18,13 +18,7 @@ from scratchnet.resampling.resampling import ResampleFunction
 __all__ = ["RECORDS"]
 
 
-def leaf(x: Tensor) -> Tensor:
-    """A view of detached memory as a leaf of its own, strides and all."""
-    return x.detach().requires_grad_()
-
-
 def images(make: Make) -> Iterator[Sample]:
-    """Every mode up and down, by size and by factor, with corners aligned and not, layouts, an empty batch."""
     line, image, volume = make.normal(2, 2, 5), make.normal(1, 2, 4, 5), make.normal(1, 2, 3, 2, 2)
     for mode, corners in (
         ("bilinear", None),
@@ -61,21 +55,8 @@ def images(make: Make) -> Iterator[Sample]:
 
 
 def few(make: Make, **options: Any) -> Iterator[Sample]:
-    """An image, larger and smaller."""
     yield Sample((make.normal(1, 2, 2, 3),), {"scale_factor": 2, **options})
     yield Sample((make.normal(1, 2, 4, 5), (3, 2)), options)
-
-
-def bad(error: type[Exception], says: str, *inputs: Any, **options: Any) -> BadInput:
-    """A call that must fail."""
-    return BadInput(lambda: (inputs, options), error, says)
-
-
-def twins(
-    custom: type[nn.Module], builtin: type[nn.Module], *options: dict[str, Any]
-) -> list[tuple[Callable[[], nn.Module], Callable[[], nn.Module]]]:
-    """Both modules with each set of options."""
-    return [(partial(custom, **each), partial(builtin, **each)) for each in options]
 
 
 IMAGE = torch.zeros(1, 2, 4, 5)
@@ -89,7 +70,7 @@ RECORDS = (
         [ResampleFunction],
         beyond=[
             Beyond(
-                "mode nearest of integers and masks",
+                "mode nearest on integers and booleans",
                 lambda make: Sample((torch.tensor([[[True, False]]]), 4)),
                 [[[True, True, False, False]]],
             )
@@ -111,7 +92,7 @@ RECORDS = (
             bad(TypeError, "expected size to be an integer or a tuple", IMAGE, (2.5, 2)),
             bad(RuntimeError, "sizes of at least 1", IMAGE, 0, mode="bilinear"),
         ],
-        modules=twins(
+        modules=module_pairs(
             Upsample,
             nn.Upsample,
             {"scale_factor": 2},
@@ -132,7 +113,7 @@ RECORDS = (
         F.upsample_nearest,
         few,
         [ResampleFunction],
-        modules=twins(UpsamplingNearest2d, nn.UpsamplingNearest2d, {"scale_factor": 2}),
+        modules=module_pairs(UpsamplingNearest2d, nn.UpsamplingNearest2d, {"scale_factor": 2}),
     ),
     Record(
         "upsample_bilinear",
@@ -140,6 +121,6 @@ RECORDS = (
         F.upsample_bilinear,
         few,
         [ResampleFunction],
-        modules=twins(UpsamplingBilinear2d, nn.UpsamplingBilinear2d, {"size": (2, 3)}),
+        modules=module_pairs(UpsamplingBilinear2d, nn.UpsamplingBilinear2d, {"size": (2, 3)}),
     ),
 )

@@ -1,4 +1,4 @@
-"""Transformers: modules without a functional form, compared as functions of their inputs and all their parameters."""
+"""Transformers, compared as functions of their inputs and all their parameters."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reference.catalog.record import BadInput, Make, Record, Sample
+from reference.catalog.record import BadInput, Make, Record, Sample, bad, module_pairs
 from scratchnet import nn as transformer
 from scratchnet.nn import LayerNorm
 
 __all__ = ["RECORDS"]
 
-# Normalizing four features, which may all be nearly alike, magnifies without bound what came before; eight seldom are.
+# Normalizing nearly equal features magnifies errors without bound; four features may be nearly equal, eight seldom are.
 WIDTH = 8
 SIZES: dict[str, Any] = {"d_model": WIDTH, "nhead": 2, "dim_feedforward": 6, "dropout": 0.0}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -29,14 +29,14 @@ Build = Callable[..., nn.Module]
 
 
 def stack(stacked: Callable[..., nn.Module], layer: Build, norm: Build, **options: Any) -> nn.Module:
-    """Two layers, and a normalization after them."""
+    """Returns two layers followed by a normalization."""
     return stacked(layer(**options), 2, norm(WIDTH, device="meta"))
 
 
 def applied(build: Build) -> Callable[..., Tensor]:
-    """The modules that a call builds from each set of options, as a function of inputs, parameters and options.
+    """Returns a module as a function of its inputs and parameters, with a set of options chosen by ``kind``.
 
-    They are built without memory, and draw no random numbers.
+    The modules are built on the meta device, without memory and random numbers.
     """
     built = {kind: build(**options, device="meta") for kind, options in OPTIONS.items()}
 
@@ -50,10 +50,9 @@ def applied(build: Build) -> Callable[..., Tensor]:
 
 
 def samples(build: Build, names: tuple[str, ...], make: Make) -> Iterator[Sample]:
-    """Each set of options, with and without a batch, masks of both kinds.
+    """Yields each set of options, with and without a batch and masks.
 
-    The biases hold a rectifier's inputs away from its kink, on either side: a rounding that takes one across sends
-    back another gradient altogether.
+    The biases keep a rectifier's inputs away from its kink, where a rounding could switch the gradient.
     """
     parts = {kind: build(**options, device="meta") for kind, options in OPTIONS.items()}
 
@@ -64,7 +63,7 @@ def samples(build: Build, names: tuple[str, ...], make: Make) -> Iterator[Sample
             else make.normal(*p.shape, scale=WIDTH**-0.5)
             for name, p in parts[kind].named_parameters()
         ]
-        # The derivatives of the parts are held against finite differences; here there are too many of them.
+        # The parts are compared with finite differences; here there would be too many.
         return Sample((*inputs, *parameters), {"kind": kind, "inputs": len(inputs), **options}, smooth=False)
 
     def sequences(*shape: int) -> list[Tensor]:
@@ -87,7 +86,7 @@ def record(
     modules: list[tuple[Build, Build]],
     errors: tuple[BadInput, ...] = (),
 ) -> Record:
-    """One module. Under vmap dropout draws other random numbers; the built-in's attention has a backward alone."""
+    """Returns a record. With dropout vmap draws other numbers; the built-in's attention has only a backward."""
     return Record(
         name,
         applied(ours),
@@ -96,17 +95,12 @@ def record(
         (),
         errors=errors,
         builtin_lacks=frozenset({"double backward", "forward mode", "vmap"}),
-        # A dozen ops round between each other, on either side. In twenty draws of all samples in the short dtypes ours
-        # is off by more than twice the built-in and one rounding in 159 of 40 080 quantities, and the built-in by more
-        # than twice ours and one rounding in 417; with four roundings it is 8 of ours.
+        # Both sides round between a dozen ops. Over twenty draws of all samples in the short dtypes, our error exceeds
+        # twice the built-in's plus one rounding in 159 of 40,080 quantities, and the built-in's exceeds twice ours plus
+        # one rounding in 417; with four roundings ours exceeds it in 8.
         roundings=4,
         modules=modules,
     )
-
-
-def both(ours: Build, theirs: Build, *options: dict[str, Any]) -> list[tuple[Build, Build]]:
-    """Both modules with each set of options."""
-    return [(partial(ours, **each), partial(theirs, **each)) for each in options]
 
 
 ENCODERS: tuple[Build, Build] = (
@@ -122,7 +116,7 @@ DECODERS: tuple[Build, Build] = (
 
 
 def built_in_transformer(**options: Any) -> nn.Module:
-    """PyTorch's, without its word about nested tensors."""
+    """Returns PyTorch's transformer without its warning about nested tensors."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return nn.Transformer(num_encoder_layers=1, num_decoder_layers=1, **options)
@@ -135,14 +129,10 @@ TRANSFORMERS: tuple[Build, Build] = (
 SMALL = OPTIONS["batch first"] | {"norm_first": True}
 
 
-def bad(says: str, *shapes: tuple[int, ...]) -> BadInput:
-    """A transformer's source and target that do not fit."""
-
-    def call() -> tuple[tuple[Any, ...], dict[str, Any]]:
-        parameters = [torch.zeros(p.shape) for p in TRANSFORMERS[1](**SIZES).parameters()]
-        return (*map(torch.zeros, shapes), *parameters), {"kind": "plain", "inputs": 2}
-
-    return BadInput(call, RuntimeError, says)
+def bad_sizes(says: str, *shapes: tuple[int, ...]) -> BadInput:
+    """Returns a call of a transformer whose source and target have these shapes."""
+    parameters = [torch.zeros(p.shape) for p in built_in_transformer(**SIZES, device="meta").parameters()]
+    return bad(RuntimeError, says, *map(torch.zeros, shapes), *parameters, kind="plain", inputs=2)
 
 
 RECORDS = (
@@ -151,25 +141,25 @@ RECORDS = (
         transformer.TransformerEncoderLayer,
         nn.TransformerEncoderLayer,
         ("src",),
-        both(transformer.TransformerEncoderLayer, nn.TransformerEncoderLayer, SIZES, SMALL),
+        module_pairs(transformer.TransformerEncoderLayer, nn.TransformerEncoderLayer, SIZES, SMALL),
     ),
     record(
         "TransformerDecoderLayer",
         transformer.TransformerDecoderLayer,
         nn.TransformerDecoderLayer,
         ("tgt", "memory"),
-        both(transformer.TransformerDecoderLayer, nn.TransformerDecoderLayer, SIZES, SMALL),
+        module_pairs(transformer.TransformerDecoderLayer, nn.TransformerDecoderLayer, SIZES, SMALL),
     ),
-    record("TransformerEncoder", *ENCODERS, ("mask",), both(*ENCODERS, SMALL)),
-    record("TransformerDecoder", *DECODERS, ("tgt", "memory"), both(*DECODERS, SMALL)),
+    record("TransformerEncoder", *ENCODERS, ("mask",), module_pairs(*ENCODERS, SMALL)),
+    record("TransformerDecoder", *DECODERS, ("tgt", "memory"), module_pairs(*DECODERS, SMALL)),
     record(
         "Transformer",
         *TRANSFORMERS,
         ("src", "tgt"),
-        both(*TRANSFORMERS, SIZES),
+        module_pairs(*TRANSFORMERS, SIZES),
         errors=(
-            bad(f"of one batch and {WIDTH} features", (3, 2, WIDTH), (3, 1, WIDTH)),
-            bad(f"of one batch and {WIDTH} features", (3, 2, 5), (3, 2, 5)),
+            bad_sizes(f"of one batch and {WIDTH} features", (3, 2, WIDTH), (3, 1, WIDTH)),
+            bad_sizes(f"of one batch and {WIDTH} features", (3, 2, 5), (3, 2, 5)),
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Unfold and fold: windows that overlap, spread and reach over the edge; each with the other's options."""
+"""Unfold and fold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reference.catalog.record import BadInput, Make, Record, Sample
+from reference.catalog.record import BadInput, Make, Record, Sample, bad
 from scratchnet.convolution.unfolding import FoldFunction, UnfoldFunction, fold, unfold
 from scratchnet.nn import Fold, Unfold
 
@@ -26,8 +26,7 @@ WINDOWS: tuple[tuple[int, dict[str, Any]], ...] = (
 )
 
 
-def of_unfold(make: Make) -> Iterator[Sample]:
-    """Images of 4 × 4 pixels."""
+def unfold_samples(make: Make) -> Iterator[Sample]:
     for _, options in WINDOWS:
         yield Sample((make.normal(1, 2, 4, 4),), options)
     yield Sample((make.normal(2, 3, 4), 2, 1, 1, 3))
@@ -37,33 +36,26 @@ def of_unfold(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(1, 1, 3, 3).detach().expand(2, 2, 3, 3).requires_grad_(), 2))
 
 
-def of_fold(make: Make) -> Iterator[Sample]:
-    """Columns for images of 4 × 4 pixels."""
+def fold_samples(make: Make) -> Iterator[Sample]:
     for count, options in WINDOWS:
         kernel = options["kernel_size"]
-        places = kernel**2 if isinstance(kernel, int) else kernel[0] * kernel[1]
-        yield Sample((make.normal(1, 2 * places, count), 4), options)
+        positions = kernel**2 if isinstance(kernel, int) else kernel[0] * kernel[1]
+        yield Sample((make.normal(1, 2 * positions, count), 4), options)
     yield Sample((make.normal(8, 4), (3, 4), 2, 1, 1, 3))
     yield Sample((make.normal(0, 8, 9), (4, 4), 2))
     yield Sample((make.normal(6, 4, 2).detach().permute(2, 1, 0).requires_grad_(), (3, 4), 2))
     yield Sample((make.normal(1, 4, 1).detach().expand(2, 4, 6).requires_grad_(), (3, 4), 2))
 
 
-def bad(says: str, *inputs: Any, error: type[Exception] = RuntimeError, **options: Any) -> BadInput:
-    """A call that must fail."""
-    return BadInput(lambda: (inputs, options), error, says)
-
-
 def errors(*inputs: Any) -> tuple[BadInput, ...]:
-    """What neither takes."""
     return (
-        bad("expected kernel_size to be an integer", *inputs, 2.0, error=TypeError),
-        bad("expected kernel_size to be one integer", *inputs, 0),
-        bad("expected kernel_size to be one integer", *inputs, (2, 2, 2)),
-        bad("expected dilation to be one integer", *inputs, 2, dilation=0),
-        bad("expected padding to be one integer", *inputs, 2, padding=-1),
-        bad("expected stride to be one integer", *inputs, 2, stride=0),
-        bad("expected an image of at least the kernel's size", *inputs, 6),
+        bad(TypeError, "expected kernel_size to be an integer", *inputs, 2.0),
+        bad(RuntimeError, "expected kernel_size to be one integer", *inputs, 0),
+        bad(RuntimeError, "expected kernel_size to be one integer", *inputs, (2, 2, 2)),
+        bad(RuntimeError, "expected dilation to be one integer", *inputs, 2, dilation=0),
+        bad(RuntimeError, "expected padding to be one integer", *inputs, 2, padding=-1),
+        bad(RuntimeError, "expected stride to be one integer", *inputs, 2, stride=0),
+        bad(RuntimeError, "expected an image of at least the kernel's size", *inputs, 6),
     )
 
 
@@ -78,14 +70,14 @@ RECORDS = (
         "unfold",
         unfold,
         F.unfold,
-        of_unfold,
+        unfold_samples,
         [UnfoldFunction],
         errors=(
             *errors(IMAGE),
-            bad("expected input to be a tensor", [1.0], 2, error=TypeError),
-            bad("expected input to be floating point", IMAGE.long(), 2, error=NotImplementedError),
-            bad("only the batch may be empty", IMAGE[:, :0], 2),
-            bad("expected an input of shape", torch.zeros(1, 1, 1, 4, 4), 2),
+            bad(TypeError, "expected input to be a tensor", [1.0], 2),
+            bad(NotImplementedError, "expected input to be floating point", IMAGE.long(), 2),
+            bad(RuntimeError, "only the batch may be empty", IMAGE[:, :0], 2),
+            bad(RuntimeError, "expected an input of shape", torch.zeros(1, 1, 1, 4, 4), 2),
         ),
         modules=tuple((partial(Unfold, *a, **o), partial(nn.Unfold, *a, **o)) for a, o in MODULES),
     ),
@@ -93,16 +85,16 @@ RECORDS = (
         "fold",
         fold,
         F.fold,
-        of_fold,
+        fold_samples,
         [FoldFunction],
         errors=(
             *errors(COLUMNS, 4),
-            bad("expected input to be a tensor", [1.0], 4, 2, error=TypeError),
-            bad("expected input to be floating point", COLUMNS.long(), 4, 2, error=NotImplementedError),
-            bad("only the batch may be empty", COLUMNS[:, :0], 4, 2),
-            bad("expected an input of shape", COLUMNS[0, 0], 4, 2),
-            bad("expected a multiple of 4 rows", COLUMNS[:, :7], 4, 2),
-            bad("and 9 columns", COLUMNS[..., :8], 4, 2),
+            bad(TypeError, "expected input to be a tensor", [1.0], 4, 2),
+            bad(NotImplementedError, "expected input to be floating point", COLUMNS.long(), 4, 2),
+            bad(RuntimeError, "only the batch may be empty", COLUMNS[:, :0], 4, 2),
+            bad(RuntimeError, "expected an input of shape", COLUMNS[0, 0], 4, 2),
+            bad(RuntimeError, "expected a multiple of 4 rows", COLUMNS[:, :7], 4, 2),
+            bad(RuntimeError, "and 9 columns", COLUMNS[..., :8], 4, 2),
         ),
         modules=tuple((partial(Fold, 8, *a, **o), partial(nn.Fold, 8, *a, **o)) for a, o in MODULES),
     ),

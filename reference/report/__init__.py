@@ -1,4 +1,4 @@
-"""The comparison as its readers want it: one file for each format."""
+"""Reports of a comparison, one file for each format."""
 
 from reference.report.html import write_html
 from reference.report.json_file import write_json

@@ -1,4 +1,4 @@
-"""The comparison as one page that needs nothing else: sortable, filterable, in light and dark."""
+"""Writes a comparison as one HTML page."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from reference.report.terminal import failures
 __all__ = ["write_html"]
 
 HOW_TO_READ = (
-    "A cell says exact, or the largest difference; errors are against float64, in units in the last place of the "
-    "largest element; a click on a heading sorts."
+    "A cell says exact, or the largest difference. Errors are relative to float64, in units in the last place of the "
+    "largest element. Click a heading to sort."
 )
 PLOTS = "<h2>Curves and errors</h2>\n<p>Blue: value, output. Orange: slope, gradient.</p>"
 
 
 def write_html(path: Path, results: Sequence[OpCheck], complaints: Sequence[str]) -> None:
-    """Writes the page: the table, what disagrees, and the plots of each op."""
-    said = "".join(f"<pre>{escape(text)}</pre>" for text in [*failures(results), *complaints])
+    """Writes the page: the table, the disagreements, and plots of each op."""
+    texts = "".join(f"<pre>{escape(text)}</pre>" for text in [*failures(results), *complaints])
     agreeing = f"{sum(r.ok for r in results)} of {len(results)} comparisons agree, with torch {torch.__version__}."
     write_page(
         path,
@@ -43,7 +43,7 @@ def write_html(path: Path, results: Sequence[OpCheck], complaints: Sequence[str]
         introduction=f"<p>{escape(agreeing)} {HOW_TO_READ}</p>\n<p>{escape(accuracy_of_all(results))}</p>",
         headings=["op", "dtype", "samples", *COLUMNS, ACCURACY, "verdict"],
         rows=map(_row, results),
-        below=(f"<h2>What disagrees</h2>{said}" if said else "") + PLOTS,
+        below=(f"<h2>Disagreements</h2>{texts}" if texts else "") + PLOTS,
         plots=(_plots(name, results) for name in dict.fromkeys(r.name for r in results)),
     )
 
@@ -59,7 +59,7 @@ def _row(result: OpCheck) -> str:
 
 
 def _order(found: Summary) -> float:
-    """What a cell is sorted by: not compared, exact, close, different."""
+    """Returns the sorting key of a cell: not compared, exact, close, different."""
     return -1.0 if not found.compared else 1e9 + found.failed if found.failed else found.largest
 
 

@@ -1,4 +1,4 @@
-"""The comparison as JSON: every row."""
+"""Writes a comparison as JSON, every row of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["write_json"]
 
 
 def write_json(path: Path, results: Sequence[OpCheck], complaints: Sequence[str]) -> None:
-    """Writes every row, with the version of torch and the verdict at the top."""
+    """Writes the version of torch, the verdict, every row, and complaints about errors on bad input."""
     content = {
         "torch": torch.__version__,
         "ok": all(r.ok for r in results) and not complaints,

@@ -1,4 +1,4 @@
-"""The comparison as a table in Markdown."""
+"""Writes a comparison as a Markdown table."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["markdown", "write_markdown"]
 
 
 def markdown(results: Sequence[OpCheck], complaints: Sequence[str]) -> str:
-    """The table, one row for each op and dtype, and what disagrees below it."""
+    """Returns the table, one row for each op and dtype, followed by the disagreements."""
     heads = ["op", "dtype", "samples", *COLUMNS, ACCURACY, "verdict"]
     lines = [
         f"# custom against built-in, torch {torch.__version__}",
         "",
         f"{sum(r.ok for r in results)} of {len(results)} comparisons agree.",
-        *(["", f"{said}."] if (said := accuracy_of_all(results)) else []),
+        *(["", f"{summary}."] if (summary := accuracy_of_all(results)) else []),
         "",
         "| " + " | ".join(heads) + " |",
         "|" + "---|" * len(heads),
@@ -54,5 +54,4 @@ def markdown(results: Sequence[OpCheck], complaints: Sequence[str]) -> str:
 
 
 def write_markdown(path: Path, results: Sequence[OpCheck], complaints: Sequence[str]) -> None:
-    """Writes the table to a file."""
     path.write_text(markdown(results, complaints))

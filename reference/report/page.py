@@ -1,4 +1,4 @@
-"""One page that needs nothing else, with a table that sorts and filters, and plots, in light and dark."""
+"""A self-contained HTML page: a sortable, filterable table and plots, in light and dark."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAGE = Path(__file__).with_name("page.html")
 
 
 class Cell(NamedTuple):
-    """A cell's text, what it is sorted by, and its class of style."""
+    """A cell's text, sorting key and CSS class."""
 
     text: str
     key: str
@@ -21,7 +21,7 @@ class Cell(NamedTuple):
 
 
 def table_row(cells: Iterable[Cell]) -> str:
-    """One row of the table."""
+    """Returns a row of the table."""
     columns = (f'<td class="{style}" data-key="{escape(key)}">{escape(text)}</td>' for text, key, style in cells)
     return f"<tr>{''.join(columns)}</tr>"
 
@@ -39,13 +39,13 @@ def write_page(
     """Writes the page.
 
     Args:
-        path: the file.
-        title: in plain text.
-        introduction: what stands above the table, as HTML.
-        headings: of the table's columns.
-        rows: made by `table_row`; the first cell names what the row is about.
-        below: what stands between the table and the plots, as HTML.
-        plots: sections, each with a ``data-op`` that a row's first cell names.
+        path: The file to write.
+        title: The title, in plain text.
+        introduction: HTML above the table.
+        headings: Headings of the columns.
+        rows: Rows made by `table_row`, whose first cell is the op.
+        below: HTML between the table and the plots.
+        plots: Sections, each with its op as ``data-op``.
     """
     heads = (f'<th scope="col" tabindex="0" aria-sort="none">{escape(head)}</th>' for head in headings)
     parts = {

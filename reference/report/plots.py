@@ -1,4 +1,4 @@
-"""Plots as inline SVG, which takes its colours from the page."""
+"""Plots as inline SVG, with the page's colors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REACH, POINTS = 4.0, 161
 
 @dataclass(frozen=True)
 class Curves:
-    """An activation along a line: where, its value and slope, and the error of the value in float32, in units."""
+    """Points of an activation's graph: x, value, slope, and the float32 error in units in the last place."""
 
     x: Tensor
     value: Tensor
@@ -32,7 +32,7 @@ class Curves:
 
 
 def curves(record: Record) -> Curves | None:
-    """The curves of an op that acts on each element of one tensor by itself; None for any other."""
+    """Returns the curves of an op that acts elementwise on one tensor; None for other ops."""
     x = torch.linspace(-REACH, REACH, POINTS, dtype=torch.float64, requires_grad=True)
     try:
         with warnings.catch_warnings():
@@ -40,11 +40,11 @@ def curves(record: Record) -> Curves | None:
             y = record.custom(x)
             flipped = record.custom(x.detach().flip(0)).flip(0)
             alone = record.custom(x.detach()[:1])
-    except Exception:  # an op that wants other arguments is none of these
+    except Exception:  # the op needs other arguments
         return None
     if not isinstance(y, Tensor) or y.shape != x.shape or not y.requires_grad:
         return None
-    # Along a line that is normalised or pooled, the neighbours matter.
+    # The result of a normalization or pooling depends on the neighbors.
     if not torch.equal(flipped, y.detach()) or not torch.allclose(alone, y.detach()[:1]):
         return None
     (slope,) = torch.autograd.grad(y.sum(), x)
@@ -55,14 +55,14 @@ def curves(record: Record) -> Curves | None:
 
 
 def activation_plot(found: Curves) -> str:
-    """Value and slope above, the error in units in the last place below."""
+    """Plots value and slope, and below them the error."""
     above = _panel({"value": (found.x, found.value), "slope": (found.x, found.slope)})
     below = _panel({"error": (found.x, found.units)}, caption="error of float32, in units in the last place")
     return above + below
 
 
 def dtype_plot(results: Sequence[OpCheck]) -> str:
-    """The largest errors of output and gradients in each short dtype, ours filled and the built-in's hollow."""
+    """Plots the largest errors of output and gradients in each short dtype."""
     short = [result for result in results if result.dtype is not torch.float64]
     if not short:
         return ""
@@ -112,7 +112,7 @@ def _panel(lines: dict[str, tuple[Tensor, Tensor]], caption: str = "") -> str:
 
 
 def svg(content: str, title: str, height: int = HEIGHT) -> str:
-    """A drawing with its caption."""
+    """Returns a drawing with a caption."""
     box = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     drawing = f'<svg {box} role="img" aria-label="{title}">{content}</svg>'
     return f"<figure>{drawing}<figcaption>{title}</figcaption></figure>"

@@ -1,4 +1,4 @@
-"""What every format shows of a comparison: the columns, a cell in words, and the error beside the built-in's."""
+"""Columns, cells and accuracy, which every report format shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from reference.check import OpCheck, Summary, summarise
+from reference.check import OpCheck, Summary, summarize
 
 __all__ = [
     "ACCURACY",
@@ -36,12 +36,11 @@ VALUES = ("output", "gradient")
 
 
 def cells(result: OpCheck) -> list[Summary]:
-    """The summary of each column."""
-    return [summarise(result, *kinds) for kinds in COLUMNS.values()]
+    return [summarize(result, *kinds) for kinds in COLUMNS.values()]
 
 
 def in_words(found: Summary) -> str:
-    """A cell: exact, the largest difference, how many differ, or that it is not offered."""
+    """Formats a cell: exact, the largest difference, the number that differ, or not offered."""
     if not found.compared:
         return "not offered" if found.missing else "-"
     if found.failed:
@@ -50,17 +49,17 @@ def in_words(found: Summary) -> str:
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """A dtype without ``torch.``."""
+    """Returns the name of a dtype without ``torch.``."""
     return str(dtype).removeprefix("torch.")
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The largest error against float64 of output and gradients in a short dtype, over all samples.
+    """Largest error of output and gradients over all samples in a short dtype, relative to float64.
 
     Attributes:
-        ours: of the custom op, in units in the last place of the largest element, or of 1.
-        builtin: of the built-in.
+        ours: Our error, in units in the last place of the largest element, or of 1.
+        builtin: The built-in's error.
     """
 
     ours: float
@@ -68,7 +67,7 @@ class Accuracy:
 
     @property
     def ratio(self) -> float:
-        """Ours to the built-in's; 1 where both are without error."""
+        """Our error over the built-in's; 1 if both are zero."""
         if self.builtin:
             return self.ours / self.builtin
         return 1.0 if not self.ours else float("inf")
@@ -81,7 +80,7 @@ ACCURACY = "error / built-in's"
 
 
 def accuracy(result: OpCheck, *kinds: str) -> Accuracy | None:
-    """The accuracy of the rows whose quantity starts with one of the given words; None in float64."""
+    """Returns the accuracy of the rows whose quantity starts with one of the words; None in float64."""
     if result.dtype is torch.float64:
         return None
     rows = [row for c in result.comparisons for row in c.rows if row.quantity.startswith(kinds)]
@@ -91,13 +90,13 @@ def accuracy(result: OpCheck, *kinds: str) -> Accuracy | None:
 
 
 def accuracy_of_all(results: Sequence[OpCheck]) -> str:
-    """How many ops err less than the built-in, as much, and more; empty where all are in float64."""
+    """Counts the ops that err less than the built-in, as much, and more; empty if all are in float64."""
     found = [a for r in results if (a := accuracy(r, *VALUES)) is not None]
     if not found:
         return ""
     less = sum(a.ratio < 1 for a in found)
     more = sum(a.ratio > 1 for a in found)
     return (
-        f"largest error against float64, of {len(found)} ops and short dtypes: below the built-in's in {less}, as "
-        f"large in {len(found) - less - more}, above in {more}"
+        f"largest error relative to float64, over {len(found)} pairs of op and short dtype: below the built-in's in "
+        f"{less}, equal in {len(found) - less - more}, above in {more}"
     )

@@ -1,4 +1,4 @@
-"""The comparison in TensorBoard: errors by op and dtype as scalars, the table as text."""
+"""Writes a comparison to TensorBoard: errors as scalars, the table as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["write_tensorboard"]
 
 
 def write_tensorboard(folder: Path, results: Sequence[OpCheck], complaints: Sequence[str]) -> None:
-    """Writes scalars ``error/COLUMN/OP``, a run for each dtype so that they overlay, and the table."""
+    """Writes scalars ``error/COLUMN/OP``, one run for each dtype so that they overlay, and the table."""
     with SummaryWriter(folder) as writer:
         writer.add_text("comparison", markdown(results, complaints))
     for dtype in dict.fromkeys(r.dtype for r in results):

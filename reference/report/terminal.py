@@ -1,4 +1,4 @@
-"""The comparison as a table for the terminal."""
+"""A comparison as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ UNLIMITED = 240
 
 
 def console() -> Console:
-    """A console as wide as the terminal, or wide enough for every column where output is piped."""
+    """Returns a console as wide as the terminal, or wide enough for every column if output is piped."""
     terminal = Console()
     return terminal if terminal.is_terminal else Console(width=UNLIMITED)
 
 
 def table(results: Sequence[OpCheck]) -> Table:
-    """One row for each op and dtype: how far custom and built-in are apart in each kind of quantity."""
+    """Returns the table, one row for each op and dtype."""
     shown = Table(title="custom against built-in: exact, or the largest difference", title_justify="left")
     for heading in ("op", "dtype", "samples", *COLUMNS, ACCURACY, "verdict"):
         shown.add_column(heading, justify="right" if heading == "samples" else "left", no_wrap=True)
@@ -38,7 +38,7 @@ def table(results: Sequence[OpCheck]) -> Table:
 
 
 def failures(results: Sequence[OpCheck]) -> list[str]:
-    """The full tables of the samples that disagree."""
+    """Returns the full tables of the samples that disagree."""
     return [str(c) for result in results for c in result.comparisons if not c.ok]
 
 

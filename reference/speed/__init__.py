@@ -1,1 +1,1 @@
-"""How fast the ops are: timed in turns with PyTorch's, and held against what the machine can do at most."""
+"""Timing of the ops against PyTorch's and against the limits of the machine."""

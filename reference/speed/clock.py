@@ -1,4 +1,4 @@
-"""Interleaved timing: every candidate once in each round, so that whatever disturbs the machine disturbs all alike."""
+"""Interleaved timing: each round runs every candidate once, so that disturbances affect all alike."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["PHASES", "Times", "interleave"]
 
 PHASES = ("forward", "backward", "both")
 WARM_UP, FEWEST_ROUNDS, MOST_ROUNDS = 3, 11, 101
-SHORTEST = 1e-3  # of what is measured at once: below this the clock itself would show
+SHORTEST = 1e-3  # seconds of one measurement; below this the clock's resolution matters
 
 Key = TypeVar("Key")
 Clock = Callable[[], float]
@@ -22,13 +22,13 @@ Clock = Callable[[], float]
 
 @dataclass
 class Times:
-    """Seconds a pass took, round by round."""
+    """Seconds of a pass in each round."""
 
     forward: list[float] = field(default_factory=list)
     backward: list[float] = field(default_factory=list)
 
     def of(self, phase: str) -> list[float]:
-        """The rounds of a phase: forward, backward, or both together."""
+        """Returns the seconds of a phase: forward, backward, or both together."""
         if phase == "both":
             return [f + b for f, b in zip(self.forward, self.backward, strict=True)]
         return self.forward if phase == "forward" else self.backward
@@ -37,10 +37,10 @@ class Times:
 def interleave(
     passes: Mapping[Key, Pass], budget: float = 1.0, clock: Clock = time.perf_counter
 ) -> dict[Key, Times]:
-    """Times every candidate in turn, forward and backward, as many rounds as the budget of seconds allows.
+    """Times the candidates in turn, forward and backward, for as many rounds as the budget of seconds allows.
 
-    In each other round the order is turned around, so that no candidate always finds what the same one has left in
-    the cache. A round calls a short pass many times and keeps the mean.
+    The order is reversed in every other round, so that no candidate always finds the same one's data in the cache. A
+    round calls a short pass many times and keeps the mean.
     """
     calls = {key: _calls(run, clock) for key, run in passes.items()}
     order = list(passes)
@@ -63,7 +63,7 @@ def interleave(
 
 
 def _calls(run: Pass, clock: Clock) -> int:
-    """Warms up, and finds how many calls fill the shortest span that is worth measuring."""
+    """Warms up and returns the number of calls that take about `SHORTEST` seconds."""
     shortest = min(sum(_measure(run, 1, clock)) for _ in range(WARM_UP))
     return max(1, round(SHORTEST / shortest)) if shortest > 0 else 1
 

@@ -1,7 +1,7 @@
 """``python -m reference speed [NAME ...]``: times the ops against the built-ins, on this machine.
 
-Exit status 0 when everything was timed and, with ``--targets``, every row is met; 1 when a comparison failed, so
-that its op was not timed, or a row falls short or is not measured; 2 for misuse.
+Exit status 0 if everything was timed and, with ``--targets``, every target is met; 1 if an op was not timed because
+its comparison failed, or a target is missed or not measured; 2 for misuse.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WRITERS: dict[str, Callable[[Path, Results], None]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line, and returns its exit status."""
+    """Runs the command line and returns its exit status."""
     options = _parser().parse_args(arguments)
     screen = console()
     names = dict.fromkeys(w.op for w in WORKLOADS)
@@ -51,12 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not 1 <= options.threads <= 1024:
             fail(PROGRAM, f"--threads: expected 1 to 1024, got {options.threads}")
         torch.set_num_threads(options.threads)
-    targets = _chosen_targets(options.names) if options.targets else []
+    targets = _select_targets(options.names) if options.targets else []
     if options.targets and not targets:
-        fail(PROGRAM, f"--targets: no row of the targets measures {' or '.join(options.names)}")
+        fail(PROGRAM, f"--targets: expected a name that a target measures, got {' or '.join(options.names)}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what the ops say of their arguments, they would say a thousand times
-        results = run(_chosen(options, targets), targets, options.compile, options.seconds, screen)
+        warnings.simplefilter("ignore")  # each timed call would repeat the warnings
+        results = run(_select(options, targets), targets, options.compile, options.seconds, screen)
     for sentence in about(results.machine):
         screen.print(sentence, highlight=False)
     screen.print(table(results))
@@ -84,25 +84,25 @@ def run(
                 found[key] = measure(workload, machine, compiled=compiling, budget=budget)
             except Refused as refusal:
                 refused[key] = str(refusal)
-        kept: dict[Key, Measurement] = {}
+        counted: dict[Key, Measurement] = {}
         if any(target.memory for target in targets):
             for workload in progress.track(WORKLOADS, description="counting bytes"):
                 key = workload.op, workload.size
-                kept[key] = found[key] if key in found else measure_memory(workload)
-    verdicts = [judge(target, kept if target.memory else found, refused, compiled) for target in targets]
+                counted[key] = found[key] if key in found else measure_memory(workload)
+    verdicts = [judge(target, counted if target.memory else found, refused, compiled) for target in targets]
     return Results(machine, tuple(found.values()), tuple(dict.fromkeys(refused.values())), verdicts)
 
 
-def _chosen(options: argparse.Namespace, targets: Iterable[Target]) -> list[Workload]:
-    """The workloads to time: those of the names given, or those that the targets need."""
+def _select(options: argparse.Namespace, targets: Iterable[Target]) -> list[Workload]:
+    """Returns the workloads with the given names, or those that the targets need."""
     if options.targets:
         keys = needed(targets)
         return [w for w in WORKLOADS if (w.op, w.size) in keys]
     return [w for w in WORKLOADS if not options.names or w.op in options.names]
 
 
-def _chosen_targets(names: Sequence[str]) -> list[Target]:
-    """The rows that measure one of the names; all of them without names."""
+def _select_targets(names: Sequence[str]) -> list[Target]:
+    """Returns the targets that measure one of the names, or all of them without names."""
     return [t for t in TARGETS if not names or any(op in names for op, _ in t.keys)]
 
 
@@ -112,21 +112,23 @@ def _parser() -> argparse.ArgumentParser:
         description="Time the ops and whole training steps against PyTorch's, forward and backward, in turns.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="ops and steps to time; all of them by default")
-    parser.add_argument("--list", action="store_true", help="name the ops and steps and stop")
+    parser.add_argument("--list", action="store_true", help="list the ops and steps and exit")
     parser.add_argument(
-        "--targets", action="store_true", help="time what the targets need, and mark the rows that fall short"
+        "--targets",
+        action="store_true",
+        help="time the workloads of the targets and mark the targets that are missed",
     )
     parser.add_argument("--compile", action="store_true", help="time both sides under torch.compile too (minutes)")
     parser.add_argument(
-        "--seconds", type=float, default=1.0, metavar="S", help="to spend on timing each workload (default 1)"
+        "--seconds",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="seconds to spend on timing each workload (default 1)",
     )
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="threads that torch may use; as it comes by default"
-    )
-    written = parser.add_argument_group("what to write")
-    written.add_argument("--json", type=Path, metavar="FILE", help="every percentile")
-    written.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="the tables; between the markers of a page that has them"
-    )
-    written.add_argument("--html", type=Path, metavar="FILE", help="one page with tables and plots")
+    parser.add_argument("--threads", type=int, metavar="N", help="number of threads (torch's default)")
+    written = parser.add_argument_group("files to write")
+    written.add_argument("--json", type=Path, metavar="FILE", help="every percentile of every measurement")
+    written.add_argument("--markdown", type=Path, metavar="FILE", help="the tables")
+    written.add_argument("--html", type=Path, metavar="FILE", help="a page with tables and plots")
     return parser

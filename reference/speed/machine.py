@@ -1,4 +1,4 @@
-"""The machine: what it is, and what it can do at most, which is the floor under every time."""
+"""The machine, and the limits that put a floor under every time."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ REPETITIONS, SHORTEST = 7, 2e-3
 
 @dataclass(frozen=True)
 class Machine:
-    """What the machine is, and its measured limits.
+    """A description of the machine, and its measured limits.
 
     Attributes:
-        description: processor, system, versions, threads.
-        flops: operations a second of the fastest matrix product.
-        warm: bytes a second, read and written, of a copy into memory in use, by the number of bytes copied.
-        fresh: the same of a copy into memory that is new, as the result of every op is.
+        description: Processor, system, versions, threads.
+        flops: Operations per second of the fastest matrix product.
+        warm: Bytes per second, read and written, of a copy into memory in use, by the number of bytes copied.
+        fresh: Bytes per second of a copy into new memory, as the result of every op is.
     """
 
     description: dict[str, str]
@@ -39,17 +39,17 @@ class Machine:
     fresh: dict[int, float]
 
     def floor(self, operations: float, moved: float, into_fresh: bool = True) -> float:
-        """Seconds below which no implementation gets: its operations at the peak, or its bytes at the bandwidth.
+        """Returns a lower bound on the time in seconds: operations at the peak rate, or bytes at the bandwidth.
 
-        The bandwidth is that of a copy which moves about as much, so that what fits the cache is held against the
-        cache. A tenth of tiny work is beyond measuring, and the floor of calling Python is not in it.
+        The bandwidth is that of a copy of similar size, so that data that fits in the cache is compared with the cache.
+        The cost of calling Python is not included.
         """
         rates = self.fresh if into_fresh else self.warm
         nearest = min(rates, key=lambda size: abs(2 * size - moved))
         return max(operations / self.flops, moved / rates[nearest])
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """Returns the machine as plain values."""
         return {
             "description": self.description,
             "flops": self.flops,
@@ -73,7 +73,7 @@ def measure_machine() -> Machine:
 
 
 def _seconds(call: Callable[[], object]) -> float:
-    """The time of a call at its best: the 20th percentile, of many calls where they are short."""
+    """Returns the 20th percentile of a call's time; short calls are timed many at once."""
     call()
     times: list[float] = []
     calls = 1

@@ -1,4 +1,4 @@
-"""Measures one workload: every candidate's times, what each side keeps and holds, and the floor under both."""
+"""Measures one workload: times and memory of every candidate, and the floor."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["Measurement", "Memory", "Refused", "measure", "measure_memory", "pai
 
 
 class Refused(Exception):
-    """An op whose comparison fails is not timed: a wrong result can be had in no time."""
+    """Raised for an op that is not timed because its comparison fails."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one side: kept for the backward in all, kept beyond inputs and outputs, and held at most."""
+    """Bytes of one side: saved for the backward, saved beyond inputs and outputs, and held at most."""
 
     saved: int
     beyond: int
@@ -36,14 +36,14 @@ class Memory:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured of one workload.
+    """Measurements of one workload.
 
     Attributes:
-        op: its op or step.
-        size: its size, in words.
-        times: of every candidate, round by round.
-        memory: of both sides, in their default way.
-        floor: seconds below which no implementation gets on this machine, by phase.
+        op: The op or training step.
+        size: Its size, in words.
+        times: Seconds of every candidate in each round.
+        memory: Memory of both sides in the default mode.
+        floor: A lower bound in seconds on this machine, by phase.
     """
 
     op: str
@@ -53,25 +53,25 @@ class Measurement:
     floor: dict[str, float]
 
     def seconds(self, candidate: Candidate, phase: str = "both") -> Spread:
-        """How long a candidate takes."""
+        """Returns the time of a candidate."""
         return spread(self.times[candidate].of(phase))
 
     def ratio(self, ours: Candidate, theirs: Candidate, phase: str = "both") -> Spread:
-        """Ours over theirs, pair by pair: below 1 we are faster."""
+        """Returns ours over theirs within each pair; below 1 ours is faster."""
         return ratios(self.times[ours].of(phase), self.times[theirs].of(phase))
 
     def best(self, side: str, compiled: bool = False) -> Candidate:
-        """The layout in which a side is fastest, forward and backward."""
+        """Returns a side's fastest candidate, forward and backward."""
         chosen = [c for c in self.times if c.side == side and c.compiled == compiled]
         return min(chosen, key=lambda candidate: self.seconds(candidate).middle)
 
     def phases(self) -> Sequence[str]:
-        """The phases there are: an op without gradients has no backward, nor both."""
+        """Returns the phases; an op without gradients has only the forward pass."""
         has_backward = any(self.floor["backward"] > 0 and t.backward for t in self.times.values())
         return PHASES if has_backward else PHASES[:1]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """Returns the measurement as plain values."""
         return {
             "op": self.op,
             "size": self.size,
@@ -82,14 +82,14 @@ class Measurement:
                 for candidate in self.times
             },
             "ratios": {
-                how: {phase: self.ratio(ours, theirs, phase)._asdict() for phase in self.phases()}
-                for how, ours, theirs in pairs(self)
+                mode: {phase: self.ratio(ours, theirs, phase)._asdict() for phase in self.phases()}
+                for mode, ours, theirs in pairs(self)
             },
         }
 
 
 def pairs(found: Measurement) -> list[tuple[str, Candidate, Candidate]]:
-    """The candidates that are held against each other, under the name of the way in which both run."""
+    """Returns the pairs of candidates to compare, each with the name of its mode."""
     return [
         (str(c).removeprefix("custom").strip() or "default", c, Candidate("builtin", c.channels_last, c.compiled))
         for c in found.times
@@ -98,23 +98,23 @@ def pairs(found: Measurement) -> list[tuple[str, Candidate, Candidate]]:
 
 
 def measure(workload: Workload, machine: Machine, *, compiled: bool = False, budget: float = 1.0) -> Measurement:
-    """Times a workload, once both sides are known to agree.
+    """Times a workload after checking that both sides agree.
 
     Args:
-        workload: what to time.
-        machine: whose limits make the floor.
-        compiled: whether to time both sides under `torch.compile` as well.
-        budget: seconds to spend on the timing.
+        workload: The workload to time.
+        machine: The machine whose limits set the floor.
+        compiled: Whether to time both sides under `torch.compile` too.
+        budget: Seconds to spend on the timing.
 
     Raises:
-        Refused: if a comparison fails.
+        Refused: If a comparison fails.
     """
     _agree(workload)
-    ways = [(last, False) for last in ((False, True) if workload.layouts else (False,))]
+    modes = [(last, False) for last in ((False, True) if workload.layouts else (False,))]
     if compiled and workload.compiles:
-        ways.append((False, True))
-        torch.compiler.reset()  # it gives up on a function after so many versions, and runs the rest as they are
-    candidates = [Candidate(side, *way) for way in ways for side in ("custom", "builtin")]
+        modes.append((False, True))
+        torch.compiler.reset()  # after too many recompilations of a function it falls back to eager code
+    candidates = [Candidate(side, *mode) for mode in modes for side in ("custom", "builtin")]
     passes = {candidate: workload.prepare(candidate) for candidate in candidates}
     memory: dict[str, Memory] = {c.side: Memory(*saved_bytes(passes[c]), peak_bytes(passes[c])) for c in DEFAULT}
     floor = _floor(workload, passes[DEFAULT[1]], min(m.saved for m in memory.values()), machine)
@@ -122,7 +122,7 @@ def measure(workload: Workload, machine: Machine, *, compiled: bool = False, bud
 
 
 def measure_memory(workload: Workload) -> Measurement:
-    """What each side keeps for the backward, without timing anything."""
+    """Counts the bytes that each side saves for the backward, without timing anything."""
     memory: dict[str, Memory] = {c.side: Memory(*saved_bytes(workload.prepare(c)), 0) for c in DEFAULT}
     return Measurement(workload.op, workload.size, {}, memory, {})
 
@@ -140,7 +140,7 @@ def _agree(workload: Workload) -> None:
 
 @cache
 def _failure(op: str) -> str:
-    """The first way in which an op's samples disagree with the built-in, in float32; empty if none does."""
+    """Describes the first float32 sample that disagrees with the built-in; empty if all agree."""
     for comparison in check(RECORDS[op], torch.float32).comparisons:
         if not comparison.ok:
             quantities = ", ".join(row.quantity for row in comparison.failures)
@@ -160,7 +160,7 @@ def _floor(workload: Workload, builtin: Pass, saved: int, machine: Machine) -> d
 
 
 def _counted(run: Pass) -> tuple[float, float]:
-    """Floating-point operations of the products and convolutions in a pass."""
+    """Returns the floating-point operations of matrix products and convolutions, forward and backward."""
     with FlopCounterMode(display=False) as forward:
         run.forward()
     with FlopCounterMode(display=False) as backward:

@@ -1,4 +1,4 @@
-"""Memory of a pass: what it keeps for the backward, and how much it holds at most."""
+"""Memory of a pass: bytes saved for the backward, and the peak."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["Saved", "peak_bytes", "saved_bytes"]
 
 
 class Saved(NamedTuple):
-    """Bytes that a graph keeps for the backward: all of them, and those that are neither input nor output."""
+    """Bytes that a graph saves for the backward: all of them, and those beyond inputs and outputs."""
 
     all: int
     beyond: int
 
 
 def saved_bytes(run: Pass) -> Saved:
-    """Counts the memory that the graph of a forward pass keeps alive, each piece once.
+    """Counts the memory that the graph of a forward pass keeps alive, shared memory once.
 
-    Parameters are not in it: they stay whether the graph keeps them or not.
+    Parameters are not counted: they stay alive without the graph.
     """
     with saving() as kept:
         run.forward()
@@ -37,9 +37,9 @@ def saved_bytes(run: Pass) -> Saved:
 
 
 def peak_bytes(run: Pass) -> int:
-    """Bytes that a forward and backward pass hold at most, on top of what was there before.
+    """Returns the most bytes that a forward and a backward pass hold beyond what was there before.
 
-    From what torch's allocator tells the profiler; what a library such as oneDNN takes for itself is not in it.
+    The profiler sees only torch's allocator, not memory that a library such as oneDNN allocates.
     """
     with _silent(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         run.forward()
@@ -55,7 +55,7 @@ def peak_bytes(run: Pass) -> int:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keeps the profiler's own messages, which its library writes past Python, off the screen."""
+    """Silences the profiler's messages, which its library writes past Python."""
     saved = [(descriptor, os.dup(descriptor)) for descriptor in (1, 2)]
     with open(os.devnull, "w") as nowhere:
         for descriptor, _ in saved:

@@ -1,4 +1,4 @@
-"""Percentiles, ratios pair by pair, geometric means."""
+"""Percentiles, paired ratios and geometric means."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Spread(NamedTuple):
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value below which a percentage of all lies, between neighbours by straight line.
+    """Returns a percentile, interpolated linearly between neighbors.
 
     Example:
         >>> percentile([1.0, 2.0, 4.0], 50), percentile([1.0, 3.0], 20)
@@ -34,12 +34,11 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """The 20th, 50th and 80th percentile."""
     return Spread(*(percentile(values, percent) for percent in (20, 50, 80)))
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
-    """The spread of the ratios within each pair, which what disturbs both leaves alone.
+    """Returns the spread of the ratios within each pair; a disturbance of both sides cancels.
 
     Example:
         >>> ratios([1.0, 10.0, 3.0], [2.0, 20.0, 3.0])
@@ -49,12 +48,12 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
 
 
 def differences(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
-    """The spread of the differences within each pair."""
+    """Returns the spread of the differences within each pair."""
     return spread([a - b for a, b in zip(ours, theirs, strict=True)])
 
 
 def geometric_mean(values: Iterable[float]) -> float:
-    """The mean of ratios: twice as fast and half as fast make 1.
+    """Returns the geometric mean, in which ratios of 2 and 1/2 cancel.
 
     Example:
         >>> geometric_mean([0.5, 2.0])

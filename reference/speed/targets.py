@@ -1,4 +1,4 @@
-"""The targets: each row of the table once, as data, and how far it is from being met."""
+"""Performance targets as data, and the verdict on each."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ COMPILED = Candidate("custom", compiled=True), Candidate("builtin", compiled=Tru
 
 @dataclass(frozen=True)
 class Target:
-    """One row.
+    """One row of the table of targets.
 
     Attributes:
-        what: the work, in words.
-        limit: the figure that is not to be exceeded.
-        keys: op and size of the workloads it is made of.
-        each: the figure of one of them.
-        over: makes one figure of all: their geometric mean, the largest, or the median.
-        unit: of the figure; a ratio has none.
-        compiled: whether it needs both sides under `torch.compile`.
-        memory: whether it is about the bytes kept by every op, for which nothing is timed.
+        what: A description of the work.
+        limit: The largest figure that meets the target.
+        keys: Op and size of each workload that is measured.
+        each: Computes the figure of one workload.
+        over: Reduces the figures to one: their geometric mean, maximum or median.
+        unit: The unit of the figure; a ratio has none.
+        compiled: Whether both sides run under `torch.compile`.
+        memory: Whether the figure counts the bytes that each op saves, for which nothing is timed.
     """
 
     what: str
@@ -50,7 +50,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a row: the figure, or why there is none."""
+    """A target's figure, or the reason why there is none."""
 
     target: Target
     figure: float | None
@@ -63,48 +63,46 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """The verdict in a word or two."""
         return "not measured" if self.figure is None else "met" if self.met else "falls short"
 
 
 def time_ratio(found: Measurement) -> float:
-    """Our time over the built-in's, forward and backward."""
+    """Returns our time over the built-in's, forward and backward."""
     return found.ratio(OURS, THEIRS).middle
 
 
 def compiled_ratio(found: Measurement) -> float:
-    """The same of both under `torch.compile`."""
+    """Returns `time_ratio` with both sides under `torch.compile`."""
     return found.ratio(*COMPILED).middle
 
 
 def best_layout_ratio(found: Measurement) -> float:
-    """Our time over the built-in's in whichever layout is its fastest."""
+    """Returns our time over the built-in's in the layout where the built-in is fastest."""
     return found.ratio(OURS, found.best("builtin")).middle
 
 
 def peak_ratio(found: Measurement) -> float:
-    """The memory we hold at most, over the built-in's."""
+    """Returns our peak memory over the built-in's."""
     return found.memory["custom"].peak / found.memory["builtin"].peak
 
 
 def saved_ratio(found: Measurement) -> float:
-    """Bytes kept for the backward beyond inputs and outputs, over the built-in's; 0 where we keep none."""
+    """Returns the ratio of bytes saved beyond inputs and outputs; 0 if ours saves none."""
     ours, theirs = found.memory["custom"].beyond, found.memory["builtin"].beyond
     return 0.0 if not ours else math.inf if not theirs else ours / theirs
 
 
 def overhead(found: Measurement, phase: str = "forward") -> float:
-    """Microseconds that a phase takes beyond the built-in's; by default a call, its gradient recorded."""
+    """Returns the microseconds that a phase takes beyond the built-in's."""
     return 1e6 * differences(found.times[OURS].of(phase), found.times[THEIRS].of(phase)).middle
 
 
 def overhead_both(found: Measurement) -> float:
-    """Microseconds that a call and its backward take beyond the built-in's."""
+    """Returns the microseconds that a call and its backward take beyond the built-in's."""
     return overhead(found, "both")
 
 
 def median(values: Sequence[float]) -> float:
-    """The figure in the middle."""
     return spread(values).middle
 
 
@@ -120,24 +118,24 @@ CNN = (("cnn step", ONE_BATCH),)
 LANGUAGE_MODEL = _each(["linear_cross_entropy"], unfused_in_words(*TOKENS[-1]))
 
 TARGETS = (
-    Target("MNIST CNN, whole step, batch 128, against the default layout", 0.60, CNN, time_ratio),
-    Target("the same, against the best layout", 0.90, CNN, best_layout_ratio),
+    Target("MNIST CNN step, batch 128, default layout", 0.60, CNN, time_ratio),
+    Target("MNIST CNN step, batch 128, the built-in's fastest layout", 0.90, CNN, best_layout_ratio),
     Target(
-        "conv2d of three sizes, against the default layout",
+        "conv2d, three sizes, default layout",
         0.85,
         _each(["conv2d"], *(convolution_in_words(*sizes) for sizes in LARGE)),
         time_ratio,
     ),
-    Target("MLP 784-512-256-10, whole step, batch 128", 1.05, (("mlp step", ONE_BATCH),), time_ratio),
+    Target("MLP 784-512-256-10 step, batch 128", 1.05, (("mlp step", ONE_BATCH),), time_ratio),
     Target(
-        "LSTM, GRU, RNN over two sizes of sequences",
+        "LSTM, GRU, RNN, two sizes of sequences",
         1.20,
         _each(GATES, *(sequence_in_words(*sizes) for sizes in LONG)),
         time_ratio,
     ),
     Target("elementwise activations of 4 million elements", 1.40, _activations(ELEMENTS[-1]), time_ratio),
     Target(
-        "the same, both under torch.compile",
+        "elementwise activations of 4 million elements, both compiled",
         1.00,
         _activations(ELEMENTS[-1]),
         compiled_ratio,
@@ -158,7 +156,7 @@ TARGETS = (
         LANGUAGE_MODEL,
         time_ratio,
     ),
-    Target("the same: peak memory", 0.25, LANGUAGE_MODEL, peak_ratio),
+    Target("linear cross entropy, 4096 × 512 × 32,000: peak memory", 0.25, LANGUAGE_MODEL, peak_ratio),
     Target(
         "batch norm, layer norm, max pooling at MNIST-CNN sizes",
         1.20,
@@ -171,35 +169,49 @@ TARGETS = (
         time_ratio,
     ),
     Target(
-        "SGD with momentum, 100 small and one of 10 million",
+        "SGD with momentum, 100 small parameters and one of 10 million elements",
         0.90,
         _each(["SGD"], SMALL_AND_LARGE),
         time_ratio,
     ),
     Target(
-        "bytes kept beyond inputs and outputs, of the op that keeps most", 1.00, (), saved_ratio, max, memory=True
+        "bytes saved beyond inputs and outputs, largest ratio of any op", 1.00, (), saved_ratio, max, memory=True
     ),
-    Target("a call on 4 elements, median of activations", 20.0, _activations(TINY), overhead, median, unit=" µs"),
-    Target("the same, with its backward", 20.0, _activations(TINY), overhead_both, median, unit=" µs"),
+    Target(
+        "overhead of a call on 4 elements, median over activations",
+        20.0,
+        _activations(TINY),
+        overhead,
+        median,
+        unit=" µs",
+    ),
+    Target(
+        "overhead of a call and its backward on 4 elements, median over activations",
+        20.0,
+        _activations(TINY),
+        overhead_both,
+        median,
+        unit=" µs",
+    ),
 )
 
 
 def needed(targets: Iterable[Target]) -> set[Key]:
-    """The workloads that have to be timed."""
+    """Returns op and size of every workload that the targets measure."""
     return {key for target in targets for key in target.keys}
 
 
 def judge(target: Target, found: Mapping[Key, Measurement], refused: Mapping[Key, str], compiled: bool) -> Verdict:
-    """The row's verdict; without one of its workloads it has no figure, for the others would flatter it.
+    """Judges a target. If one of its workloads was not measured, there is no figure: the rest would flatter it.
 
     Args:
-        target: the row.
-        found: what was measured, by op and size; for the row about memory, all of it counts.
-        refused: why something was not, by op and size.
-        compiled: whether the measurements are of compiled code as well.
+        target: The row.
+        found: Measurements by op and size; a target about memory uses all of them.
+        refused: Reasons why a workload was not measured, by op and size.
+        compiled: Whether compiled code was measured too.
     """
     if target.compiled and not compiled:
-        return Verdict(target, None, "asks for --compile")
+        return Verdict(target, None, "needs --compile")
     for key in target.keys:
         if key in refused:
             return Verdict(target, None, refused[key])

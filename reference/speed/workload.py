@@ -1,4 +1,4 @@
-"""What is timed: a call of an op, or a whole training step, of either side and in each way it can be run."""
+"""Workloads: calls of an op, or training steps, that either side can run in several modes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scratchnet.testing import Comparison, compare
 from scratchnet.testing.subject import differentiable, mapped
 from scratchnet.testing.tolerances import UNITS
 
-__all__ = ["DEFAULT", "Candidate", "OpPass", "Pass", "Workload", "channels_last", "hold", "op_workload"]
+__all__ = ["DEFAULT", "Candidate", "OpPass", "Pass", "Workload", "channels_last", "compare_values", "op_workload"]
 
 Sides = Callable[[], tuple[Callable[..., Any], Callable[..., Any]]]
 Side = Literal["custom", "builtin"]
@@ -23,12 +23,12 @@ Side = Literal["custom", "builtin"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A side in one way of running it.
+    """A side in one mode.
 
     Attributes:
-        side: ours or PyTorch's.
-        channels_last: whether images, and the weights that meet them, lie in memory with their channels last.
-        compiled: whether it runs under `torch.compile`.
+        side: Ours (``"custom"``) or PyTorch's (``"builtin"``).
+        channels_last: Whether images and their weights are in channels-last format.
+        compiled: Whether it runs under `torch.compile`.
     """
 
     side: Side
@@ -44,11 +44,11 @@ DEFAULT: tuple[Candidate, Candidate] = (Candidate("custom"), Candidate("builtin"
 
 
 class Pass(Protocol):
-    """A forward and a backward pass that can be repeated; each is timed by itself.
+    """A forward and a backward pass that can be repeated, timed separately.
 
     Attributes:
-        parameters: tensors that stay whatever the graph keeps.
-        in_place: whether what it writes is memory that it has had before.
+        parameters: Tensors that stay alive without the graph.
+        in_place: Whether it writes to memory that is already in use.
     """
 
     parameters: Sequence[Tensor]
@@ -56,32 +56,32 @@ class Pass(Protocol):
 
     @property
     def inputs_and_outputs(self) -> Sequence[Tensor]:
-        """The tensors that the caller has, before the forward pass or after it."""
+        """Tensors that the caller has before or after the forward pass."""
 
     def forward(self) -> None:
-        """Runs the forward pass, and keeps what the backward needs."""
+        """Runs the forward pass and keeps its graph."""
 
     def backward(self) -> None:
-        """Runs the backward pass of the last forward pass, and drops its graph."""
+        """Runs the backward pass of the last forward pass and drops its graph."""
 
     def moved(self, saved: int) -> tuple[int, int]:
-        """Bytes that forward and backward move at least, if the graph keeps so many for the backward."""
+        """Returns the fewest bytes that forward and backward move, given the bytes saved by the graph."""
 
 
 @dataclass(frozen=True, eq=False)
 class Workload:
-    """One line of the table.
+    """A call or a training step to time.
 
     Attributes:
-        op: the name on the command line: an op of the catalog, or a training step.
-        size: shapes and options, in words.
-        prepare: makes a candidate's pass; both sides get equal inputs.
-        compare: holds both sides against each other on the inputs that are timed.
-        relies_on: the ops of the catalog whose own comparison must hold as well.
-        layouts: whether channels_last is another way to run it.
-        compiles: whether the built-in, and so the comparison of both under `torch.compile`, can be compiled.
-        flops: floating-point operations of forward and backward, where the built-in does not show them to
-            `torch.utils.flop_counter`.
+        op: The name on the command line: an op of the catalog, or a training step.
+        size: Shapes and options, in words.
+        prepare: Makes a candidate's pass; both sides get equal inputs.
+        compare: Compares both sides on the inputs that are timed.
+        relies_on: Ops of the catalog that must agree with the built-in too.
+        layouts: Whether it is timed in channels-last format too.
+        compiles: Whether the built-in can be compiled, so that both are timed under `torch.compile`.
+        flops: Floating-point operations of forward and backward, where `torch.utils.flop_counter` does not see the
+            built-in's.
     """
 
     op: str
@@ -98,15 +98,15 @@ class Workload:
 
 
 class OpPass:
-    """A call of an op, and the gradients of all it is given under a random upstream.
+    """A call of an op, and the gradients of all its tensors for a random upstream.
 
     Attributes:
-        parameters: of a module.
-        tensors: everything that is read: inputs, options, parameters.
-        leaves: those of them that get a gradient.
-        outputs: what the last forward pass returned.
-        upstream: a random gradient for each differentiable output.
-        grads: what the last backward pass returned.
+        parameters: The parameters, if the function is a module.
+        tensors: All tensors that are read: inputs, options, parameters.
+        leaves: The tensors that get a gradient.
+        outputs: The outputs of the last forward pass.
+        upstream: A random gradient for each differentiable output.
+        grads: The gradients of the last backward pass.
     """
 
     in_place = False
@@ -126,22 +126,21 @@ class OpPass:
 
     @property
     def inputs_and_outputs(self) -> Sequence[Tensor]:
-        """What is given, and what the last forward pass returned."""
+        """The inputs, options and parameters, and the outputs of the last forward pass."""
         return [*self.tensors, *self.outputs]
 
     def forward(self) -> None:
-        """Calls the op."""
         self.outputs = _flat(self.function(*self.inputs, **self.options))
 
     def backward(self) -> None:
-        """Takes the gradients; those of the last time go."""
+        """Computes the gradients; the previous ones are freed."""
         if self.recorded:
             ys = [self.outputs[i] for i in self.recorded]
             self.grads = torch.autograd.grad(ys, self.leaves, self.upstream, allow_unused=True)
         self.outputs = []
 
     def moved(self, saved: int) -> tuple[int, int]:
-        """Everything given is read and everything returned is written; so are upstreams, what is kept, gradients."""
+        """Counts tensors read, outputs written, and in the backward upstreams, saved tensors and gradients."""
         given, gradients = _bytes(self.tensors), _bytes(self.grads)
         return given + self.returned, _bytes(self.upstream) + saved + gradients if self.recorded else 0
 
@@ -166,16 +165,16 @@ def op_workload(
     compiles: bool = True,
     flops: tuple[float, float] | None = None,
 ) -> Workload:
-    """A call of an op of the catalog on a sample of its own; of a module, a call of the module.
+    """Returns the workload of a call of an op or module of the catalog.
 
     Args:
-        op: its name in the catalog.
-        size: the sample, in words.
-        sample: makes it, in float32.
-        sides: makes what is timed of both sides, where that is something else than the record says.
-        layouts: see `Workload`.
-        compiles: see `Workload`.
-        flops: see `Workload`.
+        op: Its name in the catalog.
+        size: The sample, in words.
+        sample: Makes the sample in float32.
+        sides: Makes both sides, if they differ from the record's.
+        layouts: See `Workload`.
+        compiles: See `Workload`.
+        flops: See `Workload`.
     """
     return Workload(
         op,
@@ -205,7 +204,7 @@ def _prepare(op: str, sample: Callable[[Make], Sample], sides: Sides | None, can
 
 
 def channels_last(x: Any) -> Any:
-    """An image, or the weight of one, with its channels last in memory; anything else as it is."""
+    """Returns a 4-dimensional tensor in channels-last format, anything else unchanged."""
     if not isinstance(x, Tensor) or x.dim() != 4:
         return x
     return x.detach().contiguous(memory_format=torch.channels_last).requires_grad_(x.requires_grad)
@@ -214,10 +213,10 @@ def channels_last(x: Any) -> Any:
 def _compare(op: str, sample: Callable[[Make], Sample], sides: Sides | None) -> Comparison:
     given, record = sample(Make(torch.float32)), RECORDS[op]
     custom, builtin = _sides(record, given, sides)
-    return hold(custom, builtin, *given.inputs, roundings=record.roundings, name=op, **given.options)
+    return compare_values(custom, builtin, *given.inputs, roundings=record.roundings, name=op, **given.options)
 
 
-def hold(
+def compare_values(
     custom: Callable[..., Any],
     builtin: Callable[..., Any],
     *inputs: Any,
@@ -225,7 +224,7 @@ def hold(
     roundings: int = UNITS,
     **options: Any,
 ) -> Comparison:
-    """Compares what is timed: values and gradients, and nothing beyond them."""
+    """Compares values and gradients, and nothing else."""
     return compare(
         custom,
         builtin,

@@ -1,4 +1,4 @@
-"""Where ours goes beyond the built-in, ours has the mathematical answer and the page shows both."""
+"""Calls for which only ours has the mathematical result, and the page that lists them."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def is_expected(found, beyond, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize(("record", "beyond"), CASES)
-def test_ours_has_the_answer_and_the_built_in_has_not(record, beyond, dtype):
+def test_only_ours_has_the_expected_result(record, beyond, dtype):
     ours, builtin = (answer(record, beyond, side, dtype) for side in (0, 1))
     assert is_expected(ours, beyond, dtype), ours
-    assert not is_expected(builtin, beyond, dtype), "the built-in answers alike: make this a sample"
+    assert not is_expected(builtin, beyond, dtype), "the built-in has the same result: make this a sample"
 
 
 def test_the_page_is_up_to_date():

@@ -1,4 +1,4 @@
-"""What the matrix says of an op is what happens when it is tried."""
+"""The table of capabilities shows what each op can do."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from reference.capabilities import ALONE, COLUMNS, WORKS, capabilities, errors, 
 from reference.catalog import RECORDS
 
 
-def plant(monkeypatch, custom):
+def replace_relu(monkeypatch, custom):
     monkeypatch.setitem(RECORDS, "relu", dataclasses.replace(RECORDS["relu"], custom=custom))
 
 
-def test_an_op_that_can_do_all_of_it():
+def test_relu_works_in_every_column():
     found = capabilities("relu")
     assert set(found.values()) == {WORKS}
     assert list(found) == list(COLUMNS)
@@ -37,8 +37,8 @@ class WithoutTransforms(torch.autograd.Function):
         return grad * (ctx.saved_tensors[0] > 0)
 
 
-def test_an_error_stands_in_its_cell(monkeypatch):
-    plant(monkeypatch, lambda x, inplace=False: WithoutTransforms.apply(x))
+def test_error_is_shown_in_its_cell(monkeypatch):
+    replace_relu(monkeypatch, lambda x, inplace=False: WithoutTransforms.apply(x))
     found = capabilities("relu")
     assert found["gradient"] == found["double backward"] == WORKS
     assert "setup_context" in found["vmap"]
@@ -46,8 +46,8 @@ def test_an_error_stands_in_its_cell(monkeypatch):
 
 
 @pytest.mark.parametrize("capability", ["gradient", "float32"])
-def test_a_wrong_value_is_told(monkeypatch, capability):
-    plant(monkeypatch, lambda x, inplace=False: x.clamp(min=0) * 1.001)
+def test_wrong_value_is_reported(monkeypatch, capability):
+    replace_relu(monkeypatch, lambda x, inplace=False: x.clamp(min=0) * 1.001)
     assert capabilities("relu")[capability].startswith("differs: ")
 
 
@@ -56,4 +56,4 @@ def test_the_page_counts_what_works():
     page = markdown({"relu": cells})
     assert "| `relu` | works |" in page
     assert "RuntimeError: a   b" in page
-    assert f"{len(COLUMNS) - 2} work as PyTorch's, 1 work where PyTorch's does not, 1 do not work." in page
+    assert f"{len(COLUMNS) - 2} work as PyTorch's do, 1 work where PyTorch's do not, 1 do not work." in page

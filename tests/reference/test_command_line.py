@@ -1,4 +1,4 @@
-"""``python -m reference`` as its user sees it."""
+"""Command line of ``python -m reference``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_lists_the_catalog(capsys):
     assert capsys.readouterr().out.split() == list(RECORDS)
 
 
-def test_compares_what_is_named_and_is_not_cut_off(capsys):
+def test_compares_named_ops_and_prints_full_rows(capsys):
     assert command.main(["relu", "sigmoid", "--dtype", "float64"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum("agrees" in line for line in lines) == 2
@@ -34,7 +34,7 @@ def test_a_wrong_op_gives_status_1_and_its_table(capsys, monkeypatch):
     assert "gradient of input" in out
 
 
-def test_an_op_that_swallows_bad_input_gives_status_1(capsys, monkeypatch):
+def test_op_that_accepts_bad_input_gives_status_1(capsys, monkeypatch):
     lenient = dataclasses.replace(RECORDS["sigmoid"], custom=lambda x: torch.sigmoid(torch.as_tensor(x)))
     monkeypatch.setitem(RECORDS, "sigmoid", lenient)
     assert command.main(["sigmoid", "--dtype", "float64"]) == 1

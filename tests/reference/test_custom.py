@@ -1,4 +1,4 @@
-"""``python -m reference --custom``: a function of the user's, from names and shapes."""
+"""Command line of ``python -m reference --custom``."""
 
 from __future__ import annotations
 
@@ -72,42 +72,42 @@ FLAGS = ["--builtin", "torch.nn.functional.softmax", "--shape", "3,4", "--dtype"
 
 
 @pytest.fixture(autouse=True)
-def _of_a_user(tmp_path, monkeypatch):
-    (tmp_path / "of_a_user.py").write_text(MODULE)
+def _user_module(tmp_path, monkeypatch):
+    (tmp_path / "user_module.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     yield
-    sys.modules.pop("of_a_user", None)
+    sys.modules.pop("user_module", None)
 
 
 def test_a_right_function_gives_status_0(capsys):
-    assert command.main(["--custom", "of_a_user:squashed", *FLAGS, "--arg", "dim=-1"]) == 0
+    assert command.main(["--custom", "user_module:squashed", *FLAGS, "--arg", "dim=-1"]) == 0
     assert "1 of 1 comparisons agree" in capsys.readouterr().out
 
 
 def test_each_shape_is_an_input(capsys):
-    words = ["--custom", "of_a_user:linear", "--builtin", "torch.nn.functional.linear", "--dtype", "float32"]
+    words = ["--custom", "user_module:linear", "--builtin", "torch.nn.functional.linear", "--dtype", "float32"]
     assert command.main([*words, "--shape", "5,3", "--shape", "2,3"]) == 0
 
 
 def test_square_brackets_in_a_name_are_shown_as_they_are(capsys):
-    words = ["--custom", "of_a_user:ops.[/red]", "--builtin", "torch.relu", "--shape", "3", "--dtype", "float32"]
+    words = ["--custom", "user_module:ops.[/red]", "--builtin", "torch.relu", "--shape", "3", "--dtype", "float32"]
     assert command.main(words) == 0
-    assert "of_a_user:ops.[/red]" in capsys.readouterr().out
+    assert "user_module:ops.[/red]" in capsys.readouterr().out
 
 
-def test_what_a_function_does_not_offer_fails_only_where_it_is_required(capsys):
-    words = ["--custom", "of_a_user:Plain", "--builtin", "torch.exp", "--shape", "3", "--dtype", "float64"]
+def test_missing_transforms_fail_only_if_required(capsys):
+    words = ["--custom", "user_module:Plain", "--builtin", "torch.exp", "--shape", "3", "--dtype", "float64"]
     assert command.main(words) == 0
     assert capsys.readouterr().out.count(" not offered ") == 2
     assert command.main([*words, "--require", "forward_mode,vmap"]) == 1
 
 
 def test_a_wrong_function_gives_status_1_and_is_explained(capsys):
-    words = ["--custom", "of_a_user:WithoutMean", "--shape", "3,4"]
+    words = ["--custom", "user_module:WithoutMean", "--shape", "3,4"]
     assert command.main(words) == 1
     out = capsys.readouterr().out
     assert "gradient of input: differs" in out
-    assert "from of_a_user import WithoutMean" in out
+    assert "from user_module import WithoutMean" in out
     assert "DIFFERS" in out
 
 
@@ -115,14 +115,14 @@ def test_a_wrong_function_gives_status_1_and_is_explained(capsys):
     ("words", "says"),
     [
         (["--custom", "no_such_module:f", *FLAGS], "expected a module before the colon"),
-        (["--custom", "of_a_user:nothing", *FLAGS], "has no attribute 'nothing'"),
-        (["--custom", "of_a_user:number", *FLAGS], "to be a function, got int"),
-        (["--custom", "of_a_user:squashed", *FLAGS[:2]], "expected a --shape"),
-        (["--custom", "of_a_user:squashed", *FLAGS[:2], "--shape", "3,x"], "expected sizes such as 8,16"),
-        (["--custom", "of_a_user:squashed", *FLAGS[:2], "--shape", str(10**30)], "that fit in memory"),
-        (["--custom", "of_a_user:squashed", *FLAGS, "--arg", "dim"], "expected k=v"),
-        (["--custom", "of_a_user:squashed", *FLAGS, "--arg", "dim=7"], "does not take (3, 4)"),
-        (["relu", "--custom", "of_a_user:squashed", *FLAGS], "got both: relu"),
+        (["--custom", "user_module:nothing", *FLAGS], "has no attribute 'nothing'"),
+        (["--custom", "user_module:number", *FLAGS], "to be a function, got int"),
+        (["--custom", "user_module:squashed", *FLAGS[:2]], "expected a --shape"),
+        (["--custom", "user_module:squashed", *FLAGS[:2], "--shape", "3,x"], "expected sizes such as 8,16"),
+        (["--custom", "user_module:squashed", *FLAGS[:2], "--shape", str(10**30)], "that fit in memory"),
+        (["--custom", "user_module:squashed", *FLAGS, "--arg", "dim"], "expected k=v"),
+        (["--custom", "user_module:squashed", *FLAGS, "--arg", "dim=7"], "does not take (3, 4)"),
+        (["relu", "--custom", "user_module:squashed", *FLAGS], "got both: relu"),
         (FLAGS, "expected --custom"),
         (["relu", "--dtype", "float64", "--html", "/nowhere/at/all.html"], "expected a writable file"),
     ],

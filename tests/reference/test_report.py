@@ -1,4 +1,4 @@
-"""The comparison in each format, and the page in a browser."""
+"""Reports in each format, and the HTML page in a browser."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def written(tmp_path_factory):
 
 
 class Balanced(HTMLParser):
-    """Counts tags, and fails where one is not closed."""
+    """Counts tags and fails if one is not closed."""
 
     VOID = frozenset({"meta", "link", "input", "br"})
 
@@ -53,7 +53,7 @@ class Balanced(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_asks_for_nothing(written):
+def test_page_is_well_formed_and_self_contained(written):
     page = (written / "html").read_text()
     parser = Balanced()
     parser.feed(page)
@@ -66,7 +66,7 @@ def test_the_page_is_whole_and_asks_for_nothing(written):
     assert page.count('<section data-op="relu">') == page.count('<section data-op="linear">') == 1
 
 
-def test_only_ops_that_act_on_each_element_are_drawn_as_curves():
+def test_only_elementwise_ops_have_curves():
     drawn = {name for name, record in RECORDS.items() if curves(record) is not None}
     assert {"relu", "sigmoid", "tanh", "elu"} <= drawn
     assert not drawn & {"softmax", "linear", "dropout", "mse_loss"}
@@ -84,7 +84,7 @@ def found(name, dtype, *errors):
     return OpCheck(name, dtype, (Comparison(name, rows),))
 
 
-def test_accuracy_is_that_of_the_worst_value_beside_the_builtins_worst():
+def test_accuracy_compares_largest_errors():
     better = found(
         "a", torch.float32, ("output", 0.5, 1.0), ("gradient of input", 0.8, 2.0), ("forward mode", 9, 1)
     )
@@ -95,8 +95,8 @@ def test_accuracy_is_that_of_the_worst_value_beside_the_builtins_worst():
     assert accuracy(better, *VALUES) == Accuracy(0.8, 2.0)
     assert accuracy(worse, *VALUES).ratio == 1.5
     assert accuracy(wide, *VALUES) is None
-    said = accuracy_of_all([better, worse, alike, wide])
-    assert "3 ops and short dtypes: below the built-in's in 1, as large in 1, above in 1" in said
+    summary = accuracy_of_all([better, worse, alike, wide])
+    assert "3 pairs of op and short dtype: below the built-in's in 1, equal in 1, above in 1" in summary
 
 
 def test_errors_by_dtype_overlay_in_tensorboard(written):
@@ -110,7 +110,7 @@ def test_errors_by_dtype_overlay_in_tensorboard(written):
     assert table.Tags()["tensors"] == ["comparison/text_summary"]
 
 
-def test_what_disagrees_is_in_every_format(tmp_path, monkeypatch):
+def test_disagreements_are_in_every_format(tmp_path, monkeypatch):
     wrong = dataclasses.replace(RECORDS["relu"], custom=lambda x, **_: x.clamp(min=0) * 1.001)
     monkeypatch.setitem(RECORDS, "relu", wrong)
     paths = {name: tmp_path / name for name in ("html", "markdown")}
@@ -123,9 +123,9 @@ def test_what_disagrees_is_in_every_format(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
-def test_a_browser_shows_every_row_and_complains_of_nothing(written, tmp_path):
+def test_browser_sorts_and_filters_rows_without_errors(written, tmp_path):
     page = tmp_path / "page.html"
-    # Sorted and filtered as a reader would.
+    # Sort and filter as a reader does.
     act = """<script>document.querySelectorAll("th")[1].click(); const f = document.querySelector("#filter");
 f.value = "relu float32"; f.dispatchEvent(new Event("input"));</script></body>"""
     page.write_text((written / "html").read_text().replace("</body>", act))

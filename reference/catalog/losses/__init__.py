@@ -1,4 +1,4 @@
-"""Losses, by what they compare."""
+"""Losses, grouped by what they compare."""
 
 from reference.catalog.losses import binary, classes, likelihood, margin, pairs, regression, sequences
 

@@ -1,4 +1,4 @@
-"""Losses of two classes: every reduction, weights, confident mistakes and empty batches."""
+"""Binary cross entropies."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.catalog.losses.common import REDUCTIONS, bad
-from reference.catalog.record import Beyond, Make, Record, Sample
+from reference.catalog.record import REDUCTIONS, Beyond, Make, Record, Sample, bad
 from scratchnet.losses.binary import (
     BCELossFunction,
     BCEWithLogitsLossFunction,
@@ -24,7 +23,6 @@ __all__ = ["RECORDS"]
 
 
 def probabilities(make: Make) -> Iterator[Sample]:
-    """Samples of a loss of probabilities and binary targets."""
 
     def inner(*shape: int, grad: bool = True) -> Tensor:
         return make.uniform(*shape, low=0.3, high=0.7, grad=grad)
@@ -41,7 +39,6 @@ def probabilities(make: Make) -> Iterator[Sample]:
 
 
 def logits(make: Make) -> Iterator[Sample]:
-    """Samples of a loss of logits and binary targets."""
 
     def labels(*shape: int) -> Tensor:
         return make.uniform(*shape)
@@ -70,7 +67,7 @@ RECORDS = (
         F.binary_cross_entropy,
         probabilities,
         [BCELossFunction],
-        double_backward=False,  # the built-in adds 1e-12 to denominators that may be 0.2
+        double_backward=False,  # the built-in adds 1e-12 to denominators, which may be as small as 0.2
         errors=[
             bad(RuntimeError, "expected all elements of input to be between 0 and 1, got 2", X + 2, X),
             bad(RuntimeError, "expected all elements of target to be between 0 and 1, got -1", X, X - 1),
@@ -94,13 +91,13 @@ RECORDS = (
         ],
         beyond=[
             Beyond(
-                "right logits at ±∞ cost nothing",
+                "correct logits of ±∞: the loss is 0",
                 lambda make: Sample((make.values(-INF, INF), make.values(0.0, 1.0, grad=False)), SEPARATE),
                 [0.0, 0.0],
                 [[0.0, 0.0]],
             ),
             Beyond(
-                "wrong logits at ±∞ cost ∞, with slope ±1",
+                "wrong logits of ±∞: the loss is ∞, its gradient ±1",
                 lambda make: Sample((make.values(-INF, INF), make.values(1.0, 0.0, grad=False)), SEPARATE),
                 [INF, INF],
                 [[-1.0, 1.0]],

@@ -1,4 +1,4 @@
-"""Losses of class indices: every reduction, weights, ignored and out-of-range targets, empty batches."""
+"""Losses of class indices and class probabilities."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.catalog.losses.common import REDUCTIONS, bad
-from reference.catalog.record import BadInput, Beyond, Make, Record, Sample, leaf
+from reference.catalog.record import REDUCTIONS, BadInput, Beyond, Make, Record, Sample, bad, leaf
 from scratchnet.losses.cross_entropy import (
     IndexCrossEntropyFunction,
     ProbabilityCrossEntropyFunction,
@@ -29,8 +28,8 @@ from scratchnet.nn import CrossEntropyLoss, LinearCrossEntropyLoss, NLLLoss
 __all__ = ["RECORDS"]
 
 
-def classes(*options: dict[str, float]) -> Callable[[Make], Iterator[Sample]]:
-    """Samples of a loss of scores and class indices, each with every set of options."""
+def class_samples(*options: dict[str, float]) -> Callable[[Make], Iterator[Sample]]:
+    """Returns a maker of samples of scores and class indices, with each set of options."""
 
     def samples(make: Make) -> Iterator[Sample]:
         ignoring = torch.tensor([0, -100, 2])
@@ -59,9 +58,8 @@ def classes(*options: dict[str, float]) -> Callable[[Make], Iterator[Sample]]:
     return samples
 
 
-def with_logits(make: Make) -> Iterator[Sample]:
-    """Samples of cross entropy: class indices, distributions, smoothing and extreme logits."""
-    yield from classes({}, {"label_smoothing": 0.2})(make)
+def cross_entropy_samples(make: Make) -> Iterator[Sample]:
+    yield from class_samples({}, {"label_smoothing": 0.2})(make)
     for option in ({}, {"label_smoothing": 0.3}):
         for reduction in REDUCTIONS:
             yield Sample((make.normal(3, 4), make.uniform(3, 4)), {"reduction": reduction, **option})
@@ -74,8 +72,7 @@ def with_logits(make: Make) -> Iterator[Sample]:
     yield Sample((extremes.requires_grad_(), torch.tensor([0, 1])), smooth=False)
 
 
-def hidden_states(make: Make) -> Iterator[Sample]:
-    """Samples of hidden states, the weight of the classes, and targets of every kind."""
+def linear_cross_entropy_samples(make: Make) -> Iterator[Sample]:
     chunks = nn.LinearCrossEntropyOptions(batch_chunk_size=2)
 
     def given(*outputs: int) -> tuple[Tensor, Tensor]:
@@ -106,13 +103,12 @@ def hidden_states(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(0, 3), make.normal(4, 3), make.labels(0, classes=4)), {"reduction": "sum"})
 
 
-def all_rows_at_once(*arguments: Any, options: object = None, **others: Any) -> Tensor:
-    """The built-in without its own chunks, which have neither second derivatives nor forward mode."""
+def unchunked(*arguments: Any, options: object = None, **others: Any) -> Tensor:
+    """Calls the built-in without its chunks, which have neither second derivatives nor forward mode."""
     return F.linear_cross_entropy(*arguments, **others)
 
 
-def bad_classes() -> list[BadInput]:
-    """What losses of classes refuse."""
+def class_errors() -> list[BadInput]:
     x, y = torch.zeros(2, 3), torch.tensor([0, 1])
     return [
         bad(IndexError, "expected class indices from 0 to 2, got 7", x, torch.tensor([0, 7])),
@@ -137,34 +133,34 @@ RECORDS = (
         "nll_loss",
         nll_loss,
         F.nll_loss,
-        classes({}),
+        class_samples({}),
         [NLLLossFunction],
-        errors=bad_classes(),
-        builtin_lacks=frozenset({"vmap"}),  # of uint8 targets
+        errors=class_errors(),
+        builtin_lacks=frozenset({"vmap"}),  # with uint8 targets
         modules=[(partial(NLLLoss, torch.ones(3)), partial(nn.NLLLoss, torch.ones(3)))],
     ),
     Record(
         "cross_entropy",
         cross_entropy,
         F.cross_entropy,
-        with_logits,
+        cross_entropy_samples,
         [IndexCrossEntropyFunction, ProbabilityCrossEntropyFunction],
         errors=[
-            *bad_classes(),
+            *class_errors(),
             bad(RuntimeError, "expected label_smoothing between 0 and 1, got 1.5", X, Y, label_smoothing=1.5),
             bad(RuntimeError, "expected no ignore_index with probabilities", X, X, ignore_index=1),
             bad(RuntimeError, "expected probabilities as a floating-point target", X, X.long()),
         ],
-        builtin_lacks=frozenset({"vmap"}),  # of uint8 targets
+        builtin_lacks=frozenset({"vmap"}),  # with uint8 targets
         beyond=[
             Beyond(
-                "a probability of 0 at a logit of -∞: 0 · ∞ counts as 0",
+                "a target probability of 0 at a logit of -∞: 0 · ∞ counts as 0",
                 lambda make: Sample((make.values(-INF, 0.0, 0.0), make.values(0.0, 0.5, 0.5, grad=False))),
                 math.log(2),
                 [[0.0, 0.0, 0.0]],
             ),
             Beyond(
-                "an ignored sample whose logits are all -∞ has no gradient",
+                "an ignored sample whose logits are all -∞: its gradient is 0",
                 lambda make: Sample((make.values(-INF, -INF), torch.tensor(-100)), {"reduction": "sum"}),
                 0.0,
                 [[0.0, 0.0]],
@@ -179,7 +175,7 @@ RECORDS = (
                 [[0.0, 0.0]],
             ),
             Beyond(
-                "the same with smoothed labels or distributions as targets",
+                "a class of weight 0 at a logit of -∞, with smoothed labels or probabilities as targets",
                 lambda make: Sample(
                     (make.values(-INF, 0.0), make.values(0.5, 0.5, grad=False), make.values(0.0, 1.0, grad=False)),
                     {"reduction": "sum", "label_smoothing": 0.5},
@@ -198,12 +194,12 @@ RECORDS = (
     Record(
         "linear_cross_entropy",
         linear_cross_entropy,
-        all_rows_at_once,
-        hidden_states,
+        unchunked,
+        linear_cross_entropy_samples,
         [LinearCrossEntropyFunction, ReducedLinearCrossEntropyFunction],
         beyond=[
             Beyond(
-                "an ignored row of infinities has no gradient",
+                "an ignored row of infinities: its gradient is 0",
                 lambda make: Sample(
                     (
                         leaf(make.values(1.0, 0.0, -INF, -INF).view(2, 2)),

@@ -1,4 +1,4 @@
-"""Losses of distributions: every reduction and option, broadcasts, targets of 0, and empty batches."""
+"""Losses of distributions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reference.catalog.losses.common import REDUCTIONS, bad
-from reference.catalog.record import Beyond, Make, Record, Sample
+from reference.catalog.record import REDUCTIONS, Beyond, Make, Record, Sample, bad
 from scratchnet.losses.divergence import KLDivLossFunction, LogTargetKLDivLossFunction, kl_div
 from scratchnet.losses.likelihood import (
     GaussianNLLLossFunction,
@@ -24,7 +23,6 @@ __all__ = ["RECORDS"]
 
 
 def distributions(make: Make) -> Iterator[Sample]:
-    """Samples of log-probabilities and probabilities, or logarithms of them."""
     for reduction in (*REDUCTIONS, "batchmean"):
         yield Sample((make.normal(3, 4), make.uniform(3, 4, low=0.1)), {"reduction": reduction})
         logs = {"reduction": reduction, "log_target": True}
@@ -40,7 +38,6 @@ def distributions(make: Make) -> Iterator[Sample]:
 
 
 def counts(make: Make) -> Iterator[Sample]:
-    """Samples of rates and counts."""
     for reduction in REDUCTIONS:
         yield Sample((make.normal(3, 4), make.uniform(3, 4, high=3.0)), {"reduction": reduction})
         rates = {"log_input": False, "reduction": reduction}
@@ -61,7 +58,6 @@ def counts(make: Make) -> Iterator[Sample]:
 
 
 def measurements(make: Make) -> Iterator[Sample]:
-    """Samples of means, measurements and variances."""
     for reduction in REDUCTIONS:
         for full in (False, True):
             options = {"reduction": reduction, "full": full}
@@ -88,7 +84,7 @@ RECORDS = (
         [KLDivLossFunction, LogTargetKLDivLossFunction],
         beyond=[
             Beyond(
-                "a target of 0: its slope is that of t log t",
+                "a target of 0: the gradient of t log t",
                 lambda make: Sample((make.values(-1.0), make.values(0.0)), EACH),
                 [0.0],
                 [[0.0], [-INF]],
@@ -100,7 +96,7 @@ RECORDS = (
                 [[0.0]],
             ),
             Beyond(
-                "a target of 0, by its logarithm",
+                "a target of 0, given as its logarithm",
                 lambda make: Sample(
                     (make.values(-1.0, -INF), make.values(-INF, -INF)), EACH | {"log_target": True}
                 ),
@@ -128,19 +124,19 @@ RECORDS = (
         [PoissonNLLLossFunction],
         beyond=[
             Beyond(
-                "no count at a rate of 0: 0 · log 0 counts as 0",
+                "a count of 0 at a rate of 0: 0 · log 0 counts as 0",
                 lambda make: Sample((make.values(-INF), make.values(0.0, grad=False)), EACH),
                 [0.0],
                 [[0.0]],
             ),
             Beyond(
-                "an infinite rate costs ∞",
+                "an infinite rate: the loss is ∞",
                 lambda make: Sample((make.values(INF), make.values(1.0, grad=False)), EACH),
                 [INF],
                 [[INF]],
             ),
             Beyond(
-                "a negative rate: refused",
+                "a negative rate: an error",
                 lambda make: Sample((make.values(-1.0), make.values(1.0, grad=False)), {"log_input": False}),
                 says="poisson_nll_loss: expected rates of at least 0, got -1",
             ),

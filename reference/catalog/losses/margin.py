@@ -1,4 +1,4 @@
-"""Hinge losses of classes: every reduction and power, weights, labels in lists."""
+"""Margin losses of classes and of several labels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reference.catalog.losses.common import REDUCTIONS, bad
-from reference.catalog.record import Beyond, Make, Record, Sample, rounded_once
+from reference.catalog.record import REDUCTIONS, Beyond, Make, Record, Sample, bad, rounded_once
 from scratchnet.losses.margin import MultiMarginLossFunction, multi_margin_loss
 from scratchnet.losses.multilabel import (
     MultiLabelMarginLossFunction,
@@ -24,7 +23,6 @@ __all__ = ["RECORDS"]
 
 
 def hinges(make: Make) -> Iterator[Sample]:
-    """Samples of the hinge loss."""
     for p in (1, 2):
         for reduction in REDUCTIONS:
             yield Sample((make.normal(3, 4), make.labels(3, classes=4)), {"p": p, "reduction": reduction})
@@ -37,7 +35,7 @@ def hinges(make: Make) -> Iterator[Sample]:
 
 
 def lists(make: Make) -> Iterator[Sample]:
-    """Samples of the hinge loss of several labels: none, all, repeated, and numbers behind the end."""
+    """Yields lists of labels: none, all, repeated, and labels after the end of the list."""
     labels = torch.tensor([[0, 3, -1, 1], [1, -1, -1, -1], [2, 0, 3, 1], [-1, 2, 0, 1], [1, 1, -1, 0]])
     for reduction in REDUCTIONS:
         yield Sample((make.normal(5, 4), labels), {"reduction": reduction})
@@ -45,12 +43,13 @@ def lists(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(4, 2).detach().T.requires_grad_(), labels[:2]))
     yield Sample((make.normal(2, 4), torch.full((2, 4), -1)), smooth=False)
     yield Sample((make.normal(), torch.tensor(0)), {"reduction": "none"})
-    yield Sample((make.normal(0, 4), labels[:0]), {"reduction": "none"})  # reduced, the built-in is uninitialised
+    yield Sample(
+        (make.normal(0, 4), labels[:0]), {"reduction": "none"}
+    )  # with a reduction the built-in's output is uninitialized
     yield Sample((make.values(1.0, 0.0, 0.0, 3.0), torch.tensor([0, -1, 0, 0])), smooth=False)
 
 
 def independent_labels(make: Make) -> Iterator[Sample]:
-    """Samples of the cross entropies of several labels."""
     for reduction in REDUCTIONS:
         yield Sample((make.normal(3, 4), make.uniform(3, 4)), {"reduction": reduction})
         weight = {"weight": make.uniform(4), "reduction": reduction}
@@ -111,7 +110,7 @@ RECORDS = (
         [MultiLabelSoftMarginLossFunction],
         beyond=[
             Beyond(
-                "right logits at ±∞ cost nothing",
+                "correct logits of ±∞: the loss is 0",
                 lambda make: Sample((make.values(-INF, INF), make.values(0.0, 1.0, grad=False))),
                 0.0,
                 [[0.0, 0.0]],

@@ -1,4 +1,4 @@
-"""Losses of pairs, triplets and labels of -1 and 1: every reduction and option, broadcasts, kinks, empty batches."""
+"""Losses of pairs and triplets, with labels of -1 and 1."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.catalog.losses.common import REDUCTIONS, bad
-from reference.catalog.record import Beyond, Make, Record, Sample
+from reference.catalog.record import REDUCTIONS, Beyond, Make, Record, Sample, bad
 from scratchnet.losses.cosine import CosineEmbeddingLossFunction, cosine_embedding_loss
 from scratchnet.losses.signed import (
     HingeEmbeddingLossFunction,
@@ -40,12 +39,11 @@ __all__ = ["RECORDS"]
 
 
 def signs(make: Make, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-    """Labels -1 and 1, in the dtype of the samples unless told otherwise."""
+    """Returns labels -1 and 1, in the dtype of the samples by default."""
     return (2 * make.labels(*shape, classes=2) - 1).to(dtype or make.dtype)
 
 
 def scores(make: Make) -> Iterator[Sample]:
-    """Samples of scores and labels."""
     for reduction in REDUCTIONS:
         yield Sample((make.normal(3, 4), signs(make, 3, 4)), {"reduction": reduction})
         yield Sample((make.normal(0, 4), signs(make, 0, 4)), {"reduction": reduction})
@@ -56,7 +54,7 @@ def scores(make: Make) -> Iterator[Sample]:
 
 
 def distances(make: Make) -> Iterator[Sample]:
-    """Samples of distances and labels, with margins, on the kink, and with a label that is neither."""
+    """Adds margins, kinks, and labels that are neither -1 nor 1."""
     yield from scores(make)
     yield Sample((make.uniform(3, 4), signs(make, 3, 4)), {"margin": 0.5})
     yield Sample((make.normal(4), signs(make, 3, 1)), {"reduction": "none"})
@@ -65,7 +63,6 @@ def distances(make: Make) -> Iterator[Sample]:
 
 
 def rankings(make: Make) -> Iterator[Sample]:
-    """Samples of two scores and which should be larger."""
     for reduction in REDUCTIONS:
         given = (make.normal(3, 4), make.normal(3, 4), signs(make, 3, 4))
         yield Sample(given, {"reduction": reduction, "margin": 0.5})
@@ -80,7 +77,6 @@ def rankings(make: Make) -> Iterator[Sample]:
 
 
 def directions(make: Make) -> Iterator[Sample]:
-    """Samples of pairs of vectors."""
     for reduction in REDUCTIONS:
         yield Sample((make.normal(3, 4), make.normal(3, 4), signs(make, 3)), {"reduction": reduction})
         unlike = (make.normal(3, 4), make.normal(3, 4), -torch.ones(3, dtype=torch.int64))
@@ -94,7 +90,6 @@ def directions(make: Make) -> Iterator[Sample]:
 
 
 def triplets(make: Make) -> Iterator[Sample]:
-    """Samples of anchors, positives and negatives."""
 
     def three(*shape: int) -> tuple[Tensor, Tensor, Tensor]:
         return make.normal(*shape), make.normal(*shape), make.normal(*shape)
@@ -111,7 +106,6 @@ def triplets(make: Make) -> Iterator[Sample]:
 
 
 def normed_triplets(make: Make) -> Iterator[Sample]:
-    """Samples of triplets, with every kind of norm."""
     yield from triplets(make)
     for p in (1.0, 1.5, 3.0, float("inf")):
         given = (make.distinct(3, 4), make.normal(3, 4), make.normal(3, 4))
@@ -120,12 +114,10 @@ def normed_triplets(make: Make) -> Iterator[Sample]:
 
 
 def taxicab(a: Tensor, b: Tensor) -> Tensor:
-    """A distance of a user's own."""
     return (a - b).abs().sum(-1)
 
 
 def measured_triplets(make: Make) -> Iterator[Sample]:
-    """Samples of triplets, with a distance of one's own."""
     yield from triplets(make)
     given = (make.normal(3, 4), make.normal(3, 4), make.normal(3, 4))
     yield Sample(given, {"distance_function": taxicab, "margin": 3.0, "swap": True})
@@ -143,7 +135,7 @@ RECORDS = (
         [SoftMarginLossFunction],
         beyond=[
             Beyond(
-                "a confident mistake, whose exponential overflows",
+                "a confident wrong score whose exponential overflows",
                 lambda make: Sample((make.values(-1000.0), make.values(1.0, grad=False))),
                 1000.0,
                 [[-1.0]],

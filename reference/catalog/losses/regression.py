@@ -1,4 +1,4 @@
-"""Losses of numbers: every reduction, layout and broadcast, infinities and empty batches."""
+"""Regression losses."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reference.catalog.losses.common import REDUCTIONS, bad
-from reference.catalog.record import BadInput, Make, Record, Sample
+from reference.catalog.record import REDUCTIONS, BadInput, Make, Record, Sample, bad
 from scratchnet.losses.huber import HuberLossFunction, huber_loss, smooth_l1_loss
 from scratchnet.losses.regression import L1LossFunction, MSELossFunction, l1_loss, mse_loss
 from scratchnet.nn import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
@@ -18,8 +17,7 @@ from scratchnet.nn import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
 __all__ = ["RECORDS"]
 
 
-def errors_of_numbers(make: Make) -> Iterator[Sample]:
-    """Samples of a loss between two tensors of numbers."""
+def regression_samples(make: Make) -> Iterator[Sample]:
     for reduction in REDUCTIONS:
         yield Sample((make.normal(3, 4), make.normal(3, 4)), {"reduction": reduction})
     yield Sample((make.normal(3, 4), make.normal(3, 4, grad=False)))
@@ -35,8 +33,8 @@ def errors_of_numbers(make: Make) -> Iterator[Sample]:
         yield Sample((make.normal(0, 4), make.normal(0, 4)), {"reduction": reduction})
 
 
-def rounded_corners(option: str) -> Callable[[Make], Iterator[Sample]]:
-    """Samples of a loss whose corner is a parabola, of a size that the option gives."""
+def huber_samples(option: str) -> Callable[[Make], Iterator[Sample]]:
+    """Returns a maker of samples for a loss with a quadratic region, whose size is the given option."""
 
     def samples(make: Make) -> Iterator[Sample]:
         for reduction in REDUCTIONS:
@@ -54,27 +52,25 @@ def rounded_corners(option: str) -> Callable[[Make], Iterator[Sample]]:
     return samples
 
 
-def smooth_corners(make: Make) -> Iterator[Sample]:
-    """Samples of smooth L1, down to no corner."""
-    yield from rounded_corners("beta")(make)
+def smooth_l1_samples(make: Make) -> Iterator[Sample]:
+    yield from huber_samples("beta")(make)
     yield Sample((make.normal(3, 4), make.normal(3, 4)), {"beta": 0.0})
 
 
-def weighted_corners(make: Make) -> Iterator[Sample]:
-    """Samples of Huber's loss, with weights too."""
-    yield from rounded_corners("delta")(make)
+def weighted_huber_samples(make: Make) -> Iterator[Sample]:
+    yield from huber_samples("delta")(make)
     for reduction in REDUCTIONS:
         weight = {"weight": make.uniform(3, 4), "reduction": reduction}
         yield Sample((make.normal(3, 4), make.normal(3, 4)), weight)
 
 
-def bad_numbers(of_integers: type[Exception] = NotImplementedError) -> list[BadInput]:
-    """What losses of numbers refuse, and the type of the error that integers meet."""
+def regression_errors(for_integers: type[Exception] = NotImplementedError) -> list[BadInput]:
+    """Returns calls that must fail; the built-ins raise different errors for integers."""
     x, long = torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.int64)
     return [
         bad(ValueError, "expected reduction to be one of", x, x, reduction="average"),
         bad(ValueError, "expected weight of the input's shape", x, x, weight=torch.ones(3)),
-        bad(of_integers, "expected floating-point numbers", long, long),
+        bad(for_integers, "expected floating-point numbers", long, long),
     ]
 
 
@@ -85,26 +81,26 @@ RECORDS = (
         "mse_loss",
         mse_loss,
         F.mse_loss,
-        errors_of_numbers,
+        regression_samples,
         [MSELossFunction],
-        errors=bad_numbers(),
-        builtin_lacks=frozenset({"vmap"}),  # of an empty batch
+        errors=regression_errors(),
+        builtin_lacks=frozenset({"vmap"}),  # with an empty batch
         modules=[(MSELoss, nn.MSELoss)],
     ),
     Record(
         "l1_loss",
         l1_loss,
         F.l1_loss,
-        errors_of_numbers,
+        regression_samples,
         [L1LossFunction],
-        errors=bad_numbers(RuntimeError),
+        errors=regression_errors(RuntimeError),
         modules=[(partial(L1Loss, reduction="sum"), partial(nn.L1Loss, reduction="sum"))],
     ),
     Record(
         "smooth_l1_loss",
         smooth_l1_loss,
         F.smooth_l1_loss,
-        smooth_corners,
+        smooth_l1_samples,
         [HuberLossFunction],
         errors=[
             bad(RuntimeError, "expected beta of at least 0, got int -1", X, X, beta=-1),
@@ -112,14 +108,14 @@ RECORDS = (
             bad(RuntimeError, "", X, torch.zeros(4)),
             bad(NotImplementedError, "expected floating-point numbers", X.long(), X.long()),
         ],
-        builtin_lacks=frozenset({"vmap"}),  # of an empty batch
+        builtin_lacks=frozenset({"vmap"}),  # with an empty batch
         modules=[(partial(SmoothL1Loss, beta=0.5), partial(nn.SmoothL1Loss, beta=0.5))],
     ),
     Record(
         "huber_loss",
         huber_loss,
         F.huber_loss,
-        weighted_corners,
+        weighted_huber_samples,
         [HuberLossFunction],
         errors=[
             bad(RuntimeError, "expected a positive delta, got int 0", X, X, delta=0),
@@ -127,7 +123,7 @@ RECORDS = (
             bad(ValueError, "expected weight of the input's shape", X, X, weight=torch.ones(3)),
             bad(NotImplementedError, "expected floating-point numbers", X.long(), X.long()),
         ],
-        builtin_lacks=frozenset({"vmap"}),  # of an empty batch
+        builtin_lacks=frozenset({"vmap"}),  # with an empty batch
         modules=[(partial(HuberLoss, delta=0.5), partial(nn.HuberLoss, delta=0.5))],
     ),
 )

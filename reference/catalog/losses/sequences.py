@@ -1,4 +1,4 @@
-"""Losses of sequences: padded and joined targets, lengths of every kind, too few frames, repeated labels."""
+"""The CTC loss."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.catalog.losses.common import REDUCTIONS, bad
-from reference.catalog.record import Make, Record, Sample, rounded_once
+from reference.catalog.record import REDUCTIONS, Make, Record, Sample, bad, rounded_once
 from scratchnet.activations.softmax import log_softmax
 from scratchnet.losses.ctc import CTCLossFunction, ctc_loss
 from scratchnet.nn import CTCLoss
@@ -20,24 +19,22 @@ __all__ = ["RECORDS"]
 
 
 def ctc_of_logits(logits: Tensor, *arguments: Any, **options: Any) -> Tensor:
-    """The loss is defined for log-probabilities, so its derivatives are true behind a log-softmax."""
+    """Applies log-softmax first: the gradient of the loss is only correct for log-probabilities."""
     return ctc_loss(log_softmax(logits, dim=-1), *arguments, **options)
 
 
 def builtin_ctc_of_logits(logits: Tensor, *arguments: Any, **options: Any) -> Tensor:
-    """The same of the built-in."""
     return rounded_once(F.ctc_loss)(F.log_softmax(logits, dim=-1), *arguments, **options)
 
 
 def transcripts(make: Make) -> Iterator[Sample]:
-    """Samples of logits and label sequences."""
     padded = torch.tensor([[1, 2, 2], [3, 1, 0]])
     joined = torch.tensor([1, 2, 2, 3, 1])
     frames, labels = torch.tensor([5, 4]), torch.tensor([3, 2])
     for reduction in REDUCTIONS:
         options = {"reduction": reduction}
         yield Sample((make.normal(5, 2, 4), padded, frames, labels), options)
-        # Two equal labels need a blank between them: three frames are too few, and the loss is infinite.
+        # Equal labels need a blank between them: three frames are too few, so the loss is infinite.
         short = (make.normal(5, 2, 4), padded, torch.tensor([3, 5]), labels)
         yield Sample(short, options | {"zero_infinity": True})
     yield Sample((make.normal(5, 2, 4), joined, frames, labels))

@@ -1,4 +1,4 @@
-"""What was measured as its readers want it: one file for each format."""
+"""Reports of a run, one file for each format."""
 
 from reference.speed.report.html import write_html
 from reference.speed.report.json_file import write_json

@@ -1,4 +1,4 @@
-"""The run as one page: targets, a table that sorts and filters, and plots."""
+"""Writes a run as one HTML page: targets, a sortable table and plots."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ LEGEND = (
 
 
 def write_html(path: Path, results: Results) -> None:
-    """Writes the page."""
     timed = list(lines(results.measurements))
     refused = "".join(f"<pre>{escape(text)}</pre>" for text in results.refusals)
     ops = dict.fromkeys(m.op for m in results.measurements)
@@ -45,7 +44,7 @@ def _row(line: Line) -> str:
         line.ratio.middle,
         line.floor,
         line.floor / line.ours.middle,
-        -1.0 if line.kept is None else line.kept,
+        -1.0 if line.saved is None else line.saved,
         -1.0 if line.peak is None else line.peak,
     )
     keys = [*words[:4], *(f"{number:.9e}" for number in numbers)]

@@ -1,4 +1,4 @@
-"""The run as JSON: the machine, every percentile and every ratio."""
+"""Writes a run as JSON: the machine, every percentile and every ratio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ __all__ = ["write_json"]
 
 
 def write_json(path: Path, results: Results) -> None:
-    """Writes all that was found."""
     content = {
         "machine": results.machine.to_dict(),
         "measurements": [m.to_dict() for m in results.measurements],

@@ -1,4 +1,4 @@
-"""The run as Markdown; in a page that has a place for it, the rest of the page is left as it is."""
+"""Writes a run as a Markdown page."""
 
 from __future__ import annotations
 
@@ -7,31 +7,33 @@ from pathlib import Path
 
 from reference.speed.report.results import HEADINGS, TARGET_HEADINGS, Results, about, lines, target_cells
 
-__all__ = ["BEGIN", "END", "markdown", "write_markdown"]
-
-BEGIN, END = "<!-- measured -->", "<!-- end of what was measured -->"
+__all__ = ["markdown", "write_markdown"]
 
 
 def markdown(results: Results) -> str:
-    """The targets, the table of all that was timed, and what was refused."""
-    parts = [*(f"- {sentence}" for sentence in about(results.machine)), ""]
+    """Returns the page: the machine, the targets, refusals and the table of times."""
+    parts = [
+        "# Speed: ours against the built-in",
+        "",
+        *(f"- {sentence}" for sentence in about(results.machine)),
+        "",
+    ]
     if results.verdicts:
-        short = sum(not v.met for v in results.verdicts)
-        met = len(results.verdicts) - short
+        met = sum(v.met for v in results.verdicts)
         parts += [f"{met} of {len(results.verdicts)} targets are met.", ""]
-        rows = (_emphasised(target_cells(v), 3, v.word != "met") for v in results.verdicts)
+        rows = (_emphasized(target_cells(v), 3, v.word != "met") for v in results.verdicts)
         parts += [*_table(TARGET_HEADINGS, rows), ""]
     parts += [f"**refused**: {text}\n" for text in results.refusals]
     timed = list(lines(results.measurements))
     if timed:
         faster = sum(line.ratio.middle <= 1 for line in timed)
-        parts += [f"Of {len(timed)} lines, ours is at most as slow as the built-in on {faster}.", ""]
-        parts += [*_table(HEADINGS, (_emphasised(line.cells(), 6, line.ratio.middle > 1) for line in timed)), ""]
+        parts += [f"Ours matches or beats the built-in on {faster} of {len(timed)} rows.", ""]
+        parts += [*_table(HEADINGS, (_emphasized(line.cells(), 6, line.ratio.middle > 1) for line in timed)), ""]
     return "\n".join(parts)
 
 
-def _emphasised(cells: Sequence[str], column: int, loud: bool) -> list[str]:
-    return [f"**{cell}**" if loud and i == column else cell for i, cell in enumerate(cells)]
+def _emphasized(cells: Sequence[str], column: int, emphasize: bool) -> list[str]:
+    return [f"**{cell}**" if emphasize and i == column else cell for i, cell in enumerate(cells)]
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -40,11 +42,5 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def write_markdown(path: Path, results: Results) -> None:
-    """Writes the page, or what lies between its two markers where there is one with markers."""
-    found = markdown(results)
-    page = path.read_text() if path.exists() else ""
-    if BEGIN in page and END in page:
-        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-        path.write_text(f"{before}{BEGIN}\n\n{found}\n{END}{after}")
-    else:
-        path.write_text(f"# Speed: ours against the built-in\n\n{found}")
+    """Writes the page to a file."""
+    path.write_text(markdown(results))

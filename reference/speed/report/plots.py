@@ -1,4 +1,4 @@
-"""Plots of times: where each candidate lies, from its 20th to its 80th percentile, and the floor."""
+"""Plots of times: the median of each candidate, its 20th to 80th percentile, and the floor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROW, TOP, LEFT = 16, 14, 12
 
 
 def time_plot(found: Measurement) -> str:
-    """Every candidate of one workload, forward and backward, on a logarithmic scale of seconds."""
+    """Plots every candidate of one workload on a logarithmic scale of seconds."""
     phase = found.phases()[-1]
     spreads = {candidate: found.seconds(candidate, phase) for candidate in found.times}
     floor = found.floor[phase]
@@ -40,7 +40,7 @@ def time_plot(found: Measurement) -> str:
 
 
 def ratio_plot(lines: Sequence[Line]) -> str:
-    """Wins and losses at a glance: the ratio of every workload, forward and backward, in order."""
+    """Plots the ratio of every workload, forward and backward, in ascending order."""
     chosen = sorted((x for x in lines if x.phase != "backward"), key=lambda line: line.ratio.middle)
     chosen = [x for x in chosen if x.phase == "both" or all(y.phase == "forward" for y in lines if y[:3] == x[:3])]
     if not chosen:
@@ -49,7 +49,7 @@ def ratio_plot(lines: Sequence[Line]) -> str:
     step = 4
     drawn = [f'<line class="even" x1="{scale(1)}" x2="{scale(1)}" y1="0" y2="{TOP + step * len(chosen)}"/>']
     for i, line in enumerate(chosen):
-        title = f"<title>{escape(f'{line.op} {line.size} {line.way}: {line.ratio.middle:.2f}')}</title>"
+        title = f"<title>{escape(f'{line.op} {line.size} {line.mode}: {line.ratio.middle:.2f}')}</title>"
         side = "custom" if line.ratio.middle <= 1 else "builtin"
         drawn.append(
             f'<circle class="{side}" cx="{scale(line.ratio.middle)}" cy="{TOP + step * i}" r="2">{title}</circle>'

@@ -1,4 +1,4 @@
-"""All that a run found, and the lines that every format shows of it."""
+"""Results of a run, and the rows that every report format shows."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reference.speed.targets import Verdict
 
 __all__ = ["HEADINGS", "TARGET_HEADINGS", "Line", "Results", "about", "lines", "target_cells"]
 
-HEADINGS = ("op", "size", "way", "pass", "ours", "built-in", "ratio", "floor", "reached", "kept", "peak")
-TARGET_HEADINGS = ("work", "at most", "measured", "verdict", "of")
+HEADINGS = ("op", "size", "mode", "pass", "ours", "built-in", "ratio", "floor", "floor / ours", "saved", "peak")
+TARGET_HEADINGS = ("work", "at most", "measured", "verdict", "workloads")
 
 
 @dataclass(frozen=True)
 class Results:
-    """A run: the machine, what was measured on it, what was refused, and the targets if they were asked for."""
+    """The machine, its measurements, refused workloads, and verdicts on the targets."""
 
     machine: Machine
     measurements: Sequence[Measurement]
@@ -28,73 +28,73 @@ class Results:
 
 
 class Line(NamedTuple):
-    """One line of the table, as numbers.
+    """One row of the table of times.
 
     Attributes:
-        op: the op or step.
-        size: its size.
-        way: how both sides ran: default, channels_last, compiled.
-        phase: forward, backward or both.
-        ours: seconds.
-        theirs: seconds.
-        ratio: ours over theirs, pair by pair.
-        floor: seconds.
-        kept: bytes kept for the backward, ours over theirs; None where theirs keeps none, or on another line.
-        peak: bytes held at most, ours over theirs; None on another line.
+        op: The op or training step.
+        size: Its size, in words.
+        mode: How both sides ran: default, channels_last or compiled.
+        phase: ``"forward"``, ``"backward"`` or ``"both"``.
+        ours: Our time in seconds.
+        theirs: The built-in's time in seconds.
+        ratio: Ours over theirs within each pair.
+        floor: A lower bound in seconds.
+        saved: Bytes saved for the backward, ours over theirs; None if theirs saves none, or on other rows.
+        peak: Peak memory, ours over theirs; None on other rows.
     """
 
     op: str
     size: str
-    way: str
+    mode: str
     phase: str
     ours: Spread
     theirs: Spread
     ratio: Spread
     floor: float
-    kept: float | None
+    saved: float | None
     peak: float | None
 
     def cells(self) -> tuple[str, ...]:
-        """The line in words, in the order of the headings."""
+        """Returns the texts of the row in the order of `HEADINGS`."""
         return (
             self.op,
             self.size,
-            self.way,
+            self.mode,
             self.phase,
             time(self.ours.middle),
             time(self.theirs.middle),
             f"{self.ratio.middle:.2f} ({self.ratio.low:.2f} to {self.ratio.high:.2f})",
             time(self.floor),
             f"{self.floor / self.ours.middle:.0%}",
-            "" if self.kept is None else f"{self.kept:.2f}",
+            "" if self.saved is None else f"{self.saved:.2f}",
             "" if self.peak is None else f"{self.peak:.2f}",
         )
 
 
 def lines(found: Sequence[Measurement]) -> Iterator[Line]:
-    """Every measurement, in every way and phase; memory stands on the last line of the default way."""
+    """Yields each measurement in every mode and phase; the last row of the default mode has the memory."""
     for m in found:
         ours, theirs = (m.memory[side] for side in ("custom", "builtin"))
-        kept, peak = (a / b if b else None for a, b in ((ours.saved, theirs.saved), (ours.peak, theirs.peak)))
-        for way, custom, builtin in pairs(m):
+        saved, peak = (a / b if b else None for a, b in ((ours.saved, theirs.saved), (ours.peak, theirs.peak)))
+        for mode, custom, builtin in pairs(m):
             for phase in m.phases():
-                with_memory = way == "default" and phase == m.phases()[-1]
+                with_memory = mode == "default" and phase == m.phases()[-1]
                 yield Line(
                     m.op,
                     m.size,
-                    way,
+                    mode,
                     phase,
                     m.seconds(custom, phase),
                     m.seconds(builtin, phase),
                     m.ratio(custom, builtin, phase),
                     m.floor[phase],
-                    kept if with_memory else None,
+                    saved if with_memory else None,
                     peak if with_memory else None,
                 )
 
 
 def time(seconds: float) -> str:
-    """Seconds with a unit that suits them."""
+    """Formats seconds with a suitable unit."""
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
         if seconds * factor >= 1:
             return f"{seconds * factor:.3g} {unit}"
@@ -102,7 +102,7 @@ def time(seconds: float) -> str:
 
 
 def about(machine: Machine) -> list[str]:
-    """The machine in sentences: what it is, and what was measured of it."""
+    """Describes the machine and its measured limits, one sentence each."""
     what = ", ".join(f"{name} {value}" for name, value in machine.description.items())
     large = max(machine.warm)
     return [
@@ -114,7 +114,7 @@ def about(machine: Machine) -> list[str]:
 
 
 def target_cells(verdict: Verdict) -> tuple[str, ...]:
-    """A row of the targets in words."""
+    """Returns the texts of a target's row in the order of `TARGET_HEADINGS`."""
     target = verdict.target
     figure = "" if verdict.figure is None else f"{verdict.figure:.2f}{target.unit}"
     return target.what, f"{target.limit:.2f}{target.unit}", figure, verdict.word, verdict.note

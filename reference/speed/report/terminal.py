@@ -1,4 +1,4 @@
-"""The tables for a terminal."""
+"""The tables of a run for a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STYLES = {"met": "green", "falls short": "bold red", "not measured": "yellow"}
 
 
 def table(results: Results) -> Table:
-    """Every workload, way and phase; green where we are faster, red where we are slower."""
+    """Returns the table of times: green where ours is faster, red where it is slower."""
     shown = Table(
         title="time of ours over the built-in's, pair by pair: median (20 % to 80 %)", title_justify="left"
     )
@@ -30,10 +30,10 @@ def table(results: Results) -> Table:
 
 
 def target_table(verdicts: Sequence[Verdict]) -> Table:
-    """The targets, each with its verdict."""
+    """Returns the table of targets and their verdicts."""
     shown = Table(title="targets: ours over the built-in, median of pairs", title_justify="left")
     for heading in TARGET_HEADINGS:
-        shown.add_column(heading, no_wrap=heading != "of", overflow="fold")
+        shown.add_column(heading, no_wrap=heading != "workloads", overflow="fold")
     for verdict in verdicts:
         what, limit, figure, word, note = target_cells(verdict)
         shown.add_row(what, limit, figure, Text(word, style=STYLES[word]), note)

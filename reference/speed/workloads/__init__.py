@@ -1,4 +1,4 @@
-"""What is timed, op by op and step by step; every op of the catalog has at least one workload."""
+"""The workloads; every op of the catalog has at least one."""
 
 from reference.speed.workload import Workload
 from reference.speed.workloads import (

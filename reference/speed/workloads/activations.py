@@ -1,4 +1,4 @@
-"""The activations: each element by itself, or along a dimension."""
+"""Activations, elementwise and along a dimension."""
 
 from __future__ import annotations
 
@@ -47,17 +47,14 @@ ALONG_A_DIMENSION = (TINY, (128, 10), (8192, 1000))
 
 
 def with_slope(make: Make, *shape: int) -> tuple[Any, ...]:
-    """An input and one slope, which is learned."""
     return make.normal(*shape), make.uniform(1)
 
 
 def gated(make: Make, *shape: int) -> tuple[Any, ...]:
-    """An input and a gate."""
     return make.normal(*shape), make.normal(*shape)
 
 
 def in_groups(make: Make, *shape: int) -> tuple[Any, ...]:
-    """The input of a maxout of two pieces."""
     return make.normal(*shape), 2
 
 

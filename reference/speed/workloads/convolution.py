@@ -1,4 +1,4 @@
-"""Convolutions, windows, padding, resampling: on images, lines and volumes."""
+"""Convolutions, unfolding, padding and resampling of sequences, images and volumes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Shape = tuple[int, ...]
 
 
 def convolved(image: Shape, kernel: Shape, options: dict[str, Any], make: Make) -> Sample:
-    """An image and a kernel; the kernel of a transpose has its channels the other way round."""
+    """Makes an image and a kernel, which is (in, out, ...) for a transposed convolution."""
     fan = kernel[1]
     for size in kernel[2:]:
         fan *= size
@@ -23,7 +23,6 @@ def convolved(image: Shape, kernel: Shape, options: dict[str, Any], make: Make) 
 
 
 def convolution(op: str, image: Shape, out: int, *window: int) -> Workload:
-    """A convolution with a bias, without padding."""
     channels = image[1]
     kernel = (channels, out, *window) if "transpose" in op else (out, channels, *window)
     sample = partial(convolved, image, kernel, {"out": out})
@@ -31,28 +30,25 @@ def convolution(op: str, image: Shape, out: int, *window: int) -> Workload:
 
 
 def convolution_in_words(image: Shape, out: int, *window: int) -> str:
-    """The size of a workload: the image, the channels that come out, the window."""
+    """Returns the size of a workload: image, output channels, kernel size."""
     return f"{in_words(image)}·{out}·{'×'.join(map(str, window))}"
 
 
 def sequences(make: Make) -> Sample:
-    """Sequences with time first, kernels of three steps, and a bias."""
     return Sample((make.normal(256, 32, 32), make.normal(3, 32, 32, scale=96**-0.5), make.normal(32)))
 
 
 def windows(make: Make, *shape: int) -> tuple[Any, ...]:
-    """An image, and windows of 3×3."""
     return make.normal(*shape), 3
 
 
 def columns(make: Make, batch: int, rows: int, count: int) -> tuple[Any, ...]:
-    """Columns of windows of 3×3, of an image that has them."""
+    """Makes the columns of 3×3 windows for `fold`."""
     side = round(count**0.5) + 2
     return make.normal(batch, rows, count), (side, side), 3
 
 
 def padded(make: Make, *shape: int) -> tuple[Any, ...]:
-    """An image, and two pixels on each side."""
     return make.normal(*shape), (2, 2, 2, 2)
 
 

@@ -18,41 +18,35 @@ IMAGE = (128, 64, 12, 12)
 
 
 def layer(rows: int, features: int, out: int, make: Make) -> Sample:
-    """Rows of features, weight and bias."""
     weight = make.normal(out, features, scale=features**-0.5)
     return Sample((make.normal(rows, features), weight, make.normal(out)))
 
 
 def pairs(rows: int, features: int, out: int, make: Make) -> Sample:
-    """Two tensors of rows, the weight between them, and a bias."""
     x, y = make.normal(rows, features), make.normal(rows, features)
     return Sample((x, y, make.normal(out, features, features, scale=1 / features), make.normal(out)))
 
 
 def heads(make: Make, *shape: int) -> tuple[Any, ...]:
-    """Queries, keys and values."""
     return make.normal(*shape), make.normal(*shape), make.normal(*shape)
 
 
 def places(make: Make) -> Sample:
-    """Images, and a grid of places in them."""
     return Sample((make.normal(*IMAGE), make.uniform(IMAGE[0], *IMAGE[2:], 2, low=-1.0)), {"align_corners": False})
 
 
 def maps(make: Make) -> Sample:
-    """Affine maps of images, and the size of these."""
     return Sample((make.normal(IMAGE[0], 2, 3), IMAGE), {"align_corners": False})
 
 
 def experts(tokens: int, width: int, count: int, make: Make) -> Sample:
-    """Tokens, as many for each expert, and the experts' weights."""
+    """Makes tokens, split evenly between experts, and the experts' weights."""
     ends = torch.arange(1, count + 1, dtype=torch.int32) * (tokens // count)
     weights = make.normal(count, width, width, scale=width**-0.5)
     return Sample((make.normal(tokens, width), weights), {"offs": ends})
 
 
 def in_float8(width: int, make: Make) -> Sample:
-    """Two square matrices, and a scale for each."""
     one = torch.tensor(1.0)
     a, b = (make.normal(width, width, grad=False).to(torch.float8_e4m3fn) for _ in range(2))
     recipe = F.ScalingType.TensorWise
@@ -60,17 +54,14 @@ def in_float8(width: int, make: Make) -> Sample:
 
 
 def lookups(count: int, rows: int, width: int, make: Make) -> Sample:
-    """Indices, and the table they look up."""
     return Sample((make.labels(count, classes=rows), make.normal(rows, width)))
 
 
 def bags(count: int, rows: int, width: int, make: Make) -> Sample:
-    """Bags of eight indices, and the table they look up."""
     return Sample((make.labels(count // 8, 8, classes=rows), make.normal(rows, width)))
 
 
 def packed_heads(times: int, batch: int, width: int, count: int, make: Make) -> Sample:
-    """Self-attention of many heads."""
     x = make.normal(times, batch, width)
     weight = make.normal(3 * width, width, scale=width**-0.5)
     out = make.normal(width, width, scale=width**-0.5)
@@ -79,17 +70,14 @@ def packed_heads(times: int, batch: int, width: int, count: int, make: Make) -> 
 
 
 def two_sets(make: Make, *shape: int) -> tuple[Any, ...]:
-    """Two sets of vectors."""
     return make.normal(*shape), make.normal(*shape)
 
 
 def drop(make: Make, *shape: int) -> tuple[Any, ...]:
-    """An input, and half of it dropped."""
     return make.normal(*shape), 0.5, True
 
 
 def numbers(make: Make, *shape: int) -> tuple[Any, ...]:
-    """Labels of 100 classes."""
     return make.labels(*shape, classes=100), 100
 
 

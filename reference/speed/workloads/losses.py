@@ -1,4 +1,4 @@
-"""The losses: of two tensors of one shape, of scores and classes, of vectors, of sequences."""
+"""Losses of numbers, classes, vectors and sequences."""
 
 from __future__ import annotations
 
@@ -23,108 +23,93 @@ TOKENS = ((512, 128, 1000), (4096, 512, 32_000))
 
 
 def targets(make: Make, *shape: int) -> tuple[Any, ...]:
-    """An input and a target without a gradient."""
     return make.normal(*shape), make.normal(*shape, grad=False)
 
 
 def distributions(make: Make, *shape: int) -> tuple[Any, ...]:
-    """Log-probabilities and probabilities."""
     return make.normal(*shape), make.uniform(*shape, low=0.1, grad=False)
 
 
 def probabilities(make: Make, *shape: int) -> tuple[Any, ...]:
-    """Two tensors between 0 and 1."""
     return make.uniform(*shape, low=0.1, high=0.9), make.uniform(*shape, grad=False)
 
 
 def variances(make: Make, *shape: int) -> tuple[Any, ...]:
-    """An input, a target and a variance."""
     return make.normal(*shape), make.normal(*shape, grad=False), make.uniform(*shape, low=0.1)
 
 
 def signs(make: Make, *shape: int) -> Tensor:
-    """Labels -1 and 1."""
     return 2.0 * make.labels(*shape, classes=2) - 1.0
 
 
 def signed(make: Make, *shape: int) -> tuple[Any, ...]:
-    """Scores and signs."""
     return make.normal(*shape), signs(make, *shape)
 
 
 def ranked(make: Make, *shape: int) -> tuple[Any, ...]:
-    """Two scores, and which should be larger."""
     return make.normal(*shape), make.normal(*shape), signs(make, *shape)
 
 
 def classes(make: Make, *shape: int) -> tuple[Any, ...]:
-    """Scores, and a class for each row."""
     return make.normal(*shape), make.labels(*shape[:-1], classes=shape[-1])
 
 
 def log_probabilities(make: Make, *shape: int) -> tuple[Any, ...]:
-    """Log-probabilities, and a class for each row."""
     return make.normal(*shape).detach().log_softmax(-1).requires_grad_(), make.labels(shape[0], classes=shape[-1])
 
 
 def label_sets(make: Make, *shape: int) -> tuple[Any, ...]:
-    """Scores, and up to three classes for each row, closed by -1."""
+    """Makes scores, and up to three classes for each row, followed by -1."""
     labels = torch.full(shape, -1)
     labels[:, :3] = torch.rand(shape, generator=make.generator).argsort(-1)[:, :3]
     return make.normal(*shape), labels
 
 
 def binary_labels(make: Make, *shape: int) -> tuple[Any, ...]:
-    """Scores, and 0 or 1 for each."""
     return make.normal(*shape), 1.0 * make.labels(*shape, classes=2)
 
 
 def two_vectors(make: Make, *shape: int) -> tuple[Any, ...]:
-    """Pairs of vectors, and whether they are alike."""
     return make.normal(*shape), make.normal(*shape), signs(make, shape[0])
 
 
 def three_vectors(make: Make, *shape: int) -> tuple[Any, ...]:
-    """Anchors, positives and negatives."""
     return make.normal(*shape), make.normal(*shape), make.normal(*shape)
 
 
 def transcripts(times: int, batch: int, labels: int, length: int, make: Make) -> Sample:
-    """Logits of a batch of sequences, and the labels they should spell."""
+    """Makes logits of a batch of sequences, and the labels to spell."""
     spelled = 1 + make.labels(batch, length, classes=labels - 1)
     lengths = torch.full((batch,), times), torch.full((batch,), length)
     return Sample((make.normal(times, batch, labels), spelled, *lengths))
 
 
 def tokens(count: int, width: int, vocabulary: int, make: Make) -> Sample:
-    """Hidden states, the weight of the vocabulary, and the token that comes next."""
+    """Makes hidden states, the weight of the vocabulary, and the next token."""
     weight = make.normal(vocabulary, width, scale=width**-0.5)
     return Sample((make.normal(count, width), weight, make.labels(count, classes=vocabulary)))
 
 
 def tokens_in_words(count: int, width: int, vocabulary: int) -> str:
-    """The size of a workload."""
     return f"{count} tokens, {width} wide, {vocabulary} classes"
 
 
 def unfused_in_words(count: int, width: int, vocabulary: int) -> str:
-    """The size of a workload against what one writes without the fused loss."""
     return f"{tokens_in_words(count, width, vocabulary)}, against linear then cross entropy"
 
 
 def linear_then_cross_entropy(x: Tensor, weight: Tensor, target: Tensor) -> Tensor:
-    """What one writes without the fused loss."""
     return F.cross_entropy(F.linear(x, weight), target)
 
 
 def fused() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Both fused losses, the built-in with its own chunks, which is how its module calls it."""
+    """Returns both fused losses; the built-in with its own chunks, as its module calls it."""
     options = torch.nn.LinearCrossEntropyOptions()
     return linear_cross_entropy, partial(F.linear_cross_entropy, options=options)
 
 
 def against_two_steps() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Our fused loss against a linear layer and a cross entropy."""
+    """Returns our fused loss and the built-in's linear layer followed by cross entropy."""
     return linear_cross_entropy, linear_then_cross_entropy
 
 

@@ -1,4 +1,4 @@
-"""Normalization: over batches, rows, groups and channels."""
+"""Normalization over batches, rows, groups and channels."""
 
 from __future__ import annotations
 
@@ -15,39 +15,32 @@ ROWS = ((2, 4), (128, 128), (8192, 512))
 
 
 def by_batch(make: Make, *shape: int) -> tuple[Any, ...]:
-    """An input, statistics that run along, weight and bias."""
     channels = shape[1]
     running = make.normal(channels, grad=False), make.uniform(channels, low=0.5, grad=False)
     return make.normal(*shape), *running, make.normal(channels), make.normal(channels)
 
 
 def by_instance(make: Make, *shape: int) -> tuple[Any, ...]:
-    """An input, no running statistics, weight and bias."""
     return make.normal(*shape), None, None, make.normal(shape[1]), make.normal(shape[1])
 
 
 def by_row(make: Make, *shape: int) -> tuple[Any, ...]:
-    """An input, the shape of a row, weight and bias."""
     return make.normal(*shape), shape[-1:], make.normal(shape[-1]), make.normal(shape[-1])
 
 
 def by_square(make: Make, *shape: int) -> tuple[Any, ...]:
-    """An input, the shape of a row, and a weight."""
     return make.normal(*shape), shape[-1:], make.normal(shape[-1])
 
 
 def by_group(make: Make, *shape: int) -> tuple[Any, ...]:
-    """An input, four groups, weight and bias."""
     return make.normal(*shape), 4, make.normal(shape[1]), make.normal(shape[1])
 
 
 def by_weight(make: Make, *shape: int) -> tuple[Any, ...]:
-    """Directions, and a length for each row."""
     return make.normal(*shape), make.normal(shape[0], 1)
 
 
-def neighbours(make: Make, *shape: int) -> tuple[Any, ...]:
-    """An input, and five neighbouring channels."""
+def neighboring_channels(make: Make, *shape: int) -> tuple[Any, ...]:
     return make.normal(*shape), 5
 
 
@@ -58,8 +51,8 @@ WORKLOADS = (
     *sized("layer_norm", ROWS, by_row),
     *sized("rms_norm", ROWS, by_square),
     *sized("group_norm", IMAGES, by_group, layouts=True),
-    *sized("local_response_norm", IMAGES[:2], neighbours),
-    # Of one channel, for which alone the built-in's gradients are right.
+    *sized("local_response_norm", IMAGES[:2], neighboring_channels),
+    # One channel: with more the built-in's gradients are wrong.
     op_workload(
         "CrossMapLRN2d", "(2,1,3,3)", lambda make: Sample((make.normal(2, 1, 3, 3),), arguments={"size": 5})
     ),

@@ -1,4 +1,4 @@
-"""What keeps weights small, of one parameter."""
+"""Penalties and limits on weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pooling of lines, images and volumes, by every rule."""
+"""Pooling of sequences, images and volumes."""
 
 from __future__ import annotations
 
@@ -21,21 +21,19 @@ INPUTS: dict[int, tuple[Shape, ...]] = {
 
 
 def halved(make: Make, *shape: int) -> tuple[Any, ...]:
-    """An input, and windows of two."""
     return make.normal(*shape), 2
 
 
 def halved_by_norm(make: Make, *shape: int) -> tuple[Any, ...]:
-    """An input, the 2-norm, and windows of two."""
     return make.normal(*shape), 2.0, 2
 
 
 def maxima(make: Make, *shape: int) -> tuple[Any, ...]:
-    """What maximum pooling left, where it was, and the windows."""
+    """Makes the values and indices of a maximum pooling, and its window."""
     pool = getattr(F, f"max_pool{len(shape) - 2}d")
-    values, places = pool(make.normal(*shape).detach(), 2, return_indices=True)
-    kept: Tensor = values.detach().requires_grad_()
-    return kept, places, 2
+    values, indices = pool(make.normal(*shape).detach(), 2, return_indices=True)
+    leaf: Tensor = values.detach().requires_grad_()
+    return leaf, indices, 2
 
 
 WORKLOADS = (

@@ -1,4 +1,4 @@
-"""Recurrent networks over whole sequences, and single cells."""
+"""Recurrent networks over sequences, and single cells."""
 
 from __future__ import annotations
 
@@ -15,21 +15,19 @@ CELLS = ((2, 3, 2), (128, 128, 128))
 
 
 def sequence(times: int, batch: int, features: int, hidden: int, make: Make) -> Sample:
-    """A batch of sequences."""
     sizes = {"input_size": features, "hidden_size": hidden}
     return Sample((make.normal(times, batch, features),), arguments=sizes)
 
 
 def step(batch: int, features: int, hidden: int, make: Make) -> Sample:
-    """A batch at one time, without a state."""
     return Sample((make.normal(batch, features),), arguments={"input_size": features, "hidden_size": hidden})
 
 
 def network(op: str, times: int, batch: int, features: int, hidden: int) -> Workload:
-    """One layer over a whole sequence.
+    """Returns the workload of one layer over a sequence.
 
-    oneDNN's products are hidden from the counter, so they are counted here: of gates from inputs and from hidden
-    states, and in the backward twice as many.
+    The flop counter does not see oneDNN's products, so they are counted here: the gates' products with inputs and
+    hidden states, and twice as many in the backward.
     """
     products = 2.0 * times * batch * GATES[op] * hidden * (features + hidden)
     sizes = times, batch, features, hidden
@@ -38,7 +36,6 @@ def network(op: str, times: int, batch: int, features: int, hidden: int) -> Work
 
 
 def sequence_in_words(times: int, batch: int, features: int, hidden: int) -> str:
-    """The size of a workload."""
     return f"T{times} B{batch} I{features} H{hidden}"
 
 

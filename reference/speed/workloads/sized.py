@@ -1,4 +1,4 @@
-"""Calls of an op on random tensors of several shapes, which is all that most workloads are."""
+"""Workloads that call an op on random tensors of several shapes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def _normal(make: Make, *shape: int) -> tuple[Any, ...]:
 def sized(
     op: str, shapes: Sequence[Shape], given: Given = _normal, *, layouts: bool = False, **options: Any
 ) -> Iterator[Workload]:
-    """A workload for each shape of an op's first argument.
+    """Yields a workload for each shape of an op's first argument.
 
     Args:
-        op: the op's name in the catalog.
-        shapes: of the first argument.
-        given: makes all positional arguments from a `Make` and the shape; one normal tensor by default.
-        layouts: whether it is also run in channels_last.
-        **options: keyword arguments of the call.
+        op: The op's name in the catalog.
+        shapes: Shapes of the first argument.
+        given: Makes the positional arguments from a `Make` and the shape; one normal tensor by default.
+        layouts: Whether to time channels-last format too.
+        **options: Keyword arguments of the call.
     """
     for shape in shapes:
         sample = partial(_sample, given, shape, options)
@@ -40,7 +40,7 @@ def sized(
 
 
 def in_words(shape: Shape, **options: Any) -> str:
-    """The size of a workload: the shape, then the options.
+    """Formats the size of a workload: the shape, then the options.
 
     Example:
         >>> in_words((8192, 1000), dim=-1)

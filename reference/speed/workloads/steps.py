@@ -1,4 +1,4 @@
-"""Whole training steps of the networks that read digits, and the optimizer's step by itself."""
+"""Training steps of the MNIST networks, and steps of the optimizer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import scratchnet.functional
 from experiments.backend import BUILTIN, CUSTOM
 from experiments.models import MODELS
-from reference.speed.workload import Candidate, Workload, channels_last, hold
+from reference.speed.workload import Candidate, Workload, channels_last, compare_values
 from scratchnet.monitor import Monitor
 from scratchnet.testing import Comparison
 
@@ -27,7 +27,7 @@ RATE, MOMENTUM = 0.01, 0.9
 
 
 class TrainingStep:
-    """Forward: the loss of a batch. Backward: its gradients, and the optimizer's step along them."""
+    """A training step: forward computes the loss, backward the gradients and the optimizer's step."""
 
     in_place = False
 
@@ -53,11 +53,9 @@ class TrainingStep:
         self.backward()
 
     def forward(self) -> None:
-        """The loss of a batch."""
         self.loss = self.run(self.images, self.target)
 
     def backward(self) -> None:
-        """Gradients and step."""
         self.loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -65,16 +63,15 @@ class TrainingStep:
 
     @property
     def inputs_and_outputs(self) -> Sequence[Tensor]:
-        """The images, the parameters and the loss."""
         return [*self.parameters, self.loss]
 
     def moved(self, saved: int) -> tuple[int, int]:
-        """What is kept for the backward is written and read."""
+        """Counts the saved tensors, which are written and read."""
         return saved, saved
 
 
 class WatchedStep(TrainingStep):
-    """A training step of our network, which one side watches: a monitor watches one step in 50 by default."""
+    """A training step of our network, which on one side a monitor watches at every step (1 in 50 by default)."""
 
     def __init__(self, model: str, candidate: Candidate) -> None:
         self.monitor: Monitor | None = None
@@ -84,7 +81,6 @@ class WatchedStep(TrainingStep):
             self.monitor = Monitor(self.model, self.optimizer, self.folder.name, every=1)
 
     def backward(self) -> None:
-        """Gradients and step, and what the monitor writes of them."""
         loss = self.loss
         super().backward()
         if self.monitor is not None:
@@ -92,7 +88,7 @@ class WatchedStep(TrainingStep):
 
 
 class OptimizerStep:
-    """Forward: a step of SGD with momentum, without weight decay. There is nothing to go back through."""
+    """A step of SGD with momentum and without weight decay; there is no backward."""
 
     in_place = True
 
@@ -106,19 +102,17 @@ class OptimizerStep:
         self.forward()
 
     def forward(self) -> None:
-        """The step."""
         self.optimizer.step()
 
     def backward(self) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     @property
     def inputs_and_outputs(self) -> Sequence[Tensor]:
-        """The parameters."""
         return self.parameters
 
     def moved(self, saved: int) -> tuple[int, int]:
-        """Parameters, gradients and momenta are read, parameters and momenta written."""
+        """Counts parameters, gradients and momenta read, and parameters and momenta written."""
         return 5 * sum(p.numel() * p.element_size() for p in self.parameters), 0
 
 
@@ -136,21 +130,20 @@ class _AfterSteps:
 
 
 def compare_models(model: str) -> Comparison:
-    """Output and gradients of both networks, with the same parameters and the same dropout."""
+    """Compares output and gradients of both networks with equal parameters and dropout masks."""
     torch.manual_seed(0)
     custom, builtin = MODELS[model](CUSTOM), MODELS[model](BUILTIN)
     images = torch.randn(BATCH, 1, 28, 28)
-    return hold(custom, builtin, images, name=f"{model} step")
+    return compare_values(custom, builtin, images, name=f"{model} step")
 
 
 def compare_steps(shapes: tuple[tuple[int, ...], ...]) -> Comparison:
-    """The parameters after the same steps."""
+    """Compares the parameters after the same steps."""
     sides = (_AfterSteps(shapes, Candidate("custom")), _AfterSteps(shapes, Candidate("builtin")))
-    return hold(*sides, torch.zeros(()), name="SGD")
+    return compare_values(*sides, torch.zeros(()), name="SGD")
 
 
 def training(model: str, *relies_on: str) -> Workload:
-    """A training step of a network of `experiments`."""
     return Workload(
         f"{model} step",
         ONE_BATCH,
@@ -162,13 +155,12 @@ def training(model: str, *relies_on: str) -> Workload:
 
 
 def watching(model: str) -> Workload:
-    """A training step that is watched, against one that is not."""
+    """Returns a training step with a monitor against one without."""
     compare = partial(compare_models, model)
     return Workload("watched step", model, partial(WatchedStep, model), compare, compiles=False)
 
 
 def optimizing(size: str, *shapes: tuple[int, ...]) -> Workload:
-    """A step of SGD with momentum."""
     prepare: Any = partial(OptimizerStep, shapes)
     return Workload("SGD", size, prepare, partial(compare_steps, shapes), relies_on=("SGD",), compiles=False)
 

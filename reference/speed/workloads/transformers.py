@@ -1,4 +1,4 @@
-"""Transformers, layer by layer and whole."""
+"""Transformers and their layers."""
 
 from __future__ import annotations
 
@@ -21,27 +21,25 @@ SIZES: dict[str, Any] = {"d_model": WIDTH, "nhead": 4, "dim_feedforward": 256, "
 
 
 def layer(namespace: Any, name: str) -> nn.Module:
-    """An encoder's or a decoder's layer."""
     module: nn.Module = getattr(namespace, name)(**SIZES)
     return module
 
 
 def stack(namespace: Any, name: str) -> nn.Module:
-    """Two layers."""
     module: nn.Module = getattr(namespace, name)(layer(namespace, f"{name}Layer"), 2)
     return module
 
 
 def whole(namespace: Any, name: str) -> nn.Module:
-    """A transformer of one layer on either side."""
+    """Returns a transformer with one encoder and one decoder layer."""
     module: nn.Module = getattr(namespace, name)(num_encoder_layers=1, num_decoder_layers=1, **SIZES)
     return module
 
 
 def both(build: Callable[[Any, str], nn.Module], name: str) -> tuple[nn.Module, nn.Module]:
-    """Ours and PyTorch's, with the same parameters."""
+    """Returns ours and PyTorch's with the same parameters."""
     with warnings.catch_warnings(), torch.random.fork_rng(devices=()):
-        warnings.simplefilter("ignore")  # PyTorch's has a word to say of nested tensors
+        warnings.simplefilter("ignore")  # PyTorch's warns about nested tensors
         torch.manual_seed(0)
         custom, builtin = build(ours, name), build(torch.nn, name)
     custom.load_state_dict(builtin.state_dict())
@@ -49,7 +47,6 @@ def both(build: Callable[[Any, str], nn.Module], name: str) -> tuple[nn.Module, 
 
 
 def sequences(count: int, make: Make) -> Sample:
-    """Batches of sequences."""
     return Sample(tuple(make.normal(BATCH, TIMES, WIDTH) for _ in range(count)))
 
 

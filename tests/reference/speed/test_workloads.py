@@ -1,4 +1,4 @@
-"""The table of workloads, and what a pass of one counts."""
+"""The workloads, and the bytes that a pass moves and saves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_every_op_of_the_catalog_is_timed():
     assert set(RECORDS) <= {w.op for w in WORKLOADS}
 
 
-def test_each_workload_has_a_name_of_its_own():
+def test_workload_names_are_unique():
     assert len({(w.op, w.size) for w in WORKLOADS}) == len(WORKLOADS)
 
 
@@ -31,7 +31,7 @@ def test_the_targets_name_workloads_that_exist():
 @pytest.mark.parametrize("workload", [w for op, w in FIRST.items() if op != "SGD"], ids=str)
 def test_both_sides_run_on_the_same_inputs(workload):
     ours, theirs = (workload.prepare(Candidate(side)) for side in ("custom", "builtin"))
-    # Not bit for bit: the statistics that run along have seen one batch each.
+    # Not bit for bit: each side has updated its running statistics with a batch.
     torch.testing.assert_close(ours.tensors, theirs.tensors)
     assert [g is None for g in ours.grads] == [g is None for g in theirs.grads]
 
@@ -50,17 +50,17 @@ def test_channels_last_reaches_image_and_kernel():
     assert image.requires_grad
 
 
-def test_what_a_pass_moves_keeps_and_holds():
+def test_bytes_that_a_pass_moves_saves_and_holds():
     x = torch.randn(64, 64, requires_grad=True)
     run, bytes_of_x = OpPass(torch.exp, (x,), {}), x.numel() * 4
     assert saved_bytes(run) == (bytes_of_x, 0)
     assert run.moved(saved=10) == (2 * bytes_of_x, 2 * bytes_of_x + 10)
     assert saved_bytes(OpPass(lambda x: (2 * x).exp() * x, (x,), {})) == (2 * bytes_of_x, bytes_of_x)
-    # The output, and the gradient beside it.
+    # The output and the gradient.
     assert peak_bytes(run) == 2 * bytes_of_x
 
 
-def test_a_modules_parameters_are_not_what_it_keeps():
+def test_parameters_are_not_counted_as_saved():
     layer = torch.nn.Linear(256, 256)
     x = torch.randn(2, 256, requires_grad=True)
     assert saved_bytes(OpPass(layer, (x,), {})).all == x.numel() * 4

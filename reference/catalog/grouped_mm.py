@@ -1,16 +1,15 @@
-"""Products of matrices group by group, and of matrices in float8."""
+"""Grouped matrix products, and matrix products in float8."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reference.catalog.record import BadInput, Make, Record, Sample, leaf
+from reference.catalog.record import Make, Record, Sample, bad, leaf
 from scratchnet.linear.grouped_mm import GroupedMMFunction, grouped_mm, scaled_mm
 
 __all__ = ["RECORDS"]
@@ -26,7 +25,7 @@ def by_groups(
     out_dtype: torch.dtype | None = None,
     bias: None = None,
 ) -> Tensor:
-    """The products one by one: PyTorch's kernel has no float64, and leaves what lies beyond the last group as it is."""
+    """Computes the products one by one: PyTorch's has no float64 and leaves rows beyond the last group unset."""
     if bias is not None or {mat_a.dtype, mat_b.dtype} - {
         torch.float64,
         torch.float32,
@@ -48,8 +47,8 @@ def by_groups(
     return y if out_dtype is None else y.to(out_dtype)
 
 
-def groups(make: Make) -> Iterator[Sample]:
-    """Groups along rows, columns and the inner dimension, an empty one, rows beyond the last, layouts."""
+def grouped_samples(make: Make) -> Iterator[Sample]:
+    """Yields groups along rows, columns and the inner dimension, an empty group, and rows beyond the last."""
     ends = {"offs": torch.tensor([2, 2, 5], dtype=torch.int32)}
     yield Sample((make.normal(5, 3), make.normal(3, 3, 2)), ends)
     yield Sample((make.normal(7, 3), make.normal(3, 3, 2)), ends)
@@ -57,12 +56,12 @@ def groups(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(3, 2, 4), make.normal(4, 6)), ends)
     yield Sample((make.normal(3, 2, 4), make.normal(3, 4, 2)))
     yield Sample((leaf(make.normal(3, 5).t()), leaf(make.normal(3, 2, 3).mT)), ends)
-    # Rounded to float32, a difference has too few digits.
+    # Finite differences need more digits than float32 has.
     yield Sample((make.normal(5, 3), make.normal(3, 3, 2)), {**ends, "out_dtype": torch.float32}, smooth=False)
 
 
-def in_float8(make: Make) -> Iterator[Sample]:
-    """Scales of all and of each row, with a bias, every dtype of the output."""
+def scaled_samples(make: Make) -> Iterator[Sample]:
+    """Yields one scale for each matrix and one for each row or column."""
     a = make.normal(16, 32, grad=False).to(torch.float8_e4m3fn)
     b = make.normal(16, 32, grad=False).to(torch.float8_e4m3fn).t()
     scale = torch.tensor(0.5)
@@ -71,11 +70,6 @@ def in_float8(make: Make) -> Iterator[Sample]:
     yield Sample((a, b, scale, PER_TENSOR, 4 * scale, PER_TENSOR), dtype)
     yield Sample((a, b, rows, PER_ROW, columns, PER_ROW), dtype)
     yield Sample((a, b, [rows], [PER_ROW], [columns], [PER_ROW]), {"swizzle_a": F.SwizzleType.NO_SWIZZLE, **dtype})
-
-
-def bad(error: type[Exception], says: str, *inputs: Any, **options: Any) -> BadInput:
-    """A call that must fail."""
-    return BadInput(lambda: (inputs, options), error, says)
 
 
 A, B, ENDS = torch.zeros(4, 16), torch.zeros(2, 16, 8), torch.tensor([2, 4], dtype=torch.int32)
@@ -88,7 +82,7 @@ RECORDS = (
         "grouped_mm",
         grouped_mm,
         by_groups,
-        groups,
+        grouped_samples,
         [GroupedMMFunction],
         errors=[
             bad(RuntimeError, "expected no bias", A, B, offs=ENDS, bias=torch.zeros(8)),
@@ -99,7 +93,7 @@ RECORDS = (
         "scaled_mm",
         scaled_mm,
         F.scaled_mm,
-        in_float8,
+        scaled_samples,
         [],
         builtin_lacks=frozenset({"gradient", "double backward", "forward mode", "vmap", "compiled"}),
         errors=[
