@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reference.catalog import activations, clipped, rectifiers
+from reference.catalog import activations, hard, rectifiers, shrinkage
 from scratchnet import nn
 
 PAIRS = [
     pytest.param(ours, theirs, id=f"{record.name}-{i}")
-    for record in (*activations.RECORDS, *rectifiers.RECORDS, *clipped.RECORDS)
+    for record in (*activations.RECORDS, *rectifiers.RECORDS, *hard.RECORDS, *shrinkage.RECORDS)
     for i, (ours, theirs) in enumerate(record.modules)
     if record.name != "prelu"  # whose parameter is for 1 or 3 channels
 ]
