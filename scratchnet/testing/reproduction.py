@@ -112,9 +112,13 @@ def _places(function: Any) -> Iterator[tuple[str, str]]:
     owner = getattr(function, "__self__", None)
     if isinstance(owner, type):
         path, function = f"{owner.__qualname__}.{short}", owner
-    yield getattr(function, "__module__", None) or "", path
-    yield "torch", short
-    yield "torch.nn.functional", short
+    places = [
+        (getattr(function, "__module__", None) or "", path),
+        ("torch", short),
+        ("torch.nn.functional", short),
+    ]
+    # A private module of torch's last.
+    yield from sorted(places, key=lambda place: place[0].startswith("torch._"))
 
 
 def _is_at(function: Any, module: str, path: str) -> bool:
