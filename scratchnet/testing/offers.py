@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import traceback
 
 import torch
 
@@ -49,7 +50,15 @@ def lacking(error: Exception, operator: bool = False) -> str | None:
     if operator and "setup_context" in str(error):
         return "no torch.func transforms: torch applies none to operators with register_autograd"
     # torch imports its compiler, which takes a second, where it is first named.
-    if "torch._dynamo" in sys.modules and isinstance(error, torch._dynamo.exc.TorchDynamoException):
+    if "torch._dynamo" in sys.modules and (
+        isinstance(error, torch._dynamo.exc.TorchDynamoException) or _raised_by_the_compiler(error)
+    ):
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         return f"breaks the graph: {first}"[:160]
     return next((how for said, how in LACKS if re.search(said, str(error))), None)
+
+
+def _raised_by_the_compiler(error: Exception) -> bool:
+    """Whether an error comes from the code of the compiler's own tracer, such as an assertion that fails there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and "/torch/_dynamo/" in frames[-1].filename.replace("\\", "/")
