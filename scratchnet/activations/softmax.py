@@ -21,81 +21,51 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import floating, overridable, tensor
-from scratchnet.function import Function, recorded
-from scratchnet.tiling.along import slabs
+from scratchnet.function import Rowwise
 
 __all__ = ["LogSoftmaxFunction", "SoftmaxFunction", "along_dimension", "log_softmax", "softmax"]
 
 
-class SoftmaxFunction(Function):
+class SoftmaxFunction(Rowwise):
     """Softmax along one dimension. Keeps its output."""
 
     autocast = "float32_on_cuda"
 
     @staticmethod
     def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
-        """Exponentials of the shifted input over their sum."""
-        if recorded() or x.numel() == 0:
-            e = torch.exp(_shifted(x, dim))
-            y = (e / e.sum(dim, keepdim=True)).contiguous()
-            return y, (y,)
-        y = torch.empty_like(x, memory_format=torch.contiguous_format)
-        for out, slab in slabs((y, x), dim):
-            torch.sub(slab, slab.amax(dim, keepdim=True), out=out).exp_()
-            out.div_(out.sum(dim, keepdim=True))
+        e = torch.exp(_shifted(x, dim))
+        y = (e / e.sum(dim, keepdim=True)).contiguous()
         return y, (y,)
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int) -> Tensor:
-        """Y times what the gradient exceeds its y-weighted mean by."""
         (y,) = saved
-        if recorded():
-            return y * (grad - (grad * y).sum(dim, keepdim=True))
-        result = torch.empty_like(y, memory_format=torch.contiguous_format)
-        for out, g, slab in slabs((result, grad, y), dim):
-            mean = torch.mul(g, slab, out=out).sum(dim, keepdim=True)
-            torch.sub(g, mean, out=out).mul_(slab)
-        return result
+        return y * (grad - (grad * y).sum(dim, keepdim=True))
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dim: int) -> Tensor:
-        """The Jacobian is symmetric: the tangent goes the way of the gradient."""
-        return SoftmaxFunction.mathematics.backward(tangents[0], saved, (True,), dim=dim)
+        (y,) = saved
+        return y * (tangents[0] - (tangents[0] * y).sum(dim, keepdim=True))
 
 
-class LogSoftmaxFunction(Function):
+class LogSoftmaxFunction(Rowwise):
     """The logarithm of softmax along one dimension. Keeps its output."""
 
     autocast = "float32_on_cuda"
 
     @staticmethod
     def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
-        """The shifted input less the logarithm of the sum of its exponentials."""
-        if recorded() or x.numel() == 0:
-            z = _shifted(x, dim)
-            y = (z - torch.log(torch.exp(z).sum(dim, keepdim=True))).contiguous()
-            return y, (y,)
-        y = torch.empty_like(x, memory_format=torch.contiguous_format)
-        for out, slab in slabs((y, x), dim):
-            torch.sub(slab, slab.amax(dim, keepdim=True), out=out)
-            out.sub_(torch.exp(out).sum(dim, keepdim=True).log_())
+        z = _shifted(x, dim)
+        y = (z - torch.exp(z).sum(dim, keepdim=True).log()).contiguous()
         return y, (y,)
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int) -> Tensor:
-        """The gradient less its sum, spread by the probabilities."""
         (y,) = saved
-        if recorded():
-            return grad - torch.exp(y) * grad.sum(dim, keepdim=True)
-        result = torch.empty_like(y, memory_format=torch.contiguous_format)
-        for out, g, slab in slabs((result, grad, y), dim):
-            torch.exp(slab, out=out).mul_(g.sum(dim, keepdim=True))
-            torch.sub(g, out, out=out)
-        return result
+        return grad - torch.exp(y) * grad.sum(dim, keepdim=True)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dim: int) -> Tensor:
-        """The tangent less its mean under the probabilities."""
         (y,) = saved
         return tangents[0] - (torch.exp(y) * tangents[0]).sum(dim, keepdim=True)
 

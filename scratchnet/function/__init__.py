@@ -54,12 +54,14 @@ from scratchnet.function.base import Function, overwrite
 from scratchnet.function.pointwise import Elementwise, elementwise, in_elementwise_strides
 from scratchnet.function.precision import LOW_PRECISION, Autocast
 from scratchnet.function.recording import batched, readable, recorded, transformed
+from scratchnet.function.rowwise import Rowwise
 
 __all__ = [
     "LOW_PRECISION",
     "Autocast",
     "Elementwise",
     "Function",
+    "Rowwise",
     "batched",
     "elementwise",
     "in_elementwise_strides",

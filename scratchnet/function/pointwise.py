@@ -12,7 +12,7 @@ from torch import Tensor
 from scratchnet.function.base import Function
 from scratchnet.function.recording import recorded, traced, transformed
 from scratchnet.layout import strided_beside
-from scratchnet.tiling.program import recording
+from scratchnet.tiling.program import rehearsing
 from scratchnet.tiling.tiles import tilewise
 
 __all__ = ["Elementwise", "elementwise", "in_elementwise_strides"]
@@ -31,7 +31,7 @@ def elementwise(
     and then decides by `recorded` alone what it does; ``out`` may be given under the same condition. The result has
     the strides of an elementwise operation on the tensors, or on those of ``like``, the first of which decides most.
     """
-    if not recorded() and not recording():
+    if not recorded() and not rehearsing():
         result = tilewise(mathematics, *tensors, out=out, like=like, **options)
         if result is not None:
             return result

@@ -1,9 +1,11 @@
-"""Elementwise mathematics as a program: its steps, taken down once, with their memory planned.
+"""Mathematics on elements and rows as a program: its steps, recorded once, with their memory planned.
 
 An author writes ``torch.where(x > 0, x, slope * x)``. Run as it stands, each operation makes a tensor, which for
 large ones costs more than the arithmetic. Here each result gets a register: memory that is used again as soon as
-nobody needs what it held. The first register is the memory of the output, where many programs find all the room they
-need.
+nobody needs what it held. The first registers are the outputs' memory, where many programs find all that they need.
+
+A reduction whose result the function goes on with, as softmax does with a row's maximum, needs its dimensions whole.
+A sum that is only returned, as the gradient of a weight that all rows share, may be added up tile by tile.
 """
 
 from __future__ import annotations
@@ -17,9 +19,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from scratchnet.tiling.recorder import Line, Recorder, Unrecordable, Value
+from scratchnet.tiling.recorder import REDUCTIONS, Line, Recorder, Shape, Unrecordable, Value
 
-__all__ = ["Program", "Step", "record", "recording"]
+__all__ = ["Program", "Step", "record", "rehearsing"]
+
+Dims = frozenset[int]
+Structure = Any
+ELEMENTS = (2,)
 
 
 class Step(NamedTuple):
@@ -36,81 +42,147 @@ class Program:
     """The steps of a function of some tensors.
 
     Its memory has one place for each of the tensors, the registers, the numbers and the views, in this order. A view
-    is a place whose bits are taken for integers. The first register is the output, and the last step writes to it.
+    is a place whose bits are taken for integers. The first registers are the outputs.
+
+    ``registers`` holds their shapes in the rehearsal: 2 along a dimension that the register has, else 1. Dimensions
+    count from the last, as -1. Those in ``whole`` must not be cut; the outputs are added up along those in ``added``.
+    ``structure`` is what the function returns, with output ``i`` as ``i`` and tensor ``i`` as ``-1 - i``.
     """
 
     steps: tuple[Step, ...]
-    registers: int
+    registers: tuple[Shape, ...]
     numbers: tuple[Tensor, ...]
     views: tuple[int, ...]
+    whole: Dims
+    added: tuple[Dims, ...]
+    structure: Structure
+
+    @property
+    def outputs(self) -> int:
+        """The number of outputs."""
+        return len(self.added)
 
 
 class _Thread(threading.local):
-    recording = False
+    rehearsing = False
 
 
 _thread = _Thread()
 
 
-def recording() -> bool:
-    """Whether this thread is taking down a program."""
-    return _thread.recording
+def rehearsing() -> bool:
+    """Whether this thread is recording a program."""
+    return _thread.rehearsing
 
 
 @lru_cache(maxsize=512)
 def record(
-    function: Callable[..., Tensor], tensors: int, dtype: torch.dtype, options: tuple[tuple[str, Any], ...]
+    function: Callable[..., Any],
+    shapes: Sequence[Shape | None],
+    dtype: torch.dtype,
+    options: tuple[tuple[str, Any], ...],
 ) -> Program | None:
-    """The program of ``function(*tensors, **options)``, None if it has none."""
+    """Returns the program of ``function(*tensors, **options)``, None if it has none.
+
+    The shapes are those of the tensors in the rehearsal, and None for a tensor that is None. The function returns a
+    tensor or tuples of tensors and None.
+    """
     recorder = Recorder(dtype)
-    inputs = [recorder.input(i) for i in range(tensors)]
-    _thread.recording = True
+    inputs = [None if shape is None else recorder.input(i, shape) for i, shape in enumerate(shapes)]
+    outputs: list[Value] = []
+
+    def structure(result: Any, nested: bool = True) -> Structure:
+        if result is None or isinstance(result, tuple):
+            return result and tuple(map(structure, result))
+        value = recorder.result(result)
+        if value.kind == "tensor" and nested:
+            return -1 - value.number
+        if value.kind != "line":
+            value = recorder.copy(value)
+        if value not in outputs:
+            outputs.append(value)
+        return outputs.index(value)
+
+    _thread.rehearsing = True
     try:
         with torch.no_grad(), recorder:
-            result = recorder.result(function(*inputs, **dict(options)))
-        return _planned(list(recorder.lines), result, tensors, tuple(recorder.numbers))
+            result = function(*inputs, **dict(options))
+        found = structure(result, nested=False)
+        return _planned(recorder, outputs, len(shapes), found)
     except Unrecordable:
         return None
     finally:
-        _thread.recording = False
+        _thread.rehearsing = False
 
 
-def _planned(lines: Sequence[Line], result: Value, tensors: int, numbers: tuple[Tensor, ...]) -> Program:
-    """The lines that the result needs, with a place for each value."""
-    needed = {result.number}
-    last = {result.number: len(lines)}
-    for i in range(result.number, -1, -1):
-        for read, _ in lines[i].reads if i in needed else ():
+def _planned(recorder: Recorder, outputs: Sequence[Value], tensors: int, structure: Structure) -> Program:
+    """Chooses the lines that the outputs need, with a place for each value."""
+    lines, numbers = list(recorder.lines), tuple(recorder.numbers)
+    last = {output.number: len(lines) for output in outputs}  # the last line that reads a line, for those needed
+    for i in range(len(lines) - 1, -1, -1):
+        for read, _ in lines[i].reads if i in last else ():
             if read.kind == "line":
-                needed.add(read.number)
                 last.setdefault(read.number, i)
-    register: dict[int, int] = {}
-    free, registers = [0], 1
-    for i in sorted(needed):
-        free += {register[r.number] for r, _ in lines[i].reads if r.kind == "line" and last[r.number] == i}
-        if not free:
-            free.append(registers)
-            registers += 1
-        register[i] = 0 if i == result.number else free.pop(free.index(min(free)))
+    register, registers = _registers(lines, recorder.shapes, [output.number for output in outputs], last)
+    reduced = {i: _reduced(recorder, lines[i]) for i in last if _reduces(lines[i])}
     views: list[int] = []
 
     def place(value: Value, bits: bool) -> int:
-        base = {"tensor": 0, "line": tensors, "number": tensors + registers}[value.kind]
+        base = {"tensor": 0, "line": tensors, "number": tensors + len(registers)}[value.kind]
         here = base + (register[value.number] if value.kind == "line" else value.number)
         if not bits:
             return here
         if here not in views:
             views.append(here)
-        return tensors + registers + len(numbers) + views.index(here)
+        return tensors + len(registers) + len(numbers) + views.index(here)
 
     steps = tuple(
         Step(
-            line.function,
-            tuple(place(*r) for r in line.reads),
-            place(Value("line", i), line.bits),
-            dict(line.options),
+            lines[i].function,
+            tuple(place(*r) for r in lines[i].reads),
+            place(Value("line", i), lines[i].bits),
+            dict(lines[i].options),
         )
-        for i, line in enumerate(lines)
-        if i in needed
+        for i in sorted(last)
     )
-    return Program(steps, registers, numbers, tuple(views))
+    read_on = {read.number for i in last for read, _ in lines[i].reads if read.kind == "line"}
+    needed = (dims for i, dims in reduced.items() if i in read_on or lines[i].function is not torch.sum)
+    whole = frozenset[int]().union(*needed)
+    added = tuple(reduced.get(output.number, frozenset()) - whole for output in outputs)
+    return Program(steps, registers, numbers, tuple(views), whole, added, structure)
+
+
+def _reduces(line: Line) -> bool:
+    return line.function in REDUCTIONS.values()
+
+
+def _reduced(recorder: Recorder, line: Line) -> Dims:
+    """The dimensions along which a reduction finds several elements."""
+    shape = recorder.shape(line.reads[0][0])
+    return frozenset(d for d in dict(line.options)["dim"] if shape[d] > 1)
+
+
+def _registers(
+    lines: Sequence[Line], shapes: Sequence[Shape], outputs: Sequence[int], last: dict[int, int]
+) -> tuple[dict[int, int], tuple[Shape, ...]]:
+    """Gives each line that is needed a register of its shape, and returns the registers' shapes.
+
+    An output's register holds other values until its line comes. A value whose last reader is an elementwise line may
+    give its register to that line, but not to a reduction.
+    """
+    register: dict[int, int] = {}
+    registers = [shapes[i] for i in outputs]
+    until = [i - _reduces(lines[i]) for i in outputs]
+    free = set(range(len(outputs)))
+    for i in sorted(last):
+        done = {register[r.number] for r, _ in lines[i].reads if r.kind == "line" and last[r.number] == i}
+        if not _reduces(lines[i]):
+            free |= done
+        if i in outputs:
+            register[i] = outputs.index(i)
+        else:
+            fit = (r for r in sorted(free) if registers[r] == shapes[i] and (r >= len(until) or last[i] <= until[r]))
+            register[i] = next(fit, len(registers))
+            registers += [shapes[i]] if register[i] == len(registers) else []
+        free = (free | done) - {register[i]}
+    return register, tuple(registers)

@@ -1,7 +1,8 @@
-"""Takes down elementwise mathematics as lines, each of which is one tensor operation.
+"""Records mathematics on elements and rows as lines, each of which is one tensor operation.
 
-The recorder lets a function run once, on two elements, and looks at what it dispatches. What it changes on the way
-leaves the values alone:
+The recorder lets a function run once, on tensors that have two elements along each dimension, or one where they
+broadcast, and looks at what it dispatches. So the sizes of a tensor mean nothing to the function, which takes a `mean`
+where it would divide by a size. What the recorder changes on the way leaves the values alone:
 
 - operations in place become lines like all others, and equal ones are made once;
 - numbers become tensors without dimensions, which save the dispatcher 2 µs a line;
@@ -10,7 +11,7 @@ leaves the values alone:
   not selected; unlike ``where`` it has no branch at each element. Where signs are mixed the processor guesses every
   second branch wrong: 128 thousand elements take 240 µs, and the arithmetic 25.
 
-Only operations in ``PLAIN`` and those that `Recorder` lowers can be taken down; others raise `Unrecordable`.
+Only operations in ``PLAIN``, reductions, and those that `Recorder` lowers can be recorded; others raise `Unrecordable`.
 """
 
 from __future__ import annotations
@@ -22,16 +23,18 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["BITS", "Line", "Mask", "Recorder", "Unrecordable", "Value"]
+__all__ = ["BITS", "REDUCTIONS", "Line", "Mask", "Recorder", "Shape", "Unrecordable", "Value"]
 
 PLAIN = frozenset(
     """
     abs add addcdiv addcmul clamp copysign div erf erfc exp expm1 lerp log log1p maximum minimum mul neg pow
-    reciprocal round sign sqrt square sub
+    reciprocal round rsqrt sign sqrt square sub
     """.split()
 )
 COMPARISONS = frozenset("eq ne lt le gt ge".split())
+REDUCTIONS = {"sum": torch.sum, "mean": torch.mean, "amax": torch.amax, "amin": torch.amin}
 BITS = {torch.float64: torch.int64, torch.float32: torch.int32}
+Shape = tuple[int, ...]
 
 
 class Unrecordable(Exception):
@@ -62,26 +65,41 @@ class Line(NamedTuple):
 
 
 class Recorder(TorchDispatchMode):
-    """Takes down what is dispatched as lines, each of which writes to memory of its own."""
+    """Records what is dispatched as lines, each of which writes to memory of its own.
+
+    ``shapes`` holds the shape of each line in the rehearsal.
+    """
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
+        self.inputs: dict[int, Shape] = {}
         self.lines: dict[Line, Value] = {}
+        self.shapes: list[Shape] = []
         self.numbers: list[Tensor] = []
         self.known: dict[int, Value | Mask] = {}
         self.alive: list[Tensor] = []
 
-    def input(self, index: int) -> Tensor:
-        """A stand-in for a tensor of the call."""
-        return self._known_as(torch.ones(2, dtype=self.dtype, device="cpu"), Value("tensor", index))
+    def input(self, index: int, shape: Shape) -> Tensor:
+        """Returns a stand-in for a tensor of the call."""
+        self.inputs[index] = shape
+        return self._known_as(torch.ones(shape, dtype=self.dtype, device="cpu"), Value("tensor", index))
 
-    def result(self, tensor: Tensor) -> Value:
-        """The line that makes the result."""
+    def result(self, tensor: Any) -> Value:
+        """Returns the line or the input that a tensor is."""
         if not isinstance(tensor, Tensor):
             raise Unrecordable
-        value = self._value(tensor)
-        return value if value.kind == "line" else self._line(torch.mul, value, self._number(1.0))
+        return self._value(tensor)
+
+    def copy(self, value: Value) -> Value:
+        """Returns a line that makes the value anew."""
+        return self._line(torch.mul, value, self._number(1.0))
+
+    def shape(self, value: Value) -> Shape:
+        """Returns the shape of a value in the rehearsal."""
+        if value.kind == "number":
+            return ()
+        return self.inputs[value.number] if value.kind == "tensor" else self.shapes[value.number]
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -93,7 +111,10 @@ class Recorder(TorchDispatchMode):
         name = func._schema.name.removeprefix("aten::")
         name = name if name.startswith("_") else name.removesuffix("_")
         if any(isinstance(a, Tensor) and id(a) in self.known for a in (*args, *options.values())):
-            self._known_as(result, self._lowered(name, args, options))
+            lowered = self._lowered(name, args, options)
+            if self.shape(lowered.value if isinstance(lowered, Mask) else lowered) != result.shape:
+                raise Unrecordable
+            self._known_as(result, lowered)
         return result
 
     def _lowered(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Value | Mask:
@@ -105,6 +126,8 @@ class Recorder(TorchDispatchMode):
             return self._line(
                 getattr(torch, name), self._value(args[0]), **dict(zip(names, args[1:], strict=False)), **options
             )
+        if name in REDUCTIONS:
+            return self._reduced(name, self._value(args[0]), *args[1:], **options)
         if name == "mul" and not isinstance(args[1], Tensor) and args[1] == 1:
             return self._value(args[0])
         if name in PLAIN:
@@ -126,9 +149,19 @@ class Recorder(TorchDispatchMode):
             return self._selected(self._mask(args[1]), self._value(args[2]), self._value(args[0]))
         if name == "_to_copy" and options.get("dtype") is self.dtype and isinstance(self.known[id(args[0])], Mask):
             return self._plain_mask(args[0])
-        if name == "clone":
+        if name in ("clone", "detach"):
             return self._value(args[0])
         raise Unrecordable
+
+    def _reduced(self, name: str, value: Value, dim: Sequence[int] = (), keepdim: bool = False) -> Value:
+        """Adds a reduction along some dimensions, which stay or, if they are the first ones, may vanish."""
+        shape = self.shape(value)
+        dims = tuple(sorted(d if d < 0 else d - len(shape) for d in dim))
+        if not dims or not shape or not (keepdim or dims == tuple(range(-len(shape), len(dims) - len(shape)))):
+            raise Unrecordable
+        left = tuple(1 if d - len(shape) in dims else size for d, size in enumerate(shape))
+        line = Line(REDUCTIONS[name], ((value, False),), False, (("dim", dims), ("keepdim", keepdim)))
+        return self._added(line, left if keepdim else left[len(dims) :])
 
     def _selected(self, mask: Mask, chosen: Value, other: Value) -> Value:
         """``chosen`` where the mask holds: other + mask · (chosen - other), on the bits."""
@@ -146,11 +179,17 @@ class Recorder(TorchDispatchMode):
 
     def _line(self, function: Callable[..., Any], *reads: Value, bits: bool = False, **options: Any) -> Value:
         line = Line(function, tuple((r, False) for r in reads), bits, tuple(options.items()))
-        return self.lines.setdefault(line, Value("line", len(self.lines)))
+        return self._added(line, torch.broadcast_shapes(*map(self.shape, reads)))
 
     def _on_bits(self, function: Callable[..., Any], *reads: Value, **options: Any) -> Value:
         line = Line(function, tuple((r, True) for r in reads), True, tuple(options.items()))
-        return self.lines.setdefault(line, Value("line", len(self.lines)))
+        return self._added(line, torch.broadcast_shapes(*map(self.shape, reads)))
+
+    def _added(self, line: Line, shape: Shape) -> Value:
+        if line not in self.lines:
+            self.lines[line] = Value("line", len(self.lines))
+            self.shapes.append(tuple(shape))
+        return self.lines[line]
 
     def _known_as(self, tensor: Tensor, what: Value | Mask) -> Tensor:
         self.known[id(tensor)] = what

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from scratchnet.layout import empty_beside
-from scratchnet.tiling.program import Program, record
+from scratchnet.tiling.program import ELEMENTS, Program, record
 from scratchnet.tiling.recorder import BITS
 
-__all__ = ["run", "tiles", "tilewise"]
+__all__ = ["execute", "run", "tiles", "tilewise"]
 
 # Elements of a tile for each thread: in float32 one MiB for each tensor that takes part, which the last-level
 # cache holds; smaller tiles lose more to the threads, which meet after each step, than they gain.
@@ -42,8 +42,8 @@ def tilewise(
             return None
     if dtype not in BITS:
         return None
-    program = record(function, len(tensors), dtype, tuple(options.items()))
-    if program is None:
+    program = record(function, (ELEMENTS,) * len(tensors), dtype, tuple(options.items()))
+    if program is None or program.registers[0] != ELEMENTS or program.whole:
         return None
     output = empty_beside(like or tensors) if out is None else out
     if output.numel():
@@ -55,18 +55,18 @@ def run(program: Program, tensors: Sequence[Tensor], output: Tensor) -> None:
     """Runs a program on tensors of the output's shape, and writes what it computes to the output."""
     size = PER_THREAD * torch.get_num_threads()
     if output.numel() <= size:
-        _execute(program, [*tensors, output, *[torch.empty_like(output) for _ in range(program.registers - 1)]])
+        execute(program, [*tensors, output, *[torch.empty_like(output) for _ in program.registers[1:]]])
         return
-    scratch = [output.new_empty(size) for _ in range(program.registers - 1)]
+    scratch = [output.new_empty(size) for _ in program.registers[1:]]
     for out, *inputs in tiles([output, *tensors], size):
-        _execute(program, [*inputs, out, *(t[: out.numel()].view(out.shape) for t in scratch)])
+        execute(program, [*inputs, out, *(t[: out.numel()].view(out.shape) for t in scratch)])
 
 
-def _execute(program: Program, memory: list[Tensor]) -> None:
-    """Makes the steps of a program with the memory of its tensors and registers."""
+def execute(program: Program, memory: list[Tensor]) -> None:
+    """Runs the steps of a program in the memory of its tensors and registers."""
     memory += program.numbers
-    bits = BITS[memory[0].dtype]
-    memory += [memory[place].view(bits) for place in program.views]
+    if program.views:
+        memory += [memory[place].view(BITS[memory[place].dtype]) for place in program.views]
     for function, reads, write, options in program.steps:
         function(*[memory[place] for place in reads], out=memory[write], **options)
 

@@ -1,0 +1,64 @@
+"""Ops with sums and maxima along dimensions, which are evaluated on whole rows, as many at once as fit in cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+from torch import Tensor
+
+from scratchnet.function.base import Function
+from scratchnet.function.recording import recorded
+from scratchnet.tiling.program import rehearsing
+from scratchnet.tiling.rows import rowwise
+
+__all__ = ["Rowwise"]
+
+
+class Rowwise(Function):
+    """An op whose forward and backward act on elements and reduce along dimensions.
+
+    The author writes them as for `Function`, plainly. Where nothing records the operations, they run tile by tile, in
+    memory that they share; the outputs are then contiguous. For this they are run once as a rehearsal, on tensors of
+    other sizes, so they ask no sizes: a mean is a `mean`, not a sum over a count. Tensors broadcast from the
+    right, reduced dimensions are kept, and only a sum over the first dimensions may drop them.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Wraps forward and backward."""
+        if "forward" in cls.__dict__:
+            cls.forward = staticmethod(_forward(cls.forward))
+            cls.backward = staticmethod(_backward(cls.backward))
+        super().__init_subclass__(**kwargs)
+
+
+def _forward(mathematics: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(mathematics)
+    def forward(*tensors: Tensor | None, **options: Any) -> Any:
+        result = NotImplemented if recorded() or rehearsing() else rowwise(mathematics, *tensors, **options)
+        return result if result is not NotImplemented else mathematics(*tensors, **options)
+
+    return forward
+
+
+def _contiguous(gradients: Any) -> Any:
+    if isinstance(gradients, tuple):
+        return tuple([None if g is None else g.contiguous() for g in gradients])
+    return gradients.contiguous()
+
+
+def _backward(mathematics: Callable[..., Any]) -> Callable[..., Any]:
+    def flat(*tensors: Tensor | None, upstreams: int, needs: Sequence[bool], **options: Any) -> Any:
+        grads, saved = tensors[:upstreams], tensors[upstreams:]
+        return mathematics(grads if upstreams > 1 else grads[0], saved, needs, **options)
+
+    @wraps(mathematics)
+    def backward(grad: Any, saved: Sequence[Tensor | None], needs: Sequence[bool], **options: Any) -> Any:
+        if recorded() or rehearsing():
+            return mathematics(grad, saved, needs, **options)
+        grads = (grad,) if isinstance(grad, Tensor) else grad
+        result = rowwise(flat, *grads, *saved, upstreams=len(grads), needs=needs, **options)
+        return result if result is not NotImplemented else _contiguous(mathematics(grad, saved, needs, **options))
+
+    return backward

@@ -1,0 +1,151 @@
+"""Cache blocking of mathematics with reductions along dimensions.
+
+`rowwise` runs all steps of a formula on one tile before it takes up the next, as `tilewise` does. A tile holds whole
+rows: it is cut along other dimensions than those that the formula reduces.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from itertools import repeat
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from scratchnet.tiling.program import Program, Structure, record
+from scratchnet.tiling.recorder import BITS, Shape
+from scratchnet.tiling.tiles import execute
+
+__all__ = ["rowwise"]
+
+# Elements of a tile for each thread: in float32 half a MiB for each tensor that takes part.
+PER_THREAD = 2**17
+# Elements up to which the plain form is faster: what it allocates stays in the cache anyway.
+SMALL = 2**14
+
+ORDINARY = (Tensor, nn.Parameter)
+Maybe = Tensor | None
+
+
+class Plan(NamedTuple):
+    """A program for tensors of known shapes: their common shape, the order in which to cut it, and the registers'."""
+
+    program: Program
+    shape: Shape
+    size: int
+    cuts: tuple[int, ...]
+    outputs: tuple[Shape, ...]
+    scratch: tuple[Shape, ...]
+
+
+def rowwise(function: Callable[..., Any], *tensors: Maybe, **options: Any) -> Any:
+    """Returns ``function(*tensors, **options)``, or NotImplemented where tiles are of no use.
+
+    The tensors broadcast to the shape of one of them. The function returns a tensor or tuples of tensors and None,
+    and the outputs that are new are contiguous.
+    """
+    given = [t for t in tensors if t is not None]
+    if max([t.numel() for t in given]) <= SMALL:
+        return NotImplemented
+    first = given[0]
+    for t in given:
+        if type(t) not in ORDINARY or t.dtype is not first.dtype or not t.is_cpu:
+            return NotImplemented
+    if first.dtype not in BITS:
+        return NotImplemented
+    shapes = tuple([None if t is None else t.shape for t in tensors])
+    plan = _plan(function, shapes, first.dtype, tuple(options.items()))
+    if plan is None:
+        return NotImplemented
+    outputs = [first.new_empty(shape) for shape in plan.outputs]
+    if not plan.cuts or plan.size <= PER_THREAD * torch.get_num_threads():
+        execute(plan.program, [*tensors, *outputs, *map(first.new_empty, plan.scratch)])
+    else:
+        _run_in_tiles(plan, tensors, outputs)
+    return _built(plan.program.structure, outputs, tensors)
+
+
+@lru_cache(maxsize=2048)
+def _plan(
+    function: Callable[..., Any],
+    shapes: tuple[Shape | None, ...],
+    dtype: torch.dtype,
+    options: tuple[tuple[str, Any], ...],
+) -> Plan | None:
+    full = max((tuple(s) for s in shapes if s is not None), key=lambda s: (math.prod(s), len(s)))
+    known = [None if s is None else _rehearsed(s, full) for s in shapes]
+    if 0 in full or any(k is None and s is not None for k, s in zip(known, shapes, strict=True)):
+        return None
+    program = record(function, tuple(known), dtype, options)
+    if program is None:
+        return None
+    cuts = tuple(d for d in range(-len(full), 0) if d not in program.whole and full[d] > 1)
+    registers = tuple(_actual(r, full) for r in program.registers)
+    return Plan(program, full, math.prod(full), cuts, registers[: program.outputs], registers[program.outputs :])
+
+
+def _rehearsed(shape: Shape, full: Shape) -> Shape | None:
+    """Returns 2 for each dimension that a tensor has in full and 1 where it broadcasts, None if it does not."""
+    if len(shape) > len(full):
+        return None
+    whole = full[len(full) - len(shape) :]
+    if any(size not in (1, most) for size, most in zip(shape, whole, strict=True)):
+        return None
+    return tuple(2 if size == most else 1 for size, most in zip(shape, whole, strict=True))
+
+
+def _actual(rehearsed: Shape, full: Shape) -> Shape:
+    """Returns the shape of a value among tensors of a full shape."""
+    whole = full[len(full) - len(rehearsed) :]
+    return tuple(1 if size == 1 else most for size, most in zip(rehearsed, whole, strict=True))
+
+
+def _run_in_tiles(plan: Plan, tensors: Sequence[Maybe], outputs: Sequence[Tensor]) -> None:
+    """Runs a program tile by tile, and writes what it computes to the outputs."""
+    program, inputs, given = plan.program, len(tensors), len(tensors) + len(outputs)
+    sums = {
+        i: outputs[i].new_zeros(outputs[i].shape, dtype=torch.float64)
+        for i, dims in enumerate(program.added)
+        if dims.intersection(plan.cuts)
+    }
+    places = [sums.get(i, out) for i, out in enumerate(outputs)]
+    known: Shape = ()
+    for shape, tile in _tiles([*tensors, *places], plan.shape, plan.cuts, PER_THREAD * torch.get_num_threads()):
+        if shape != known:
+            known, scratch = shape, [outputs[0].new_empty(_actual(r, shape)) for r in program.registers[len(outputs) :]]
+        memory = [*tile, *scratch]
+        for i in sums:
+            memory[inputs + i] = outputs[i].new_empty(tile[inputs + i].shape)
+        execute(program, memory)
+        for i in sums:
+            tile[inputs + i].add_(memory[inputs + i])
+    for i, total in sums.items():
+        outputs[i].copy_(total)
+
+
+def _tiles(
+    tensors: Sequence[Maybe], shape: Shape, cuts: Sequence[int], size: int
+) -> Iterator[tuple[Shape, Sequence[Maybe]]]:
+    """Cuts tensors that broadcast to a shape alike, along some dimensions, into tiles of about ``size`` elements."""
+    count = math.prod(shape)
+    if count <= size or not cuts:
+        yield shape, tensors
+        return
+    dim, *others = cuts
+    most = max(1, size * shape[dim] // count)
+    pieces = [repeat(t) if t is None or t.dim() < -dim or t.shape[dim] == 1 else t.split(most, dim) for t in tensors]
+    before, after = shape[:dim], shape[len(shape) + dim + 1 :]
+    for start, *tile in zip(range(0, shape[dim], most), *pieces):
+        yield from _tiles(tile, (*before, min(most, shape[dim] - start), *after), others, size)
+
+
+def _built(structure: Structure, outputs: Sequence[Tensor], tensors: Sequence[Maybe]) -> Any:
+    """Returns what the function would return."""
+    if structure is None:
+        return None
+    if isinstance(structure, int):
+        return outputs[structure] if structure >= 0 else tensors[-1 - structure]
+    return tuple([_built(s, outputs, tensors) for s in structure])
