@@ -20,7 +20,8 @@ import warnings
 import torch
 from torch import Tensor
 
-from scratchnet.activations.softmax import SoftmaxFunction, along_dimension
+from scratchnet.activations.dimension import along_dimension
+from scratchnet.activations.softmax import SoftmaxFunction
 from scratchnet.arguments import floating, overridable
 
 __all__ = ["gumbel_softmax"]

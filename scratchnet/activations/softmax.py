@@ -14,16 +14,16 @@ Source: J. S. Bridle, "Probabilistic Interpretation of Feedforward Classificatio
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import floating, overridable, tensor
+from scratchnet.activations.dimension import along_dimension
+from scratchnet.arguments import overridable
 from scratchnet.function import Rowwise
 
-__all__ = ["LogSoftmaxFunction", "SoftmaxFunction", "along_dimension", "log_softmax", "softmax"]
+__all__ = ["LogSoftmaxFunction", "SoftmaxFunction", "log_softmax", "softmax"]
 
 
 class SoftmaxFunction(Rowwise):
@@ -33,19 +33,20 @@ class SoftmaxFunction(Rowwise):
 
     @staticmethod
     def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
+        """Divides the exponentials of the shifted input by their sum."""
         e = torch.exp(_shifted(x, dim))
         y = (e / e.sum(dim, keepdim=True)).contiguous()
         return y, (y,)
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int) -> Tensor:
-        (y,) = saved
-        return y * (grad - (grad * y).sum(dim, keepdim=True))
+        """Multiplies by the Jacobian, which is symmetric."""
+        return _project(grad, saved[0], dim)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dim: int) -> Tensor:
-        (y,) = saved
-        return y * (tangents[0] - (tangents[0] * y).sum(dim, keepdim=True))
+        """Multiplies by the Jacobian."""
+        return _project(tangents[0], saved[0], dim)
 
 
 class LogSoftmaxFunction(Rowwise):
@@ -55,24 +56,29 @@ class LogSoftmaxFunction(Rowwise):
 
     @staticmethod
     def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
+        """Subtracts the logarithm of the sum of exponentials from the shifted input."""
         z = _shifted(x, dim)
         y = (z - torch.exp(z).sum(dim, keepdim=True).log()).contiguous()
         return y, (y,)
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int) -> Tensor:
-        (y,) = saved
-        return grad - torch.exp(y) * grad.sum(dim, keepdim=True)
+        """Subtracts the gradient's sum, shared by the probabilities."""
+        return grad - torch.exp(saved[0]) * grad.sum(dim, keepdim=True)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dim: int) -> Tensor:
-        (y,) = saved
-        return tangents[0] - (torch.exp(y) * tangents[0]).sum(dim, keepdim=True)
+        """Subtracts the tangent's mean under the probabilities."""
+        return tangents[0] - (torch.exp(saved[0]) * tangents[0]).sum(dim, keepdim=True)
 
 
 def _shifted(x: Tensor, dim: int) -> Tensor:
-    """The input less its maximum along a dimension; an empty dimension has none."""
+    """Subtracts the maximum along a dimension; an empty one has none."""
     return x - x.amax(dim, keepdim=True) if x.numel() else x.clone()
+
+
+def _project(v: Tensor, y: Tensor, dim: int) -> Tensor:
+    return y * (v - (v * y).sum(dim, keepdim=True))
 
 
 @overridable
@@ -104,37 +110,9 @@ def log_softmax(
 ) -> Tensor:
     """The logarithm of `softmax`, without the overflow and the log of zero.
 
-    Args:
-        input: floating-point tensor of any shape.
-        dim: the dimension along which the probabilities sum to one.
-        _stacklevel: how far up the call stack the deprecation of a missing ``dim`` points.
-        dtype: convert the input to this dtype first.
+    Args, errors and the deprecation of a missing ``dim`` are those of `softmax`.
 
     Returns:
         A tensor of the same shape, with values in [-inf, 0].
-
-    Raises:
-        TypeError: if ``input`` is no tensor, or ``dim`` no integer.
-        NotImplementedError: if ``input`` is not floating point and no ``dtype`` is given.
-        IndexError: if ``dim`` is out of range.
     """
     return LogSoftmaxFunction.apply(*along_dimension("log_softmax", input, dim, _stacklevel, dtype))
-
-
-def along_dimension(
-    op: str, input: Tensor, dim: int | None, stacklevel: int, dtype: torch.dtype | None
-) -> tuple[Tensor, int]:
-    """The checked input and dimension of an op that normalises along one.
-
-    Without a dimension there is a warning, which points ``stacklevel`` calls up.
-    """
-    x = tensor(op, input)
-    if dim is None:
-        dim = 0 if x.dim() in (0, 1, 3) else 1
-        warnings.warn(f"{op}: expected a dim, got none; taking dim={dim}, write it out", stacklevel=stacklevel + 1)
-    rank = max(x.dim(), 1)
-    if not -rank <= dim < rank:
-        raise IndexError(
-            f"{op}: expected dim between {-rank} and {rank - 1}, got {dim} for a tensor of shape {tuple(x.shape)}"
-        )
-    return floating(op, x if dtype is None else x.to(dtype)), dim

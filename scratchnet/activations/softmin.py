@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scratchnet.activations.softmax import SoftmaxFunction, along_dimension
+from scratchnet.activations.dimension import along_dimension
+from scratchnet.activations.softmax import SoftmaxFunction
 from scratchnet.arguments import overridable, tensor
 
 __all__ = ["softmin"]

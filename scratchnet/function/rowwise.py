@@ -28,8 +28,8 @@ class Rowwise(Function):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Wraps forward and backward."""
         if "forward" in cls.__dict__:
-            cls.forward = staticmethod(_forward(cls.forward))
-            cls.backward = staticmethod(_backward(cls.backward))
+            for name, wrap in (("forward", _forward), ("backward", _backward)):
+                setattr(cls, name, staticmethod(wrap(getattr(cls, name))))
         super().__init_subclass__(**kwargs)
 
 

@@ -181,7 +181,9 @@ def _registers(
         if i in outputs:
             register[i] = outputs.index(i)
         else:
-            fit = (r for r in sorted(free) if registers[r] == shapes[i] and (r >= len(until) or last[i] <= until[r]))
+            fit = (
+                r for r in sorted(free) if registers[r] == shapes[i] and (r >= len(until) or last[i] <= until[r])
+            )
             register[i] = next(fit, len(registers))
             registers += [shapes[i]] if register[i] == len(registers) else []
         free = (free | done) - {register[i]}

@@ -32,7 +32,9 @@ PLAIN = frozenset(
     """.split()
 )
 COMPARISONS = frozenset("eq ne lt le gt ge".split())
-REDUCTIONS = {"sum": torch.sum, "mean": torch.mean, "amax": torch.amax, "amin": torch.amin}
+REDUCTIONS: dict[str, Callable[..., Any]] = {
+    name: getattr(torch, name) for name in ("sum", "mean", "amax", "amin")
+}
 BITS = {torch.float64: torch.int64, torch.float32: torch.int32}
 Shape = tuple[int, ...]
 

@@ -21,21 +21,24 @@ from scratchnet.tiling.tiles import execute
 
 __all__ = ["rowwise"]
 
-# Elements of a tile for each thread: in float32 half a MiB for each tensor that takes part.
-PER_THREAD = 2**17
+# Elements of all the tensors and registers of a tile together, for each thread: in float32 2 MiB, a second-level cache.
+PER_THREAD = 2**19
 # Elements up to which the plain form is faster: what it allocates stays in the cache anyway.
-SMALL = 2**14
+SMALL = 2**15
 
 ORDINARY = (Tensor, nn.Parameter)
 Maybe = Tensor | None
 
 
 class Plan(NamedTuple):
-    """A program for tensors of known shapes: their common shape, the order in which to cut it, and the registers'."""
+    """A program for tensors of known shapes: their common shape, the order in which to cut it, and the registers'.
+
+    ``elements`` counts those of all tensors and registers.
+    """
 
     program: Program
     shape: Shape
-    size: int
+    elements: int
     cuts: tuple[int, ...]
     outputs: tuple[Shape, ...]
     scratch: tuple[Shape, ...]
@@ -61,7 +64,7 @@ def rowwise(function: Callable[..., Any], *tensors: Maybe, **options: Any) -> An
     if plan is None:
         return NotImplemented
     outputs = [first.new_empty(shape) for shape in plan.outputs]
-    if not plan.cuts or plan.size <= PER_THREAD * torch.get_num_threads():
+    if not plan.cuts or plan.elements <= 2 * PER_THREAD * torch.get_num_threads():
         execute(plan.program, [*tensors, *outputs, *map(first.new_empty, plan.scratch)])
     else:
         _run_in_tiles(plan, tensors, outputs)
@@ -84,7 +87,8 @@ def _plan(
         return None
     cuts = tuple(d for d in range(-len(full), 0) if d not in program.whole and full[d] > 1)
     registers = tuple(_actual(r, full) for r in program.registers)
-    return Plan(program, full, math.prod(full), cuts, registers[: program.outputs], registers[program.outputs :])
+    elements = sum(map(math.prod, (*registers, *(s for s in shapes if s is not None))))
+    return Plan(program, full, elements, cuts, registers[: program.outputs], registers[program.outputs :])
 
 
 def _rehearsed(shape: Shape, full: Shape) -> Shape | None:
@@ -105,7 +109,7 @@ def _actual(rehearsed: Shape, full: Shape) -> Shape:
 
 def _run_in_tiles(plan: Plan, tensors: Sequence[Maybe], outputs: Sequence[Tensor]) -> None:
     """Runs a program tile by tile, and writes what it computes to the outputs."""
-    program, inputs, given = plan.program, len(tensors), len(tensors) + len(outputs)
+    program, inputs = plan.program, len(tensors)
     sums = {
         i: outputs[i].new_zeros(outputs[i].shape, dtype=torch.float64)
         for i, dims in enumerate(program.added)
@@ -113,9 +117,13 @@ def _run_in_tiles(plan: Plan, tensors: Sequence[Maybe], outputs: Sequence[Tensor
     }
     places = [sums.get(i, out) for i, out in enumerate(outputs)]
     known: Shape = ()
-    for shape, tile in _tiles([*tensors, *places], plan.shape, plan.cuts, PER_THREAD * torch.get_num_threads()):
+    size = PER_THREAD * torch.get_num_threads() * math.prod(plan.shape) // plan.elements
+    for shape, tile in _tiles([*tensors, *places], plan.shape, plan.cuts, size):
         if shape != known:
-            known, scratch = shape, [outputs[0].new_empty(_actual(r, shape)) for r in program.registers[len(outputs) :]]
+            known, scratch = (
+                shape,
+                [outputs[0].new_empty(_actual(r, shape)) for r in program.registers[len(outputs) :]],
+            )
         memory = [*tile, *scratch]
         for i in sums:
             memory[inputs + i] = outputs[i].new_empty(tile[inputs + i].shape)
@@ -128,7 +136,7 @@ def _run_in_tiles(plan: Plan, tensors: Sequence[Maybe], outputs: Sequence[Tensor
 
 def _tiles(
     tensors: Sequence[Maybe], shape: Shape, cuts: Sequence[int], size: int
-) -> Iterator[tuple[Shape, Sequence[Maybe]]]:
+) -> Iterator[tuple[Shape, Sequence[Any]]]:
     """Cuts tensors that broadcast to a shape alike, along some dimensions, into tiles of about ``size`` elements."""
     count = math.prod(shape)
     if count <= size or not cuts:
@@ -136,9 +144,12 @@ def _tiles(
         return
     dim, *others = cuts
     most = max(1, size * shape[dim] // count)
-    pieces = [repeat(t) if t is None or t.dim() < -dim or t.shape[dim] == 1 else t.split(most, dim) for t in tensors]
+    most -= most % 16 if most > 16 else 0  # tiles that begin where a cache line does
+    pieces = [
+        repeat(t) if t is None or t.dim() < -dim or t.shape[dim] == 1 else t.split(most, dim) for t in tensors
+    ]
     before, after = shape[:dim], shape[len(shape) + dim + 1 :]
-    for start, *tile in zip(range(0, shape[dim], most), *pieces):
+    for start, *tile in zip(range(0, shape[dim], most), *pieces, strict=False):
         yield from _tiles(tile, (*before, min(most, shape[dim] - start), *after), others, size)
 
 

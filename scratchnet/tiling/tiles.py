@@ -62,7 +62,7 @@ def run(program: Program, tensors: Sequence[Tensor], output: Tensor) -> None:
         execute(program, [*inputs, out, *(t[: out.numel()].view(out.shape) for t in scratch)])
 
 
-def execute(program: Program, memory: list[Tensor]) -> None:
+def execute(program: Program, memory: list[Any]) -> None:
     """Runs the steps of a program in the memory of its tensors and registers."""
     memory += program.numbers
     if program.views:
