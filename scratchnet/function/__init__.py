@@ -54,7 +54,7 @@ from scratchnet.function.base import Function, overwrite
 from scratchnet.function.pointwise import Elementwise, elementwise, in_elementwise_strides
 from scratchnet.function.precision import LOW_PRECISION, Autocast
 from scratchnet.function.recording import batched, readable, recorded, transformed
-from scratchnet.function.rowwise import Rowwise
+from scratchnet.function.rowwise import Rowwise, rowwise
 
 __all__ = [
     "LOW_PRECISION",
@@ -67,6 +67,7 @@ __all__ = [
     "in_elementwise_strides",
     "overwrite",
     "readable",
+    "rowwise",
     "transformed",
     "recorded",
 ]

@@ -11,9 +11,19 @@ from torch import Tensor
 from scratchnet.function.base import Function
 from scratchnet.function.recording import recorded
 from scratchnet.tiling.program import rehearsing
-from scratchnet.tiling.rows import rowwise
+from scratchnet.tiling.rows import tile_rows
 
-__all__ = ["Rowwise"]
+__all__ = ["Rowwise", "rowwise"]
+
+
+def rowwise(mathematics: Callable[..., Any], *tensors: Tensor | None, **options: Any) -> Any:
+    """Returns ``mathematics(*tensors, **options)``, in tiles of whole rows where nothing records it.
+
+    The mathematics is a function of a module or class, of which `Rowwise` says what it may do. It returns a tensor or
+    tuples of tensors and None.
+    """
+    result = NotImplemented if recorded() or rehearsing() else tile_rows(mathematics, *tensors, **options)
+    return result if result is not NotImplemented else mathematics(*tensors, **options)
 
 
 class Rowwise(Function):
@@ -36,8 +46,7 @@ class Rowwise(Function):
 def _forward(mathematics: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(mathematics)
     def forward(*tensors: Tensor | None, **options: Any) -> Any:
-        result = NotImplemented if recorded() or rehearsing() else rowwise(mathematics, *tensors, **options)
-        return result if result is not NotImplemented else mathematics(*tensors, **options)
+        return rowwise(mathematics, *tensors, **options)
 
     return forward
 
@@ -58,7 +67,7 @@ def _backward(mathematics: Callable[..., Any]) -> Callable[..., Any]:
         if recorded() or rehearsing():
             return mathematics(grad, saved, needs, **options)
         grads = (grad,) if isinstance(grad, Tensor) else grad
-        result = rowwise(flat, *grads, *saved, upstreams=len(grads), needs=needs, **options)
+        result = tile_rows(flat, *grads, *saved, upstreams=len(grads), needs=needs, **options)
         return result if result is not NotImplemented else _contiguous(mathematics(grad, saved, needs, **options))
 
     return backward

@@ -31,10 +31,9 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.function import Function, recorded
+from scratchnet.function import Function, rowwise
 from scratchnet.losses.class_targets import CLASS, ClassTargets, check_smoothing, check_weight, checked
 from scratchnet.losses.reduction import reduce, reduction_of, unreduce, weighted
-from scratchnet.tiling.along import slabs
 
 __all__ = ["IndexCrossEntropyFunction", "ProbabilityCrossEntropyFunction", "cross_entropy"]
 
@@ -84,18 +83,8 @@ class IndexCrossEntropyFunction(Function):
             share = smoothing * (targets.counted(upstream) / x.shape[CLASS])
             total = total + share * (x.shape[CLASS] if weight is None else weight.sum())
         uncounted = targets.uncounted(smoothing)
-        columns = [top, total / exps, targets.labels, at_target, *([] if uncounted is None else [uncounted])]
-        columns = [t.unsqueeze(CLASS) for t in columns]
-        if not recorded():
-            grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
-            for out, logits, norm, factor, where, change, *mask in slabs((grad_x, x, *columns), CLASS):
-                torch.sub(logits, norm, out=out).exp_().mul_(factor).scatter_add_(CLASS, where, change)
-                for without in mask:
-                    out.masked_fill_(without, 0)
-        else:
-            norm, factor, where, change, *mask = columns
-            grad_x = (torch.exp(x - norm) * factor).scatter_add(CLASS, where, change)
-            grad_x = grad_x.masked_fill(mask[0], 0) if mask else grad_x
+        columns = (top, total / exps, targets.labels, at_target, uncounted)
+        grad_x = rowwise(_gradient, x, *(None if t is None else t.unsqueeze(CLASS) for t in columns))
         if smoothing:
             grad_x = grad_x - _weighted(share.unsqueeze(CLASS).expand(x.shape), weight)
         return grad_x, None, None
@@ -165,14 +154,21 @@ def _sum_exp(x: Tensor) -> tuple[Tensor, Tensor]:
     """The largest logit m over the classes, and Σ exp(x - m)."""
     if x.numel() == 0:
         return x.sum(CLASS), x.sum(CLASS)
-    if recorded():
-        top = x.amax(CLASS, keepdim=True).detach()
-        return top.squeeze(CLASS), torch.exp(x - top).sum(CLASS)
-    top, total = (x.new_empty((x.shape[0], 1, *x.shape[2:])) for _ in range(2))
-    for slab, largest, out in slabs((x, top, total), CLASS):
-        torch.amax(slab, CLASS, keepdim=True, out=largest)
-        torch.sum((slab - largest).exp_(), CLASS, keepdim=True, out=out)
+    top, total = rowwise(_shifted_sum_exp, x)
     return top.squeeze(CLASS), total.squeeze(CLASS)
+
+
+def _shifted_sum_exp(x: Tensor) -> tuple[Tensor, Tensor]:
+    top = x.amax(CLASS, keepdim=True).detach()
+    return top, torch.exp(x - top).sum(CLASS, keepdim=True)
+
+
+def _gradient(
+    x: Tensor, top: Tensor, factor: Tensor, labels: Tensor, at_label: Tensor, uncounted: Tensor | None
+) -> Tensor:
+    """Returns exp(x - m) · factor, plus ``at_label`` at each sample's label; 0 for a sample that does not count."""
+    grad = (torch.exp(x - top) * factor).scatter_add(CLASS, labels, at_label)
+    return grad if uncounted is None else grad.masked_fill(uncounted, 0)
 
 
 def _surprise(x: Tensor, top: Tensor, total: Tensor) -> Tensor:

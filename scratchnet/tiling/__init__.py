@@ -1,1 +1,1 @@
-"""Cache blocking: of elementwise mathematics, written as if memory cost nothing, and of what runs along a dimension."""
+"""Cache blocking of mathematics on elements and rows, written as if memory cost nothing."""

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from scratchnet.tiling.recorder import REDUCTIONS, Line, Recorder, Shape, Unrecordable, Value
+from scratchnet.tiling.recorder import BITS, REDUCTIONS, Line, Recorder, Shape, Unrecordable, Value
 
 __all__ = ["Program", "Step", "record", "rehearsing"]
 
@@ -79,16 +79,19 @@ def rehearsing() -> bool:
 def record(
     function: Callable[..., Any],
     shapes: Sequence[Shape | None],
-    dtype: torch.dtype,
+    dtypes: Sequence[torch.dtype | None],
     options: tuple[tuple[str, Any], ...],
 ) -> Program | None:
     """Returns the program of ``function(*tensors, **options)``, None if it has none.
 
     The shapes are those of the tensors in the rehearsal, and None for a tensor that is None. The function returns a
-    tensor or tuples of tensors and None.
+    tensor or tuples of tensors and None. It computes in the floating-point dtype among those of the tensors.
     """
-    recorder = Recorder(dtype)
-    inputs = [None if shape is None else recorder.input(i, shape) for i, shape in enumerate(shapes)]
+    recorder = Recorder(next(dtype for dtype in dtypes if dtype in BITS))
+    inputs = [
+        None if shape is None or dtype is None else recorder.input(i, shape, dtype)
+        for i, (shape, dtype) in enumerate(zip(shapes, dtypes, strict=True))
+    ]
     outputs: list[Value] = []
 
     def structure(result: Any, nested: bool = True) -> Structure:
@@ -124,7 +127,7 @@ def _planned(recorder: Recorder, outputs: Sequence[Value], tensors: int, structu
             if read.kind == "line":
                 last.setdefault(read.number, i)
     register, registers = _registers(lines, recorder.shapes, [output.number for output in outputs], last)
-    reduced = {i: _reduced(recorder, lines[i]) for i in last if _reduces(lines[i])}
+    reduced = {i: _reduced(recorder, lines[i]) for i in last if "dim" in dict(lines[i].options)}
     views: list[int] = []
 
     def place(value: Value, bits: bool) -> int:
@@ -157,7 +160,7 @@ def _reduces(line: Line) -> bool:
 
 
 def _reduced(recorder: Recorder, line: Line) -> Dims:
-    """The dimensions along which a reduction finds several elements."""
+    """Returns the dimensions along which a reduction or a scatter finds several elements."""
     shape = recorder.shape(line.reads[0][0])
     return frozenset(d for d in dict(line.options)["dim"] if shape[d] > 1)
 

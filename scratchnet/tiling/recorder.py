@@ -80,12 +80,18 @@ class Recorder(TorchDispatchMode):
         self.shapes: list[Shape] = []
         self.numbers: list[Tensor] = []
         self.known: dict[int, Value | Mask] = {}
+        self.given: dict[int, Value] = {}
         self.alive: list[Tensor] = []
 
-    def input(self, index: int, shape: Shape) -> Tensor:
-        """Returns a stand-in for a tensor of the call."""
+    def input(self, index: int, shape: Shape, dtype: torch.dtype) -> Tensor:
+        """Returns a stand-in for a tensor of the call: numbers, a mask, or indices along a dimension."""
+        value = Value("tensor", index)
         self.inputs[index] = shape
-        return self._known_as(torch.ones(shape, dtype=self.dtype, device="cpu"), Value("tensor", index))
+        if dtype is self.dtype:
+            return self._known_as(torch.ones(shape, dtype=dtype, device="cpu"), value)
+        given = torch.zeros(shape, dtype=dtype, device="cpu")
+        self.given[id(given)] = value
+        return self._known_as(given, Mask(self._line(_copied, value)))
 
     def result(self, tensor: Any) -> Value:
         """Returns the line or the input that a tensor is."""
@@ -113,10 +119,7 @@ class Recorder(TorchDispatchMode):
         name = func._schema.name.removeprefix("aten::")
         name = name if name.startswith("_") else name.removesuffix("_")
         if any(isinstance(a, Tensor) and id(a) in self.known for a in (*args, *options.values())):
-            lowered = self._lowered(name, args, options)
-            if self.shape(lowered.value if isinstance(lowered, Mask) else lowered) != result.shape:
-                raise Unrecordable
-            self._known_as(result, lowered)
+            self._known_as(result, self._lowered(name, args, options))
         return result
 
     def _lowered(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Value | Mask:
@@ -147,6 +150,14 @@ class Recorder(TorchDispatchMode):
             return Mask(self._line(torch.maximum, *map(self._plain_mask, args)))
         if name == "where":
             return self._selected(self._mask(args[0]), self._value(args[1]), self._value(args[2]))
+        if name == "scatter_add":
+            index = self.given.get(id(args[2]))
+            if index is None or args[2].dtype is not torch.int64:
+                raise Unrecordable
+            x, dim = self._value(args[0]), args[1] if args[1] < 0 else args[1] - args[0].dim()
+            return self._line(_scatter_add, x, index, self._value(args[3]), dim=(dim,))
+        if name == "masked_fill" and id(args[1]) in self.given and not isinstance(args[2], Tensor):
+            return self._line(_filled, self._value(args[0]), self.given[id(args[1])], value=args[2])
         if name == "masked_fill":
             return self._selected(self._mask(args[1]), self._value(args[2]), self._value(args[0]))
         if name == "_to_copy" and options.get("dtype") is self.dtype and isinstance(self.known[id(args[0])], Mask):
@@ -155,11 +166,18 @@ class Recorder(TorchDispatchMode):
             return self._value(args[0])
         raise Unrecordable
 
-    def _reduced(self, name: str, value: Value, dim: Sequence[int] = (), keepdim: bool = False) -> Value:
+    def _reduced(
+        self, name: str, value: Value, dim: Sequence[int] = (), keepdim: bool = False, **options: Any
+    ) -> Value:
         """Adds a reduction along some dimensions, which stay or, if they are the first ones, may vanish."""
         shape = self.shape(value)
         dims = tuple(sorted(d if d < 0 else d - len(shape) for d in dim))
-        if not dims or not shape or not (keepdim or dims == tuple(range(-len(shape), len(dims) - len(shape)))):
+        if (
+            options
+            or not dims
+            or not shape
+            or not (keepdim or dims == tuple(range(-len(shape), len(dims) - len(shape))))
+        ):
             raise Unrecordable
         left = tuple(1 if d - len(shape) in dims else size for d, size in enumerate(shape))
         line = Line(REDUCTIONS[name], ((value, False),), False, (("dim", dims), ("keepdim", keepdim)))
@@ -169,7 +187,7 @@ class Recorder(TorchDispatchMode):
         """``chosen`` where the mask holds: other + mask · (chosen - other), on the bits."""
         if mask.negated:
             chosen, other = other, chosen
-        where = self._line(_as_integers, mask.value, bits=True)
+        where = self._line(_copied, mask.value, bits=True)
         if self._is_zero(other):
             return self._on_bits(torch.mul, where, chosen)
         if self._is_zero(chosen):
@@ -209,7 +227,7 @@ class Recorder(TorchDispatchMode):
 
     def _mask(self, tensor: Tensor) -> Mask:
         known = self.known.get(id(tensor))
-        if not isinstance(known, Mask):
+        if not isinstance(known, Mask) or tensor.dtype is torch.int64:
             raise Unrecordable
         return known
 
@@ -229,5 +247,13 @@ class Recorder(TorchDispatchMode):
         return value.kind == "number" and not self.numbers[value.number].view(BITS[self.dtype]).item()
 
 
-def _as_integers(mask: Tensor, *, out: Tensor) -> Tensor:
+def _copied(mask: Tensor, *, out: Tensor) -> Tensor:
     return out.copy_(mask)
+
+
+def _scatter_add(x: Tensor, index: Tensor, source: Tensor, *, dim: tuple[int], out: Tensor) -> Tensor:
+    return torch.scatter_add(x, dim[0], index, source, out=out)
+
+
+def _filled(x: Tensor, mask: Tensor, *, value: float, out: Tensor) -> Tensor:
+    return (out if out is x else out.copy_(x)).masked_fill_(mask, value)

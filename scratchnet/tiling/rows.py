@@ -1,6 +1,6 @@
 """Cache blocking of mathematics with reductions along dimensions.
 
-`rowwise` runs all steps of a formula on one tile before it takes up the next, as `tilewise` does. A tile holds whole
+`tile_rows` runs all steps of a formula on one tile before it takes up the next, as `tilewise` does. A tile holds whole
 rows: it is cut along other dimensions than those that the formula reduces.
 """
 
@@ -19,13 +19,14 @@ from scratchnet.tiling.program import Program, Structure, record
 from scratchnet.tiling.recorder import BITS, Shape
 from scratchnet.tiling.tiles import execute
 
-__all__ = ["rowwise"]
+__all__ = ["tile_rows"]
 
 # Elements of all the tensors and registers of a tile together, for each thread: in float32 2 MiB, a second-level cache.
 PER_THREAD = 2**19
 # Elements up to which the plain form is faster: what it allocates stays in the cache anyway.
 SMALL = 2**15
 
+LABELS = (torch.int64, torch.bool)
 ORDINARY = (Tensor, nn.Parameter)
 Maybe = Tensor | None
 
@@ -44,23 +45,25 @@ class Plan(NamedTuple):
     scratch: tuple[Shape, ...]
 
 
-def rowwise(function: Callable[..., Any], *tensors: Maybe, **options: Any) -> Any:
+def tile_rows(function: Callable[..., Any], *tensors: Maybe, **options: Any) -> Any:
     """Returns ``function(*tensors, **options)``, or NotImplemented where tiles are of no use.
 
-    The tensors broadcast to the shape of one of them. The function returns a tensor or tuples of tensors and None,
+    The tensors broadcast to the shape of one of them. They are numbers of one dtype, besides masks and the indices of
+    ``scatter_add``. The function returns a tensor or tuples of tensors and None,
     and the outputs that are new are contiguous.
     """
     given = [t for t in tensors if t is not None]
     if max([t.numel() for t in given]) <= SMALL:
         return NotImplemented
-    first = given[0]
-    for t in given:
-        if type(t) not in ORDINARY or t.dtype is not first.dtype or not t.is_cpu:
-            return NotImplemented
-    if first.dtype not in BITS:
+    first = next((t for t in given if t.dtype in BITS), None)
+    if first is None:
         return NotImplemented
+    for t in given:
+        if type(t) not in ORDINARY or not t.is_cpu or (t.dtype is not first.dtype and t.dtype not in LABELS):
+            return NotImplemented
     shapes = tuple([None if t is None else t.shape for t in tensors])
-    plan = _plan(function, shapes, first.dtype, tuple(options.items()))
+    dtypes = tuple([None if t is None else t.dtype for t in tensors])
+    plan = _plan(function, shapes, dtypes, tuple(options.items()))
     if plan is None:
         return NotImplemented
     outputs = [first.new_empty(shape) for shape in plan.outputs]
@@ -75,14 +78,14 @@ def rowwise(function: Callable[..., Any], *tensors: Maybe, **options: Any) -> An
 def _plan(
     function: Callable[..., Any],
     shapes: tuple[Shape | None, ...],
-    dtype: torch.dtype,
+    dtypes: tuple[torch.dtype | None, ...],
     options: tuple[tuple[str, Any], ...],
 ) -> Plan | None:
     full = max((tuple(s) for s in shapes if s is not None), key=lambda s: (math.prod(s), len(s)))
     known = [None if s is None else _rehearsed(s, full) for s in shapes]
     if 0 in full or any(k is None and s is not None for k, s in zip(known, shapes, strict=True)):
         return None
-    program = record(function, tuple(known), dtype, options)
+    program = record(function, tuple(known), dtypes, options)
     if program is None:
         return None
     cuts = tuple(d for d in range(-len(full), 0) if d not in program.whole and full[d] > 1)

@@ -82,7 +82,7 @@ def test_a_program_computes_what_its_function_does(function, dtype):
     tensors = operands(dtype)
     before = [t.clone() for t in tensors]
     output = torch.empty_like(tensors[0])
-    run(record(function, (ELEMENTS,) * 3, dtype, ()), tensors, output)
+    run(record(function, (ELEMENTS,) * 3, (dtype,) * 3, ()), tensors, output)
     expected = function(*tensors)
     torch.testing.assert_close(output, expected, rtol=0, atol=0, equal_nan=True)
     assert torch.equal(output.signbit() | output.isnan(), expected.signbit() | expected.isnan())
@@ -91,10 +91,10 @@ def test_a_program_computes_what_its_function_does(function, dtype):
 
 
 def test_equal_operations_are_made_once_and_memory_is_used_again():
-    program = record(the_same_twice, (ELEMENTS,) * 3, torch.float32, ())
+    program = record(the_same_twice, (ELEMENTS,) * 3, (torch.float32,) * 3, ())
     assert [s.function for s in program.steps] == [torch.exp, torch.sqrt, torch.add]
     assert len(program.registers) == 2
-    chain = record(lambda x: 1 / (1 + torch.exp(-x)), (ELEMENTS,), torch.float32, ())
+    chain = record(lambda x: 1 / (1 + torch.exp(-x)), (ELEMENTS,), (torch.float32,), ())
     assert len(chain.registers) == 1
     assert len(chain.steps) == 4
 
@@ -107,7 +107,7 @@ def test_options_make_programs_of_their_own():
     x = torch.tensor([2.0, 3.0])
     for exponent in (2.0, 3.0):
         output = torch.empty(2)
-        run(record(power, (ELEMENTS,), torch.float32, (("exponent", exponent),)), [x], output)
+        run(record(power, (ELEMENTS,), (torch.float32,), (("exponent", exponent),)), [x], output)
         assert torch.equal(output, x**exponent)
 
 
@@ -123,7 +123,7 @@ def test_options_make_programs_of_their_own():
     ],
 )
 def test_what_no_step_can_do_has_no_program(function):
-    assert record(function, (ELEMENTS,), torch.float32, ()) is None
+    assert record(function, (ELEMENTS,), (torch.float32,), ()) is None
 
 
 def test_a_wrong_selection_is_caught(monkeypatch):

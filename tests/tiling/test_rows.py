@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scratchnet import functional
 from scratchnet.tiling import program, rows
-from scratchnet.tiling.rows import rowwise
+from scratchnet.tiling.rows import tile_rows
 
 INF, NAN = math.inf, math.nan
 SPECIAL = (0.0, -0.0, INF, -INF, NAN, 1.0, -1.0, 1e-40, 3.0)
@@ -44,7 +44,21 @@ def outer(x: Tensor, weight: Tensor, column: Tensor, *, dim: int) -> tuple[Tenso
     return (x - x.amin(dim, keepdim=True).detach()).abs().sum(dim, keepdim=True), weight * 2
 
 
-FORMULAS = [shares, moments, sums, selection, outer]
+def early(x: Tensor, weight: Tensor, column: Tensor, *, dim: int) -> tuple[Tensor, Tensor]:
+    e = torch.exp(x)
+    first = x * weight
+    return first, e * first.sum(dim, keepdim=True)
+
+
+def narrow(x: Tensor, weight: Tensor, column: Tensor, *, dim: int) -> tuple[Tensor, ...]:
+    return x * column, column.sum(dim, keepdim=True)
+
+
+def thin(x: Tensor, weight: Tensor, column: Tensor, *, dim: int) -> tuple[Tensor, ...]:
+    return x * torch.exp(column).sum(dim, keepdim=True), torch.log(column).mean(dim, keepdim=True) + 1
+
+
+FORMULAS = [shares, moments, sums, selection, outer, early, narrow, thin]
 LAYOUTS = {
     "dense": lambda x: x,
     "transposed": lambda x: x.permute(2, 1, 0),
@@ -86,7 +100,7 @@ def test_formulas_come_out_of_tiles_as_out_of_the_plain_form(formula, layout, dt
     for dim in range(-LAYOUTS[layout](torch.empty(6, 7, 5)).dim(), 0):
         tensors = operands(layout, dtype, dim, special)
         before = [t.clone() for t in tensors]
-        result, expected = rowwise(formula, *tensors, dim=dim), formula(*tensors, dim=dim)
+        result, expected = tile_rows(formula, *tensors, dim=dim), formula(*tensors, dim=dim)
         assert result is not NotImplemented
         for a, b in zip(flat(result), flat(expected), strict=True):
             torch.testing.assert_close(a, b, equal_nan=True)
@@ -102,23 +116,23 @@ def test_a_lost_tile_is_caught(monkeypatch):
     monkeypatch.setattr(rows, "_tiles", lambda *arguments: list(whole(*arguments))[:-1])
     for formula in (moments, sums):
         tensors = operands("dense", torch.float32, -1)
-        result, expected = rowwise(formula, *tensors, dim=-1), formula(*tensors, dim=-1)
+        result, expected = tile_rows(formula, *tensors, dim=-1), formula(*tensors, dim=-1)
         assert not all(map(torch.allclose, flat(result), flat(expected)))
 
 
 def test_a_row_longer_than_the_cache_stays_whole(monkeypatch):
     monkeypatch.setattr(rows, "PER_THREAD", 1000)
     x = torch.randn(2, 70000)
-    torch.testing.assert_close(rowwise(shares, x, None, None, dim=-1), x.softmax(-1))
+    torch.testing.assert_close(tile_rows(shares, x, None, None, dim=-1), x.softmax(-1))
 
 
 def test_what_is_returned_as_it_came_is_the_tensor_itself(monkeypatch):
     monkeypatch.setattr(rows, "SMALL", 0)
     x, weight, column = operands("dense", torch.float32, -1)
-    output, nothing, (_, _, same) = rowwise(moments, x, weight, column, dim=-1)
+    output, nothing, (_, _, same) = tile_rows(moments, x, weight, column, dim=-1)
     assert same is x
     assert nothing is None
-    (twice, again), _ = rowwise(_twice, x)
+    (twice, again), _ = tile_rows(_twice, x)
     assert twice is again
 
 
@@ -130,17 +144,17 @@ def _twice(x: Tensor) -> tuple[tuple[Tensor, Tensor], None]:
 def test_sums_over_many_tiles_keep_their_digits(monkeypatch):
     monkeypatch.setattr(rows, "PER_THREAD", 64)
     x = torch.rand(100_000, 4) + 1
-    _, total, *_ = rowwise(sums, x, x[0], x[:, :1], dim=-1)
+    _, total, *_ = tile_rows(sums, x, x[0], x[:, :1], dim=-1)
     torch.testing.assert_close(total.double(), x.double().sum(0), rtol=2e-7, atol=0)
 
 
 def test_a_program_uses_the_memory_of_its_outputs_again():
-    made = program.record(shares, ((2, 2), None, None), torch.float32, (("dim", -1),))
+    made = program.record(shares, ((2, 2), None, None), (torch.float32, None, None), (("dim", -1),))
     assert [s.function for s in made.steps] == [torch.amax, torch.sub, torch.exp, torch.sum, torch.div]
     assert made.registers == ((2, 2), (2, 1))
     assert made.whole == {-1}
     assert made.added == (frozenset(),)
-    made = program.record(sums, ((2, 2), (2,), (2, 1)), torch.float32, (("dim", -1),))
+    made = program.record(sums, ((2, 2), (2,), (2, 1)), (torch.float32,) * 3, (("dim", -1),))
     assert made.whole == {-1}
     assert made.added == ({-2}, {-2}, set(), set())
     assert made.outputs == 4
@@ -151,6 +165,7 @@ def test_a_program_uses_the_memory_of_its_outputs_again():
     [
         lambda x: x - x.sum(1),
         lambda x: x / x.sum(),
+        lambda x: x / x.sum(0, dtype=torch.float64),
         lambda x: x.cumsum(0),
         lambda x: x - x.median(),
         lambda x: x.reshape(-1),
@@ -160,7 +175,7 @@ def test_a_program_uses_the_memory_of_its_outputs_again():
 )
 def test_what_no_step_can_do_is_left_to_the_plain_form(function, monkeypatch):
     monkeypatch.setattr(rows, "SMALL", 0)
-    assert rowwise(function, torch.randn(4, 4)) is NotImplemented
+    assert tile_rows(function, torch.randn(4, 4)) is NotImplemented
 
 
 def test_tensors_that_have_no_tiles_are_left_to_the_plain_form(monkeypatch):
@@ -174,32 +189,64 @@ def test_tensors_that_have_no_tiles_are_left_to_the_plain_form(monkeypatch):
         [x[:1], x[:, :1]],
         [x.as_subclass(type("Mine", (Tensor,), {}))],
     ):
-        assert rowwise(_total, *tensors) is NotImplemented
-    assert rowwise(_total, x[0, 0]).shape == ()
+        assert tile_rows(_total, *tensors) is NotImplemented
+    assert tile_rows(_total, x[0, 0]).shape == ()
 
 
 def _total(*tensors: Tensor) -> Tensor:
     return tensors[0] + tensors[-1]
 
 
+def labelled(x: Tensor, labels: Tensor, column: Tensor, without: Tensor) -> tuple[Tensor, ...]:
+    y = (x - column).scatter_add(1, labels, column)
+    return y.masked_fill(without, 0), y, torch.where(without | ~(x > 0), column, x)
+
+
+def test_indices_and_masks_take_part(tiled):
+    for x in (torch.randn(6, 7, 5), torch.randn(6, 5, 7).mT, torch.full((6, 7, 5), NAN)):
+        labels, without = torch.randint(7, (6, 1, 5)), torch.rand(6, 1, 5) < 0.3
+        tensors = x, labels, torch.randn(6, 1, 5), without
+        result = tile_rows(labelled, *tensors)
+        assert result is not NotImplemented
+        for a, b in zip(result, labelled(*tensors), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+    assert tile_rows(lambda x, i: x * i, x, labels) is NotImplemented
+    assert tile_rows(lambda x, i: torch.where(i == 0, x, 0), x, labels) is NotImplemented
+
+
+def cross_entropy(x, dim):
+    target = torch.arange(x.shape[0] * x.shape[2]).view(x.shape[0], x.shape[2]) % x.shape[1]
+    return functional.cross_entropy(x, target, reduction="none")
+
+
+def ignoring(x, dim):
+    target = torch.arange(x.shape[0] * x.shape[2]).view(x.shape[0], x.shape[2]) % x.shape[1]
+    weight = torch.linspace(0.5, 2, x.shape[1], dtype=x.dtype)
+    return functional.cross_entropy(x, target, weight, ignore_index=2, label_smoothing=0.1)
+
+
+OPS = [functional.softmax, functional.log_softmax, functional.softmin, cross_entropy, ignoring]
+
+
 def outputs_and_gradient(function, x):
     leaf = x.detach().requires_grad_()
     y = function(leaf)
-    grad = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=y.dtype)
+    grad = torch.randn(y.shape[::-1], generator=torch.Generator().manual_seed(0), dtype=y.dtype)
+    grad = grad.permute(tuple(reversed(range(y.dim()))))
     return [y, *torch.autograd.grad(y, leaf, grad)]
 
 
-@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmin"])
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.__name__)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_ops_along_a_dimension_are_the_same_in_tiles(name, dtype, monkeypatch):
+def test_ops_along_a_dimension_are_the_same_in_tiles(op, dtype, monkeypatch):
     dense = torch.randn(6, 7, 5, generator=torch.Generator().manual_seed(1)).to(dtype)
     for x in (dense, dense.permute(2, 1, 0), dense[::2], dense[:1], dense[:1].expand(6, 7, 5)):
         for dim in range(3):
             monkeypatch.setattr(rows, "SMALL", 2**20)
-            plain = outputs_and_gradient(lambda x, dim=dim: getattr(functional, name)(x, dim), x)
+            plain = outputs_and_gradient(lambda x, dim=dim: op(x, dim), x)
             monkeypatch.setattr(rows, "SMALL", 0)
             monkeypatch.setattr(rows, "PER_THREAD", 8)
-            tiled = outputs_and_gradient(lambda x, dim=dim: getattr(functional, name)(x, dim), x)
+            tiled = outputs_and_gradient(lambda x, dim=dim: op(x, dim), x)
             for a, b in zip(tiled, plain, strict=True):
                 torch.testing.assert_close(a, b)
                 assert a.stride() == b.stride()
