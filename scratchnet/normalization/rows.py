@@ -1,4 +1,4 @@
-"""Rows: the last dimensions of a tensor, over which layer and root-mean-square normalization run."""
+"""Normalizes rows, which are some dimensions of a tensor, with their own mean and variance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,38 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, tensor
 
-__all__ = ["check_rows"]
+__all__ = ["Dims", "check_rows", "last_dims", "project", "standardize", "sum_rows"]
+
+Dims = tuple[int, ...]
+
+
+def standardize(x: Tensor, dims: Dims, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns x̂ = r (x - μ), μ and r of each row.
+
+    The mean of what is left after a first mean is subtracted is its rounding error, which has no derivative.
+    """
+    mean = x.mean(dims, keepdim=True)
+    mean = mean + (x - mean).mean(dims, keepdim=True).detach()
+    centered = x - mean
+    rstd = ((centered * centered).mean(dims, keepdim=True) + eps) ** -0.5
+    return centered * rstd, mean, rstd
+
+
+def project(h: Tensor, normal: Tensor, rstd: Tensor, dims: Dims) -> Tensor:
+    """Multiplies by the Jacobian of x̂, which is symmetric: r (h - mean of h - x̂ · mean of h x̂)."""
+    along = (h * normal).mean(dims, keepdim=True)
+    return rstd * (h - h.mean(dims, keepdim=True) - normal * along)
+
+
+def sum_rows(x: Tensor, dims: Dims) -> Tensor:
+    """Adds up all rows, which are the last dimensions."""
+    others = tuple(range(x.dim() - len(dims)))
+    return x.sum(others) if others else x
+
+
+def last_dims(shape: Sequence[int]) -> Dims:
+    """Returns the dimensions that end a tensor's shape with ``shape``."""
+    return tuple(range(-len(shape), 0))
 
 
 def check_rows(
@@ -19,7 +50,7 @@ def check_rows(
     too_few: type[Exception] = RuntimeError,
     **parameters: Tensor | None,
 ) -> tuple[int, ...]:
-    """The normalized shape, known to end the input's shape and to be that of each parameter.
+    """Returns the normalized shape, which must end the input's shape and be that of each parameter.
 
     Raises:
         TypeError: if a parameter is no tensor.
