@@ -24,10 +24,8 @@ __all__ = [
     "blocks",
     "centred_sums",
     "column",
-    "drowned",
     "fresh",
     "moments",
-    "scale_and_shift",
     "standardized",
 ]
 
@@ -83,7 +81,7 @@ def moments(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         centred = x - mean[:, None]
         return mean, channel_sum(centred * centred) / count
     var, error = _spread(x, mean, count)
-    lost = drowned(mean, var)
+    lost = _drowned(mean, var)
     if bool(lost.any()):
         mean = torch.where(lost, mean + error, mean)
         var = _spread(x, mean, count)[0]
@@ -97,7 +95,7 @@ def _spread(x: Tensor, mean: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return square.addcmul_(error, error, value=-1), error
 
 
-def drowned(mean: Tensor, var: Tensor) -> Tensor:
+def _drowned(mean: Tensor, var: Tensor) -> Tensor:
     """Where values differ so little that the rounding of their mean may be all that the variance holds."""
     rounding = mean * (16 * torch.finfo(mean.dtype).eps)
     return (var <= rounding * rounding) & (mean != 0) if readable(mean) else torch.zeros(())
@@ -147,16 +145,6 @@ def affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """x · scale + shift of some planes, by channel, in one pass."""
     columns = (column(shift, x), x, column(scale, x))
     return torch.addcmul(*columns) if recorded() else torch.addcmul(*columns, out=fresh(x))
-
-
-def scale_and_shift(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> None:
-    """y · weight + bias, in the place of y."""
-    if weight is not None and bias is not None:
-        torch.addcmul(bias, y, weight, out=y)
-    elif weight is not None:
-        y.mul_(weight)
-    elif bias is not None:
-        y.add_(bias)
 
 
 def fresh(x: Tensor) -> Tensor:

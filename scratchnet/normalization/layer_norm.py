@@ -46,7 +46,7 @@ class LayerNormFunction(Rowwise):
         x: Tensor, weight: Tensor | None, bias: Tensor | None, *, dims: Dims, eps: float
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """Computes the output."""
-        y, mean, rstd = standardize(x, dims, eps)
+        y, mean, _, rstd = standardize(x, dims, eps)
         y = y if weight is None else y * weight
         y = y if bias is None else y + bias
         return y.contiguous(), (x, weight, mean, rstd)

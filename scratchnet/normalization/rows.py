@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, tensor
@@ -13,16 +15,19 @@ __all__ = ["Dims", "check_rows", "last_dims", "project", "standardize", "sum_row
 Dims = tuple[int, ...]
 
 
-def standardize(x: Tensor, dims: Dims, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns x̂ = r (x - μ), μ and r of each row.
+def standardize(x: Tensor, dims: Dims, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns x̂ = r (x - μ), and μ, the variance and r of each row.
 
-    The mean of what is left after a first mean is subtracted is its rounding error, which has no derivative.
+    The mean of what is left after a first mean is subtracted is its rounding error, which has no derivative; an
+    infinite mean has none.
     """
     mean = x.mean(dims, keepdim=True)
-    mean = mean + (x - mean).mean(dims, keepdim=True).detach()
+    error = (x - mean).mean(dims, keepdim=True).detach()
+    mean = mean + torch.where(error.abs() < math.inf, error, 0.0)
     centered = x - mean
-    rstd = ((centered * centered).mean(dims, keepdim=True) + eps) ** -0.5
-    return centered * rstd, mean, rstd
+    var = (centered * centered).mean(dims, keepdim=True)
+    rstd = (var + eps) ** -0.5
+    return centered * rstd, mean, var, rstd
 
 
 def project(h: Tensor, normal: Tensor, rstd: Tensor, dims: Dims) -> Tensor:
