@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, promoted
-from scratchnet.function import Function
+from scratchnet.function import Function, rowwise
 from scratchnet.similarity.distance import real
 
 __all__ = ["LogSumExpFunction", "logsumexp"]
@@ -32,29 +32,37 @@ class LogSumExpFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, *, dims: Dims, keepdim: bool) -> tuple[Tensor, tuple[Tensor]]:
-        """The maximum plus the logarithm of the rest."""
-        top, _, total = _parts(x, dims)
-        y = top + torch.log(total)
+        """Adds the maximum and the logarithm of the rest."""
+        y = rowwise(_log_sum_exp, x, dims=dims)
         return (y if keepdim else y.squeeze(dims)), (x,)
 
     @staticmethod
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dims: Dims, keepdim: bool
     ) -> Tensor:
-        """The gradient, shared by softmax."""
-        _, e, total = _parts(saved[0], dims)
-        return (e / total) * (grad if keepdim else _unsqueezed(grad, dims))
+        """Shares the gradient by softmax."""
+        return rowwise(_share, saved[0], grad if keepdim else _unsqueezed(grad, dims), dims=dims)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dims: Dims, keepdim: bool) -> Tensor:
-        """The mean of the tangent under softmax."""
+        """Returns the mean of the tangent under softmax."""
         _, e, total = _parts(saved[0], dims)
         y = (e * tangents[0]).sum(dims, keepdim=True) / total
         return y if keepdim else y.squeeze(dims)
 
 
+def _log_sum_exp(x: Tensor, *, dims: Dims) -> Tensor:
+    top, _, total = _parts(x, dims)
+    return top + torch.log(total)
+
+
+def _share(x: Tensor, grad: Tensor, *, dims: Dims) -> Tensor:
+    _, e, total = _parts(x, dims)
+    return e / total * grad
+
+
 def _parts(x: Tensor, dims: Dims) -> tuple[Tensor, Tensor, Tensor]:
-    """The maximum, the exponentials of what is below it, and their sum."""
+    """Returns the maximum, the exponentials of what is below it, and their sum."""
     if x.numel():
         top = real(x.detach()).amax(dims, keepdim=True)
         top = torch.where(top.abs() == float("inf"), 0.0, top)

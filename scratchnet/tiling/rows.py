@@ -23,6 +23,8 @@ __all__ = ["tile_rows"]
 
 # Elements of all the tensors and registers of a tile together, for each thread: in float32 2 MiB, a second-level cache.
 PER_THREAD = 2**19
+# Elements that lie side by side in a tile at least: shorter runs waste more than the cache saves.
+RUN = 256
 # Elements up to which the plain form is faster: what it allocates stays in the cache anyway.
 SMALL = 2**15
 
@@ -123,10 +125,8 @@ def _run_in_tiles(plan: Plan, tensors: Sequence[Maybe], outputs: Sequence[Tensor
     size = PER_THREAD * torch.get_num_threads() * math.prod(plan.shape) // plan.elements
     for shape, tile in _tiles([*tensors, *places], plan.shape, plan.cuts, size):
         if shape != known:
-            known, scratch = (
-                shape,
-                [outputs[0].new_empty(_actual(r, shape)) for r in program.registers[len(outputs) :]],
-            )
+            known = shape
+            scratch = [outputs[0].new_empty(_actual(r, shape)) for r in program.registers[len(outputs) :]]
         memory = [*tile, *scratch]
         for i in sums:
             memory[inputs + i] = outputs[i].new_empty(tile[inputs + i].shape)
@@ -146,12 +146,13 @@ def _tiles(
         yield shape, tensors
         return
     dim, *others = cuts
-    most = max(1, size * shape[dim] // count)
+    before, after = shape[:dim], shape[len(shape) + dim + 1 :]
+    most = size * shape[dim] // count
     most -= most % 16 if most > 16 else 0  # tiles that begin where a cache line does
+    most = max(most, -(-RUN // math.prod(after)))
     pieces = [
         repeat(t) if t is None or t.dim() < -dim or t.shape[dim] == 1 else t.split(most, dim) for t in tensors
     ]
-    before, after = shape[:dim], shape[len(shape) + dim + 1 :]
     for start, *tile in zip(range(0, shape[dim], most), *pieces, strict=False):
         yield from _tiles(tile, (*before, min(most, shape[dim] - start), *after), others, size)
 

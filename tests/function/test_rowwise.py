@@ -60,6 +60,7 @@ class Scale(Rowwise):
 def sizes(request, monkeypatch):
     monkeypatch.setattr(rows, "SMALL", request.param[0])
     monkeypatch.setattr(rows, "PER_THREAD", request.param[1])
+    monkeypatch.setattr(rows, "RUN", 1)
 
 
 def leaves(*shapes: tuple[int, ...]) -> list[Tensor]:

@@ -90,6 +90,7 @@ def flat(result: object) -> list[Tensor]:
 def tiled(request, monkeypatch):
     monkeypatch.setattr(rows, "SMALL", 0)
     monkeypatch.setattr(rows, "PER_THREAD", request.param)
+    monkeypatch.setattr(rows, "RUN", 1)
 
 
 @pytest.mark.parametrize("special", [False, True], ids=["finite", "special"])
@@ -112,6 +113,7 @@ def test_formulas_come_out_of_tiles_as_out_of_the_plain_form(formula, layout, dt
 def test_a_lost_tile_is_caught(monkeypatch):
     monkeypatch.setattr(rows, "SMALL", 0)
     monkeypatch.setattr(rows, "PER_THREAD", 100)
+    monkeypatch.setattr(rows, "RUN", 1)
     whole = rows._tiles
     monkeypatch.setattr(rows, "_tiles", lambda *arguments: list(whole(*arguments))[:-1])
     for formula in (moments, sums):
@@ -139,6 +141,14 @@ def test_what_is_returned_as_it_came_is_the_tensor_itself(monkeypatch):
 def _twice(x: Tensor) -> tuple[tuple[Tensor, Tensor], None]:
     y = x - x.amax(0, keepdim=True)
     return (y, y), None
+
+
+def test_tiles_have_no_short_runs(monkeypatch):
+    monkeypatch.setattr(rows, "PER_THREAD", 100)
+    shapes = [shape for shape, _ in rows._tiles([torch.empty(9, 600)], (9, 600), (-1,), 100)]
+    assert shapes == [(9, 256), (9, 256), (9, 88)]
+    shapes = [shape for shape, _ in rows._tiles([torch.empty(9, 70, 10)], (9, 70, 10), (-2, -1), 100)]
+    assert shapes == [(9, 26, 10)] * 2 + [(9, 18, 10)]
 
 
 def test_sums_over_many_tiles_keep_their_digits(monkeypatch):
@@ -246,6 +256,7 @@ def test_ops_along_a_dimension_are_the_same_in_tiles(op, dtype, monkeypatch):
             plain = outputs_and_gradient(lambda x, dim=dim: op(x, dim), x)
             monkeypatch.setattr(rows, "SMALL", 0)
             monkeypatch.setattr(rows, "PER_THREAD", 8)
+            monkeypatch.setattr(rows, "RUN", 1)
             tiled = outputs_and_gradient(lambda x, dim=dim: op(x, dim), x)
             for a, b in zip(tiled, plain, strict=True):
                 torch.testing.assert_close(a, b)
