@@ -36,6 +36,7 @@ all of them by position, as ``torch.autograd.Function.apply`` does. The contract
 - float16 and bfloat16 are computed in float32 and rounded once at the end, unless the op is a matrix product
   (``native_low_precision``), whose kernel already accumulates in float32.
 - In-place and ``out=`` writes are allowed only where `recorded` is false, and never on ``grad`` or ``saved``.
+  `Elementwise` and `Rowwise` ops need none: their formulas run in shared memory, tile by tile, as they stand.
 
 Each op becomes three classes over the same mathematics, because no single one can do all of this:
 

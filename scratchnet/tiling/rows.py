@@ -51,8 +51,7 @@ def tile_rows(function: Callable[..., Any], *tensors: Maybe, **options: Any) -> 
     """Returns ``function(*tensors, **options)``, or NotImplemented where tiles are of no use.
 
     The tensors broadcast to the shape of one of them. They are numbers of one dtype, besides masks and the indices of
-    ``scatter_add``. The function returns a tensor or tuples of tensors and None,
-    and the outputs that are new are contiguous.
+    ``scatter_add``. The function returns a tensor or tuples of tensors and None; new outputs are contiguous.
     """
     given = [t for t in tensors if t is not None]
     if max([t.numel() for t in given]) <= SMALL:
