@@ -36,7 +36,7 @@ Maybe = Tensor | None
 class Plan(NamedTuple):
     """A program for tensors of known shapes: their common shape, the order in which to cut it, and the registers'.
 
-    ``elements`` counts those of all tensors and registers.
+    ``elements`` counts those of all tensors and registers; ``like`` is the place of a tensor of the program's dtype.
     """
 
     program: Program
@@ -45,6 +45,7 @@ class Plan(NamedTuple):
     cuts: tuple[int, ...]
     outputs: tuple[Shape, ...]
     scratch: tuple[Shape, ...]
+    like: int
 
 
 def tile_rows(function: Callable[..., Any], *tensors: Maybe, **options: Any) -> Any:
@@ -53,23 +54,19 @@ def tile_rows(function: Callable[..., Any], *tensors: Maybe, **options: Any) -> 
     The tensors broadcast to the shape of one of them. They are numbers of one dtype, besides masks and the indices of
     ``scatter_add``. The function returns a tensor or tuples of tensors and None; new outputs are contiguous.
     """
-    given = [t for t in tensors if t is not None]
-    if max([t.numel() for t in given]) <= SMALL:
+    for t in tensors:
+        if t is not None and t.numel() > SMALL:
+            break
+    else:
         return NotImplemented
-    first = next((t for t in given if t.dtype in BITS), None)
-    if first is None:
-        return NotImplemented
-    for t in given:
-        if type(t) not in ORDINARY or not t.is_cpu or (t.dtype is not first.dtype and t.dtype not in LABELS):
-            return NotImplemented
-    shapes = tuple([None if t is None else t.shape for t in tensors])
-    dtypes = tuple([None if t is None else t.dtype for t in tensors])
-    plan = _plan(function, shapes, dtypes, tuple(options.items()))
+    given = tuple([None if t is None else (t.shape, t.dtype, type(t), t.is_cpu) for t in tensors])
+    plan = _plan(function, given, tuple(options.items()))
     if plan is None:
         return NotImplemented
-    outputs = [first.new_empty(shape) for shape in plan.outputs]
+    memory = tensors[plan.like].new_empty  # type: ignore[union-attr]
+    outputs = [memory(shape) for shape in plan.outputs]
     if not plan.cuts or plan.elements <= 2 * PER_THREAD * torch.get_num_threads():
-        execute(plan.program, [*tensors, *outputs, *map(first.new_empty, plan.scratch)])
+        execute(plan.program, [*tensors, *outputs, *map(memory, plan.scratch)])
     else:
         _run_in_tiles(plan, tensors, outputs)
     return _built(plan.program.structure, outputs, tensors)
@@ -78,10 +75,17 @@ def tile_rows(function: Callable[..., Any], *tensors: Maybe, **options: Any) -> 
 @lru_cache(maxsize=2048)
 def _plan(
     function: Callable[..., Any],
-    shapes: tuple[Shape | None, ...],
-    dtypes: tuple[torch.dtype | None, ...],
+    given: tuple[tuple[Shape, torch.dtype, type, bool] | None, ...],
     options: tuple[tuple[str, Any], ...],
 ) -> Plan | None:
+    """Returns the plan for tensors of these shapes, dtypes, types and whether they are the CPU's; None if none fits."""
+    shapes = [None if t is None else t[0] for t in given]
+    dtypes = tuple(None if t is None else t[1] for t in given)
+    numbers = {d for d in dtypes if d in BITS}
+    if len(numbers) != 1 or any(
+        t and not (t[1] in {*numbers, *LABELS} and t[2] in ORDINARY and t[3]) for t in given
+    ):
+        return None
     full = max((tuple(s) for s in shapes if s is not None), key=lambda s: (math.prod(s), len(s)))
     known = [None if s is None else _rehearsed(s, full) for s in shapes]
     if 0 in full or any(k is None and s is not None for k, s in zip(known, shapes, strict=True)):
@@ -92,7 +96,10 @@ def _plan(
     cuts = tuple(d for d in range(-len(full), 0) if d not in program.whole and full[d] > 1)
     registers = tuple(_actual(r, full) for r in program.registers)
     elements = sum(map(math.prod, (*registers, *(s for s in shapes if s is not None))))
-    return Plan(program, full, elements, cuts, registers[: program.outputs], registers[program.outputs :])
+    outputs, scratch = registers[: program.outputs], registers[program.outputs :]
+    return Plan(
+        program, full, elements, cuts, outputs, scratch, next(i for i, d in enumerate(dtypes) if d in BITS)
+    )
 
 
 def _rehearsed(shape: Shape, full: Shape) -> Shape | None:
