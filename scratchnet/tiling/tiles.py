@@ -43,7 +43,7 @@ def tilewise(
     if dtype not in BITS:
         return None
     program = record(function, (ELEMENTS,) * len(tensors), (dtype,) * len(tensors), tuple(options.items()))
-    if program is None or program.registers[0] != ELEMENTS or program.whole:
+    if program is None or not program.outputs or program.registers[0] != ELEMENTS or program.whole:
         return None
     output = empty_beside(like or tensors) if out is None else out
     if output.numel():
