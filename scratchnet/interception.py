@@ -154,14 +154,15 @@ def _tanh_(input: Tensor) -> Tensor:
     return overwrite(TanhFunction, input)
 
 
+@cache
 def replacements() -> list[tuple[Callable[..., Any], Callable[..., Any]]]:
-    """Pairs of a function of PyTorch's, outside of classes, and ours in its place."""
+    """Returns pairs of a function of PyTorch's, outside of classes, and ours in its place."""
     return [(getattr(owner, name), ours) for owner, name, ours in _table() if isinstance(owner, ModuleType)]
 
 
 @cache
 def _table() -> list[tuple[Any, str, Callable[..., Any]]]:
-    """Where each function of PyTorch stands, under which name, and what takes its place."""
+    """Lists the owner and the name of each function of PyTorch that is replaced, and ours."""
     named = [(name, getattr(F, name)) for name in F.__all__]
     found = [(torch.nn.functional, name, ours) for name, ours in named if hasattr(torch.nn.functional, name)]
     own: dict[str, Callable[..., Any]] = {name: _with_out(getattr(F, name)) for name in ALIKE}
@@ -246,12 +247,10 @@ class intercept(ContextDecorator):  # noqa: N801  # a context manager, named as 
 
     @classmethod
     def _replace(cls) -> None:
-        table = _table()
-        by_original: dict[int, Callable[..., Any]] = {}
-        for owner, name, ours in table:
-            original = getattr(owner, name)
-            if not isinstance(owner, type):
-                by_original.setdefault(id(original), ours)
+        by_original = {
+            id(theirs): ours for theirs, ours in reversed(replacements())
+        }  # found before they are replaced
+        for owner, name, ours in _table():
             cls._undo.append((owner, name, vars(owner).get(name, ABSENT)))
             setattr(owner, name, ours)
         for module in list(sys.modules.values()):

@@ -152,6 +152,15 @@ def test_transformer_layers_use_our_activations(activation):
     assert not getattr(model.layers[1].activation, "__module__", "").startswith("scratchnet.")
 
 
+def test_functions_that_a_module_holds_are_exchanged_inside_intercept_too():
+    model = nn.TransformerEncoderLayer(4, 2, 8, 0.0, nn.functional.gelu)
+    with scratchnet.intercept():
+        convert(model)
+        assert model.activation is scratchnet.functional.gelu
+    revert(model)
+    assert model.activation is nn.functional.gelu
+
+
 def test_functions_that_a_module_holds_are_exchanged():
     class Activation(nn.Module):
         def __init__(self):
