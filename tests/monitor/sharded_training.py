@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import torch
@@ -57,7 +58,8 @@ def main(how, rank, world, meeting, folder):
     if monitor is not None:
         monitor.close()
     if how != "plain":
-        dist.destroy_process_group()
+        dist.barrier()  # stays until every process is done
+        os._exit(0)  # gloo's threads can end the interpreter with SIGABRT, or wait for it forever
 
 
 if __name__ == "__main__":
