@@ -25,7 +25,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.dropout.random_mask import random_mask
-from scratchnet.function import Function, recorded
+from scratchnet.function import Function, dispatch
 
 __all__ = ["DropoutFunction", "check_probability", "dropout", "of_features"]
 
@@ -52,12 +52,19 @@ class DropoutFunction(Function):
         return _dropped(tangents[0], saved[0], p)
 
 
+def _dropped_in_place(x: Tensor, mask: Tensor, p: float) -> Tensor:
+    return mask.to(x.dtype).mul_(_scale(x, p)).mul_(x) if mask.shape == x.shape else NotImplemented
+
+
+@dispatch(_dropped_in_place)
 def _dropped(x: Tensor, mask: Tensor, p: float) -> Tensor:
     """x · m / (1 - p); a product, not a selection, so that a dropped infinity is NaN as in PyTorch."""
-    kept = 1 / torch.full((), 1 - p, dtype=x.dtype, device=x.device)  # rounded as PyTorch rounds it
-    if not recorded() and mask.shape == x.shape:
-        return mask.to(x.dtype).mul_(kept).mul_(x)
-    return x * (mask.to(x.dtype) * kept)
+    return x * (mask.to(x.dtype) * _scale(x, p))
+
+
+def _scale(x: Tensor, p: float) -> Tensor:
+    """1 / (1 - p), rounded as PyTorch rounds it."""
+    return 1 / torch.full((), 1 - p, dtype=x.dtype, device=x.device)
 
 
 @overridable

@@ -35,7 +35,7 @@ all of them by position, as ``torch.autograd.Function.apply`` does. The contract
   ``holomorphic``, since it takes ``abs``, conjugates by itself.
 - float16 and bfloat16 are computed in float32 and rounded once at the end, unless the op is a matrix product
   (``native_low_precision``), whose kernel already accumulates in float32.
-- In-place and ``out=`` writes are allowed only where `recorded` is false, and never on ``grad`` or ``saved``.
+- In-place and ``out=`` writes are allowed only in the fast forms of `dispatch`, and never on ``grad`` or ``saved``.
   `Elementwise` and `Rowwise` ops need none: their formulas run in shared memory, tile by tile, as they stand.
 
 Each op becomes three classes over the same mathematics, because no single one can do all of this:
@@ -52,6 +52,7 @@ class          used                                     why
 from __future__ import annotations
 
 from scratchnet.function.base import Function, overwrite
+from scratchnet.function.dispatch import dispatch
 from scratchnet.function.pointwise import Elementwise, elementwise, in_elementwise_strides
 from scratchnet.function.precision import LOW_PRECISION, Autocast
 from scratchnet.function.recording import batched, readable, recorded, transformed
@@ -64,6 +65,7 @@ __all__ = [
     "Function",
     "Rowwise",
     "batched",
+    "dispatch",
     "elementwise",
     "in_elementwise_strides",
     "overwrite",

@@ -1,0 +1,64 @@
+"""The fast form of every algorithm gives what its plain form gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from reference.catalog import RECORDS, Make
+from scratchnet.function.dispatch import FORMS, Forms
+from scratchnet.testing.subject import Call, Subject
+
+
+def tensors(values: object) -> list[Tensor]:
+    return [x for x in tree_leaves(values) if isinstance(x, Tensor)]
+
+
+def held_to_the_plain_form(forms: Forms, calls: dict[str, int]):
+    """Returns the fast form, which compares its results with the plain form's."""
+    fast, name = forms.fast, f"{forms.fast.__module__}.{forms.fast.__qualname__}"
+    calls[name] = 0
+
+    def compare(*args, **options):
+        before = [x.clone() for x in tensors((args, options))]
+        found = fast(*args, **options)
+        for x, same in zip(tensors((args, options)), before, strict=True):
+            torch.testing.assert_close(
+                x, same, rtol=0, atol=0, equal_nan=True, msg=f"{name} wrote to its arguments"
+            )
+        if found is not NotImplemented:
+            calls[name] += 1
+            ours, plain = tensors(found), tensors(forms.plain(*args, **options))
+            for one, other in zip(ours, plain, strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11, equal_nan=True, msg=name)
+        return found
+
+    return compare
+
+
+def run(custom, sample) -> None:
+    """Runs an op and its backward pass, each of which may dispatch."""
+    parameters = dict(custom.named_parameters()) if isinstance(custom, torch.nn.Module) else {}
+    call = Call(sample.inputs, sample.options, parameters)
+    call = call.with_leaves([x.detach().clone().requires_grad_() for x in call.leaves()])
+    outputs = [y for y in Subject(custom).run(call) if y.requires_grad]
+    if outputs and call.leaves():
+        torch.autograd.backward(outputs, [torch.randn_like(y) for y in outputs])
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    calls: dict[str, int] = {}
+    for forms in FORMS:
+        monkeypatch.setattr(forms, "fast", held_to_the_plain_form(forms, calls))
+    return calls
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_fast_forms_agree_with_plain_ones(calls):
+    for record in RECORDS.values():
+        for sample in record.samples(Make(torch.float64)):
+            run(record.sides(sample)[0], sample)
+    assert not [name for name, count in calls.items() if not count], "no sample of the catalog reaches these"
