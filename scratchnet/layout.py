@@ -117,7 +117,7 @@ def elementwise_strides(tensors: Sequence[Tensor]) -> tuple[int, ...]:
 def empty_beside(tensors: Sequence[Tensor]) -> Tensor:
     """Allocates the result of an elementwise operation on tensors of one shape."""
     first = tensors[0]
-    if all([t.stride() == first.stride() for t in tensors[1:]]):
+    if len(tensors) == 1 or all([t.stride() == first.stride() for t in tensors[1:]]):
         return torch.empty_like(first)
     dense = [t for t in tensors if any(t.stride())]  # not an expanded number, such as the gradient of a sum
     if len(dense) == 1:

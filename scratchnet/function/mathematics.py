@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.function.precision import AS_GIVEN, Autocast, Precision, outside_autocast, precision_of
-from scratchnet.function.recording import plainly
+from scratchnet.function.recording import plainly, usual
 
 __all__ = ["Mathematics", "Maybe", "differentiate", "evaluate", "has_intermediate"]
 
@@ -44,6 +44,8 @@ class Mathematics:
                 f"expected {count} tensor(s) and the option(s) {', '.join(self.options) or 'none'}, all by "
                 f"position, got {len(arguments)} argument(s)"
             )
+        if len(arguments) == count:
+            return tuple(arguments), {}
         return tuple(arguments[:count]), dict(zip(self.options, arguments[count:], strict=True))
 
 
@@ -56,16 +58,15 @@ def evaluate(
     output counts as an intermediate: autograd takes it for a constant, which it is not.
     """
     computed = inputs if precision is AS_GIVEN else [precision.enter(t) for t in inputs]
-    output, saved = plainly(outside_autocast(op.forward, inputs), inputs)(*computed, **options)
+    forward = op.forward if usual(inputs) else plainly(outside_autocast(op.forward, inputs), inputs)
+    output, saved = forward(*computed, **options)
     raw = output if isinstance(output, tuple) else (output,)
     differentiable = raw[: len(raw) - op.auxiliary] if op.auxiliary else raw
     places: list[Place] = []
     for tensor in saved:
         places.append(_place(tensor, computed, differentiable, places))
-    outputs = (
-        tuple([_owned(precision.leave(y), (*inputs, *raw[:i])) for i, y in enumerate(differentiable)])
-        + raw[len(differentiable) :]
-    )
+    rounded = differentiable if precision is AS_GIVEN else tuple(map(precision.leave, differentiable))
+    outputs = tuple([_owned(y, (*inputs, *raw[:i])) for i, y in enumerate(rounded)]) + raw[len(rounded) :]
     stored = [
         tensor if place is None else inputs[place] if place >= 0 else outputs[-1 - place]
         for tensor, place in zip(saved, places, strict=True)
@@ -82,7 +83,10 @@ def _owned(output: Tensor, others: Sequence[Maybe]) -> Tensor:
     """
     base = output._base
     if base is None:
-        return output.clone() if any([output is t for t in others]) else output
+        for t in others:
+            if output is t:
+                return output.clone()
+        return output
     if any([t is not None and (t is base or t._base is base) for t in others]):
         return output.clone()
     if torch.compiler.is_compiling():
@@ -103,7 +107,7 @@ def _place(tensor: Tensor, inputs: Sequence[Maybe], outputs: Sequence[Tensor], t
 
 def differentiate(
     op: Mathematics,
-    grads: Sequence[Maybe],
+    grads: tuple[Maybe, ...],
     saved: Sequence[Maybe],
     needs: Sequence[bool],
     options: dict[str, Any],
@@ -116,13 +120,15 @@ def differentiate(
     the author's backward makes of the conjugate upstream. The gradient of a real input is the real part.
     """
     differentiable = grads[: len(grads) - op.auxiliary] if op.auxiliary else grads
-    entered = differentiable if precision is AS_GIVEN else [precision.enter(grad) for grad in differentiable]
-    if all(grad is None for grad in entered):
+    if differentiable[0] is None and all(grad is None for grad in differentiable):
         return (None,) * len(needs)
-    conjugate = op.holomorphic and any([d is not None and d.is_complex for d in dtypes])
+    entered = differentiable if precision is AS_GIVEN else tuple(map(precision.enter, differentiable))
+    backward, tensors, conjugate = op.backward, (*entered, *saved), False
+    if not usual(tensors):
+        backward = plainly(outside_autocast(backward, entered), tensors)
+        conjugate = op.holomorphic and any(d is not None and d.is_complex for d in dtypes)
     if conjugate:
-        entered = [*map(_conjugate, entered)]
-    backward = plainly(outside_autocast(op.backward, entered), (*entered, *saved))
+        entered = tuple(map(_conjugate, entered))
     result = backward(entered if len(entered) > 1 else entered[0], saved, needs, **options)
     gradients = result if isinstance(result, tuple) else (result,)
     if conjugate:

@@ -32,7 +32,7 @@ def elementwise(
     the strides of an elementwise operation on the tensors, or on those of ``like``, the first of which decides most.
     """
     if not recorded() and not rehearsing():
-        result = tilewise(mathematics, *tensors, out=out, like=like, **options)
+        result = tilewise(mathematics, tensors, options, out, like)
         if result is not None:
             return result
     result = mathematics(*tensors, **options)

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
-__all__ = ["batched", "plainly", "readable", "traced", "transformed", "recorded"]
+__all__ = ["batched", "plainly", "readable", "traced", "transformed", "recorded", "usual"]
 
 _MODE = torch._C._TorchDispatchModeKey
 TRACERS = (_MODE.FAKE, _MODE.FUNCTIONAL, _MODE.PROXY)
@@ -36,6 +36,23 @@ class Thread(threading.local):
 
 _thread = Thread()
 ORDINARY = (Tensor, nn.Parameter)
+FLOATING, LABELS = (torch.float32, torch.float64), (torch.int64, torch.bool)
+
+
+def usual(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether the author's code may run as it stands, which is quick to tell: plain tensors, and no autocast."""
+    if torch.compiler.is_compiling() or torch._C._is_any_autocast_enabled():
+        return False
+    floating = False
+    for t in tensors:
+        if t is not None:
+            if type(t) not in ORDINARY or is_legacy_batchedtensor(t):
+                return False
+            if t.dtype in FLOATING:
+                floating = True
+            elif t.dtype not in LABELS:
+                return False
+    return floating
 
 
 def plainly(mathematics: Callable[..., Any], tensors: Iterable[Tensor | None]) -> Callable[..., Any]:
@@ -90,7 +107,7 @@ def recorded() -> bool:
     tensors that only plain operations take (see `plainly`), while ``make_fx`` or `torch.jit.trace` records a graph, and
     while `torch.compile` traces, which fuses the plain form better than we could.
     """
-    return torch.compiler.is_compiling() or torch.is_grad_enabled() or transformed() or _thread.plain or traced()
+    return torch.is_grad_enabled() or torch.compiler.is_compiling() or transformed() or _thread.plain or traced()
 
 
 def traced() -> bool:

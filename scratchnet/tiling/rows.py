@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from scratchnet.tiling.program import Program, Structure, record
 from scratchnet.tiling.recorder import BITS, Shape
-from scratchnet.tiling.tiles import execute
 
 __all__ = ["tile_rows"]
 
@@ -66,7 +65,7 @@ def tile_rows(function: Callable[..., Any], *tensors: Maybe, **options: Any) -> 
     memory = tensors[plan.like].new_empty  # type: ignore[union-attr]
     outputs = [memory(shape) for shape in plan.outputs]
     if not plan.cuts or plan.elements <= 2 * PER_THREAD * torch.get_num_threads():
-        execute(plan.program, [*tensors, *outputs, *map(memory, plan.scratch)])
+        plan.program.run(*tensors, *outputs, *map(memory, plan.scratch))
     else:
         _run_in_tiles(plan, tensors, outputs)
     return _built(plan.program.structure, outputs, tensors)
@@ -136,7 +135,7 @@ def _run_in_tiles(plan: Plan, tensors: Sequence[Maybe], outputs: Sequence[Tensor
         memory = [*tile, *scratch]
         for i in sums:
             memory[inputs + i] = outputs[i].new_empty(tile[inputs + i].shape)
-        execute(program, memory)
+        program.run(*memory)
         for i in sums:
             tile[inputs + i].add_(memory[inputs + i])
     for i, total in sums.items():

@@ -8,6 +8,7 @@ read once and written once. A tile is large enough to be shared among all thread
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from scratchnet.layout import empty_beside
 from scratchnet.tiling.program import ELEMENTS, Program, record
 from scratchnet.tiling.recorder import BITS
 
-__all__ = ["execute", "run", "tiles", "tilewise"]
+__all__ = ["run", "tiles", "tilewise"]
 
 # Elements of a tile for each thread: in float32 one MiB for each tensor that takes part, which the last-level
 # cache holds; smaller tiles lose more to the threads, which meet after each step, than they gain.
@@ -26,24 +27,22 @@ PER_THREAD = 2**18
 
 def tilewise(
     function: Callable[..., Tensor],
-    *tensors: Tensor,
+    tensors: Sequence[Tensor],
+    options: dict[str, Any],
     out: Tensor | None = None,
     like: Sequence[Tensor] | None = None,
-    **options: Any,
 ) -> Tensor | None:
     """``function(*tensors, **options)``, which acts on each element; None where tiles are of no use.
 
     The result has the strides of an elementwise operation on ``like`` or else the tensors, or lies in ``out``.
     """
     first = tensors[0]
-    shape, dtype = first.shape, first.dtype
+    dtype = first.dtype
     for t in tensors:
-        if type(t) is not Tensor or t.dtype is not dtype or t.shape != shape or not t.is_cpu:
+        if type(t) is not Tensor or t.dtype is not dtype or not t.is_cpu or not t.is_same_size(first):
             return None
-    if dtype not in BITS:
-        return None
-    program = record(function, (ELEMENTS,) * len(tensors), (dtype,) * len(tensors), tuple(options.items()))
-    if program is None or not program.outputs or program.registers[0] != ELEMENTS or program.whole:
+    program = _program(function, len(tensors), dtype, tuple(options.items()))
+    if program is None:
         return None
     output = empty_beside(like or tensors) if out is None else out
     if output.numel():
@@ -51,24 +50,31 @@ def tilewise(
     return output
 
 
+@lru_cache(maxsize=512)
+def _program(
+    function: Callable[..., Any], tensors: int, dtype: torch.dtype, options: tuple[tuple[str, Any], ...]
+) -> Program | None:
+    """Returns the program of a function that acts on each element, None if it has none."""
+    if dtype not in BITS:
+        return None
+    program = record(function, (ELEMENTS,) * tensors, (dtype,) * tensors, options)
+    if program is None or not program.outputs or program.registers[0] != ELEMENTS or program.whole:
+        return None
+    return program
+
+
 def run(program: Program, tensors: Sequence[Tensor], output: Tensor) -> None:
     """Runs a program on tensors of the output's shape, and writes what it computes to the output."""
     size = PER_THREAD * torch.get_num_threads()
     if output.numel() <= size:
-        execute(program, [*tensors, output, *[torch.empty_like(output) for _ in program.registers[1:]]])
+        if len(program.registers) == 1:
+            program.run(*tensors, output)
+        else:
+            program.run(*tensors, output, *[torch.empty_like(output) for _ in program.registers[1:]])
         return
     scratch = [output.new_empty(size) for _ in program.registers[1:]]
     for out, *inputs in tiles([output, *tensors], size):
-        execute(program, [*inputs, out, *(t[: out.numel()].view(out.shape) for t in scratch)])
-
-
-def execute(program: Program, memory: list[Any]) -> None:
-    """Runs the steps of a program in the memory of its tensors and registers."""
-    memory += program.numbers
-    if program.views:
-        memory += [memory[place].view(BITS[memory[place].dtype]) for place in program.views]
-    for function, reads, write, options in program.steps:
-        function(*[memory[place] for place in reads], out=memory[write], **options)
+        program.run(*inputs, out, *[t[: out.numel()].view(out.shape) for t in scratch])
 
 
 def tiles(tensors: Sequence[Tensor], size: int) -> Iterator[Sequence[Tensor]]:

@@ -120,12 +120,12 @@ def test_what_is_not_plain_numbers_is_left_alone():
         pass
 
     x = torch.randn(4)
-    assert torch.equal(tiles.tilewise(torch.exp, x), torch.exp(x))
-    assert tiles.tilewise(torch.exp, x.as_subclass(Mine)) is None
-    assert tiles.tilewise(torch.add, x, x[:1]) is None
-    assert tiles.tilewise(torch.exp, x.to(torch.bfloat16)) is None
-    assert tiles.tilewise(torch.exp, x.to("meta")) is None
+    assert torch.equal(tiles.tilewise(torch.exp, (x,), {}), torch.exp(x))
+    assert tiles.tilewise(torch.exp, (x.as_subclass(Mine),), {}) is None
+    assert tiles.tilewise(torch.add, (x, x[:1]), {}) is None
+    assert tiles.tilewise(torch.exp, (x.to(torch.bfloat16),), {}) is None
+    assert tiles.tilewise(torch.exp, (x.to("meta"),), {}) is None
 
 
 def test_a_function_that_returns_none_has_no_tiles():
-    assert tiles.tilewise(lambda x: None, torch.zeros(3)) is None
+    assert tiles.tilewise(lambda x: None, (torch.zeros(3),), {}) is None
