@@ -174,7 +174,7 @@ def _compiled(
             names[f"{key}{i}"] = value
             options += f", {key}={key}{i}"
         lines.append(f"    f{i}({reads}, out=m{step.write}{options})")
-    exec("\n".join(lines), names)
+    exec("\n".join([*lines, "    return"]), names)
     run: Callable[..., None] = names["run"]
     return run
 
