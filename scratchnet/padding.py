@@ -122,16 +122,13 @@ class ExtendFunction(Function):
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, sides: Sides, mode: str) -> Tensor:
-        return ExtendFunction.mathematics.forward(tangents[0], sides=sides, mode=mode)[0]
+        return ExtendFunction.forward(tangents[0], sides=sides, mode=mode)[0]
 
 
-class ExtendInFloat32Function(Function):
-    """Implements `ExtendFunction` for the modes and dimensions that `torch.autocast` runs in float32."""
+class ExtendInFloat32Function(ExtendFunction):
+    """For the modes and dimensions that `torch.autocast` runs in float32."""
 
     autocast = "float32"
-    forward = staticmethod(ExtendFunction.mathematics.forward)
-    backward = staticmethod(ExtendFunction.mathematics.backward)
-    jvp = staticmethod(ExtendFunction.mathematics.jvp)
 
 
 def _fold_in(grad: Tensor, side: Side, before: Tensor, after: Tensor) -> Tensor:

@@ -38,15 +38,16 @@ all of them by position, as ``torch.autograd.Function.apply`` does. The contract
 - In-place and ``out=`` writes are allowed only in the fast forms of `dispatch`, and never on ``grad`` or ``saved``.
   `Elementwise` and `Rowwise` ops need none: their formulas run in shared memory, tile by tile, as they stand.
 
-Each op becomes three classes over the same mathematics, because no single one can do all of this:
+``Scale.forward``, ``backward`` and ``jvp`` stay what the author wrote, for other ops to call. ``Scale.apply`` calls one
+of two classes that speak autograd's protocol over this mathematics, because no single one can do all of it:
 
-=============  =======================================  ==============================================
-class          used                                     why
-=============  =======================================  ==============================================
-``op.eager``   eagerly                                  ``forward(ctx, …)`` skips ``inspect.signature``
-``op.traced``  under `torch.func` and in forward mode   ``setup_context``, ``jvp`` and vmap rule
-``op``         under `torch.compile`                    a ``jvp`` would break ``fullgraph=True``
-=============  =======================================  ==============================================
+================  =========================================  ==============================================
+class             used                                       why
+================  =========================================  ==============================================
+``Scale.eager``   eagerly and under `torch.compile`          ``forward(ctx, …)`` skips ``inspect.signature``,
+                                                             and a ``jvp`` would break ``fullgraph=True``
+``Scale.traced``  under `torch.func` and in forward mode     ``setup_context``, ``jvp`` and vmap rule
+================  =========================================  ==============================================
 """
 
 from __future__ import annotations

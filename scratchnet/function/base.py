@@ -9,16 +9,21 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd.function import FunctionMeta
 
 from scratchnet.function.mathematics import Mathematics, evaluate
 from scratchnet.function.precision import Autocast
-from scratchnet.function.protocols import recording_backward, recording_forward, tracing
+from scratchnet.function.protocols import recording, tracing
 from scratchnet.function.recording import traced, transformed
 
 __all__ = ["Function", "overwrite"]
 
 
-class Function(torch.autograd.Function):
+class Op(FunctionMeta):
+    """The type of ops: the compiler, which takes over `apply` where it finds torch's own type, runs ours."""
+
+
+class Function(torch.autograd.Function, metaclass=Op):
     """Base class of every op: see the module's docstring for what a subclass writes.
 
     An op with ``auxiliary = n`` returns a tuple whose last ``n`` outputs carry no gradient (indices, batch
@@ -43,9 +48,9 @@ class Function(torch.autograd.Function):
     traced: ClassVar[type[torch.autograd.Function]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Moves the author's methods aside and puts torch's protocol in their place."""
+        """Makes the two classes that speak torch's protocol; the author's methods stay as they are."""
         super().__init_subclass__(**kwargs)
-        if "forward" not in cls.__dict__:
+        if cls.forward is torch.autograd.Function.forward:
             return
         parameters = inspect.signature(cls.forward).parameters.values()
         cls.mathematics = Mathematics(
@@ -59,21 +64,14 @@ class Function(torch.autograd.Function):
             native_low_precision=cls.native_low_precision,
             holomorphic=cls.holomorphic,
         )
-        forward, backward = recording_forward(cls.mathematics), recording_backward(cls.mathematics)
-        protocol = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
-        for name, method in protocol.items():
-            setattr(cls, name, method)
-        del cls.jvp
-        cls.eager = type(cls.__name__, (torch.autograd.Function,), {"__doc__": cls.__doc__, **protocol})
-        cls.traced = type(
-            cls.__name__, (torch.autograd.Function,), {"__doc__": cls.__doc__, **tracing(cls.mathematics)}
-        )
+        cls.eager = _speaking(cls, recording(cls.mathematics))
+        cls.traced = _speaking(cls, tracing(cls.mathematics))
 
     @classmethod
     def apply(cls, *arguments: Any) -> Any:
         """The op on its tensors and options, recorded for whichever kind of differentiation is under way."""
         if torch.compiler.is_dynamo_compiling():
-            return cls.apply(*arguments)  # not a recursion: the compiler has its own `apply` for Functions
+            return cls.eager.apply(*arguments)
         if transformed():
             return cls.traced.apply(*arguments)
         if type(arguments[0]) is FakeTensor and not traced():
@@ -104,8 +102,8 @@ def _is_special(input: Tensor) -> bool:
 @cache
 def _overwriting(op: type[Function]) -> type[torch.autograd.Function]:
     """The class that marks its input as overwritten."""
-    protocol = {
-        "forward": staticmethod(recording_forward(op.mathematics, overwriting=True)),
-        "backward": staticmethod(recording_backward(op.mathematics)),
-    }
+    return _speaking(op, recording(op.mathematics, overwriting=True))
+
+
+def _speaking(op: type[Function], protocol: dict[str, Any]) -> type[torch.autograd.Function]:
     return type(op.__name__, (torch.autograd.Function,), {"__doc__": op.__doc__, **protocol})

@@ -13,14 +13,15 @@ from torch.autograd import forward_ad
 from scratchnet.function.mathematics import Mathematics, Maybe, differentiate, evaluate, has_intermediate
 from scratchnet.function.precision import AS_GIVEN
 
-__all__ = ["recording_backward", "recording_forward", "tracing"]
+__all__ = ["recording", "tracing"]
 
 
-def recording_forward(op: Mathematics, overwriting: bool = False) -> Callable[..., Any]:
-    """The forward of the older protocol, whose ``ctx`` comes first and which costs least.
+def recording(op: Mathematics, overwriting: bool = False) -> dict[str, Any]:
+    """Torch's older protocol, whose ``ctx`` comes first and which costs least.
 
     Overwriting, an op that keeps its output alone has it in the memory of its first input.
     """
+    tensors, option_count = op.tensors, len(op.options)
 
     def forward(ctx: Any, *arguments: Any) -> Any:
         inputs, options = op.split(arguments)
@@ -40,16 +41,10 @@ def recording_forward(op: Mathematics, overwriting: bool = False) -> Callable[..
         return output
 
     # Where no gradient is recorded, torch.compile counts the parameters to tell whether there is a ctx among them.
-    names = ("ctx", *(f"argument_{i}" for i in range(op.tensors + len(op.options))))
+    names = ("ctx", *(f"argument_{i}" for i in range(tensors + option_count)))
     parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in names]
     # What `inspect.signature` reads; functions have no such attribute in their type.
     forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return forward
-
-
-def recording_backward(op: Mathematics) -> Callable[..., Any]:
-    """Its backward, in which autograd may watch."""
-    tensors, options = op.tensors, len(op.options)
 
     def backward(ctx: Any, *grads: Maybe) -> Any:
         saved = ctx.saved_tensors
@@ -64,9 +59,9 @@ def recording_backward(op: Mathematics) -> Callable[..., Any]:
         if precision is not AS_GIVEN:
             saved = [precision.enter(tensor) for tensor in saved]
         needs = ctx.needs_input_grad[:tensors]
-        return differentiate(op, grads, saved, needs, given, precision, dtypes) + (None,) * options
+        return differentiate(op, grads, saved, needs, given, precision, dtypes) + (None,) * option_count
 
-    return backward
+    return {"forward": staticmethod(forward), "backward": staticmethod(backward)}
 
 
 def tracing(op: Mathematics) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class AdaptiveAvgPoolFunction(Function):
     def jvp(
         tangents: Sequence[Tensor], saved: Sequence[Tensor], *, size: Sizes, outputs: Sizes, channels_last: bool
     ) -> Tensor:
-        return AdaptiveAvgPoolFunction.mathematics.forward(
+        return AdaptiveAvgPoolFunction.forward(
             tangents[0], size=size, outputs=outputs, channels_last=channels_last
         )[0]
 

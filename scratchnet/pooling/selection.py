@@ -48,7 +48,7 @@ class SelectFunction(Function):
     def jvp(
         tangents: Sequence[Tensor], saved: Sequence[Tensor], *, size: tuple[int, ...], channels_last: bool
     ) -> Tensor:
-        return SelectFunction.mathematics.forward(tangents[0], saved[0], size=size, channels_last=channels_last)[0]
+        return SelectFunction.forward(tangents[0], saved[0], size=size, channels_last=channels_last)[0]
 
 
 def argmax_indices(x: Tensor, positions: Sequence[Tensor]) -> Tensor:

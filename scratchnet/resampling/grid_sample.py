@@ -106,9 +106,7 @@ class GridSampleFunction(Function):
         """Samples the tangent, and adds what moving the places changes."""
         x, grid = saved
         flat, pushes = x.flatten(2), tangents[1].flatten(1, -2).unbind(-1)[::-1]
-        y = GridSampleFunction.mathematics.forward(tangents[0], grid, mode=mode, padding=padding, aligned=aligned)[
-            0
-        ]
+        y = GridSampleFunction.forward(tangents[0], grid, mode=mode, padding=padding, aligned=aligned)[0]
         for corner in _corners(x, grid, mode, padding, aligned) if mode != "nearest" else ():
             for slope, push in zip(corner.slopes, pushes, strict=True):
                 y = y + (corner.read(flat) * (slope * push).unsqueeze(1)).reshape(y.shape)
@@ -257,7 +255,7 @@ class AffineGridFunction(Function):
         tangents: Sequence[Tensor], saved: Sequence[Tensor], *, size: tuple[int, ...], aligned: bool
     ) -> Tensor:
         """The map is linear."""
-        return AffineGridFunction.mathematics.forward(tangents[0], size=size, aligned=aligned)[0]
+        return AffineGridFunction.forward(tangents[0], size=size, aligned=aligned)[0]
 
 
 def _centers(like: Tensor, size: tuple[int, ...], aligned: bool) -> Tensor:

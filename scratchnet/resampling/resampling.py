@@ -61,7 +61,7 @@ class ResampleFunction(Function):
         tangents: Sequence[Tensor], saved: Sequence[Tensor], *, maps: tuple[tuple[int, Taps, Taps], ...]
     ) -> Tensor:
         """The same maps of the tangent."""
-        return ResampleFunction.mathematics.forward(tangents[0], maps=maps)[0]
+        return ResampleFunction.forward(tangents[0], maps=maps)[0]
 
 
 def applied(x: Tensor, dim: int, taps: Taps) -> Tensor:

@@ -294,6 +294,33 @@ def test_a_wrong_number_of_arguments_is_told():
         Scale.apply(torch.ones(1), torch.ones(1))
 
 
+def test_methods_of_an_op_are_those_that_its_author_wrote():
+    (x,) = leaves((3,))
+    y, saved = Square.forward(x)
+    assert torch.equal(y, x * x)
+    assert saved[0] is x
+    assert torch.equal(Square.backward(torch.ones(3), saved, (True,)), 2 * x)
+    assert torch.equal(Square.jvp((torch.ones(3),), saved), 2 * x)
+
+    class Cubes(Function):
+        @staticmethod
+        def forward(x):
+            return Square.forward(x)[0] * x, (x,)
+
+        @staticmethod
+        def backward(grad, saved, needs):
+            return Square.backward(grad, saved, needs) * saved[0] * 1.5
+
+        @staticmethod
+        def jvp(tangents, saved):
+            return Square.jvp(tangents, saved) * saved[0] * 1.5
+
+    for apply in (Cubes.apply, torch.compile(Cubes.apply, backend="aot_eager", fullgraph=True)):
+        y = apply(x)
+        torch.testing.assert_close(y, x**3)
+        torch.testing.assert_close(torch.autograd.grad(y.sum(), x)[0], 3 * x**2)
+
+
 def test_ops_are_autograd_functions_with_their_own_names():
     assert issubclass(Scale, torch.autograd.Function)
     (x,) = leaves((3,))
