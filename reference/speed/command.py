@@ -18,12 +18,12 @@ from rich.progress import Progress
 from reference.commandline import expect_name, fail, write_files
 from reference.report import console
 from reference.speed.machine import measure_machine
-from reference.speed.measure import Measurement, Refused, measure, measure_memory
+from reference.speed.measure import Measurement, Refused, measure
 from reference.speed.report import Results, table, target_table, write_html, write_json, write_markdown
 from reference.speed.report.results import about
-from reference.speed.targets import TARGETS, Key, Target, judge, needed
+from reference.speed.targets import TARGETS, Key, Target, judge, needs
 from reference.speed.workload import Workload
-from reference.speed.workloads import WORKLOADS
+from reference.speed.workloads import WORKLOADS, layer_shapes
 
 __all__ = ["main"]
 
@@ -72,32 +72,25 @@ def run(
     workloads: Sequence[Workload], targets: Sequence[Target], compiled: bool, budget: float, screen: Console
 ) -> Results:
     """Measures the machine and the workloads, and judges the targets."""
-    compiled_keys = needed(target for target in targets if target.compiled) if targets else None
     found: dict[Key, Measurement] = {}
     refused: dict[Key, str] = {}
     with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
         machine = measure_machine()
         for workload in progress.track(workloads, description="timing"):
             key = workload.op, workload.size
-            compiling = compiled and (compiled_keys is None or key in compiled_keys)
+            compiling = compiled and (not targets or any(t.compiled and needs(t, workload) for t in targets))
             try:
                 found[key] = measure(workload, machine, compiled=compiling, budget=budget)
             except Refused as refusal:
                 refused[key] = str(refusal)
-        counted: dict[Key, Measurement] = {}
-        if any(target.memory for target in targets):
-            for workload in progress.track(WORKLOADS, description="counting bytes"):
-                key = workload.op, workload.size
-                counted[key] = found[key] if key in found else measure_memory(workload)
-    verdicts = [judge(target, counted if target.memory else found, refused, compiled) for target in targets]
+    verdicts = [judge(target, found, refused, compiled) for target in targets]
     return Results(machine, tuple(found.values()), tuple(dict.fromkeys(refused.values())), verdicts)
 
 
 def _select(options: argparse.Namespace, targets: Iterable[Target]) -> list[Workload]:
     """Returns the workloads with the given names, or those that the targets need."""
     if options.targets:
-        keys = needed(targets)
-        return [w for w in WORKLOADS if (w.op, w.size) in keys]
+        return [w for w in (*WORKLOADS, *layer_shapes.workloads()) if any(needs(t, w) for t in targets)]
     return [w for w in WORKLOADS if not options.names or w.op in options.names]
 
 

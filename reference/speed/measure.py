@@ -18,7 +18,7 @@ from reference.speed.memory import peak_bytes, saved_bytes
 from reference.speed.statistics import Spread, ratios, spread
 from reference.speed.workload import DEFAULT, Candidate, Pass, Workload
 
-__all__ = ["Measurement", "Memory", "Refused", "measure", "measure_memory", "pairs"]
+__all__ = ["Measurement", "Memory", "Refused", "measure", "pairs"]
 
 
 class Refused(Exception):
@@ -119,12 +119,6 @@ def measure(workload: Workload, machine: Machine, *, compiled: bool = False, bud
     memory: dict[str, Memory] = {c.side: Memory(*saved_bytes(passes[c]), peak_bytes(passes[c])) for c in DEFAULT}
     floor = _floor(workload, passes[DEFAULT[1]], min(m.saved for m in memory.values()), machine)
     return Measurement(workload.op, workload.size, interleave(passes, budget), memory, floor)
-
-
-def measure_memory(workload: Workload) -> Measurement:
-    """Counts the bytes that each side saves for the backward, without timing anything."""
-    memory: dict[str, Memory] = {c.side: Memory(*saved_bytes(workload.prepare(c)), 0) for c in DEFAULT}
-    return Measurement(workload.op, workload.size, {}, memory, {})
 
 
 def _agree(workload: Workload) -> None:

@@ -199,7 +199,8 @@ def _prepare(op: str, sample: Callable[[Make], Sample], sides: Sides | None, can
     if candidate.channels_last:
         inputs = mapped(channels_last, inputs)
     if candidate.compiled:
-        function = torch.compile(function, dynamic=False, fullgraph=True)
+        # torch's recurrent networks stay out of graphs.
+        function = torch.compile(function, dynamic=False, fullgraph=candidate.side == "custom")
     return OpPass(function, inputs, given.options)
 
 

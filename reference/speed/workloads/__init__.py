@@ -6,6 +6,7 @@ from reference.speed.workloads import (
     convolution,
     layers,
     losses,
+    models,
     normalization,
     penalties,
     pooling,
@@ -18,6 +19,7 @@ __all__ = ["WORKLOADS"]
 
 PARTS = (
     steps,
+    models,
     activations,
     losses,
     convolution,

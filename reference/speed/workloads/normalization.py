@@ -8,9 +8,10 @@ from reference.catalog import Make, Sample
 from reference.speed.workload import op_workload
 from reference.speed.workloads.sized import sized
 
-__all__ = ["WORKLOADS"]
+__all__ = ["EMBEDDED", "PIXELS", "WORKLOADS"]
 
-IMAGES = ((2, 4, 3, 3), (128, 32, 26, 26), (128, 64, 24, 24))
+PIXELS, EMBEDDED = (128, 64, 24, 24), (32, 128, 768)
+IMAGES = ((2, 4, 3, 3), (128, 32, 26, 26), PIXELS)
 ROWS = ((2, 4), (128, 128), (8192, 512))
 
 
@@ -48,8 +49,8 @@ WORKLOADS = (
     *sized("batch_norm", IMAGES, by_batch, layouts=True, training=True),
     *sized("batch_norm", ROWS[1:2], by_batch, training=True),
     *sized("instance_norm", IMAGES[:2], by_instance),
-    *sized("layer_norm", ROWS, by_row),
-    *sized("rms_norm", ROWS, by_square),
+    *sized("layer_norm", (*ROWS, EMBEDDED), by_row),
+    *sized("rms_norm", (*ROWS, EMBEDDED), by_square),
     *sized("group_norm", IMAGES, by_group, layouts=True),
     *sized("local_response_norm", IMAGES[:2], neighboring_channels),
     # One channel: with more the built-in's gradients are wrong.

@@ -7,10 +7,11 @@ from functools import partial
 from reference.catalog import Make, Sample
 from reference.speed.workload import Workload, op_workload
 
-__all__ = ["GATES", "LONG", "WORKLOADS", "sequence_in_words"]
+__all__ = ["GATES", "LONG", "NARROW", "WORKLOADS", "sequence_in_words"]
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 SHORT, *LONG = (3, 2, 3, 2), (28, 128, 28, 128), (100, 32, 64, 256)
+NARROW = ((250, 8, 8, 8), (250, 8, 64, 64), (4000, 1, 8, 8), (4000, 1, 64, 64))
 CELLS = ((2, 3, 2), (128, 128, 128))
 
 
@@ -32,7 +33,7 @@ def network(op: str, times: int, batch: int, features: int, hidden: int) -> Work
     products = 2.0 * times * batch * GATES[op] * hidden * (features + hidden)
     sizes = times, batch, features, hidden
     sample = partial(sequence, *sizes)
-    return op_workload(op, sequence_in_words(*sizes), sample, flops=(products, 2 * products), compiles=False)
+    return op_workload(op, sequence_in_words(*sizes), sample, flops=(products, 2 * products))
 
 
 def sequence_in_words(times: int, batch: int, features: int, hidden: int) -> str:
@@ -41,6 +42,7 @@ def sequence_in_words(times: int, batch: int, features: int, hidden: int) -> str
 
 WORKLOADS = (
     *(network(op, *sizes) for op in GATES for sizes in (SHORT, *LONG)),
+    *(network("LSTM", *sizes) for sizes in NARROW),
     *(
         op_workload(op, f"B{sizes[0]} I{sizes[1]} H{sizes[2]}", partial(step, *sizes))
         for op in ("LSTMCell", "GRUCell", "RNNCell")

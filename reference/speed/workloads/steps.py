@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +19,20 @@ from reference.speed.workload import Candidate, Workload, channels_last, compare
 from scratchnet.monitor import Monitor
 from scratchnet.testing import Comparison
 
-__all__ = ["ONE_BATCH", "SMALL_AND_LARGE", "WORKLOADS"]
+__all__ = ["BATCH", "ONE_BATCH", "SMALL_AND_LARGE", "WORKLOADS", "Task", "TrainingStep"]
 
 BATCH = 128
 ONE_BATCH, SMALL_AND_LARGE = f"batch {BATCH}", "100 small and one of 10 million"
 RATE, MOMENTUM = 0.01, 0.9
+
+
+class Task(NamedTuple):
+    """A network, a loss of its output and the target, and a batch."""
+
+    model: nn.Module
+    loss: Callable[[Tensor, Tensor], Tensor]
+    inputs: Tensor
+    target: Tensor
 
 
 class TrainingStep:
@@ -31,29 +40,26 @@ class TrainingStep:
 
     in_place = False
 
-    def __init__(self, model: str, candidate: Candidate) -> None:
-        backend, loss = (
-            (CUSTOM, scratchnet.functional.nll_loss) if candidate.side == "custom" else (BUILTIN, F.nll_loss)
-        )
+    def __init__(self, make: Callable[[Candidate], Task], candidate: Candidate) -> None:
         torch.manual_seed(0)
-        self.model = MODELS[model](backend)
-        self.images, self.target = torch.randn(BATCH, 1, 28, 28), torch.randint(10, (BATCH,))
+        self.model, loss, self.inputs, self.target = make(candidate)
         if candidate.channels_last:
-            self.images = channels_last(self.images)
+            self.inputs = channels_last(self.inputs)
             for parameter in self.model.parameters():
                 parameter.data = channels_last(parameter.data)
-        self.parameters: Sequence[Tensor] = [self.images, *self.model.parameters()]
+        self.parameters: Sequence[Tensor] = [self.inputs, *self.model.parameters()]
+        backend = CUSTOM if candidate.side == "custom" else BUILTIN
         self.optimizer = backend.SGD(self.model.parameters(), lr=RATE, momentum=MOMENTUM)
 
-        def run(images: Tensor, target: Tensor) -> Tensor:
-            return loss(self.model(images), target)
+        def run(inputs: Tensor, target: Tensor) -> Tensor:
+            return loss(self.model(inputs), target)
 
         self.run = torch.compile(run, dynamic=False, fullgraph=True) if candidate.compiled else run
         self.forward()
         self.backward()
 
     def forward(self) -> None:
-        self.loss = self.run(self.images, self.target)
+        self.loss = self.run(self.inputs, self.target)
 
     def backward(self) -> None:
         self.loss.backward()
@@ -73,9 +79,9 @@ class TrainingStep:
 class WatchedStep(TrainingStep):
     """A training step of our network, which on one side a monitor watches at every step (1 in 50 by default)."""
 
-    def __init__(self, model: str, candidate: Candidate) -> None:
+    def __init__(self, make: Callable[[Candidate], Task], candidate: Candidate) -> None:
         self.monitor: Monitor | None = None
-        super().__init__(model, Candidate("custom"))
+        super().__init__(make, Candidate("custom"))
         if candidate.side == "custom":
             self.folder = TemporaryDirectory()
             self.monitor = Monitor(self.model, self.optimizer, self.folder.name, every=1)
@@ -129,6 +135,14 @@ class _AfterSteps:
         return tuple(p.detach() + 0 * rate for p in run.parameters)
 
 
+def digits(model: str, candidate: Candidate) -> Task:
+    """Returns a network for a batch of digits."""
+    backend, loss = (
+        (CUSTOM, scratchnet.functional.nll_loss) if candidate.side == "custom" else (BUILTIN, F.nll_loss)
+    )
+    return Task(MODELS[model](backend), loss, torch.randn(BATCH, 1, 28, 28), torch.randint(10, (BATCH,)))
+
+
 def compare_models(model: str) -> Comparison:
     """Compares output and gradients of both networks with equal parameters and dropout masks."""
     torch.manual_seed(0)
@@ -147,7 +161,7 @@ def training(model: str, *relies_on: str) -> Workload:
     return Workload(
         f"{model} step",
         ONE_BATCH,
-        partial(TrainingStep, model),
+        partial(TrainingStep, partial(digits, model)),
         partial(compare_models, model),
         relies_on=(*relies_on, "linear", "relu", "log_softmax", "nll_loss", "SGD"),
         layouts=model == "cnn",
@@ -157,7 +171,8 @@ def training(model: str, *relies_on: str) -> Workload:
 def watching(model: str) -> Workload:
     """Returns a training step with a monitor against one without."""
     compare = partial(compare_models, model)
-    return Workload("watched step", model, partial(WatchedStep, model), compare, compiles=False)
+    step = partial(WatchedStep, partial(digits, model))
+    return Workload("watched step", model, step, compare, compiles=False)
 
 
 def optimizing(size: str, *shapes: tuple[int, ...]) -> Workload:

@@ -15,7 +15,7 @@ from reference.speed import command as speed
 from reference.speed import measure, targets
 from reference.speed.clock import Times
 from reference.speed.machine import Machine
-from reference.speed.measure import Measurement, Memory, measure_memory
+from reference.speed.measure import Measurement, Memory
 from reference.speed.targets import Target, judge
 from reference.speed.workload import DEFAULT, Candidate, op_workload
 
@@ -41,6 +41,7 @@ def ratio_of_two(passes, budget):
 def _fake_measurements(monkeypatch):
     monkeypatch.setattr(speed, "measure_machine", lambda: MACHINE)
     monkeypatch.setattr(speed, "WORKLOADS", TINY)
+    monkeypatch.setattr(speed.layer_shapes, "workloads", lambda: ())
     monkeypatch.setattr(speed, "TARGETS", (target(2.0),))
     monkeypatch.setattr(measure, "interleave", ratio_of_two)
 
@@ -168,9 +169,6 @@ def test_figures_of_targets():
     assert targets.time_ratio(found) == pytest.approx((2.0 + 1.2) / 2)
     assert targets.best_layout_ratio(dataclasses.replace(found, times=found.times | last)) == 3.0
     assert targets.peak_ratio(found) == 0.75
-    assert targets.saved_ratio(found) == 2.0
-    assert targets.saved_ratio(measured([1.0], [1.0], saved=(0, 0))) == 0.0
-    assert targets.saved_ratio(measured([1.0], [1.0], saved=(1, 0))) == float("inf")
     assert targets.overhead(found) == pytest.approx(1e6)
     assert targets.overhead_both(measured([3.0], [1.0])) == pytest.approx(2e6)
     assert targets.median([5.0, 1.0, 2.0]) == 2.0
@@ -182,15 +180,10 @@ def test_target_over_several_workloads_names_extremes():
     verdict = judge(mean, found, {}, compiled=False)
     assert verdict.figure == pytest.approx(2.0)
     assert verdict.note == "0.50 a x; 8.00 b y"
-    worst = Target("worst", 2.0, (), targets.time_ratio, max, memory=True)
+    worst = Target("worst", 2.0, (), targets.time_ratio, max)
     assert judge(worst, found, {}, compiled=False).figure == 8.0
     refused = judge(mean, {("a", "x"): found["a", "x"]}, {("b", "y"): "b differs"}, compiled=False)
     assert (refused.figure, refused.met, refused.note) == (None, False, "b differs")
-
-
-def test_bytes_are_counted_without_timing(monkeypatch):
-    monkeypatch.setattr(measure, "interleave", lambda *_: pytest.fail("timed"))
-    assert measure_memory(TINY[0]).memory["builtin"].saved == 32
 
 
 def test_the_floor_is_the_slower_of_arithmetic_and_memory():

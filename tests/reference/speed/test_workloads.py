@@ -8,9 +8,9 @@ import torch.nn.functional as F
 
 from reference.catalog import RECORDS, Sample
 from reference.speed.memory import peak_bytes, saved_bytes
-from reference.speed.targets import TARGETS, needed
+from reference.speed.targets import ANY, TARGETS
 from reference.speed.workload import Candidate, OpPass, op_workload
-from reference.speed.workloads import WORKLOADS
+from reference.speed.workloads import WORKLOADS, layer_shapes
 
 FIRST = {w.op: w for w in reversed(WORKLOADS) if not w.op.endswith(" step")}
 
@@ -24,7 +24,18 @@ def test_workload_names_are_unique():
 
 
 def test_the_targets_name_workloads_that_exist():
-    assert needed(TARGETS) <= {(w.op, w.size) for w in WORKLOADS}
+    named = {key for target in TARGETS for key in target.keys}
+    assert named - {(layer_shapes.OP, ANY)} <= {(w.op, w.size) for w in WORKLOADS}
+
+
+@pytest.mark.slow
+def test_layer_shapes_are_those_of_the_networks():
+    workloads = list(layer_shapes.workloads())
+    assert len({w.size for w in workloads}) == len(workloads) == 450
+    assert "batch 2 (64,16,16)·64·3×3" in {w.size for w in workloads}  # resnet18
+    assert "batch 64 (96,16,16)·96·7×7 groups=96" in {w.size for w in workloads}  # convnext_tiny
+    for workload in workloads[:8]:
+        assert workload.compare().ok
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated:UserWarning")
