@@ -1,7 +1,8 @@
 """``python -m reference speed [NAME ...]``: times the ops against the built-ins, on this machine.
 
-Exit status 0 if everything was timed and, with ``--targets``, every target is met; 1 if an op was not timed because
-its comparison failed, or a target is missed or not measured; 2 for misuse.
+Exit status 0 if everything was timed and, with ``--targets``, every target is met, or with ``--scaling`` no op grows
+faster than the built-in's; 1 if an op was not timed because its comparison failed, or a target is missed or not
+measured; 2 for misuse.
 """
 
 from __future__ import annotations
@@ -19,8 +20,17 @@ from reference.commandline import expect_name, fail, write_files
 from reference.report import console
 from reference.speed.machine import measure_machine
 from reference.speed.measure import Measurement, Refused, measure
-from reference.speed.report import Results, table, target_table, write_html, write_json, write_markdown
+from reference.speed.report import (
+    Results,
+    growth_table,
+    table,
+    target_table,
+    write_html,
+    write_json,
+    write_markdown,
+)
 from reference.speed.report.results import about
+from reference.speed.scaling import AXES, grow
 from reference.speed.targets import TARGETS, Key, Target, judge, needs
 from reference.speed.workload import Workload
 from reference.speed.workloads import WORKLOADS, layer_shapes
@@ -51,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not 1 <= options.threads <= 1024:
             fail(PROGRAM, f"--threads: expected 1 to 1024, got {options.threads}")
         torch.set_num_threads(options.threads)
+    if options.scaling:
+        return _show_growth(options, screen)
     targets = _select_targets(options.names) if options.targets else []
     if options.targets and not targets:
         fail(PROGRAM, f"--targets: expected a name that a target measures, got {' or '.join(options.names)}")
@@ -87,6 +99,26 @@ def run(
     return Results(machine, tuple(found.values()), tuple(dict.fromkeys(refused.values())), verdicts)
 
 
+def _show_growth(options: argparse.Namespace, screen: Console) -> int:
+    """Times the named ops, or all that have an axis, at growing sizes; returns 1 if one grows too fast."""
+    known = dict.fromkeys(axis.op for axis in AXES)
+    for name in options.names:
+        expect_name(PROGRAM, "an op that --scaling times", name, known)
+    grown = []
+    for axis in AXES:
+        if not options.names or axis.op in options.names:
+            grown.append(grow(axis, options.seconds))
+            screen.print(growth_table(grown[-1]))
+    worse = [g for g in grown if g.worse]
+    for growth in worse:
+        ours, theirs = growth.exponents()
+        sentence = (
+            f"{growth.axis.op} grows with {growth.axis.name} to the {ours:.2f}, the built-in's to the {theirs:.2f}"
+        )
+        screen.print(sentence, style="red", highlight=False)
+    return 1 if worse else 0
+
+
 def _select(options: argparse.Namespace, targets: Iterable[Target]) -> list[Workload]:
     """Returns the workloads with the given names, or those that the targets need."""
     if options.targets:
@@ -110,6 +142,11 @@ def _parser() -> argparse.ArgumentParser:
         "--targets",
         action="store_true",
         help="time the workloads of the targets and mark the targets that are missed",
+    )
+    parser.add_argument(
+        "--scaling",
+        action="store_true",
+        help="time ops at growing batch, channels, length, classes, kernel or image, and fit the exponents",
     )
     parser.add_argument("--compile", action="store_true", help="time both sides under torch.compile too (minutes)")
     parser.add_argument(

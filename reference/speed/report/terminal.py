@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from reference.speed.report.results import HEADINGS, TARGET_HEADINGS, Results, lines, target_cells
+from reference.speed.report.results import HEADINGS, TARGET_HEADINGS, Results, lines, target_cells, time
+from reference.speed.scaling import Growth
 from reference.speed.targets import Verdict
 
-__all__ = ["table", "target_table"]
+__all__ = ["growth_table", "table", "target_table"]
 
 STYLES = {"met": "green", "falls short": "bold red", "not measured": "yellow"}
 
@@ -26,6 +27,17 @@ def table(results: Results) -> Table:
         cells: list[str | Text] = list(line.cells())
         cells[6] = Text(str(cells[6]), style="green" if line.ratio.middle <= 1 else "red")
         shown.add_row(*cells)
+    return shown
+
+
+def growth_table(growth: Growth) -> Table:
+    """Returns the times of one op at growing sizes, and the exponents."""
+    ours, theirs = growth.exponents()
+    shown = Table(title=f"{growth.axis.op}: exponents {ours:.2f}, {theirs:.2f}", title_justify="left")
+    for heading in (growth.axis.name, "ours", "built-in", "ratio"):
+        shown.add_column(heading, justify="right")
+    for size, *row in zip(growth.axis.sizes, growth.ours, growth.theirs, growth.ratio, strict=True):
+        shown.add_row(f"{size:,}", time(row[0].middle), time(row[1].middle), f"{row[2].middle:.2f}")
     return shown
 
 

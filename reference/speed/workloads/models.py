@@ -6,7 +6,7 @@ functions come from either library.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -99,10 +99,10 @@ def _of_one_library(model: nn.Module, candidate: Candidate) -> nn.Module:
     return model
 
 
-def written_out(candidate: Candidate) -> Task:
+def written_out(shape: tuple[int, ...], candidate: Candidate) -> Task:
     library = _library(candidate)
-    target = torch.randint(CLASSES, (BATCH,))
-    return Task(Classifier(library), library.functional.nll_loss, torch.randn(BATCH, 1, 28, 28), target)
+    target = torch.randint(CLASSES, shape[:1])
+    return Task(Classifier(library), library.functional.nll_loss, torch.randn(shape), target)
 
 
 def classifying(name: str, shape: tuple[int, ...], candidate: Candidate) -> Task:
@@ -148,17 +148,18 @@ def agree(make: Callable[[Candidate], Task], name: str) -> Comparison:
     )
 
 
-def model_step(name: str, size: str, make: Callable[[Candidate], Task], layouts: bool = False) -> Workload:
-    return Workload(name, size, partial(TrainingStep, make), partial(agree, make, name), layouts=layouts)
+def model_steps(
+    name: str, make: Callable[..., Task], sizes: Mapping[str, tuple[int, ...]], layouts: bool = False
+) -> Iterator[Workload]:
+    """Yields a workload for each size; both sides are compared at the first, which is the smallest."""
+    compare_smallest = partial(agree, partial(make, next(iter(sizes.values()))), name)
+    for size, shape in sizes.items():
+        yield Workload(name, size, partial(TrainingStep, partial(make, shape)), compare_smallest, layouts=layouts)
 
 
 WORKLOADS = (
-    model_step("cnn module step", ONE_BATCH, written_out, layouts=True),
-    *(
-        model_step(f"{name} step", size, partial(classifying, name, shape))
-        for name in NETWORKS
-        for size, shape in IMAGES.items()
-    ),
-    *(model_step("gpt block step", size, partial(continuing, shape)) for size, shape in TOKENS.items()),
-    *(model_step("bert step", size, partial(reading, shape)) for size, shape in SENTENCES.items()),
+    *model_steps("cnn module step", written_out, {ONE_BATCH: (BATCH, 1, 28, 28)}, layouts=True),
+    *(w for name in NETWORKS for w in model_steps(f"{name} step", partial(classifying, name), IMAGES)),
+    *model_steps("gpt block step", continuing, TOKENS),
+    *model_steps("bert step", reading, SENTENCES),
 )

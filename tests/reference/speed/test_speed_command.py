@@ -12,10 +12,11 @@ import torch
 from reference import __main__ as command
 from reference.catalog import RECORDS, Sample
 from reference.speed import command as speed
-from reference.speed import measure, targets
+from reference.speed import measure, scaling, targets
 from reference.speed.clock import Times
 from reference.speed.machine import Machine
 from reference.speed.measure import Measurement, Memory
+from reference.speed.scaling import Axis
 from reference.speed.targets import Target, judge
 from reference.speed.workload import DEFAULT, Candidate, op_workload
 
@@ -190,3 +191,38 @@ def test_the_floor_is_the_slower_of_arithmetic_and_memory():
     assert MACHINE.floor(operations=2e9, moved=1e6) == 2.0
     assert MACHINE.floor(operations=1e6, moved=1e9) == 10.0
     assert MACHINE.floor(operations=1e6, moved=1e9, into_fresh=False) == 1.0
+
+
+def growing(exponents):
+    """Returns a function that times ours and the built-in as powers of the size."""
+
+    def times(passes, budget):
+        size = next(iter(passes.values())).tensors[0].numel()
+        ours, theirs = (float(size) ** p for p in exponents)
+        return {c: Times([ours if c.side == "custom" else theirs] * 3, [0.0] * 3) for c in passes}
+
+    return times
+
+
+@pytest.mark.parametrize(("exponents", "status"), [((1.0, 1.0), 0), ((2.0, 1.0), 1), ((1.0, 2.0), 0)])
+def test_scaling_fits_exponents_and_fails_on_a_worse_one(exponents, status, capsys, monkeypatch):
+    axis = Axis("relu", "length", (16, 64, 256), lambda n, make: Sample((make.normal(n),)))
+    monkeypatch.setattr(speed, "AXES", (axis,))
+    monkeypatch.setattr(scaling, "interleave", growing(exponents))
+    assert command.main(["speed", "--scaling", "relu"]) == status
+    out = capsys.readouterr().out
+    assert "relu: exponents {:.2f}, {:.2f}".format(*exponents) in out
+    assert ("relu grows with length" in out) == bool(status)
+
+
+def test_scaling_knows_its_ops(capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main(["speed", "--scaling", "selu"])
+    assert stop.value.code == 2
+    assert "an op that --scaling times" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("axis", scaling.AXES, ids=lambda axis: f"{axis.op} {axis.name}")
+def test_both_sides_of_an_axis_agree(axis):
+    assert axis.workload(axis.sizes[0]).compare().ok
