@@ -53,8 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         screen.print("\n".join(names), highlight=False)
         return 0
+    known = [axis.op for axis in AXES] if options.scaling else names
+    what = "an op that --scaling times" if options.scaling else "an op or a step"
     for name in options.names:
-        expect_name(PROGRAM, "an op or a step", name, names)
+        expect_name(PROGRAM, what, name, known)
     if not options.seconds > 0:
         fail(PROGRAM, f"--seconds: expected a positive number, got {options.seconds:g}")
     if options.threads is not None:
@@ -101,9 +103,6 @@ def run(
 
 def _show_growth(options: argparse.Namespace, screen: Console) -> int:
     """Times the named ops, or all that have an axis, at growing sizes; returns 1 if one grows too fast."""
-    known = dict.fromkeys(axis.op for axis in AXES)
-    for name in options.names:
-        expect_name(PROGRAM, "an op that --scaling times", name, known)
     grown = []
     for axis in AXES:
         if not options.names or axis.op in options.names:
