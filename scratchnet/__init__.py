@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from scratchnet import functional, nn, optim
+from scratchnet import functional, kernels, nn, optim
 from scratchnet.conversion import Conversion, convert, revert
 from scratchnet.inspection import Purity, purity
 from scratchnet.interception import intercept
@@ -22,6 +22,7 @@ __all__ = [
     "convert",
     "functional",
     "intercept",
+    "kernels",
     "nn",
     "optim",
     "purity",

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = {
+    "scratchnet.kernels": 0,
     "scratchnet.nested": -1,
     "scratchnet.arguments": 0,
     "scratchnet.layout": -1,

@@ -34,6 +34,7 @@ from reference.speed.scaling import AXES, grow
 from reference.speed.targets import TARGETS, Key, Target, judge, needs
 from reference.speed.workload import Workload
 from reference.speed.workloads import WORKLOADS, layer_shapes
+from scratchnet import kernels
 
 __all__ = ["main"]
 
@@ -65,12 +66,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     if options.scaling:
         return _show_growth(options, screen)
+    if options.kernels:
+        try:
+            kernels.enable()
+        except RuntimeError as error:
+            fail(PROGRAM, str(error))
+        kernels.disable()
     targets = _select_targets(options.names) if options.targets else []
     if options.targets and not targets:
         fail(PROGRAM, f"--targets: expected a name that a target measures, got {' or '.join(options.names)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each timed call would repeat the warnings
-        results = run(_select(options, targets), targets, options.compile, options.seconds, screen)
+        results = run(
+            _select(options, targets), targets, options.compile, options.kernels, options.seconds, screen
+        )
     for sentence in about(results.machine):
         screen.print(sentence, highlight=False)
     screen.print(table(results))
@@ -83,7 +92,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(
-    workloads: Sequence[Workload], targets: Sequence[Target], compiled: bool, budget: float, screen: Console
+    workloads: Sequence[Workload],
+    targets: Sequence[Target],
+    compiled: bool,
+    in_kernels: bool,
+    budget: float,
+    screen: Console,
 ) -> Results:
     """Measures the machine and the workloads, and judges the targets."""
     found: dict[Key, Measurement] = {}
@@ -93,11 +107,12 @@ def run(
         for workload in progress.track(workloads, description="timing"):
             key = workload.op, workload.size
             compiling = compiled and (not targets or any(t.compiled and needs(t, workload) for t in targets))
+            in_turn = in_kernels and (not targets or any(t.kernels and needs(t, workload) for t in targets))
             try:
-                found[key] = measure(workload, machine, compiled=compiling, budget=budget)
+                found[key] = measure(workload, machine, compiled=compiling, in_kernels=in_turn, budget=budget)
             except Refused as refusal:
                 refused[key] = str(refusal)
-    verdicts = [judge(target, found, refused, compiled) for target in targets]
+    verdicts = [judge(target, found, refused, compiled, in_kernels) for target in targets]
     return Results(machine, tuple(found.values()), tuple(dict.fromkeys(refused.values())), verdicts)
 
 
@@ -148,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         help="time ops at growing batch, channels, length, classes, kernel or image, and fit the exponents",
     )
     parser.add_argument("--compile", action="store_true", help="time both sides under torch.compile too (minutes)")
+    parser.add_argument("--kernels", action="store_true", help="time ours with compiled kernels too")
     parser.add_argument(
         "--seconds",
         type=float,

@@ -16,7 +16,7 @@ from reference.speed.clock import PHASES, Times, interleave
 from reference.speed.machine import Machine
 from reference.speed.memory import peak_bytes, saved_bytes
 from reference.speed.statistics import Spread, ratios, spread
-from reference.speed.workload import DEFAULT, Candidate, Pass, Workload
+from reference.speed.workload import DEFAULT, Candidate, InKernels, Pass, Workload
 
 __all__ = ["Measurement", "Memory", "Refused", "measure", "pairs"]
 
@@ -62,7 +62,7 @@ class Measurement:
 
     def best(self, side: str, compiled: bool = False) -> Candidate:
         """Returns a side's fastest candidate, forward and backward."""
-        chosen = [c for c in self.times if c.side == side and c.compiled == compiled]
+        chosen = [c for c in self.times if c.side == side and c.compiled == compiled and not c.kernels]
         return min(chosen, key=lambda candidate: self.seconds(candidate).middle)
 
     def phases(self) -> Sequence[str]:
@@ -97,13 +97,16 @@ def pairs(found: Measurement) -> list[tuple[str, Candidate, Candidate]]:
     ]
 
 
-def measure(workload: Workload, machine: Machine, *, compiled: bool = False, budget: float = 1.0) -> Measurement:
+def measure(
+    workload: Workload, machine: Machine, *, compiled: bool = False, in_kernels: bool = False, budget: float = 1.0
+) -> Measurement:
     """Times a workload after checking that both sides agree.
 
     Args:
         workload: The workload to time.
         machine: The machine whose limits set the floor.
         compiled: Whether to time both sides under `torch.compile` too.
+        in_kernels: Whether to time ours with compiled kernels too.
         budget: Seconds to spend on the timing.
 
     Raises:
@@ -116,6 +119,9 @@ def measure(workload: Workload, machine: Machine, *, compiled: bool = False, bud
         torch.compiler.reset()  # after too many recompilations of a function it falls back to eager code
     candidates = [Candidate(side, *mode) for mode in modes for side in ("custom", "builtin")]
     passes = {candidate: workload.prepare(candidate) for candidate in candidates}
+    if in_kernels:
+        candidate = Candidate("custom", kernels=True)
+        passes[candidate] = InKernels(workload.prepare(candidate))
     memory: dict[str, Memory] = {c.side: Memory(*saved_bytes(passes[c]), peak_bytes(passes[c])) for c in DEFAULT}
     floor = _floor(workload, passes[DEFAULT[1]], min(m.saved for m in memory.values()), machine)
     return Measurement(workload.op, workload.size, interleave(passes, budget), memory, floor)

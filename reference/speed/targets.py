@@ -23,6 +23,7 @@ Key = tuple[str, str]
 ANY = ""  # in place of a size: all workloads of the op
 OURS, THEIRS = DEFAULT
 COMPILED = Candidate("custom", compiled=True), Candidate("builtin", compiled=True)
+KERNELS = Candidate("custom", kernels=True)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Target:
         over: Reduces the figures to one: their geometric mean, maximum or median.
         unit: The unit of the figure; a ratio has none.
         compiled: Whether both sides run under `torch.compile`.
+        kernels: Whether ours runs with compiled kernels.
     """
 
     what: str
@@ -46,6 +48,7 @@ class Target:
     over: Callable[[Sequence[float]], float] = geometric_mean
     unit: str = ""
     compiled: bool = False
+    kernels: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,11 @@ def time_ratio(found: Measurement) -> float:
 def compiled_ratio(found: Measurement) -> float:
     """Returns `time_ratio` with both sides under `torch.compile`."""
     return found.ratio(*COMPILED).middle
+
+
+def kernels_ratio(found: Measurement) -> float:
+    """Returns `time_ratio` of ours with compiled kernels."""
+    return found.ratio(KERNELS, THEIRS).middle
 
 
 def best_layout_ratio(found: Measurement) -> float:
@@ -106,6 +114,15 @@ def _each(ops: Iterable[str], *sizes: str) -> tuple[Key, ...]:
 
 def _activations(shape: tuple[int, ...]) -> tuple[Key, ...]:
     return tuple((op, in_words(shape, **options)) for op, options in BY_ELEMENT.items())
+
+
+def _eager_and_in_kernels(
+    what: str, limit: float, in_kernels: float, keys: tuple[Key, ...]
+) -> tuple[Target, Target]:
+    return (
+        Target(what, limit, keys, time_ratio),
+        Target(f"{what}, with kernels", in_kernels, keys, kernels_ratio, kernels=True),
+    )
 
 
 def _steps(*names: str) -> tuple[Key, ...]:
@@ -158,9 +175,11 @@ TARGETS = (
         time_ratio,
         max,
     ),
-    Target("elementwise activations of 4 million elements", 1.50, _activations(ELEMENTS[-1]), time_ratio),
-    Target("softmax, log-softmax, cross entropy at (8192, 1000) and (128, 10)", 1.50, SOFTMAX, time_ratio),
-    Target("batch, group, layer, RMS norm at (128,64,24,24), (32,128,768)", 1.40, NORMS, time_ratio),
+    *_eager_and_in_kernels(
+        "elementwise activations of 4 million elements", 1.50, 0.95, _activations(ELEMENTS[-1])
+    ),
+    *_eager_and_in_kernels("softmax, log-softmax, cross entropy at (8192,1000), (128,10)", 1.50, 1.10, SOFTMAX),
+    *_eager_and_in_kernels("batch, group, layer, RMS norm at (128,64,24,24), (32,128,768)", 1.40, 1.10, NORMS),
     Target(
         "conv2d, three sizes",
         1.05,
@@ -194,7 +213,13 @@ def needs(target: Target, workload: Workload) -> bool:
     return (workload.op, workload.size) in target.keys or (workload.op, ANY) in target.keys
 
 
-def judge(target: Target, found: Mapping[Key, Measurement], refused: Mapping[Key, str], compiled: bool) -> Verdict:
+def judge(
+    target: Target,
+    found: Mapping[Key, Measurement],
+    refused: Mapping[Key, str],
+    compiled: bool = False,
+    in_kernels: bool = False,
+) -> Verdict:
     """Judges a target. If one of its workloads was not measured, there is no figure: the rest would flatter it.
 
     Args:
@@ -202,9 +227,12 @@ def judge(target: Target, found: Mapping[Key, Measurement], refused: Mapping[Key
         found: Measurements by op and size; a target without keys uses all of them.
         refused: Reasons why a workload was not measured, by op and size.
         compiled: Whether compiled code was measured too.
+        in_kernels: Whether compiled kernels were measured too.
     """
     if target.compiled and not compiled:
         return Verdict(target, None, "needs --compile")
+    if target.kernels and not in_kernels:
+        return Verdict(target, None, "needs --kernels")
     measured = [key for key in (*found, *refused) if not target.keys or {key, (key[0], ANY)} & set(target.keys)]
     for key in measured:
         if key in refused and target.keys:

@@ -11,11 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from reference.catalog import RECORDS, Make, Record, Sample
+from scratchnet import kernels
 from scratchnet.testing import Comparison, compare
 from scratchnet.testing.subject import differentiable, mapped
 from scratchnet.testing.tolerances import UNITS
 
-__all__ = ["DEFAULT", "Candidate", "OpPass", "Pass", "Workload", "channels_last", "compare_values", "op_workload"]
+__all__ = [
+    "DEFAULT",
+    "Candidate",
+    "InKernels",
+    "OpPass",
+    "Pass",
+    "Workload",
+    "channels_last",
+    "compare_values",
+    "op_workload",
+]
 
 Sides = Callable[[], tuple[Callable[..., Any], Callable[..., Any]]]
 Side = Literal["custom", "builtin"]
@@ -29,15 +40,17 @@ class Candidate:
         side: Ours (``"custom"``) or PyTorch's (``"builtin"``).
         channels_last: Whether images and their weights are in channels-last format.
         compiled: Whether it runs under `torch.compile`.
+        kernels: Whether large calls run as compiled kernels (`scratchnet.kernels`); ours alone.
     """
 
     side: Side
     channels_last: bool = False
     compiled: bool = False
+    kernels: bool = False
 
     def __str__(self) -> str:
-        words = [self.side, "channels_last" if self.channels_last else "", "compiled" if self.compiled else ""]
-        return " ".join(filter(None, words))
+        modes = [name for name in ("channels_last", "compiled", "kernels") if getattr(self, name)]
+        return " ".join([self.side, *modes])
 
 
 DEFAULT: tuple[Candidate, Candidate] = (Candidate("custom"), Candidate("builtin"))
@@ -95,6 +108,34 @@ class Workload:
 
     def __str__(self) -> str:
         return f"{self.op} {self.size}"
+
+
+@dataclass
+class InKernels:
+    """A pass whose large calls run as compiled kernels, while those of other passes do not."""
+
+    of: Pass
+
+    def __post_init__(self) -> None:
+        self.parameters, self.in_place = self.of.parameters, self.of.in_place
+
+    @property
+    def inputs_and_outputs(self) -> Sequence[Tensor]:
+        return self.of.inputs_and_outputs
+
+    def forward(self) -> None:
+        kernels.enable()
+        self.of.forward()
+        kernels.disable()
+
+    def backward(self) -> None:
+        kernels.enable()
+        self.of.backward()
+        kernels.disable()
+
+    def moved(self, saved: int) -> tuple[int, int]:
+        """Counts what the pass counts."""
+        return self.of.moved(saved)
 
 
 class OpPass:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scratchnet.function.base import Function
 from scratchnet.function.recording import recorded, traced, transformed
+from scratchnet.kernels import enabled, kernel
 from scratchnet.layout import strided_beside
 from scratchnet.tiling.program import rehearsing
 from scratchnet.tiling.tiles import tilewise
@@ -32,6 +33,10 @@ def elementwise(
     the strides of an elementwise operation on the tensors, or on those of ``like``, the first of which decides most.
     """
     if not recorded() and not rehearsing():
+        if enabled():
+            result = _in_kernel(mathematics, tensors, options)
+            if result is not None:
+                return in_elementwise_strides(result, like or tensors) if out is None else out.copy_(result)
         result = tilewise(mathematics, tensors, options, out, like)
         if result is not None:
             return result
@@ -39,6 +44,21 @@ def elementwise(
     if out is not None:
         return out.copy_(result)
     return result if like is None or result is None else in_elementwise_strides(result, like)
+
+
+def _in_kernel(
+    mathematics: Callable[..., Tensor], tensors: Sequence[Tensor], options: dict[str, Any]
+) -> Tensor | None:
+    """Runs the mathematics as a compiled kernel on flat tensors of one shape, None where kernels are of no use."""
+    shape = tensors[0].shape
+    if not all(t.is_contiguous() and t.shape == shape for t in tensors):
+        return None
+    flat = [t.view(-1) for t in tensors]
+    compiled = kernel(mathematics, flat)
+    if compiled is None:
+        return None
+    result: Tensor = compiled(*flat, **options).view(shape)
+    return result
 
 
 def in_elementwise_strides(y: Tensor, like: Sequence[Tensor]) -> Tensor:

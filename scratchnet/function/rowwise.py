@@ -10,6 +10,7 @@ from torch import Tensor
 
 from scratchnet.function.base import Function
 from scratchnet.function.recording import recorded
+from scratchnet.kernels import kernel
 from scratchnet.tiling.program import rehearsing
 from scratchnet.tiling.rows import tile_rows
 
@@ -22,8 +23,13 @@ def rowwise(mathematics: Callable[..., Any], *tensors: Tensor | None, **options:
     The mathematics is a function of a module or class, of which `Rowwise` says what it may do. It returns a tensor or
     tuples of tensors and None.
     """
-    result = NotImplemented if recorded() or rehearsing() else tile_rows(mathematics, *tensors, **options)
+    result = NotImplemented if recorded() or rehearsing() else _fast(mathematics, tensors, options)
     return result if result is not NotImplemented else mathematics(*tensors, **options)
+
+
+def _fast(mathematics: Callable[..., Any], tensors: Sequence[Tensor | None], options: dict[str, Any]) -> Any:
+    compiled = kernel(mathematics, tensors)
+    return tile_rows(mathematics, *tensors, **options) if compiled is None else compiled(*tensors, **options)
 
 
 class Rowwise(Function):
@@ -67,7 +73,7 @@ def _backward(mathematics: Callable[..., Any]) -> Callable[..., Any]:
         if recorded() or rehearsing():
             return mathematics(grad, saved, needs, **options)
         grads = (grad,) if isinstance(grad, Tensor) else grad
-        result = tile_rows(flat, *grads, *saved, upstreams=len(grads), needs=needs, **options)
-        return result if result is not NotImplemented else _contiguous(mathematics(grad, saved, needs, **options))
+        result = _fast(flat, (*grads, *saved), {"upstreams": len(grads), "needs": needs, **options})
+        return _contiguous(mathematics(grad, saved, needs, **options) if result is NotImplemented else result)
 
     return backward

@@ -19,6 +19,7 @@ from reference.speed.measure import Measurement, Memory
 from reference.speed.scaling import Axis
 from reference.speed.targets import Target, judge
 from reference.speed.workload import DEFAULT, Candidate, op_workload
+from scratchnet import kernels
 
 MACHINE = Machine({"processor": "abacus", "threads": "1"}, 1e9, {1024: 1e9}, {1024: 1e8})
 OURS, THEIRS = DEFAULT
@@ -226,3 +227,19 @@ def test_scaling_knows_its_ops(capsys):
 @pytest.mark.parametrize("axis", scaling.AXES, ids=lambda axis: f"{axis.op} {axis.name}")
 def test_both_sides_of_an_axis_agree(axis):
     assert axis.workload(axis.sizes[0]).compare().ok
+
+
+def test_times_compiled_kernels(capsys):
+    assert command.main(["speed", "relu", "--kernels"]) == 0
+    assert capsys.readouterr().out.count("kernels") == 3  # forward, backward, both
+
+
+def test_kernels_without_a_compiler_are_refused(capsys, monkeypatch):
+    def fail():
+        raise RuntimeError("kernels: expected a C++ compiler")
+
+    monkeypatch.setattr(kernels, "enable", fail)
+    with pytest.raises(SystemExit) as stop:
+        command.main(["speed", "relu", "--kernels"])
+    assert stop.value.code == 2
+    assert "expected a C++ compiler" in capsys.readouterr().err

@@ -1,0 +1,93 @@
+"""Compiled kernels for large eager calls, on demand.
+
+    import scratchnet.kernels
+    scratchnet.kernels.enable()          # or set SCRATCHNET_KERNELS=1
+
+From then on the formula of an elementwise or row-by-row op, forward or backward, is compiled by `torch.compile` when it
+is first called on a large tensor, and runs as one kernel, which reads its inputs once and writes its outputs once.
+Nothing else changes: the ops stay autograd Functions with the same backward passes. A kernel takes about a second to
+compile the first time, and some tenths of a second when it is found in torch's cache on the disk. Calls on fewer than
+`LARGE` elements do without: what a kernel gains there, its call costs.
+
+Off by default: it needs a C++ compiler.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["LARGE", "disable", "enable", "enabled", "kernel"]
+
+LARGE = 2**18
+
+_state = {"enabled": False}
+
+
+def enable() -> None:
+    """Compiles the formulas of large calls from now on, in all threads.
+
+    Raises:
+        RuntimeError: if there is no C++ compiler.
+    """
+    from torch._inductor import cpp_builder, exc
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler as error:
+        raise RuntimeError(
+            "kernels: expected a C++ compiler, found none; install g++ or clang, or set CXX to one"
+        ) from error
+    _state["enabled"] = True
+
+
+def disable() -> None:
+    """Runs all calls without compiled kernels from now on; those that are compiled are kept."""
+    _state["enabled"] = False
+
+
+def enabled() -> bool:
+    """Returns whether large calls are compiled."""
+    return _state["enabled"]
+
+
+def kernel(function: Callable[..., Any], tensors: Sequence[Tensor | None]) -> Callable[..., Any] | None:
+    """Returns the compiled form of a function of these tensors, None if it is to run as it is.
+
+    A kernel is made for each rank and dtype of the tensors, which are contiguous, and serves all sizes.
+    """
+    if not _state["enabled"]:
+        return None
+    given = [t for t in tensors if t is not None]
+    if max(t.numel() for t in given) < LARGE or not all(t.is_contiguous() for t in given):
+        return None
+    return _compiled(function, tuple(None if t is None else (t.dtype, *_broadcast(t)) for t in tensors))
+
+
+def _broadcast(tensor: Tensor) -> Iterator[bool]:
+    """Yields for each dimension whether it has one element, for which the compiler makes another kernel."""
+    return (size == 1 for size in tensor.shape)
+
+
+@cache
+def _compiled(function: Callable[..., Any], _: Hashable) -> Callable[..., Any]:
+    # The compiler bounds the kernels of one code object, which the chain rules of all ops share; a copy has its own.
+    copy = FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return torch.compile(copy, dynamic=True, fullgraph=True)
+
+
+if os.environ.get("SCRATCHNET_KERNELS", "0") not in ("", "0"):
+    enable()

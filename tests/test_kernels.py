@@ -1,0 +1,64 @@
+"""Compiled kernels compute what the formulas do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from reference.catalog import RECORDS
+from reference.check import check
+from scratchnet import functional, kernels
+
+
+def double(x):
+    return 2 * x
+
+
+@pytest.fixture
+def enabled(monkeypatch):
+    """Compiles every call, however small."""
+    monkeypatch.setattr(kernels, "LARGE", 1)
+    kernels.enable()
+    yield
+    kernels.disable()
+
+
+def test_are_off_until_enabled_and_for_small_tensors():
+    large, small = torch.empty(kernels.LARGE), torch.empty(4)
+    assert kernels.kernel(double, [large]) is None
+    kernels.enable()
+    try:
+        assert kernels.enabled()
+        assert kernels.kernel(double, [small, None]) is None
+        assert kernels.kernel(double, [small, large]) is not None
+    finally:
+        kernels.disable()
+    assert not kernels.enabled()
+
+
+def test_without_a_compiler_say_what_is_missing(monkeypatch):
+    from torch._inductor import cpp_builder, exc
+
+    def none():
+        raise exc.InvalidCxxCompiler
+
+    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", none)
+    with pytest.raises(RuntimeError, match="expected a C\\+\\+ compiler, found none; install"):
+        kernels.enable()
+    assert not kernels.enabled()
+
+
+@pytest.mark.slow
+def test_ops_of_one_code_object_do_not_exhaust_the_compiler(enabled):
+    """All chain rules made of slopes share their code, which may be compiled eight times."""
+    x = torch.randn(8, requires_grad=True)
+    for name in ("sigmoid", "tanh", "softsign", "tanhshrink", "softplus", "logsigmoid", "gelu", "silu", "mish"):
+        getattr(functional, name)(x).sum().backward()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("record", list(RECORDS.values()), ids=list(RECORDS))
+def test_every_op_passes_its_checks_with_kernels(record, enabled):
+    for comparison in check(record, torch.float32).comparisons:
+        assert comparison.ok, str(comparison)
