@@ -23,7 +23,8 @@ def main(words: Sequence[str]) -> int:
         print(stop, file=sys.stderr)
         return stop.status
     except ExperimentError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # Names and values from files may hold line breaks and control sequences.
+        print("error:", "".join(c if c.isprintable() else " " for c in str(error)), file=sys.stderr)
         return error.status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -62,19 +63,21 @@ def run(words: Sequence[str]) -> None:
 def start(name: str, flags: Sequence[str]) -> None:
     """Starts a run of a chapter, or continues the run that ``--resume`` names."""
     from experiments import commandline
+    from experiments.run import LOCKS
     from experiments.settings import on_a_device
 
     module = importlib.import_module(f"experiments.chapters.{name}")
     prog = f"python -m experiments {name}"
     settings = commandline.parse(module.Config, flags, prog)
     folder = None
-    if settings.resume is not None:
-        folder, settings = commandline.resume(settings, flags, prog)
-        if folder.finished:
-            print(f"'{folder.folder}' is finished; nothing is left to do")
-            return
-    settings.check()
-    module.main(on_a_device(settings), folder)
+    with LOCKS:
+        if settings.resume is not None:
+            folder, settings = commandline.resume(settings, flags, prog)
+            if folder.finished and not folder.prolonged:
+                print(f"'{folder.folder}' is finished; nothing is left to do")
+                return
+        settings.check()
+        module.main(on_a_device(settings), folder)
 
 
 if __name__ == "__main__":

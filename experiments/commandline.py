@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
+from experiments.chapters import CHAPTERS
 from experiments.errors import ExperimentError, UsageError
-from experiments.run import Run
+from experiments.run import LENGTH, Run
 from experiments.settings import UNSAVED, CommonSettings
 
 if TYPE_CHECKING:
@@ -73,12 +74,18 @@ def read_flags(kind: type[T], words: Sequence[str], prog: str, default: T | None
 def resume(settings: SettingsT, words: Sequence[str], prog: str) -> tuple[Run, SettingsT]:
     """Opens the run that ``settings.resume`` names, and restores its settings.
 
+    ``--epochs`` and ``--max-steps`` prolong the run; one of them alone replaces both.
+
     Raises:
         UsageError: The folder does not hold a run of this chapter, or a flag contradicts the run's settings.
         ExperimentError: Its ``config.json`` is damaged.
     """
     assert settings.resume is not None
     run = Run.reopen(settings.resume)
+    if run.chapter not in CHAPTERS:
+        raise ExperimentError(
+            f"'{run.folder / 'config.json'}' is damaged (it names no chapter); start a new run without --resume"
+        )
     if not prog.endswith(f" {run.chapter}"):
         raise UsageError(f"'{run.folder}' is a run of another chapter; continue with: {run.resume_command()}")
     kind = type(settings)
@@ -92,13 +99,30 @@ def resume(settings: SettingsT, words: Sequence[str], prog: str) -> tuple[Run, S
             f"'{run.folder / 'config.json'}' is damaged ({error}); start a new run without --resume"
         ) from error
     requested = read_flags(kind, words, prog, default=stored)
+    given = {word.partition("=")[0].replace("_", "-") for word in words}
+    length: dict[str, Any] = {
+        name: getattr(requested, name) if _flag(name) in given else None for name in LENGTH if name in names
+    }
+    prolongs = any(value is not None for value in length.values()) and any(
+        length[name] != getattr(stored, name) for name in length
+    )
     for name in names:
         was, now = getattr(stored, name), getattr(requested, name)
-        if now != was and not _same_path(now, was):
+        if prolongs and name in length:
+            if was is not None and now < was:
+                raise UsageError(f"{_flag(name)}: expected {was} or more, as in config.json, got {now}")
+        elif now != was and not _same_path(now, was):
             raise UsageError(
                 f"{_flag(name)}: expected {was}, as in config.json, got {now}; leave it out, or start a new run "
                 "without --resume"
             )
+    run.lock()
+    if prolongs:
+        run.prolong(length)
+        stored = dataclasses.replace(stored, **length)
+        stored.check()
+        changes = ", ".join(f"{_flag(name)} {run.earlier[-1][name]} to {now}" for name, now in length.items())
+        print(f"prolongs '{run.folder}': {changes}; the learning rate follows the new length from here on")
     return run, dataclasses.replace(stored, resume=settings.resume)
 
 

@@ -207,7 +207,7 @@ def learn(run: Run, config: Config) -> Training:
         lr=config.lr,
         schedule="constant",
         dtype="float64",
-        eval_every=max(1, config.epochs // 4),
+        eval_every=100,
     )
     return train(run.part("xor"), network, task, settings, learner=ByHand)
 

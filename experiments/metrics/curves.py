@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from experiments.errors import ExperimentError
-from experiments.run import Run
+from experiments.run import Run, parse_json
 
-__all__ = ["MetricCurve", "parse_json", "read_curve", "read_curves"]
+__all__ = ["MetricCurve", "read_curve", "read_curves"]
 
+LARGEST = 1e300  # beyond it, and so far beyond any loss, plots overflow
 NOT_METRICS = ("step", "epoch", "split", "backend")
 
 
@@ -31,30 +29,21 @@ def read_curve(run: Run, metric: str, split: str = "test") -> tuple[list[int], l
 
 
 def read_curves(path: Path) -> dict[str, dict[tuple[str, str], MetricCurve]]:
-    """Returns all curves of a ``metrics.jsonl``, keyed by backend and then by (split, metric)."""
+    """Returns all curves of a ``metrics.jsonl``, keyed by backend and then by (split, metric).
+
+    Rows and values of other kinds are left out.
+    """
     found: dict[str, dict[tuple[str, str], MetricCurve]] = {}
-    for line in path.read_text().splitlines(keepends=True):
-        if not line.endswith("\n"):
+    for line in path.read_bytes().splitlines(keepends=True):
+        if not line.endswith(b"\n"):
             break  # a running training is still writing this line
         row = parse_json(line, path)
+        step, split, backend = row.get("step"), row.get("split"), row.get("backend")
+        if not isinstance(step, int) or split not in ("train", "test") or not isinstance(backend, str):
+            continue
         for metric, value in row.items():
-            if metric not in NOT_METRICS and isinstance(value, int | float) and "backend" in row:
-                curve = found.setdefault(row["backend"], {}).setdefault((row["split"], metric), MetricCurve())
-                curve.steps.append(row["step"])
-                curve.values.append(value)
+            if metric not in NOT_METRICS and isinstance(value, int | float) and not abs(value) > LARGEST:
+                curve = found.setdefault(backend, {}).setdefault((split, metric), MetricCurve())
+                curve.steps.append(step)
+                curve.values.append(float(value))
     return found
-
-
-def parse_json(text: str, path: Path) -> dict[str, Any]:
-    """Parses a JSON object.
-
-    Raises:
-        ExperimentError: ``path``, from which the text was read, is damaged.
-    """
-    try:
-        content = json.loads(text)
-        if not isinstance(content, dict):
-            raise ValueError(f"expected an object, got {text.strip()[:40]}")
-    except ValueError as error:
-        raise ExperimentError(f"'{path}' is damaged ({type(error).__name__}: {error})") from error
-    return content

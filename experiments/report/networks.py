@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import UsageError
-from experiments.metrics.curves import MetricCurve, parse_json, read_curves
-from experiments.run import Run
+from experiments.metrics.curves import MetricCurve, read_curves
+from experiments.run import Run, parse_json
 
 __all__ = ["TrainedNetwork", "read_runs"]
 
@@ -81,7 +81,7 @@ def _networks(run: Run, name: str) -> Iterator[TrainedNetwork]:
     for path in [*run.folder.glob("metrics.jsonl"), *parts]:
         part = "" if path.parent == run.folder else path.parent.name
         config, summary = path.with_name("part.json"), path.with_name("summary.json")
-        settings = parse_json(config.read_text(), config) if part and config.is_file() else dict(run.config)
-        content = parse_json(summary.read_text(), summary) if summary.is_file() else {}
+        settings = parse_json(config.read_bytes(), config) if part and config.is_file() else dict(run.config)
+        content = parse_json(summary.read_bytes(), summary) if summary.is_file() else {}
         for backend, curves in read_curves(path).items():
             yield TrainedNetwork(f"{name}\0{part}\0{backend}", settings, curves, content, backend)

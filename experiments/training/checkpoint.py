@@ -1,13 +1,18 @@
 """Stops and continues a training: checkpoints, and Ctrl-C as a request to stop between two steps.
 
 A checkpoint is a dictionary of plain values and tensors, which ``torch.load(weights_only=True)`` reads: opening
-one needs no class of this repository and cannot run code.
+one needs no class of this repository and cannot run code. The file is a zip archive, and its comment is the SHA-256
+of the rest, because ``torch.load`` does not notice a flipped bit. It holds the settings that made it, and the length
+and digest of ``metrics.jsonl``, so that it continues only its own run.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import signal
+import struct
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,48 +22,116 @@ from torch import Tensor
 
 from experiments import processes
 from experiments.errors import ExperimentError
-from experiments.run import replace_file
+from experiments.run import LENGTH, Run, replace_file
 
-__all__ = ["Interrupts", "damaged", "load", "random_state", "restore_random_state", "save"]
+__all__ = ["Damage", "Interrupts", "load", "random_state", "refusal", "restore_random_state", "save"]
+
+EMPTY, SEALED = struct.pack("<H", 0), struct.pack("<H", 64)  # the length of a zip archive's comment, before it
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
-    """Writes the state atomically: after a kill either the old or the new checkpoint exists.
+def save(run: Run, path: Path, state: Mapping[str, Any], keep: Path | None = None) -> None:
+    """Writes a state of a run atomically, with the run's settings and a digest.
 
     Raises:
-        OSError: The checkpoint cannot be written; the old one is kept.
+        OSError: The file cannot be written; the old one is kept.
     """
     buffer = io.BytesIO()  # torch.save to a file does not report why a full disk fails
-    torch.save(state, buffer)
-    replace_file(path, buffer.getvalue())
+    torch.save({"settings": run.config, **state}, buffer)
+    archive = buffer.getvalue()
+    digest = hashlib.sha256(archive).hexdigest().encode()
+    replace_file(path, archive.removesuffix(EMPTY) + SEALED + digest, keep)
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Reads a state onto the CPU.
+def load(run: Run) -> dict[str, Any]:
+    """Reads the last checkpoint of a run onto the CPU.
 
     Raises:
-        ExperimentError: The checkpoint is missing or damaged.
+        ExperimentError: It, the best weights or the metrics are missing, damaged or of another run.
     """
-    if not path.is_file():
+    path = run.checkpoint
+    if not path.is_file() and not run.previous.is_file():
         raise ExperimentError(
             f"'{path.parent}' has no checkpoint: it was stopped before it saved one; "
             "start a new run without --resume"
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the type depends on what is damaged: archive, pickle or tensor
-        raise damaged(path, error) from error
-    if not isinstance(state, dict):
-        raise damaged(path, TypeError(f"expected a dictionary, got {type(state).__name__}"))
+        files = {run.checkpoint: _read(run.checkpoint)}
+        state = files[run.checkpoint]
+        _check_metrics(run, state)
+        if run.best.is_file():
+            files[run.best] = _read(run.best)
+    except Damage as damage:
+        raise refusal(run, damage) from damage
+    for path, each in files.items():
+        _check_settings(run, path, each)
     return state
 
 
-def damaged(path: Path, error: Exception) -> ExperimentError:
-    """Returns the error to raise for a checkpoint with unexpected contents."""
-    reason = str(error).strip().partition("\n")[0].partition(". ")[0]
-    return ExperimentError(
-        f"'{path}' is damaged ({type(error).__name__}: {reason}); start a new run without --resume"
-    )
+class Damage(Exception):
+    """A file with unexpected contents, and what is wrong with them."""
+
+    def __init__(self, path: Path, reason: str | Exception) -> None:
+        self.path = path
+        if isinstance(reason, Exception):
+            line = str(reason).strip().partition("\n")[0].partition(". ")[0]
+            reason = f"{type(reason).__name__}: {line}"
+        super().__init__(f"'{path}' is damaged ({reason})")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise Damage(path, "it is missing")
+    content = path.read_bytes()
+    archive, seal = content[:-66] + EMPTY, content[-66:]
+    if seal != SEALED + hashlib.sha256(archive).hexdigest().encode():
+        raise Damage(path, "its digest is wrong, or missing as in earlier versions")
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # the type depends on what is wrong: archive, pickle or tensor
+        raise Damage(path, error) from error
+    if not isinstance(state, dict) or not isinstance(state.get("settings"), dict):
+        raise Damage(path, "it holds no state of a run")
+    return state
+
+
+def _check_metrics(run: Run, state: Mapping[str, Any]) -> None:
+    """Raises Damage unless ``metrics.jsonl`` begins with the lines that it had at the checkpoint."""
+    if (expected := state.get("metrics")) is None:
+        return
+    path = run.folder / "metrics.jsonl"
+    found = path.read_bytes()[: expected["length"]] if path.is_file() else b""
+    if len(found) < expected["length"]:
+        raise Damage(path, f"expected at least {expected['length']} bytes, got {len(found)}")
+    if hashlib.sha256(found).hexdigest() != expected["sha256"]:
+        raise Damage(path, "its digest is wrong")
+
+
+def _check_settings(run: Run, path: Path, state: Mapping[str, Any]) -> None:
+    """Raises ExperimentError unless a state was made with the settings of the run, or before it was prolonged."""
+    made, now = state["settings"], run.config
+    different = [name for name in {**made, **now} if made.get(name) != now.get(name)]
+    before = {name: made[name] for name in LENGTH if name in made}
+    if different and not (set(different) <= set(LENGTH) and before in run.earlier):
+        listed = ", ".join(f"{name} {made.get(name)} instead of {now.get(name)}" for name in different)
+        raise ExperimentError(
+            f"--resume: '{path}' was made with other settings than those of the run: {listed}; restore the file "
+            "or config.json, or start a new run without --resume"
+        )
+
+
+def refusal(run: Run, damage: Damage) -> ExperimentError:
+    """Returns the error to raise for a damaged file, which names the last good checkpoint."""
+    actions = {run.checkpoint: f"delete '{damage.path}'", run.previous: f"rename it to '{run.checkpoint}'"}
+    for path, action in actions.items():
+        try:
+            state = _read(path)
+            _check_metrics(run, state)
+        except Damage:
+            continue
+        if path != damage.path:
+            good = f"the last good one is '{path}' of step {state.get('step')}; {action} to continue from it"
+            return ExperimentError(f"{damage}; {good}")
+    return ExperimentError(f"{damage}; start a new run without --resume")
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ that no step appears twice.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from experiments.errors import ExperimentError
 from experiments.formatting import format_metrics
 from experiments.run import Run
 from experiments.training.dashboard import introduce, introduce_twins, project, show_answers
@@ -44,9 +44,6 @@ class Journal:
         step: Training steps already done.
         steps: Total training steps.
         length: Length of ``metrics.jsonl`` at that step.
-
-    Raises:
-        ExperimentError: ``metrics.jsonl`` is shorter than ``length``.
     """
 
     def __init__(
@@ -63,14 +60,9 @@ class Journal:
     ) -> None:
         self.run, self.learners, self.task, self.steps = run, learners, task, steps
         path = run.folder / "metrics.jsonl"
-        present = path.stat().st_size if path.exists() else 0
-        if present < length:
-            raise ExperimentError(
-                f"'{path}' is damaged: expected at least {length} bytes, its length at the last checkpoint, "
-                f"got {present}; start a new run without --resume"
-            )
         with ExitStack() as stack:
-            self.metrics = stack.enter_context(path.open("ab"))
+            self.metrics = stack.enter_context(path.open("r+b" if path.exists() else "xb"))
+            self.digest = hashlib.sha256(self.metrics.read(length) if length else b"")
             self.metrics.truncate(length)
             self.monitors: dict[str, Monitor] = {}
             for learner in learners:
@@ -144,17 +136,19 @@ class Journal:
                 {**self.run.config, "backend": learner.name}, results[learner.name]
             )
 
-    def flush(self) -> int:
-        """Writes all records to disk and returns the length of ``metrics.jsonl``."""
+    def flush(self) -> dict[str, Any]:
+        """Writes all records to disk and returns the length and digest of ``metrics.jsonl``."""
         for monitor in self.monitors.values():
             monitor.evaluate()  # without metrics it only writes pending records
         if self.twin is not None:
             self.twin.flush()
         self.metrics.flush()
-        return self.metrics.tell()
+        return {"length": self.metrics.tell(), "sha256": self.digest.hexdigest()}
 
     def _write(self, row: Mapping[str, Any]) -> None:
-        self.metrics.write(json.dumps(row).encode() + b"\n")
+        line = json.dumps(row).encode() + b"\n"
+        self.metrics.write(line)
+        self.digest.update(line)
 
 
 class TrainingProgress:

@@ -166,6 +166,10 @@ class Learner:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        # A prolonged run has another schedule.
+        rates = zip(self.schedule.base_lrs, self.schedule.lr_lambdas, strict=True)
+        for group, (base, rate) in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = base * rate(self.schedule.last_epoch)
         self.seconds = state["seconds"]
 
     def _precision(self) -> AbstractContextManager[Any]:

@@ -62,7 +62,8 @@ class Training:
         self.device = task.train[0].device
         self.examples = len(task.train[1])
         self.length = Length.of(settings, self.examples)
-        self.step = self.evaluated = self.metrics_length = 0
+        self.step = self.evaluated = 0
+        self.metrics: dict[str, Any] = {}
         self.seconds = 0.0
         self.results: dict[str, dict[str, float]] = {}
         self.best = Best(settings.patience)
@@ -93,15 +94,19 @@ class Training:
     def _loop(self) -> None:
         while True:
             self._stop_if_interrupted()
-            ended = self.step == self.length.steps
+            ended = self.step >= self.length.steps
             if self.evaluated < self.step and (ended or self.step % self.length.between_evaluations == 0):
                 self._evaluate()
                 self._save()
             elif self.step % self.settings.save_every == 0:
                 self._save()
-            if ended or self.best.exhausted:
+            if self.ended:
                 break
             self._train()
+
+    @property
+    def ended(self) -> bool:
+        return self.step >= self.length.steps or self.best.exhausted
 
     def _train(self) -> None:
         """Takes one training step of each network."""
@@ -151,7 +156,8 @@ class Training:
         self.evaluated = self.step
         if self.best.update(self.step, self.results) and processes.is_writer():
             models = {learner.name: learner.model.state_dict() for learner in self.learners}
-            checkpoint.save(self.run.best, {"step": self.step, "results": self.results, "models": models})
+            state = {"step": self.step, "results": self.results, "models": models}
+            checkpoint.save(self.run, self.run.best, state)
         if self._journal is not None:
             epoch = math.ceil(self.step / self.length.in_epoch)
             self._journal.log_evaluation(self.step, epoch, self.results, evaluations)
@@ -194,8 +200,8 @@ class Training:
         self.seconds = time.monotonic() - self._resumed_at
         state = self.state_dict()
         if self._journal is not None:
-            state["metrics_length"] = self._journal.flush()
-            checkpoint.save(self.run.checkpoint, state)
+            state["metrics"] = self._journal.flush()
+            checkpoint.save(self.run, self.run.checkpoint, state, keep=self.run.previous)
 
     def _open_journal(self) -> AbstractContextManager[Journal | None]:
         if not processes.is_writer():
@@ -208,7 +214,7 @@ class Training:
             every=self.settings.every,
             step=self.step,
             steps=self.length.steps,
-            length=self.metrics_length,
+            length=self.metrics.get("length", 0),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -219,7 +225,7 @@ class Training:
             "batch": self.step % self.length.in_epoch,
             "evaluated": self.evaluated,
             "examples": self.examples,
-            "metrics_length": self.metrics_length,
+            "metrics": self.metrics,
             "seconds": self.seconds,
             "results": self.results,
             "best": self.best.state_dict(),
@@ -232,13 +238,14 @@ class Training:
         """Restores the last checkpoint.
 
         Raises:
-            ExperimentError: The checkpoint is missing or damaged, or was made with other data or processes.
+            ExperimentError: The checkpoint is missing or damaged, or was made with other settings, data or
+                processes, or by more steps than the run has.
         """
-        state = checkpoint.load(self.run.checkpoint)
+        state = checkpoint.load(self.run)
         try:
             self.load_state_dict(state)
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise checkpoint.damaged(self.run.checkpoint, error) from error
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise checkpoint.refusal(self.run, checkpoint.Damage(self.run.checkpoint, error)) from error
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["examples"] != self.examples:
@@ -251,10 +258,15 @@ class Training:
                 f"--resume: expected {len(state['random'])} processes, as at the start of the run, got "
                 f"{processes.size()}; set torchrun --nproc-per-node"
             )
+        if state["step"] > self.length.steps:
+            raise ExperimentError(
+                f"--resume: expected at least the {state['step']} steps that '{self.run.folder}' has done, got "
+                f"{self.length.steps}; pass more --epochs or --max-steps"
+            )
         for learner in self.learners:
             learner.load_state_dict(state["learners"][learner.name])
         self.step, self.evaluated = state["step"], state["evaluated"]
-        self.metrics_length, self.seconds = state["metrics_length"], state["seconds"]
+        self.metrics, self.seconds = state["metrics"], state["seconds"]
         self.results = state["results"]
         self.best.load_state_dict(state["best"])
         if self.drift is not None:

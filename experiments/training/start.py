@@ -38,7 +38,7 @@ def train(
 ) -> Training:
     """Trains the network that ``build`` makes, for each backend of the settings, in the folder of a run.
 
-    Continues an unfinished run of an earlier process; of a finished one it only loads the state.
+    Continues an unfinished or prolonged run of an earlier process; of a finished one it only loads the state.
 
     Args:
         run: The run, or one of its parts.
@@ -61,8 +61,6 @@ def train(
         ExperimentError: The loss is not finite, or the folder cannot be read or written to.
     """
     run.config |= as_plain_values(settings)
-    if run.part_name and not run.reopened:
-        run.write_json("part.json", run.config)
     task = task.to(settings.device)
     planned = Length.of(settings, len(task.train[1])).planned
     learners: list[Learner] = []
@@ -81,7 +79,8 @@ def train(
     finished = processes.share(lambda: run.finished)
     if run.reopened:
         training.resume()
-    if not finished:
+    run.settle()
+    if not (finished and training.ended):
         training.fit()
         if run.part_name:
             run.write_json("summary.json", summary(training))

@@ -11,10 +11,12 @@ import sys
 import typing
 
 import pytest
-from experiment_runs import ROOT, mnist
+from experiment_runs import ROOT, assert_same_state, mnist, state
+from torch.testing import assert_close
 
 from experiments.__main__ import main
 from experiments.chapters import CHAPTERS
+from experiments.run import replace_file
 
 USAGE_ERRORS = {
     "nope": f"expected a chapter ({', '.join(CHAPTERS)}), got 'nope'",
@@ -122,7 +124,8 @@ def test_resuming_a_finished_run_changes_nothing(finished, capsys):
     [
         (["--lr", "0.3"], "--lr: expected 0.05, as in config.json, got 0.3"),
         (["--model", "cnn"], "--model: expected mlp, as in config.json, got cnn"),
-        (["--max-steps", "3"], "--max-steps: expected None, as in config.json, got 3"),
+        (["--epochs", "0"], "--epochs: expected 1 or more, as in config.json, got 0"),
+        (["--lr", "0.3", "--epochs", "2"], "--lr: expected 0.05"),
         (["--data", "sample"], "--data: expected"),
     ],
 )
@@ -143,10 +146,15 @@ def test_resume_accepts_equal_settings(stopped, tiny, capsys):
         ("config.json", b"{", 1, "is damaged (JSONDecodeError"),
         ("config.json", b"[]", 1, "is damaged"),
         ("config.json", json.dumps({"chapter": "mnist", "lr": 1}).encode(), 1, "is damaged ('preset')"),
-        ("checkpoint.pt", None, 1, "has no checkpoint"),
+        ("checkpoint.pt", None, 1, "is damaged (it is missing); the last good one"),
         ("checkpoint.pt", b"", 1, "is damaged"),
         ("checkpoint.pt", b"half", 1, "is damaged"),
-        ("metrics.jsonl", None, 1, "is damaged: expected at least"),
+        ("config.json", b"[" * 100_000, 1, "is damaged (RecursionError"),
+        ("config.json", b"\xff", 1, "is damaged (UnicodeDecodeError"),
+        ("checkpoint.pt", b"flipped", 1, "/previous.pt' of step 0; rename it to"),
+        ("best.pt", b"flipped", 1, "/checkpoint.pt' of step 2; delete"),
+        ("metrics.jsonl", None, 1, "is damaged (expected at least"),
+        ("metrics.jsonl", b"flipped", 1, "/previous.pt' of step 0; rename it to"),
     ],
 )
 def test_a_damaged_run_is_an_error_of_one_line(file, damage, status, message, stopped, capsys):
@@ -154,7 +162,7 @@ def test_a_damaged_run_is_an_error_of_one_line(file, damage, status, message, st
     if damage is None:
         path.unlink()
     else:
-        path.write_bytes(path.read_bytes()[:5000] if damage == b"half" else damage)
+        path.write_bytes({b"half": path.read_bytes()[:5000], b"flipped": flipped(path)}.get(damage, damage))
     assert mnist("--resume", stopped) == status
     err = capsys.readouterr().err
     assert message in err
@@ -162,11 +170,146 @@ def test_a_damaged_run_is_an_error_of_one_line(file, damage, status, message, st
     assert not (stopped / "summary.json").exists()
 
 
+def flipped(path):
+    """Returns the content of a file with one bit flipped."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    return bytes(content)
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_every_flipped_bit_is_noticed(stopped, capsys):
+    """Tries bits all over each file that a run reads back."""
+    for name in ("checkpoint.pt", "best.pt", "metrics.jsonl"):
+        path = stopped / name
+        content = path.read_bytes()
+        for place in range(0, len(content), len(content) // 7):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << place % 8
+            path.write_bytes(damaged)
+            assert mnist("--resume", stopped) == 1
+            assert f"{name}' is damaged (its digest is wrong" in capsys.readouterr().err
+        path.write_bytes(content)
+    assert mnist("--resume", stopped) == 0
+
+
+def test_the_last_good_checkpoint_continues(stopped, finished):
+    (stopped / "checkpoint.pt").write_bytes(b"")
+    (stopped / "previous.pt").rename(stopped / "checkpoint.pt")
+    assert mnist("--resume", stopped) == 0
+    assert_same_state(state(stopped), state(finished))
+    assert (stopped / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 5}, {"batch_size": 32}, {"lr": 0.5}, {"dtype": "float64"}, {"epochs": 9}, {"max_steps": 1}]
+)
+def test_a_changed_config_is_an_error_that_names_the_changes(change, stopped, capsys):
+    ((name, now),) = change.items()
+    was = json.loads((stopped / "config.json").read_text())[name]
+    edit(stopped / "config.json", **change)
+    assert mnist("--resume", stopped) == 1
+    assert (
+        f"made with other settings than those of the run: {name} {was} instead of {now};"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "best.pt"])
+def test_a_file_of_another_run_is_an_error(name, stopped, tiny, tmp_path, capsys):
+    assert mnist("--model", "mlp", "--data", tiny, "--epochs", 1, "--seed", 3, "--runs", tmp_path / "runs") == 0
+    shutil.copy(tmp_path / "runs" / "mnist-mlp-scratch-001" / name, stopped)
+    if name == "checkpoint.pt":
+        shutil.copy(tmp_path / "runs" / "mnist-mlp-scratch-001" / "metrics.jsonl", stopped)
+    capsys.readouterr()
+    assert mnist("--resume", stopped) == 1
+    assert (
+        f"{name}' was made with other settings than those of the run: seed 3 instead of 0"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("words", [["--epochs", 3], ["--max-steps=6"]])
+def test_a_finished_run_is_prolonged(words, tiny, tmp_path, capsys):
+    """With a constant learning rate it equals a run of that length."""
+    flags = ["--model", "mlp", "--data", tiny, "--schedule", "constant", "--runs", tmp_path]
+    assert mnist(*flags, "--epochs", 1) == 0
+    run, long = (tmp_path / f"mnist-mlp-scratch-00{number}" for number in (1, 2))
+    capsys.readouterr()
+    assert mnist("--resume", run, *words) == 0
+    assert f"prolongs '{run}': --epochs 1 to " in capsys.readouterr().out
+    assert mnist(*flags, *words) == 0
+    for part in ("model", "optimizer"):
+        assert_close(*(state(each)["learners"]["custom"][part] for each in (run, long)), rtol=0, atol=0)
+    assert json.loads((run / "summary.json").read_text())["steps"] == 6
+    assert mnist("--resume", run) == 0
+    assert capsys.readouterr().out.endswith("is finished; nothing is left to do\n")
+
+
+def test_fewer_steps_than_are_done_are_an_error(finished, tmp_path, capsys):
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert mnist("--resume", run, "--max-steps", 1) == 1
+    assert "expected at least the 2 steps that" in capsys.readouterr().err
+    for path, content in before.items():
+        assert path.name == "writer.txt" or path.read_bytes() == content
+
+
+def test_a_second_writer_is_an_error_that_names_the_first(stopped, capsys):
+    script = """
+import sys
+from pathlib import Path
+from experiments.run import Run
+Run.reopen(Path(sys.argv[2])).lock()
+print("locked", flush=True)
+input()
+"""
+    command = [sys.executable, "-c", script, "mnist", str(stopped)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        assert mnist("--resume", stopped) == 1
+        err = capsys.readouterr().err
+        assert f"'{stopped}' is being written to by process {other.pid} on " in err
+        assert err.count("\n") == 1
+        other.kill()
+    assert mnist("--resume", stopped) == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics.jsonl", "checkpoint.pt", ".checkpoint.pt.partial", "00002", "summary.json"]
+)
+def test_symbolic_links_are_not_written_through(name, stopped, tmp_path, capsys):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (stopped / name).unlink(missing_ok=True)
+    (stopped / name).symlink_to(precious)
+    assert mnist("--resume", stopped) == 1
+    assert f"{name}' is a symbolic link" in capsys.readouterr().err
+    assert precious.read_text() == "precious"
+
+
+def test_replacing_a_file_follows_no_link(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    for name in ("file", ".file.partial"):
+        (tmp_path / name).symlink_to(precious)
+    replace_file(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_text() == "new"
+    assert precious.read_text() == "precious"
+
+
 def test_resuming_a_run_of_another_chapter_is_an_error(stopped, capsys):
-    config = json.loads((stopped / "config.json").read_text())
-    (stopped / "config.json").write_text(json.dumps({**config, "chapter": "other"}))
+    edit(stopped / "config.json", chapter="gan")
     assert mnist("--resume", stopped) == 2
-    assert f"python -m experiments other --resume {stopped}" in capsys.readouterr().err
+    assert f"python -m experiments gan --resume {stopped}" in capsys.readouterr().err
+    edit(stopped / "config.json", chapter="mnist; rm -r /\n\x1b[2J")
+    assert mnist("--resume", stopped) == 1
+    err = capsys.readouterr().err
+    assert "is damaged (it names no chapter)" in err
+    assert err.count("\n") == 1
 
 
 def test_an_unwritable_runs_folder_is_an_error(here, capsys):

@@ -83,7 +83,7 @@ def main(config: Config, run: Run | None = None) -> None:
     run = run or Run.create(config, "claims")
     (backend,) = BACKENDS[config.backend]
     bench = Bench(backend, config.device, config.seed, digits, thorough=config.preset == "full")
-    rows: list[dict[str, Any]] = checkpoint.load(run.checkpoint)["findings"] if run.reopened else []
+    rows: list[dict[str, Any]] = checkpoint.load(run)["findings"] if run.reopened else []
     resume = f"continue with: {run.resume_command()}"
     with (
         writing(run.folder, f"free some space, then {resume}"),
@@ -102,7 +102,8 @@ def main(config: Config, run: Run | None = None) -> None:
             if finding.figure is not None:
                 page.figure(measure.__name__, finding.figure)
             write_numbers(page, measure.__name__, rows[-1])
-            checkpoint.save(run.checkpoint, {"findings": rows})
+            state = {"step": len(rows), "findings": rows}
+            checkpoint.save(run, run.checkpoint, state, keep=run.previous)
             if interrupts.pressed:
                 raise Interrupted(f"interrupted after {len(rows)} of {len(MEASUREMENTS)} claims; {resume}")
         page.text("claims", as_markdown(rows, config))

@@ -83,6 +83,16 @@ def test_a_killed_run_continues_with_its_unfinished_cell(tmp_path, monkeypatch):
         assert (run / cell / "metrics.jsonl").read_text() == (undisturbed / cell / "metrics.jsonl").read_text()
 
 
+def test_all_cells_of_a_finished_run_are_prolonged(tmp_path, capsys):
+    assert main(["sequences", *map(str, [*SMALL, "--runs", tmp_path])]) == 0
+    run = tmp_path / "sequences-adding-scratch-001"
+    assert main(["sequences", "--resume", str(run), "--max-steps", "5"]) == 0
+    assert "--max-steps 3 to 5" in capsys.readouterr().out
+    for cell in CELLS:
+        assert state(run / cell)["step"] == 5
+        assert [row["step"] for row in rows(run / cell, split="train")] == [1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
