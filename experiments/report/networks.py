@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.errors import UsageError
+from experiments.errors import ExperimentError, UsageError
 from experiments.metrics.curves import MetricCurve, read_curves
 from experiments.run import Run, parse_json
 
@@ -44,35 +44,50 @@ class TrainedNetwork:
     @property
     def milliseconds(self) -> float | None:
         """The mean time of a training step; ``None`` if the training has not ended."""
-        network = self.summary.get("networks", {}).get(self.backend)
-        return None if network is None else 1000 * network["seconds_in_steps"] / self.summary["steps"]
+        try:
+            return 1000 * self.summary["networks"][self.backend]["seconds_in_steps"] / self.summary["steps"]
+        except (KeyError, TypeError, ZeroDivisionError):
+            return None
 
 
-def read_runs(folders: list[Path]) -> list[TrainedNetwork]:
-    """Reads all networks of the runs in these folders.
+def read_runs(folders: list[Path]) -> tuple[list[TrainedNetwork], list[ExperimentError]]:
+    """Reads all networks of the runs in these folders; also returns why folders were left out.
+
+    A folder that is no run itself stands for the runs in it.
 
     Raises:
-        UsageError: A folder does not hold a run, or no network was trained in it.
-        ExperimentError: A file is damaged.
+        UsageError: No folder holds a run that trained networks.
+        ExperimentError: The files of all these runs are damaged.
     """
     found: list[TrainedNetwork] = []
+    skipped: list[ExperimentError] = []
+    inside = [
+        sorted(each.parent for each in folder.glob("*/config.json")) or [folder]
+        if not (folder / "config.json").exists()
+        else [folder]
+        for folder in folders
+    ]
+    folders = [folder for each in inside for folder in each]
     for folder in folders:
-        try:
-            run = Run.reopen(folder)
-        except UsageError as error:
-            raise UsageError(str(error).removeprefix("--resume: ").partition(";")[0]) from None
         unique = [other.name for other in folders].count(folder.name) == 1
-        networks = list(_networks(run, folder.name if unique else str(folder)))
-        if not networks:
-            raise UsageError(f"expected a run that trains networks, got '{folder}', which has no metrics.jsonl")
-        found += networks
+        try:
+            networks = list(_networks(Run.reopen(folder), folder.name if unique else str(folder)))
+            if not networks:
+                raise UsageError(f"expected a run that trains networks, got '{folder}', which has no curves")
+            found += networks
+        except UsageError as error:
+            skipped.append(UsageError(str(error).removeprefix("--resume: ").partition(";")[0]))
+        except ExperimentError as error:
+            skipped.append(error)
+    if not found:
+        raise skipped[0]
     # Drop what is the same in all names: the run if there is only one, the backend if all networks share it.
     several, mixed = len(folders) > 1, len({each.backend for each in found}) > 1
     for each in found:
         run_name, part, backend = each.name.split("\0")
         words = [run_name if several or not part else "", part, backend if mixed else ""]
         each.name = " ".join(word for word in words if word)
-    return found
+    return found, skipped
 
 
 def _networks(run: Run, name: str) -> Iterator[TrainedNetwork]:
@@ -84,4 +99,5 @@ def _networks(run: Run, name: str) -> Iterator[TrainedNetwork]:
         settings = parse_json(config.read_bytes(), config) if part and config.is_file() else dict(run.config)
         content = parse_json(summary.read_bytes(), summary) if summary.is_file() else {}
         for backend, curves in read_curves(path).items():
-            yield TrainedNetwork(f"{name}\0{part}\0{backend}", settings, curves, content, backend)
+            label = "\0".join(each.replace("\0", " ") for each in (name, part, backend))
+            yield TrainedNetwork(label, settings, curves, content, backend)
