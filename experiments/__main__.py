@@ -65,6 +65,7 @@ def start(name: str, flags: Sequence[str]) -> None:
     from experiments import commandline
     from experiments.run import LOCKS
     from experiments.settings import on_a_device
+    from experiments.threads import one_thread
 
     module = importlib.import_module(f"experiments.chapters.{name}")
     prog = f"python -m experiments {name}"
@@ -77,7 +78,8 @@ def start(name: str, flags: Sequence[str]) -> None:
                 print(f"'{folder.folder}' is finished; nothing is left to do")
                 return
         settings.check()
-        module.main(on_a_device(settings), folder)
+        with one_thread(settings.threads):
+            module.main(on_a_device(settings), folder)
 
 
 if __name__ == "__main__":

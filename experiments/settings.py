@@ -37,6 +37,8 @@ class CommonSettings:
             the same weights on the same batches, recording how they differ.
         seed: Seed of the weights, the data order and dropout; the same seed gives the same run.
         device: cpu, cuda, cuda:N, or auto: a GPU if there is one.
+        threads: Number of threads to compute with. By default networks whose batches take little work have one,
+            and others one for each core; OMP_NUM_THREADS sets it too.
         runs: Folder for the runs.
         resume: Folder of a run to continue with its settings.
     """
@@ -45,6 +47,7 @@ class CommonSettings:
     backend: Literal["scratch", "builtin", "twin"] = "scratch"
     seed: int = 0
     device: str = "auto"
+    threads: int | None = None
     runs: Path = Path("runs")
     resume: Path | None = None
 
@@ -64,6 +67,8 @@ class CommonSettings:
         for name, value in vars(self).items():
             fits = not isinstance(value, int) or -(2**63) <= value < 2**63
             expect(fits, name, "a whole number of 64 bits", value)
+        threads = self.threads
+        expect(threads is None or 1 <= threads <= 1024, "threads", "a whole number from 1 to 1024", threads)
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,8 @@ def expect(satisfied: bool, name: str, expected: str, got: object) -> None:
 
 def settings_of(config: CommonSettings, **chosen: Any) -> Settings:
     """Makes the settings of one training in a chapter that derives from `CommonSettings`."""
-    return Settings(preset=config.preset, backend=config.backend, seed=config.seed, device=config.device, **chosen)
+    common = {name: getattr(config, name) for name in ("preset", "backend", "seed", "device", "threads")}
+    return Settings(**common, **chosen)
 
 
 UNSAVED = ("runs", "resume")

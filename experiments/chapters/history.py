@@ -20,6 +20,7 @@ from experiments.figures.contours import Panel, boundary
 from experiments.report_page import ReportPage
 from experiments.run import Run
 from experiments.settings import CommonSettings, expect, settings_of
+from experiments.threads import threads_for
 from experiments.training import Learner, Task, Training, summary, train
 
 __all__ = ["Config", "main"]
@@ -191,7 +192,8 @@ def features(config: Config, train_pixels: Tensor, test_pixels: Tensor) -> list[
         kernels = [
             torch.cat([machine.similarity(rows) for rows in x.split(ROWS)]) for x in (train_pixels, test_pixels)
         ]
-    space = FeatureSpace(kernels[0])
+    with threads_for(len(train_pixels) ** 3 / 100):  # an eigendecomposition, of which little is done in parallel
+        space = FeatureSpace(kernels[0])
     return [space.anchors, space.coordinates(kernels[1])]
 
 

@@ -14,6 +14,7 @@ from experiments.backend import BACKENDS, Backend
 from experiments.formatting import format_metrics
 from experiments.run import Run
 from experiments.settings import Settings, as_plain_values
+from experiments.threads import threads_for, work_of
 from experiments.training.learner import Callback, Learner, sgd
 from experiments.training.loop import Training
 from experiments.training.schedule import Length
@@ -71,6 +72,7 @@ def train(
         )
         learners.append(each)
         each.model.load_state_dict(learners[0].model.state_dict())
+    work = work_of(learners[0].model, task.prepare(task.train[0][: settings.batch_size].clone()))
     # Each process has its own dropout and augmentation.
     torch.manual_seed(settings.seed + processes.rank() * 2**32)
     training = Training(
@@ -81,7 +83,8 @@ def train(
         training.resume()
     run.settle()
     if not (finished and training.ended):
-        training.fit()
+        with threads_for(work):
+            training.fit()
         if run.part_name:
             run.write_json("summary.json", summary(training))
     describe(training)

@@ -36,6 +36,7 @@ USAGE_ERRORS = {
     "mnist --every 0": "--every: expected a whole number from 1 up, got 0",
     "mnist --save-every 0": "--save-every: expected a whole number from 1 up, got 0",
     "mnist --eval-every 0": "--eval-every: expected a whole number from 1 up, got 0",
+    "mnist --threads 0": "--threads: expected a whole number from 1 to 1024, got 0",
     "mnist --accumulate 0": "--accumulate: expected a whole number from 1 up, got 0",
     "mnist --patience 0": "--patience: expected a whole number from 1 up, got 0",
     "mnist --clip 0": "--clip: expected a number above 0, such as 1.0, got 0.0",
