@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from experiments import processes
 from experiments.formatting import markdown_table
 from experiments.run import Run
+from scratchnet.monitor.open_writer import open_writer
 
 __all__ = ["ReportPage"]
 
@@ -34,8 +35,8 @@ class ReportPage:
 
     def __init__(self, run: Run, look_for: str) -> None:
         self.run = run
-        purge = 0 if run.reopened else None  # a continued run writes everything again
-        self.writer = SummaryWriter(run.folder, purge_step=purge) if processes.is_writer() else None
+        # A continued run writes everything again.
+        self.writer: SummaryWriter | None = open_writer(run.folder, 0) if processes.is_writer() else None
         rows = [(f"`{key}`", value) for key, value in run.config.items() if value is not None]
         self.text("what_to_look_for", f"{look_for.strip()}\n\n{markdown_table(('setting', 'value'), rows)}")
 

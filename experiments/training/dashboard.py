@@ -11,6 +11,8 @@ Projector                 with ``--projector``: the last hidden layer's outputs 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -23,34 +25,27 @@ from experiments.training.evaluation import Evaluation
 from experiments.training.learner import Learner
 from experiments.training.task import Task
 
-__all__ = ["introduce", "introduce_twins", "project", "show_answers"]
+__all__ = ["introduce", "layout", "project", "show_answers"]
 
 MOST_CURVES = 20  # maximum number of classes with curves of precision and recall
 MISTAKES = 24
 PROJECTED = 500
 
-LAYOUT: dict[str, dict[str, list[Any]]] = {
-    "does it learn": {
-        "loss": ["Multiline", ["loss/train", "loss/test"]],
-        "accuracy": ["Multiline", ["accuracy/train", "accuracy/test"]],
-        "this chapter's own metrics": ["Multiline", ["metrics/.*"]],
-    },
+# Charts by category: a title, and a regular expression of tags. Each has at most a few lines for a network.
+CHARTS: dict[str, dict[str, str]] = {
+    "does it learn": {"loss": "loss/", "accuracy": "accuracy/"},
     "is it in good health": {
-        "gradient norm by layer": ["Multiline", ["per_layer_gradient_norm/.*"]],
-        "update to weight ratio by layer, log10: about -3": ["Multiline", ["per_layer_update_ratio_log10/.*"]],
-        "share of dead units": ["Multiline", ["units_dead/.*"]],
-        "share of saturated outputs": ["Multiline", ["units_saturated/.*"]],
-        "spread of outputs by layer": ["Multiline", ["outputs_std/.*"]],
-        "learning rate": ["Multiline", ["optimizer/learning_rate"]],
+        "gradient norm: largest and smallest of the layers": "over_layers/gradient_norm/",
+        "update to weight ratio, log10: largest and smallest of the layers": "over_layers/update_ratio_log10/",
+        "share of dead units: largest and smallest of the layers": "over_layers/units_dead/",
+        "share of saturated outputs: largest and smallest of the layers": "over_layers/units_saturated/",
+        "spread of outputs: largest and smallest of the layers": "over_layers/outputs_std/",
+        "learning rate": "optimizer/learning_rate",
     },
-}
-
-TWIN_LAYOUT: dict[str, dict[str, list[Any]]] = {
     "do the twins stay together": {
-        "difference of the losses": ["Multiline", ["twin/loss_difference"]],
-        "difference of the gradients by parameter": ["Multiline", ["twin_gradient_difference/.*"]],
-        "difference of the weights by parameter": ["Multiline", ["twin_weight_difference/.*"]],
-        "first layer whose outputs differ, -1 for none": ["Multiline", ["twin/first_departure"]],
+        "difference of the losses": "twin/loss_difference",
+        "largest difference of a parameter's gradient or weight": "twin/largest_",
+        "first layer whose outputs differ, -1 for none": "twin/first_departure",
     },
 }
 
@@ -73,7 +68,7 @@ GUIDE = """
 
 
 def introduce(writer: SummaryWriter, run: Run, learner: Learner, description: str) -> None:
-    """Writes the text page of a network's training and the layout of its charts."""
+    """Writes the text page of a network's training."""
     parameters = sum(parameter.numel() for parameter in learner.model.parameters())
     title = " ".join(filter(None, [run.chapter, run.part_name]))
     settings = "\n".join(f"| {name} | {value} |" for name, value in run.config.items() if value is not None)
@@ -82,12 +77,24 @@ def introduce(writer: SummaryWriter, run: Run, learner: Learner, description: st
         f"`{run.resume_command()}`.\n{GUIDE}\n## Configuration\n\n| setting | value |\n|---|---|\n{settings}\n"
     )
     writer.add_text("about this run", page, 0)
-    writer.add_custom_scalars(LAYOUT)
 
 
-def introduce_twins(writer: SummaryWriter) -> None:
-    """Writes the layout of the charts that compare two networks."""
-    writer.add_custom_scalars(TWIN_LAYOUT)
+def layout(tags: Collection[str]) -> dict[str, dict[str, list[Any]]]:
+    """Returns the charts of Custom Scalars that have curves, for a network that writes these tags.
+
+    Networks with the same tags have the same charts, which TensorBoard merges.
+    """
+    own = dict.fromkeys(tag.split("/")[1] for tag in sorted(tags) if tag.startswith("metrics/"))
+    charts = {**CHARTS, "this chapter's own metrics": {name: f"metrics/{re.escape(name)}/" for name in own}}
+    found = {
+        category: {
+            title: ["Multiline", [f"{pattern}.*"]]
+            for title, pattern in each.items()
+            if any(re.match(pattern, tag) for tag in tags)
+        }
+        for category, each in charts.items()
+    }
+    return {category: each for category, each in found.items() if each}
 
 
 def show_answers(writer: SummaryWriter, task: Task, evaluation: Evaluation, step: int) -> None:

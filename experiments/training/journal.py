@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -20,11 +21,12 @@ from torch.utils.tensorboard import SummaryWriter
 
 from experiments.formatting import format_metrics
 from experiments.run import Run
-from experiments.training.dashboard import introduce, introduce_twins, project, show_answers
+from experiments.training.dashboard import introduce, layout, project, show_answers
 from experiments.training.evaluation import Evaluation
 from experiments.training.learner import Learner
 from experiments.training.task import Task
 from scratchnet.monitor import Monitor
+from scratchnet.monitor.open_writer import open_writer
 
 __all__ = ["Journal", "TrainingProgress"]
 
@@ -44,6 +46,7 @@ class Journal:
         step: Training steps already done.
         steps: Total training steps.
         length: Length of ``metrics.jsonl`` at that step.
+        tags: TensorBoard's scalar tags so far, by the folder that they are in.
     """
 
     def __init__(
@@ -57,9 +60,13 @@ class Journal:
         step: int,
         steps: int,
         length: int,
+        tags: Mapping[str, Sequence[str]],
     ) -> None:
         self.run, self.learners, self.task, self.steps = run, learners, task, steps
         path = run.folder / "metrics.jsonl"
+        self.tags: dict[str, set[str]] = {name: set(each) for name, each in tags.items()}
+        self._writers: dict[str, SummaryWriter] = {}
+        self._layouts: dict[str, Any] = {name: layout(each) for name, each in self.tags.items()}
         with ExitStack() as stack:
             self.metrics = stack.enter_context(path.open("r+b" if path.exists() else "xb"))
             self.digest = hashlib.sha256(self.metrics.read(length) if length else b"")
@@ -67,17 +74,17 @@ class Journal:
             self.monitors: dict[str, Monitor] = {}
             for learner in learners:
                 folder = run.folder / learner.name if len(learners) > 1 else run.folder
-                monitor = Monitor(learner.model, learner.optimizer, folder, every=every, start_step=step)
+                writer = self._open(folder, step)
+                stack.callback(writer.close)
+                monitor = Monitor(learner.model, learner.optimizer, writer, every=every, start_step=step)
                 self.monitors[learner.name] = stack.enter_context(monitor)
             self.twin: SummaryWriter | None = None
             if len(learners) > 1:
-                self.twin = SummaryWriter(run.folder, purge_step=step + 1 if step else None)
+                self.twin = self._open(run.folder, step)
                 stack.callback(self.twin.close)
             if step == 0:
                 for learner in learners:
                     introduce(self.writer(learner.name), run, learner, description)
-                if self.twin is not None:
-                    introduce_twins(self.twin)
             self.progress = stack.enter_context(TrainingProgress(run.part_name, step, steps))
             self._close = stack.pop_all()
 
@@ -108,8 +115,11 @@ class Journal:
         self._write({"step": step, "split": "twin", **difference})
         self.twin.add_scalar("twin/loss_difference", difference["loss"], step)
         for kind in ("gradient", "weight"):
-            for name, value in difference.get(f"{kind}s", {}).items():
+            by_parameter = difference.get(f"{kind}s", {})
+            for name, value in by_parameter.items():
                 self.twin.add_scalar(f"twin_{kind}_difference/{name}", value, step)
+            if by_parameter:
+                self.twin.add_scalar(f"twin/largest_{kind}_difference", max(by_parameter.values()), step)
 
     def log_evaluation(
         self,
@@ -118,7 +128,7 @@ class Journal:
         results: Mapping[str, Mapping[str, float]],
         evaluations: Mapping[str, Evaluation],
     ) -> None:
-        """Logs an evaluation, by network name."""
+        """Logs an evaluation, by network name, and lays out the charts that have curves by now."""
         for name, metrics in results.items():
             self._write({"step": step, "epoch": epoch, "split": "test", "backend": name, **metrics})
             show_answers(self.writer(name), self.task, evaluations[name], step)
@@ -127,23 +137,40 @@ class Journal:
                 f"epoch {epoch}  step {step}/{self.steps}  {name:>7}  {format_metrics(metrics, 'test ')}"
             )
 
-    def finish(self, step: int, results: Mapping[str, Mapping[str, float]]) -> None:
+        for folder, writer in self._writers.items():
+            if (charts := layout(self.tags[folder])) != self._layouts.get(folder):
+                writer.add_custom_scalars(charts)
+                self._layouts[folder] = charts
+
+    def finish(self, step: int) -> None:
         """Adds the run to TensorBoard's table of hyperparameters; with ``--projector`` also the last hidden layer."""
         for learner in self.learners:
             if learner.settings.projector:
                 project(self.writer(learner.name), self.task, learner, step)
-            self.monitors[learner.name].hparams(
-                {**self.run.config, "backend": learner.name}, results[learner.name]
-            )
+            self.monitors[learner.name].hparams({**self.run.config, "backend": learner.name}, {})
 
     def flush(self) -> dict[str, Any]:
-        """Writes all records to disk and returns the length and digest of ``metrics.jsonl``."""
+        """Writes all records to disk; returns the length and digest of ``metrics.jsonl``, and TensorBoard's tags."""
         for monitor in self.monitors.values():
             monitor.evaluate()  # without metrics it only writes pending records
         if self.twin is not None:
             self.twin.flush()
         self.metrics.flush()
-        return {"length": self.metrics.tell(), "sha256": self.digest.hexdigest()}
+        tags = {name: sorted(each) for name, each in self.tags.items()}
+        return {"length": self.metrics.tell(), "sha256": self.digest.hexdigest(), "tags": tags}
+
+    def _open(self, folder: Path, step: int) -> Any:
+        """Opens TensorBoard's writer of a folder after a step, and records the tags of its scalars."""
+        writer = open_writer(folder, step + 1 if step else 0)
+        name = str(folder.relative_to(self.run.folder))
+        self._writers[name], tags, write = writer, self.tags.setdefault(name, set()), writer.add_scalar
+
+        def add_scalar(tag: str, *args: Any, **options: Any) -> None:
+            tags.add(tag)
+            write(tag, *args, **options)
+
+        writer.add_scalar = add_scalar
+        return writer
 
     def _write(self, row: Mapping[str, Any]) -> None:
         line = json.dumps(row).encode() + b"\n"

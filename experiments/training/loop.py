@@ -89,7 +89,7 @@ class Training:
             self._resumed_at = time.monotonic() - self.seconds
             self._loop()
             if self._journal is not None:
-                self._journal.finish(self.step, self.results)
+                self._journal.finish(self.step)
 
     def _loop(self) -> None:
         while True:
@@ -215,6 +215,7 @@ class Training:
             step=self.step,
             steps=self.length.steps,
             length=self.metrics.get("length", 0),
+            tags=self.metrics.get("tags", {}),
         )
 
     def state_dict(self) -> dict[str, Any]:

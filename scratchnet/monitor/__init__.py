@@ -29,6 +29,8 @@ tag                                    meaning                                  
                                        several parameter groups
 ``optimizer/gradient_norm``            Euclidean norm of the whole gradient, as  steady, without jumps to
                                        the optimizer sees it (after clipping)    ten times as much
+``over_layers/GROUP/largest``,         the extremes over all layers, for each     as for the group
+``…/smallest``                         group of tags by layer or module below
 ``outputs_mean/MODULE``                mean of the outputs over the batch        near 0, not drifting
 ``outputs_std/MODULE``                 their standard deviation                  near 1, alike at all depths
 ``per_layer_gradient_norm/LAYER``      the norm for the parameters that the      within a factor of 100

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from scratchnet.arguments import describe
+from scratchnet.monitor.open_writer import open_writer
 from scratchnet.monitor.optimizer_hooks import OptimizerHooks
 from scratchnet.monitor.pictures import confusion_picture
 from scratchnet.monitor.processes import Unreadable, all_watch, plain
@@ -105,7 +106,7 @@ class Monitor:
         if writer is None:
             self.writer = _Nowhere()
         elif isinstance(writer, str | os.PathLike):
-            self._owned = self.writer = _summary_writer(writer, start_step)
+            self._owned = self.writer = open_writer(writer, start_step + 1 if start_step else None)
         elif hasattr(writer, "add_scalar"):
             self.writer = writer
         else:
@@ -115,6 +116,7 @@ class Monitor:
         self._whole = all_watch(module, every, start_step)
         self._unseen: Mapping[str, Mapping[str, None]] = {}
         self._pending: list[Record] = []
+        self._evaluated: dict[str, int] = {}  # the last step of each figure of an evaluation
         self._watched: WatchedStep | None = None
         self._closed = False
         self._watch_next()
@@ -187,21 +189,20 @@ class Monitor:
             picture = confusion_picture(confusion)
             self.writer.add_image("pictures/confusion/row_true_column_predicted", picture, step)
         self._write_pending()
-        for tag, value in scalars.items():
-            self.writer.add_scalar(tag, float(value), step)
+        self._write_scalars(step, scalars)
         self.writer.flush()
 
     def hparams(self, config: Any, metrics: Mapping[str, float | Tensor]) -> None:
         """Writes one row of TensorBoard's table of hyperparameters, for comparing runs.
 
-        Call it once, at the end: the row comes in a second file in the folder of the run, and a TensorBoard
-        that is watching may read no more from the first one then.
+        TensorBoard shows the hyperparameters in which the runs differ first, and every curve's last value as a
+        result.
 
         Args:
             config: A dataclass or a mapping; nested ones become ``outer.inner``. Numbers, strings and truth
                 values are kept, paths, lists and tuples are written as text, and all else is left out.
             metrics: Results by name, under the names that `evaluate` takes; they join the curves of the test
-                set.
+                set, unless `evaluate` wrote them at this step already.
 
         Raises:
             RuntimeError: If the monitor is closed.
@@ -216,13 +217,18 @@ class Monitor:
         others = dict(metrics)
         scalars = _scalars("test", others.pop("loss", None), others.pop("accuracy", None), others)
         self._write_pending()
+        self._write_scalars(self.global_step, scalars)
+        if hasattr(type(self.writer), "_get_file_writer"):
+            from torch.utils.tensorboard.summary import hparams
+
+            # SummaryWriter.add_hparams opens a second file, and an experiment's summary of one run, without the
+            # third part; TensorBoard then shows that run's columns for all runs, in alphabetical order.
+            file: Any = self.writer._get_file_writer()  # type: ignore[attr-defined]
+            for part in hparams(dict(_settings(config)), {})[1:]:
+                file.add_summary(part, self.global_step)
+        else:
+            self.writer.add_hparams(dict(_settings(config)), {}, run_name=".", global_step=self.global_step)
         self.writer.flush()
-        self.writer.add_hparams(
-            dict(_settings(config)),
-            {tag: float(value) for tag, value in scalars.items()},
-            run_name=".",
-            global_step=self.global_step,
-        )
 
     def close(self) -> None:
         """Takes all hooks off and puts all records on the disk; a second call does nothing."""
@@ -264,6 +270,13 @@ class Monitor:
         for step, walltime, scalars in records:
             for tag, value in scalars.items():
                 self.writer.add_scalar(tag, float(value), step, walltime)
+
+    def _write_scalars(self, step: int, scalars: Mapping[str, float | Tensor]) -> None:
+        """Writes the figures of an evaluation, each once for a step."""
+        for tag, value in scalars.items():
+            if self._evaluated.get(tag) != step:
+                self.writer.add_scalar(tag, float(value), step)
+                self._evaluated[tag] = step
 
     def _check_open(self, method: str) -> None:
         if self._closed:
@@ -313,15 +326,3 @@ class _Nowhere:
 
     def __getattr__(self, name: str) -> Any:
         return lambda *args, **kwargs: None
-
-
-def _summary_writer(folder: str | os.PathLike[str], start_step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ImportError(
-            "Monitor: writing to a folder needs tensorboard, which is not installed: "
-            "pip install tensorboard, or in a checkout pip install -e '.[experiments]'"
-        ) from error
-    purge_step = start_step + 1 if start_step else None
-    return SummaryWriter(os.fspath(folder), purge_step=purge_step, max_queue=1000)

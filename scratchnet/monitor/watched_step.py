@@ -111,9 +111,12 @@ class WatchedStep:
     def finish(self) -> None:
         """Takes all hooks off, and writes what they saw, the weights and what the step did to them."""
         self.cancel()
+        groups: dict[str, dict[str, float]] = {}
         for name, calls in self.calls.items():
             for group, figure in summarize(calls).items() if calls else ():
-                self.writer.add_scalar(f"{group}/{name}", figure, self.step)
+                groups.setdefault(group, {})[name] = figure
+        for group, figures in groups.items():
+            self._write_by_layer(group, figures)
         if not self.optimizers or len(self.stepped) < len(self.optimizers):
             self._read_gradients(self.stepped)  # there is no optimizer, or a gradient scaler skipped its step
         self._write_gradient_norms()
@@ -159,8 +162,7 @@ class WatchedStep:
         norms = self._by_layer(self.gradient_norms)
         if norms:
             self.writer.add_scalar("optimizer/gradient_norm", math.hypot(*norms.values()), self.step)
-        for layer, norm in norms.items():
-            self.writer.add_scalar(f"per_layer_gradient_norm/{layer}", norm, self.step)
+        self._write_by_layer("per_layer_gradient_norm", norms)
 
     def _write_weights(self) -> None:
         """Writes histograms of the weights, and how much the step changed them."""
@@ -174,12 +176,13 @@ class WatchedStep:
                     weights[name] = _norm(_values(old, self.whole))
                     changes[name] = _norm(_values(old.sub_(parameter), self.whole))
         layer_changes = self._by_layer(changes)
+        logarithms = {}
         for layer, weight in self._by_layer(weights).items():
             if weight == 0:
                 continue  # all zeros at the start: there is nothing to measure the change by
             ratio = layer_changes[layer] / weight
-            logarithm = math.log10(ratio) if ratio != 0 else -math.inf
-            self.writer.add_scalar(f"per_layer_update_ratio_log10/{layer}", logarithm, self.step)
+            logarithms[layer] = math.log10(ratio) if ratio != 0 else -math.inf
+        self._write_by_layer("per_layer_update_ratio_log10", logarithms)
 
     def _write_filters(self) -> None:
         """Writes the weights of the first convolution as a picture."""
@@ -196,6 +199,15 @@ class WatchedStep:
                     picture = filter_picture(plain(weight, self.whole))
                     self.writer.add_image(f"pictures/filters/{part.name}", picture, self.step)
                     return
+
+    def _write_by_layer(self, group: str, figures: Mapping[str, float]) -> None:
+        """Writes a figure of each layer, and the extremes: networks of any depth have these under the same tags."""
+        for name, figure in figures.items():
+            self.writer.add_scalar(f"{group}/{name}", figure, self.step)
+        if figures:
+            for which, extreme in (("largest", max), ("smallest", min)):
+                tag = f"over_layers/{group.removeprefix('per_layer_')}/{which}"
+                self.writer.add_scalar(tag, extreme(figures.values()), self.step)
 
     def _by_layer(self, norms: Mapping[str, float]) -> dict[str, float]:
         """The Euclidean norm over all of a layer's own parameters, by the layer's name."""

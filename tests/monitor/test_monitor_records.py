@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 from watched import line, network, train
 
@@ -39,7 +40,7 @@ def test_accuracy_and_loss_come_first(folder, read):
     events = read()
     groups = sorted({tag.split("/")[0] for tag in events.scalars + events.histograms + events.images})
     assert groups[:2] == ["accuracy", "loss"]
-    assert len(groups) == 12
+    assert len(groups) == 13
 
 
 def test_a_loss_is_kept_as_it_was(folder, read):
@@ -71,6 +72,35 @@ def test_a_resumed_run_goes_on_in_the_same_folder(folder, read):
         assert monitor.global_step == 6
     assert list(read().curve("loss/train")) == [1, 2, 3, 4, 5, 6]
     assert list(read().curve("optimizer/gradient_norm")) == [1, 3, 5]
+    # The reader behind TensorBoard without its data server.
+    other = plugin_event_accumulator.EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
+    assert [point.step for point in other.Tensors("loss/train")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_results_of_the_last_evaluation_are_written_once(folder, read):
+    with Monitor(line(), None, folder) as monitor:
+        monitor.step()
+        monitor.evaluate(loss=1.0, accuracy=0.5)
+        monitor.step()
+        monitor.evaluate(loss=0.5, accuracy=0.75)
+        monitor.hparams({"lr": 0.1}, {"loss": 0.5, "accuracy": 0.75, "error": 0.25})
+    events = read()  # which fails at a step with two points
+    assert events.curve("loss/test") == {1: 1.0, 2: 0.5}
+    assert events.curve("accuracy/test") == {1: 0.5, 2: 0.75}
+    assert events.curve("metrics/error/test") == {2: 0.25}
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_extremes_over_the_layers_have_the_same_tags_in_networks_of_any_depth(folder, read):
+    model, optimizer = network()
+    with Monitor(model, optimizer, folder, every=1) as monitor:
+        train(model, optimizer, 1, monitor)
+    events = read()
+    for group, name in (("per_layer_gradient_norm", "gradient_norm"), ("outputs_std", "outputs_std")):
+        figures = [events.curve(tag)[1] for tag in events.scalars if tag.startswith(f"{group}/")]
+        assert len(figures) > 1
+        assert events.curve(f"over_layers/{name}/largest") == {1: max(figures)}
+        assert events.curve(f"over_layers/{name}/smallest") == {1: min(figures)}
 
 
 @dataclass(frozen=True)
