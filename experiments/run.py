@@ -33,6 +33,7 @@ from experiments.settings import CommonSettings, as_plain_values
 __all__ = ["LENGTH", "LOCKS", "Run", "parse_json", "replace_file", "writing"]
 
 LENGTH = ("epochs", "max_steps")  # settings that --resume may change, to prolong the run
+SHOWN = 40  # runs that TensorBoard shows at first; of more it shows none
 LOCKS = ExitStack()  # the locks of this program's runs; closing it releases them
 
 
@@ -68,13 +69,14 @@ class Run:
     def create(cls, settings: CommonSettings, chapter: str, label: str = "") -> Run:
         """Makes the folder ``chapter-label-NNN`` in ``settings.runs``, with the first free number.
 
-        The label is the backend by default.
+        The label is the backend by default, and the folder of the runs ``runs/chapter``.
 
         Raises:
             ExperimentError: The folder cannot be written.
         """
         config = as_plain_values(settings)
-        folder = processes.share(lambda: _new_folder(settings.runs, f"{chapter}-{label or settings.backend}"))
+        runs, name = settings.runs or Path("runs", chapter), f"{chapter}-{label or settings.backend}"
+        folder = processes.share(lambda: _new_folder(runs, name))
         run = cls(folder, chapter, config)
         run.lock()
         run.write_config()
@@ -94,7 +96,7 @@ class Run:
         if not path.is_file():
             raise UsageError(
                 f"--resume: expected the folder of a run, got '{folder}', which has no config.json; "
-                "pass a folder such as runs/mnist-cnn-scratch-001, or start a new run without --resume"
+                "pass a folder such as runs/mnist/mnist-cnn-scratch-001, or start a new run without --resume"
             )
         config = parse_json(path.read_bytes(), path)
         chapter, earlier = config.pop("chapter", None), config.pop("earlier", [])
@@ -192,8 +194,12 @@ class Run:
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Writes ``summary.json``, which marks the run as finished, and prints its folder."""
         self.write_json("summary.json", summary)
+        # Seen from the folder above, the run has its name; TensorBoard hides more than so many at first.
+        above = self.folder.parent
+        shown = {path.parent for path in above.rglob("events.out.tfevents.*")}
+        view = above if len(shown) <= SHOWN else self.folder
         print(f"run folder: {self.folder}")
-        print(f"view it with: tensorboard --logdir {shlex.quote(str(self.folder))}")
+        print(f"view it with: tensorboard --logdir {shlex.quote(str(view))}")
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         self.write_text(name, json.dumps(content, indent=2) + "\n")

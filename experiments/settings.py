@@ -39,7 +39,7 @@ class CommonSettings:
         device: cpu, cuda, cuda:N, or auto: a GPU if there is one.
         threads: Number of threads to compute with. By default networks whose batches take little work have one,
             and others one for each core; OMP_NUM_THREADS sets it too.
-        runs: Folder for the runs.
+        runs: Folder for the runs; by default runs/ and the chapter's name.
         resume: Folder of a run to continue with its settings.
     """
 
@@ -48,7 +48,7 @@ class CommonSettings:
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
-    runs: Path = Path("runs")
+    runs: Path | None = None
     resume: Path | None = None
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}

@@ -192,7 +192,7 @@ def features(config: Config, train_pixels: Tensor, test_pixels: Tensor) -> list[
         kernels = [
             torch.cat([machine.similarity(rows) for rows in x.split(ROWS)]) for x in (train_pixels, test_pixels)
         ]
-    with threads_for(len(train_pixels) ** 3 / 100):  # an eigendecomposition, of which little is done in parallel
+    with threads_for(len(train_pixels) ** 3 / 3):  # the work of a Cholesky decomposition
         space = FeatureSpace(kernels[0])
     return [space.anchors, space.coordinates(kernels[1])]
 

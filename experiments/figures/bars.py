@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
+from experiments.figures import WIDTH
+
 __all__ = ["bars", "columns"]
 
 HEIGHT = 0.38
@@ -20,7 +22,7 @@ def bars(title: str, pairs: Mapping[str, tuple[float, float]], of: tuple[str, st
         of: Legend labels of the first and the second value.
         x: Label of the value axis.
     """
-    figure = Figure(figsize=(6.4, 0.5 * len(pairs) + 1.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.4 * len(pairs) + 1.2), layout="constrained")
     axes = figure.subplots()
     least = min(min(pair) for pair in pairs.values())
     largest = max(max(pair) for pair in pairs.values())
@@ -45,12 +47,12 @@ def columns(title: str, heights: Mapping[str, float], *, y: str) -> Figure:
         heights: Values by name.
         y: Label of the value axis.
     """
-    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     axes = figure.subplots()
     drawn = axes.bar(list(heights), list(heights.values()), color="C0")
     axes.bar_label(drawn, fmt="%.3g", padding=2)
     axes.set(title=title, ylabel=y)
-    axes.tick_params(axis="x", labelrotation=20 if len(heights) > 6 else 0)
+    axes.tick_params(axis="x", labelrotation=30 if len(heights) > 4 else 0)
     axes.margins(y=0.12)
     axes.grid(alpha=0.3, axis="y")
     return figure

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from experiments.data.synthetic import Surface
+from experiments.figures import WIDTH
 
 __all__ = ["Panel", "boundary", "paths"]
 
@@ -40,10 +43,13 @@ class Panel:
 
 
 def boundary(title: str, panels: Sequence[Panel]) -> Figure:
-    """Draws classifiers side by side, with the score as color and the decision boundary as a black line."""
-    figure = Figure(figsize=(4 * len(panels), 3.9), layout="constrained")
+    """Draws classifiers, two in a row, with the score as color and the decision boundary as a black line."""
+    columns = min(2, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(WIDTH, 0.7 + 2.6 * rows), layout="constrained")
     figure.suptitle(title)
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    for place, panel in enumerate(panels, 1):
+        axes: Any = figure.add_subplot(rows, columns, place)
         least, largest = panel.points.amin(0), panel.points.amax(0)
         space = MARGIN * (largest - least)
         x, y = (
@@ -69,7 +75,8 @@ def boundary(title: str, panels: Sequence[Panel]) -> Figure:
             axes.scatter(
                 *ringed.T.numpy(), s=70, facecolors="none", edgecolors="black", linewidths=0.8, label="support"
             )
-        axes.set(title=panel.title, xlabel="x₁", ylabel="x₂")
+        axes.set(xlabel="x₁", ylabel="x₂")
+        axes.set_title(panel.title.replace("_", " "), fontsize="medium")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
@@ -87,7 +94,7 @@ def paths(title: str, surface: Surface, descents: Mapping[str, Tensor]) -> Figur
     height = surface.height(torch.cartesian_prod(x, y)).view(PATHS_RESOLUTION, PATHS_RESOLUTION).T
     rise = height - height.min()
     levels = height.min() + rise.max() * torch.linspace(0.02, 1, LEVELS) ** 3
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.contourf(
         x.numpy(), y.numpy(), rise.clamp(min=1e-9).sqrt().numpy(), levels=LEVELS, cmap="Greys", alpha=0.6

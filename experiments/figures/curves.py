@@ -8,12 +8,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from experiments.figures import WIDTH
+
 __all__ = ["Curve", "curves", "lines"]
 
 Curve = tuple[Sequence[float], Sequence[float]]  # x and y
 
 STYLES = ("solid", "dashed", "dashdot", "dotted")  # reveal a curve that another covers
-SIZE = (5.6, 3.8)  # inches; in larger figures the text is too small for a card of TensorBoard
+SIZE = (WIDTH, 3.8)
 MOST_MARKED = 30  # curves with more points have no markers
 
 
@@ -24,6 +26,7 @@ def curves(
     x: str,
     y: str,
     log: str = "",
+    limits: tuple[float, float] | None = None,
 ) -> Figure:
     """Draws named curves over a common axis.
 
@@ -33,6 +36,7 @@ def curves(
         x: Label of the horizontal axis.
         y: Label of the vertical axis.
         log: Axes with a logarithmic scale: ``"x"``, ``"y"``, ``"xy"`` or none.
+        limits: Ends of the vertical axis, to compare figures; by default those of the curves.
     """
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
@@ -49,6 +53,7 @@ def curves(
     axes.set_title(title, fontsize="medium")
     axes.set_xscale("log" if "x" in log else "linear")
     axes.set_yscale("log" if "y" in log else "linear")
+    axes.set_ylim(limits)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", ncols=2 if len(lines) > 6 else 1)
     return figure
@@ -66,7 +71,7 @@ def lines(
         outliers: Mask of the outliers, shape (N,).
         fitted: Functions of x by their name in the legend.
     """
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
     axes.scatter(x[~outliers].numpy(), y[~outliers].numpy(), s=16, color="grey", label="measurements")
     axes.scatter(x[outliers].numpy(), y[outliers].numpy(), s=16, color="tab:red", marker="x", label="outliers")

@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import pad
 
+from experiments.figures import WIDTH
+
 __all__ = ["gallery", "pictures"]
 
 GAP, GAP_COLOR = 1, 80
-INCHES = 0.42  # per image; in larger figures the text is too small for a card of TensorBoard
+COLUMNS = 4  # of a gallery
 
 
 def pictures(title: str, rows: Mapping[str, Tensor], *, x: str, y: str) -> Figure:
@@ -28,7 +30,8 @@ def pictures(title: str, rows: Mapping[str, Tensor], *, x: str, y: str) -> Figur
     count, height, width = next(iter(rows.values())).shape
     framed = pad(torch.stack([images.cpu() for images in rows.values()]), (GAP, GAP, GAP, GAP), value=GAP_COLOR)
     sheet = framed.permute(0, 2, 1, 3).reshape(len(rows) * (height + 2 * GAP), count * (width + 2 * GAP))
-    figure = Figure(figsize=(1.2 + INCHES * count, 1.0 + INCHES * len(rows)), layout="constrained")
+    inches = min(0.6, (WIDTH - 1) / count)  # per image
+    figure = Figure(figsize=(WIDTH, 1.0 + inches * len(rows)), layout="constrained")
     axes = figure.subplots()
     axes.imshow(sheet.numpy(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     across, down = width + 2 * GAP, height + 2 * GAP
@@ -40,19 +43,19 @@ def pictures(title: str, rows: Mapping[str, Tensor], *, x: str, y: str) -> Figur
 
 
 def gallery(images: Tensor, labels: Sequence[str], title: str) -> Figure:
-    """Draws images of shape (N, H, W) in rows of six, each with a label above it."""
-    columns = 6
+    """Draws images of shape (N, H, W) in rows of four, each with a label above it."""
+    columns = min(COLUMNS, len(images))
     rows = math.ceil(len(images) / columns)
     height, width = images.shape[1:]
     gap = height // 3
     canvas = torch.ones(rows * (height + gap), columns * (width + gap) - gap)
-    figure = Figure(figsize=(9, 0.5 + 1.5 * rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.7 + WIDTH / COLUMNS * rows), layout="constrained")
     axes = figure.subplots()
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         top, left = i // columns * (height + gap) + gap, i % columns * (width + gap)
         canvas[top : top + height, left : left + width] = image
-        axes.text(left + width / 2, top - 1, label, ha="center", va="bottom", fontsize=9)
+        axes.text(left + width / 2, top - 1, label, ha="center", va="bottom")
     axes.imshow(canvas.numpy(), cmap="gray", vmin=0, vmax=1)
     axes.set_axis_off()
-    axes.set_title(title)
+    axes.set_title(title, fontsize="medium")
     return figure

@@ -49,7 +49,7 @@ class Config:
 def main(words: Sequence[str]) -> None:
     config = read_flags(Config, words, PROG)
     if not config.runs:
-        raise UsageError(f"expected folders of runs, such as runs/mnist-cnn-scratch-001, got none; {PROG} RUN …")
+        raise UsageError(f"expected folders of runs, such as runs/mnist, got none; {PROG} RUN …")
     networks, skipped = read_runs(list(config.runs))
     plots = _plots(networks)
     with writing(config.out, "choose another folder with --out DIR"):

@@ -18,10 +18,10 @@ A chapter that trains three networks::
             summaries[name] = summary(training)
         run.finish(summaries)
 
-**Several networks** are parts of one run. The run has one folder, ``runs/activations-scratch-001``, with a
-subfolder for each network, so that TensorBoard overlays their curves under the networks' names. ``--resume`` on
-the folder loads the finished parts and continues the unfinished one. Parts can have their own settings,
-``train(run.part("batch 16"), build, task, replace(config, batch_size=16))``; other properties of a part,
+**Several networks** are parts of one run. The run has one folder, ``runs/activations/activations-scratch-001``,
+with a subfolder for each network, so that TensorBoard overlays their curves under the networks' names.
+``--resume`` on the folder loads the finished parts and continues the unfinished one. Parts can have their own
+settings, ``train(run.part("batch 16"), build, task, replace(config, batch_size=16))``; other properties of a part,
 ``run.part("narrow", width=8)``, are added to its settings in the table of hyperparameters and in reports. A
 chapter with one network passes the run itself.
 

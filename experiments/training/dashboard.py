@@ -28,7 +28,7 @@ from experiments.training.task import Task
 __all__ = ["introduce", "layout", "project", "show_answers"]
 
 MOST_CURVES = 20  # maximum number of classes with curves of precision and recall
-MISTAKES = 24
+MISTAKES = 12
 PROJECTED = 500
 
 # Charts by category: a title, and a regular expression of tags. Each has at most a few lines for a network.
@@ -115,7 +115,7 @@ def show_answers(writer: SummaryWriter, task: Task, evaluation: Evaluation, step
             f"{classes[targets[i]]} → {classes[likely[i].argmax()]}  {likely[i].max():.2f}"
             for i in chosen.tolist()
         ]
-        title = f"{len(wrong)} mistakes of {len(targets)}, most confident first: true → predicted, probability"
+        title = f"{len(wrong)} mistakes of {len(targets)}, most confident first:\ntrue → predicted, probability"
         pictures = task.picture(task.test[0].cpu()[chosen])
         writer.add_figure("pictures/mistakes", gallery(pictures, labels, title), step)
 

@@ -96,9 +96,9 @@ def test_two_processes_have_the_loss_curve_of_one(digits, here, monkeypatch, cap
     monkeypatch.setattr(chapter, "check_gradients", lambda digits, config: None)
     process = torchrun(*MLP, "--data", digits, cwd=here)
     assert process.returncode == 0, process.stderr
-    assert process.stdout.count("run folder: runs/mnist-mlp-scratch-001\n") == 1
+    assert process.stdout.count("run folder: runs/mnist/mnist-mlp-scratch-001\n") == 1
     assert mnist(*MLP, "--data", digits) == 0
-    two, one = (here / "runs" / f"mnist-mlp-scratch-{number:03d}" for number in (1, 2))
+    two, one = (here / "runs" / "mnist" / f"mnist-mlp-scratch-{number:03d}" for number in (1, 2))
     assert len(rows(two)) == 33 + 1
     for found, expected in zip(rows(two), rows(one), strict=True):
         assert [found.pop(key) for key in ("split", "backend")] == [
@@ -123,7 +123,9 @@ def test_two_processes_run_compiled(digits, here, monkeypatch):
     process = torchrun(*flags, "--compile", cwd=here)
     assert process.returncode == 0, process.stderr
     assert mnist(*flags) == 0
-    two, one = (rows(here / "runs" / f"mnist-mlp-scratch-{number:03d}", split="train") for number in (1, 2))
+    two, one = (
+        rows(here / "runs" / "mnist" / f"mnist-mlp-scratch-{number:03d}", split="train") for number in (1, 2)
+    )
     assert [row["step"] for row in two] == list(range(1, 9))
     for figure in ("loss", "accuracy", "gradient_norm"):
         assert [row[figure] for row in two] == pytest.approx([row[figure] for row in one], rel=1e-12)
@@ -134,7 +136,7 @@ def undisturbed(digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     process = torchrun(*DEEP, "--data", digits, cwd=folder)
     assert process.returncode == 0, process.stderr
-    return folder / "runs" / "mnist-deep-scratch-001"
+    return folder / "runs" / "mnist" / "mnist-deep-scratch-001"
 
 
 @pytest.mark.slow
@@ -155,7 +157,7 @@ def test_two_processes_stop_together_and_continue_bit_for_bit(disturbance, saved
     # torchrun may kill the other process before it prints.
     assert len(messages) == 1 or (line == KILLED and not messages)
     assert all(message.startswith(line) for message in messages)
-    run = here / "runs" / "mnist-deep-scratch-001"
+    run = here / "runs" / "mnist" / "mnist-deep-scratch-001"
     assert state(run)["step"] == saved
     process = torchrun("--resume", run, cwd=here)
     assert process.returncode == 0, process.stderr

@@ -123,7 +123,7 @@ def write_numbers(page: ReportPage, name: str, row: Mapping[str, Any]) -> None:
     """Writes the numbers of a finding to TensorBoard."""
     assert page.writer is not None
     for number, value in row["numbers"].items():
-        page.writer.add_scalar(f"{name}/{number}", value, 0)
+        page.writer.add_scalar(f"metrics/{name}/{number}", value, 0)
 
 
 def write_again(page: ReportPage, name: str, row: Mapping[str, Any]) -> None:

@@ -24,7 +24,8 @@ DECAY = "gradient_first_to_last_log10"
 PROBES = 32  # test sequences on which the gradient is measured
 OPENING, WRITTEN, TEMPERATURE = "    def __init__(self", 400, 0.7
 CALCULATED = 8  # sums in a sample
-LEAST = 1e-30  # smallest norm in a plot, because a logarithmic axis has no zero
+LEAST = 1e-30  # smallest norm in a ratio
+AXIS = 1e-12, 10.0  # of all plots, so that networks and times can be compared
 
 
 def make_callback(task: SequenceTask, config: Config) -> Callback:
@@ -37,7 +38,7 @@ def make_callback(task: SequenceTask, config: Config) -> Callback:
         norms = gradient_norms(state.learner, model, task)
         lines = {f"∂loss/∂{name}": over_time(values) for name, values in norms.items()}
         title = f"Gradient of the loss for the state at each time, after {state.step} steps"
-        figure = curves(title, lines, x="time", y="norm of the gradient", log="y")
+        figure = curves(title, lines, x="time", y="norm of the gradient", log="y", limits=AXIS)
         state.writer.add_figure(f"{PREFIX}/gradient_through_time", figure, state.step)
         if (text := sample(model, task, config)) is not None:
             state.writer.add_text(f"{PREFIX}/written", "    " + text.replace("\n", "\n    "), state.step)
@@ -66,7 +67,7 @@ def plot_gradients(page: ReportPage, trained: Mapping[Cell, Training], task: Seq
                 lines[f"{cell}, {name}"] = over_time(values)
     for figure, when, lines in (("1_gradient_before", "before", before), ("2_gradient_after", "after", after)):
         title = f"Gradient of the loss for the state at each time, {when} training"
-        page.figure(figure, curves(title, lines, x="time", y="norm of the gradient", log="y"))
+        page.figure(figure, curves(title, lines, x="time", y="norm of the gradient", log="y", limits=AXIS))
 
 
 def gradient_norms(learner: Learner, model: SequenceModel, task: SequenceTask) -> dict[str, list[float]]:
@@ -76,7 +77,7 @@ def gradient_norms(learner: Learner, model: SequenceModel, task: SequenceTask) -
 
 
 def over_time(norms: list[float]) -> Curve:
-    return range(1, len(norms) + 1), [max(norm, LEAST) for norm in norms]
+    return range(1, len(norms) + 1), [max(norm, AXIS[0]) for norm in norms]
 
 
 def sample(model: SequenceModel, task: SequenceTask, config: Config) -> str | None:

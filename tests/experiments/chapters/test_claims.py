@@ -80,7 +80,7 @@ def test_a_run_writes_claims_verdicts_and_measurements_and_resumes(tiny, tmp_pat
     assert "0_story/claims/text_summary" in events.Tags()["tensors"]
     for measure, row in zip(claims.MEASUREMENTS, found, strict=True):
         for number, value in row["numbers"].items():
-            assert events.Scalars(f"{measure.__name__}/{number}")[0].value == pytest.approx(value)
+            assert events.Scalars(f"metrics/{measure.__name__}/{number}")[0].value == pytest.approx(value)
 
     # A killed run continues after the last claim that it measured.
     measured = []
@@ -210,5 +210,5 @@ def test_several_processes_are_an_error(here, monkeypatch, capsys):
 @pytest.mark.slow
 def test_units_die_in_the_quick_preset(here):
     assert main(["claims"]) == 0
-    verdicts = {row["claim"]: row["verdict"] for row in rows(here / "runs" / "claims-scratch-001")}
+    verdicts = {row["claim"]: row["verdict"] for row in rows(here / "runs" / "claims" / "claims-scratch-001")}
     assert verdicts["units can die under ReLU, not under leaky ReLU"] == "true"

@@ -177,7 +177,7 @@ def test_several_processes_are_an_error(here, monkeypatch, capsys):
 @pytest.mark.slow
 def test_quick_preset_reduces_the_distance(here):
     assert main(["gan"]) == 0
-    found = rows(here / "runs" / "gan-scratch-001" / "duel", split="test")
+    found = rows(here / "runs" / "gan" / "gan-scratch-001" / "duel", split="test")
     assert found[-1]["distance"] < found[0]["distance"] / 4
 
 

@@ -40,7 +40,7 @@ def twin(tiny, tmp_path_factory):
 
 def test_a_run_writes_its_folder_and_prints_the_path(tiny, here, capsys):
     assert mnist(*MLP, "--data", tiny) == 0
-    run = here / "runs" / "mnist-mlp-scratch-001"
+    run = here / "runs" / "mnist" / "mnist-mlp-scratch-001"
     config = json.loads((run / "config.json").read_text())
     assert (config["chapter"], config["model"], config["epochs"]) == ("mnist", "mlp", 2)
     assert (config["data"], config["device"]) == (str(tiny), "cuda" if torch.cuda.is_available() else "cpu")
@@ -54,15 +54,15 @@ def test_a_run_writes_its_folder_and_prints_the_path(tiny, here, capsys):
     out = capsys.readouterr().out
     assert "gradient of fc1.weight" in out
     assert out.endswith(
-        "run folder: runs/mnist-mlp-scratch-001\nview it with: tensorboard --logdir runs/mnist-mlp-scratch-001\n"
+        "run folder: runs/mnist/mnist-mlp-scratch-001\nview it with: tensorboard --logdir runs/mnist\n"
     )
     assert mnist(*MLP, "--data", tiny) == 0
-    assert (here / "runs" / "mnist-mlp-scratch-002" / "summary.json").is_file()
+    assert (here / "runs" / "mnist" / "mnist-mlp-scratch-002" / "summary.json").is_file()
 
 
 def test_summary_matches_the_saved_weights(tiny, here):
     assert mnist(*MLP, "--data", tiny, "--lr", 0.02) == 0
-    run = here / "runs" / "mnist-mlp-scratch-001"
+    run = here / "runs" / "mnist" / "mnist-mlp-scratch-001"
     model = models.mlp(BUILTIN)
     model.load_state_dict(state(run)["learners"]["custom"]["model"])
     digits, _ = load_digits(str(tiny))
@@ -73,7 +73,7 @@ def test_summary_matches_the_saved_weights(tiny, here):
 
 def test_tensorboard_has_scalars_and_histograms(tiny, here):
     assert mnist(*MLP, "--data", tiny) == 0
-    found = events(here / "runs" / "mnist-mlp-scratch-001")
+    found = events(here / "runs" / "mnist" / "mnist-mlp-scratch-001")
     scalars = set(found.Tags()["scalars"])
     assert {"loss/train", "loss/test", "accuracy/train", "accuracy/test", "optimizer/learning_rate"} <= scalars
     assert {"per_layer_gradient_norm/fc1", "per_layer_update_ratio_log10/fc3", "units_dead/relu1"} <= scalars
@@ -101,7 +101,7 @@ def test_twins_have_equal_tags_and_record_their_drift(twin):
 def test_all_backends_start_from_the_same_weights_and_batches(twin, tiny, here):
     for backend in ("scratch", "builtin"):
         assert mnist(*MLP, "--data", tiny, "--backend", backend) == 0
-        run = here / "runs" / f"mnist-mlp-{backend}-001"
+        run = here / "runs" / "mnist" / f"mnist-mlp-{backend}-001"
         name = {"scratch": "custom", "builtin": "builtin"}[backend]
         single, twin_rows = (rows(folder, split="train", backend=name) for folder in (run, twin))
         assert single == twin_rows
@@ -121,7 +121,7 @@ def test_twins_stay_close(dtype, flags, here, monkeypatch):
     steps = 100 if "mlp" in flags else 20
     flags = [*flags, "--data", "sample", "--dtype", dtype, "--backend", "twin", "--max-steps", steps]
     assert mnist(*flags, "--every", 10, "--save-every", 1000) == 0
-    (run,) = (here / "runs").iterdir()
+    (run,) = (here / "runs" / "mnist").iterdir()
     drift = rows(run, split="twin")
     assert len(drift) == steps
     assert max(row["loss"] for row in drift) < 1e-4
@@ -154,12 +154,12 @@ def test_a_wrong_layer_makes_twins_diverge(tiny, here, monkeypatch):
     wrong = dataclasses.replace(CUSTOM, nn=SimpleNamespace(**{**vars(CUSTOM.nn), "ReLU": Shifted}))
     monkeypatch.setitem(BACKENDS, "twin", [wrong, BUILTIN])
     assert mnist(*MLP, "--data", tiny, "--backend", "twin") == 0
-    assert summary(here / "runs" / "mnist-mlp-twin-001")["largest_drift"]["loss"] > 1e-4
+    assert summary(here / "runs" / "mnist" / "mnist-mlp-twin-001")["largest_drift"]["loss"] > 1e-4
 
 
 def test_mlp_learns_the_sample(here):
     assert mnist("--model", "mlp", "--data", "sample", "--epochs", 4) == 0
-    assert summary(here / "runs" / "mnist-mlp-scratch-001")["test_accuracy"] > 0.94
+    assert summary(here / "runs" / "mnist" / "mnist-mlp-scratch-001")["test_accuracy"] > 0.94
 
 
 @pytest.mark.parametrize(
@@ -181,13 +181,13 @@ def test_presets_depend_on_the_model(words, expected):
 @pytest.mark.parametrize("backend", ["scratch", "builtin"])
 def test_quick_preset_reaches_95_percent(backend, here):
     assert mnist("--preset", "quick", "--data", "sample", "--backend", backend) == 0
-    assert summary(here / "runs" / f"mnist-deep-{backend}-001")["test_accuracy"] > 0.95
+    assert summary(here / "runs" / "mnist" / f"mnist-deep-{backend}-001")["test_accuracy"] > 0.95
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["scratch", "builtin"])
 def test_default_network_learns_the_sample_in_three_minutes(backend, here):
     assert mnist("--data", "sample", "--backend", backend) == 0
-    result = summary(here / "runs" / f"mnist-cnn-{backend}-001")
+    result = summary(here / "runs" / "mnist" / f"mnist-cnn-{backend}-001")
     assert result["test_accuracy"] > 0.96
     assert result["seconds"] < 180

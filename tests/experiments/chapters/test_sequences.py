@@ -212,7 +212,7 @@ def test_targets_of_chunks_are_the_next_characters():
 @pytest.mark.parametrize("task", TASKS)
 def test_quick_preset_beats_the_baseline_and_the_plain_network(task, here):
     assert main(["sequences", "--task", task]) == 0
-    found = summary(here / "runs" / f"sequences-{task}-scratch-001")
+    found = summary(here / "runs" / "sequences" / f"sequences-{task}-scratch-001")
     values = found["values"]
     sign = 1 if found["figure"] == "accuracy" else -1
     best = max(sign * values["lstm"], sign * values["gru"])

@@ -183,7 +183,7 @@ def test_any_mix_of_runs_has_a_narrow_table_and_few_curves_in_a_plot(here, capsy
         own = {f"metric_{number}": 1.0}
         settings = {"lr": number, "seed": 0, f"setting_{number}": number}
         write_run(here / "runs" / f"run-{number:02}", [row(1, **own), row(2, **own)], **settings)
-    write_run(here / "runs" / "claims-001", [{"claim": "none", "verdict": "true"}])
+    write_run(here / "runs" / "claims" / "claims-001", [{"claim": "none", "verdict": "true"}])
     (here / "runs" / "log").write_text("")
     (here / "runs" / "old").mkdir()
     assert main(["report", *map(str, sorted((here / "runs").iterdir()))]) == 0

@@ -144,7 +144,7 @@ def test_mistakes_are_sorted_by_confidence():
     assert likely == pytest.approx(confidence.tolist(), rel=1e-6)
     assert tag == "pictures/mistakes"
     (axes,) = figure.axes
-    assert axes.get_title() == "3 mistakes of 5, most confident first: true → predicted, probability"
+    assert axes.get_title() == "3 mistakes of 5, most confident first:\ntrue → predicted, probability"
     labels = [text.get_text() for text in axes.texts]
     assert sorted(labels[:2]) == ["column → row  0.90", "row → column  0.90"]
     assert labels[2] == "row → column  0.60"

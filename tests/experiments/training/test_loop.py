@@ -73,9 +73,9 @@ def uninterrupted(tiny, tmp_path_factory):
 
 def test_the_seed_determines_the_run(uninterrupted, tiny, here):
     assert mnist(*FLAGS, "--data", tiny) == 0
-    assert_same_state(state(here / "runs" / "mnist-cnn-scratch-001"), state(uninterrupted))
+    assert_same_state(state(here / "runs" / "mnist" / "mnist-cnn-scratch-001"), state(uninterrupted))
     assert mnist(*FLAGS, "--data", tiny, "--seed", 1) == 0
-    other = state(here / "runs" / "mnist-cnn-scratch-002")["learners"]["custom"]["model"]["fc2.bias"]
+    other = state(here / "runs" / "mnist" / "mnist-cnn-scratch-002")["learners"]["custom"]["model"]["fc2.bias"]
     assert not torch.equal(other, state(uninterrupted)["learners"]["custom"]["model"]["fc2.bias"])
 
 
@@ -88,7 +88,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(script, at, saved,
     script = script.format(at=at, signal=int(signal.SIGKILL))
     process = in_a_process(script, *FLAGS, "--data", tiny, cwd=here)
     assert process.returncode == -signal.SIGKILL, process.stderr
-    run = here / "runs" / "mnist-cnn-scratch-001"
+    run = here / "runs" / "mnist" / "mnist-cnn-scratch-001"
     assert state(run)["step"] == saved
     assert not (run / "summary.json").exists()
 
@@ -110,9 +110,9 @@ def test_an_interrupt_saves_and_prints_the_command_to_continue(uninterrupted, ti
     assert process.returncode == 130, process.stderr
     assert process.stderr == (
         "interrupted at step 8 of 24, state saved; "
-        "continue with: python -m experiments mnist --resume runs/mnist-cnn-scratch-001\n"
+        "continue with: python -m experiments mnist --resume runs/mnist/mnist-cnn-scratch-001\n"
     )
-    run = here / "runs" / "mnist-cnn-scratch-001"
+    run = here / "runs" / "mnist" / "mnist-cnn-scratch-001"
     assert state(run)["step"] == 8
     assert mnist("--resume", run) == 0
     assert_same_state(state(run), state(uninterrupted))
@@ -128,7 +128,7 @@ def test_an_interrupt_during_evaluation_saves(uninterrupted, tiny, here, monkeyp
     monkeypatch.setattr(Learner, "evaluate", interrupted)
     assert mnist(*FLAGS, "--data", tiny) == 130
     assert "interrupted at step 12 of 24" in capsys.readouterr().err
-    run = here / "runs" / "mnist-cnn-scratch-001"
+    run = here / "runs" / "mnist" / "mnist-cnn-scratch-001"
     assert (state(run)["step"], state(run)["evaluated"]) == (12, 0)
     monkeypatch.undo()
     assert mnist("--resume", run) == 0
@@ -149,10 +149,10 @@ sys.exit(main(sys.argv[1:]))
     process = in_a_process(script, *FLAGS, "--data", tiny, cwd=here)
     assert process.returncode == 1
     assert process.stderr == (
-        "error: cannot write to 'runs/mnist-cnn-scratch-001': File too large; free some space, then "
-        "continue with: python -m experiments mnist --resume runs/mnist-cnn-scratch-001\n"
+        "error: cannot write to 'runs/mnist/mnist-cnn-scratch-001': File too large; free some space, then "
+        "continue with: python -m experiments mnist --resume runs/mnist/mnist-cnn-scratch-001\n"
     )
-    run = here / "runs" / "mnist-cnn-scratch-001"
+    run = here / "runs" / "mnist" / "mnist-cnn-scratch-001"
     assert state(run)["step"] == 0
     assert not list(run.glob(".*"))
     assert mnist("--resume", run) == 0
@@ -161,7 +161,7 @@ sys.exit(main(sys.argv[1:]))
 
 def test_max_steps_ends_with_an_evaluation(tiny, here):
     assert mnist("--model", "mlp", "--data", tiny, "--max-steps", 3) == 0
-    run = here / "runs" / "mnist-mlp-scratch-001"
+    run = here / "runs" / "mnist" / "mnist-mlp-scratch-001"
     assert state(run)["step"] == 3
     assert [row["step"] for row in rows(run, split="train")] == [1, 2, 3]
     assert [row["step"] for row in rows(run, split="test")] == [2, 3]
@@ -172,7 +172,7 @@ def test_resuming_with_other_data_is_an_error(uninterrupted, tiny, here, capsys)
     script = AT_STEP.format(at=8, signal=int(signal.SIGKILL))
     in_a_process(script, *FLAGS, "--data", data, cwd=here)
     write_mnist(data, train=88, test=40)
-    assert mnist("--resume", "runs/mnist-cnn-scratch-001") == 1
+    assert mnist("--resume", "runs/mnist/mnist-cnn-scratch-001") == 1
     assert "expected 96 training examples, as at the start of the run, got 88" in capsys.readouterr().err
 
 
