@@ -12,6 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import (
 )
 
 from experiments.__main__ import main
+from experiments.figures import WIDTH
+from experiments.report_page import DPI
 
 
 def run_both(name, runs, *flags):
@@ -28,12 +30,32 @@ def summary(run):
     return json.loads((run / "summary.json").read_text())
 
 
+# The groups of tags of all chapters, of which "0_story", accuracy and loss come first whichever runs are shown.
+GROUPS = {
+    *("0_story", "accuracy", "loss", "metrics", "nonfinite", "optimizer", "outputs_mean", "outputs_std"),
+    *("over_layers", "per_layer_gradient_norm", "per_layer_update_ratio_log10", "pictures"),
+    *("units_dead", "units_saturated", "weights", "weights_gradient"),
+}
+
+
+def assert_cards(events):
+    """Checks that TensorBoard shows known groups of tags, each step once, and figures that fit on a card."""
+    tags = events.Tags()
+    assert {tag.split("/")[0] for kind in ("scalars", "images", "histograms") for tag in tags[kind]} <= GROUPS
+    for tag in tags["scalars"]:
+        steps = [point.step for point in events.Scalars(tag)]
+        assert len(steps) == len(set(steps)), tag
+    for tag in tags["images"]:
+        assert events.Images(tag)[0].width <= WIDTH * DPI, tag
+
+
 def assert_complete(run, figures, pages, parts):
     """Checks the files of a run and its parts, and the report page in TensorBoard."""
     config = json.loads((run / "config.json").read_text())
     assert run.name.startswith(config["chapter"])
     events = EventAccumulator(str(run), size_guidance=STORE_EVERYTHING_SIZE_GUIDANCE).Reload()
     assert {f"0_story/{name}" for name in figures} == set(events.Tags()["images"])
+    assert_cards(events)
     pages = {*pages, "what_to_look_for", "conclusion"}
     assert {f"0_story/{name}/text_summary" for name in pages} == set(events.Tags()["tensors"])
     for name in figures:
@@ -47,6 +69,7 @@ def assert_complete(run, figures, pages, parts):
             assert (run / part / file).is_file()
         found = EventAccumulator(str(run / part), size_guidance=STORE_EVERYTHING_SIZE_GUIDANCE).Reload()
         assert {"loss/train", "loss/test"} <= set(found.Tags()["scalars"])
+        assert_cards(found)
 
 
 # Losses in float64 differ by 7e-15 in an unstable training, sgd's with learning rate 1, and by 1e-15 elsewhere.

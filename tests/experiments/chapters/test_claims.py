@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from chapter_runs import summary
+from chapter_runs import assert_cards, summary
 from experiment_runs import rows
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -78,6 +78,7 @@ def test_a_run_writes_claims_verdicts_and_measurements_and_resumes(tiny, tmp_pat
     events = EventAccumulator(str(run)).Reload()
     assert {f"0_story/{name}" for name in FIGURES} == set(events.Tags()["images"])
     assert "0_story/claims/text_summary" in events.Tags()["tensors"]
+    assert_cards(events)
     for measure, row in zip(claims.MEASUREMENTS, found, strict=True):
         for number, value in row["numbers"].items():
             assert events.Scalars(f"metrics/{measure.__name__}/{number}")[0].value == pytest.approx(value)

@@ -11,6 +11,7 @@ from experiment_runs import assert_same_state, rows, state
 
 from experiments.__main__ import main
 from experiments.backend import BUILTIN, CUSTOM
+from experiments.chapters.sequences import callbacks
 from experiments.chapters.sequences.callbacks import gradient_through_time
 from experiments.chapters.sequences.networks import CELLS, SequenceModel, calculate, write
 from experiments.chapters.sequences.tasks import chunks
@@ -151,6 +152,17 @@ def test_gradient_through_time_is_the_total_derivative(cell, last):
             expected = 5 * gradient[0].norm(dim=1).mean().item()
             assert found[name][time] == pytest.approx(expected, rel=1e-9)
     assert len(found["h"]) == 6
+
+
+def test_gradients_through_time_have_one_axis_for_all_networks(monkeypatch, here):
+    drawn = []
+    draw = callbacks.curves
+    monkeypatch.setattr(
+        callbacks, "curves", lambda *args, **options: drawn.append(draw(*args, **options)) or drawn[-1]
+    )
+    assert main(["sequences", *map(str, SMALL)]) == 0
+    assert len(drawn) == len(CELLS) + 2
+    assert {figure.axes[0].get_ylim() for figure in drawn} == {callbacks.AXIS}
 
 
 class Parrot:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from experiments.data.synthetic import SURFACES, two_moons
-from experiments.figures.bars import bars
+from experiments.figures.bars import bars, columns
 from experiments.figures.contours import Panel, boundary, paths
 from experiments.figures.curves import curves, lines
+from experiments.figures.pictures import gallery, pictures
 
 
 def labeled(axes):
@@ -44,6 +45,29 @@ def test_curves():
     assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
     assert [line.get_label() for line in axes.lines] == ["a", "b"]
     assert list(axes.lines[1].get_ydata()) == [5, 6]
+
+
+def test_letters_are_legible_on_a_card():
+    """At the width of a card, 400 pixels, captions are at least 9 pixels tall."""
+    x, y = two_moons(40, 0.1, 0)
+    panels = [Panel("panel", lambda p: p[:, 0], x, y)] * 4
+    images = torch.rand(12, 28, 28)
+    bytes_ = (255 * images).to(torch.uint8)
+    for figure in (
+        boundary("four", panels),
+        gallery(images, ["4 → 9  0.98"] * 12, "mistakes"),
+        pictures("film", {str(row): bytes_ for row in range(8)}, x="sample", y="step"),
+        columns("counts", dict.fromkeys("abcdefgh", 1.0), y="count"),
+        bars("gap", dict.fromkeys("abcdefgh", (1.0, 0.8)), ("seen", "unseen"), "accuracy"),
+        curves("curves", {"a": ([1, 2], [3.0, 4.0])}, x="step", y="loss"),
+        lines("fits", x[:, :1], x[:, :1], y > 0, {}),
+    ):
+        pixels_per_point = 400 / figure.get_figwidth() / 72
+        texts = [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, *axes.texts)]
+        sizes = [
+            text.get_fontsize() for text in texts if text.get_text() and text.get_text() not in ("1.000", "0.800")
+        ]
+        assert min(sizes) * pixels_per_point > 9, sizes
 
 
 def test_paths_show_the_distance_to_the_minimum():
