@@ -25,7 +25,7 @@ from experiments.training.evaluation import Evaluation
 from experiments.training.learner import Learner
 from experiments.training.task import Task
 
-__all__ = ["introduce", "layout", "project", "show_answers"]
+__all__ = ["HEALTHY", "introduce", "layout", "project", "show_answers"]
 
 MOST_CURVES = 20  # maximum number of classes with curves of precision and recall
 MISTAKES = 12
@@ -49,16 +49,20 @@ CHARTS: dict[str, dict[str, str]] = {
     },
 }
 
+# What networks that learn here show, save in the first and last steps of a schedule; below `over_layers`.
+HEALTHY = {"update_ratio_log10": (-4.0, -1.5), "units_dead": (0.0, 0.5), "units_saturated": (0.0, 0.5)}
+
 GUIDE = """
 ## What to look for
 
 | where | what | healthy value |
 |---|---|---|
-| Custom Scalars | everything below, on one page | |
+| Custom Scalars | the curves below, on one page | |
 | Time Series, `accuracy`, `loss` | for training batches and test set | close to each other; a gap is overfitting |
 | `per_layer_gradient_norm` | how much of the gradient reaches each layer | within a factor of 100 of each other |
-| `per_layer_update_ratio_log10` | size of a step relative to the weights | about -3; slow below -4, unstable above -2 |
-| `units_dead`, `units_saturated` | units without a gradient | below 0.1 |
+| `per_layer_update_ratio_log10` | size of a step relative to the weights | -4 to -1.5; slow below, unstable above |
+| `units_dead`, `units_saturated` | units without a gradient | below 0.5 in hidden layers |
+| `over_layers` | the largest and smallest of these and of other figures of the layers | |
 | Images, `pictures/confusion` | true and predicted classes | a blue diagonal |
 | Images, `pictures/mistakes` | wrong answers, most confident first | images that are hard for people too |
 | PR Curves | precision against recall, by class | in the upper right corner |

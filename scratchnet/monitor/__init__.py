@@ -28,22 +28,22 @@ tag                                    meaning                                  
 ``optimizer/learning_rate``            the rate used; ``…/group_0`` and on for   as scheduled
                                        several parameter groups
 ``optimizer/gradient_norm``            Euclidean norm of the whole gradient, as  steady, without jumps to
-                                       the optimizer sees it (after clipping)    ten times as much
+                                       the optimizer sees it (after clipping)    a hundred times as much
 ``over_layers/GROUP/largest``,         the extremes over all layers, for each     as for the group
 ``…/smallest``                         group of tags by layer or module below
-``outputs_mean/MODULE``                mean of the outputs over the batch        near 0, not drifting
-``outputs_std/MODULE``                 their standard deviation                  near 1, alike at all depths
+``outputs_mean/MODULE``                mean of the outputs over the batch        within their deviation of 0
+``outputs_std/MODULE``                 their standard deviation                  0.1 to 10 at all depths
 ``per_layer_gradient_norm/LAYER``      the norm for the parameters that the      within a factor of 100
                                        layer itself holds                        between layers
-``per_layer_update_ratio_log10/…``     log10(‖Δw‖ / ‖w‖) of these parameters;    about -3; slow below -4,
-                                       Δw is what the step really changed        rash above -2
+``per_layer_update_ratio_log10/…``     log10(‖Δw‖ / ‖w‖) of these parameters;    -4 to -1.5 with momentum;
+                                       Δw is what the step really changed        slow below, rash above
 ``pictures/confusion/…``               test counts by true and predicted class   a blue diagonal
-``pictures/filters/LAYER``             weights of the first convolution          smooth shapes, not noise
-``units_dead/MODULE``                  share of units not above zero for any     below 0.1; a dead ReLU has
+``pictures/filters/LAYER``             weights of the first convolution          different from each other
+``units_dead/MODULE``                  share of units not above zero for any     below 0.5; a dead ReLU has
                                        sample of the batch (ReLU and its kin)    no gradient
-``units_saturated/MODULE``             share of outputs on the flat ends: tanh   below 0.1; flat ends pass
-                                       beyond ±0.97, sigmoid beyond 0.03 and     little gradient
-                                       0.97, ELU within 3 % of its floor
+``units_saturated/MODULE``             share of outputs on the flat ends: tanh   below 0.5 in hidden layers;
+                                       beyond ±0.97, sigmoid beyond 0.03 and     flat ends pass little
+                                       0.97, ELU within 3 % of its floor         gradient
 ``not_seen``                           text: what is missing here, and why;      absent
                                        written when it changes
 ``weights/PARAMETER``                  histogram of the weights                  spread, no lone peak

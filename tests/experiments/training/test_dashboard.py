@@ -10,13 +10,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 from dashboards import CHROMIUM, Browser, tensorboard
+from experiment_runs import mnist, rows
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from experiments.run import Run
 from experiments.settings import Settings
 from experiments.training import Task, train
-from experiments.training.dashboard import CHARTS, layout, show_answers
+from experiments.training.dashboard import CHARTS, HEALTHY, layout, show_answers
 from experiments.training.evaluation import Evaluation
 
 SETTINGS = Settings(epochs=2, batch_size=20, lr=0.1, every=2, device="cpu", preset=None, projector=True)
@@ -162,6 +163,22 @@ def test_charts_have_curves_and_few_lines_for_a_network(run):
         for tag in tags:
             steps = [point.step for point in events.Scalars(tag)]
             assert len(steps) == len(set(steps))
+
+
+def test_a_network_that_learns_is_healthy(here, monkeypatch):
+    monkeypatch.setattr("experiments.chapters.mnist.check_gradients", lambda digits, config: None)
+    assert mnist("--model", "mlp", "--data", "sample", "--max-steps", 200, "--every", 10) == 0
+    run = here / "runs" / "mnist" / "mnist-mlp-scratch-001"
+    assert rows(run, split="test")[-1]["accuracy"] > 0.85
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
+    checked = 0
+    for group, (low, high) in HEALTHY.items():
+        for tag in events.Tags()["scalars"]:
+            if tag.startswith(f"over_layers/{group}/"):
+                inside = [low <= point.value <= high for point in events.Scalars(tag)]
+                assert sum(inside) >= 0.8 * len(inside), tag
+                checked += 1
+    assert checked == 4
 
 
 def test_networks_of_other_layers_have_the_same_charts():
