@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from experiments.chapters import CHAPTERS
 from experiments.errors import ExperimentError, Interrupted, PeerError, UsageError
+from experiments.formatting import printable
 
 __all__ = ["main"]
 
@@ -23,8 +24,7 @@ def main(words: Sequence[str]) -> int:
         print(stop, file=sys.stderr)
         return stop.status
     except ExperimentError as error:
-        # Names and values from files may hold line breaks and control sequences.
-        print("error:", "".join(c if c.isprintable() else " " for c in str(error)), file=sys.stderr)
+        print(f"error: {printable(error)}", file=sys.stderr)
         return error.status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -116,7 +116,8 @@ def resume(settings: SettingsT, words: Sequence[str], prog: str) -> tuple[Run, S
                 f"{_flag(name)}: expected {was}, as in config.json, got {now}; leave it out, or start a new run "
                 "without --resume"
             )
-    run.lock()
+    if prolongs or not run.finished:
+        run.lock()
     if prolongs:
         run.prolong(length)
         stored = dataclasses.replace(stored, **length)

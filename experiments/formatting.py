@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-__all__ = ["format_metric", "format_metrics", "markdown_table"]
+__all__ = ["format_metric", "format_metrics", "markdown_table", "printable"]
 
 
 def format_metric(name: str, value: float, digits: int = 4) -> str:
@@ -23,6 +23,15 @@ def format_metrics(metrics: Mapping[str, float], prefix: str = "") -> str:
     'test accuracy 98.77%  test loss 0.5000'
     """
     return "  ".join(f"{prefix}{name} {format_metric(name, value)}" for name, value in metrics.items())
+
+
+def printable(text: object) -> str:
+    r"""Replaces line breaks and control sequences, which names and values from files may hold, by spaces.
+
+    >>> printable("two\nlines")
+    'two lines'
+    """
+    return "".join(c if c.isprintable() else " " for c in str(text))
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from experiments.commandline import read_flags
 from experiments.errors import UsageError
-from experiments.formatting import format_metric, markdown_table
+from experiments.formatting import format_metric, markdown_table, printable
 from experiments.metrics.curves import MetricCurve
 from experiments.report.networks import TrainedNetwork, read_runs
 from experiments.run import replace_file, writing
@@ -58,7 +58,7 @@ def main(words: Sequence[str]) -> None:
             replace_file(config.out / file, plot(drawn, metric))
         replace_file(config.out / "report.md", markdown(networks, plots).encode())
     print(markdown(networks, {}).strip())
-    print("".join(f"\nleft out: {reason}" for reason in skipped))
+    print("".join(f"\nleft out: {printable(reason)}" for reason in skipped))
     print(f"report: {config.out / 'report.md'}")
 
 
@@ -155,15 +155,15 @@ def _value(metric: str, value: float | None, digits: int = 4) -> str:
 
 
 def _label(name: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in name.replace("_", " "))[:LONGEST]
+    """Formats a name from a file without control characters, and without matplotlib's mathematics."""
+    return printable(name).replace("_", " ")[:LONGEST].replace("$", "\\$")
 
 
 def _text(value: object) -> str:
     """Formats a name or value from a file, without the characters that Markdown and HTML give a meaning."""
-    return "–" if value is None else re.sub(r"([|\\<>\[\]`!])", r"\\\1", " ".join(str(value).split())[:80])
+    return "–" if value is None else re.sub(r"([|\\<>\[\]`!])", r"\\\1", printable(value)[:80])
 
 
-@matplotlib.rc_context({"text.parse_math": False})  # names may have dollar signs
 def plot(networks: Sequence[TrainedNetwork], metric: str) -> bytes:
     """Plots a metric of all networks over the steps, as PNG; test curves have dots, training curves are faint."""
     figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")

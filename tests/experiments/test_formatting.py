@@ -9,5 +9,5 @@ from experiments import formatting
 
 def test_examples():
     results = doctest.testmod(formatting)
-    assert results.attempted == 3
+    assert results.attempted == 4
     assert results.failed == 0

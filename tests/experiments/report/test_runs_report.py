@@ -157,9 +157,10 @@ def test_names_from_files_never_become_paths_or_markup(here, capsys):
         "a b",
         "a|b",
         "$\\frac$",
+        "$_{$$x",
         "<b>",
         "![x](y)",
-        "\0",
+        "\0\x1b[2J",
         "..",
         "",
         "é" * 400,
@@ -175,6 +176,7 @@ def test_names_from_files_never_become_paths_or_markup(here, capsys):
     assert (here / "precious").read_text() == "precious"
     found = table(here / "a" / "out" / "report.md")
     assert len(found) == 1
+    assert all(c.isprintable() or c == "\n" for c in capsys.readouterr().out)
     assert "<b>" not in (here / "a" / "out" / "report.md").read_text()
 
 
