@@ -124,4 +124,5 @@ def test_a_crashed_run_continues_bit_for_bit(features, settings, noisy, monkeypa
     assert_same_state(state(run.folder), state(undisturbed.folder))
     assert (run.folder / "metrics.jsonl").read_text() == (undisturbed.folder / "metrics.jsonl").read_text()
     best, expected = (torch.load(each.best, weights_only=True) for each in (run, undisturbed))
+    assert best.pop("settings") == expected.pop("settings")
     torch.testing.assert_close(best, expected, rtol=0, atol=0)
