@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Kernel", "Purity", "purity"]
+__all__ = ["Kernel", "Purity", "purity", "tensors"]
 
 # What the names of aten's neural-network kernels hold; everything else is arithmetic.
 NETWORK = re.compile(
@@ -102,9 +102,9 @@ def purity(model: nn.Module, *inputs: Any, **options: Any) -> Purity:
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())), _Recorder(model) as recorder:
         with torch.enable_grad():
-            outputs = [y for y in _tensors(model(*inputs, **options)) if y.requires_grad]
+            outputs = [y for y in tensors(model(*inputs, **options)) if y.requires_grad]
         recorder.phase = "backward"
-        leaves = [x for x in (*model.parameters(), *_tensors((inputs, options))) if x.requires_grad]
+        leaves = [x for x in (*model.parameters(), *tensors((inputs, options))) if x.requires_grad]
         upstream = [torch.randn_like(y) for y in outputs]
         recorder.operators -= len(upstream)
         if outputs and leaves:
@@ -174,13 +174,13 @@ class _Recorder(TorchDispatchMode):
         self.owner.append(self.running[-1])
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors(value: Any) -> Iterator[Tensor]:
     """Yields the tensors in tuples, lists, mappings and objects of the kind that models return."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
         for part in value.values():
-            yield from _tensors(part)
+            yield from tensors(part)
     elif isinstance(value, tuple | list):
         for part in value:
-            yield from _tensors(part)
+            yield from tensors(part)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from scratchnet.inspection import tensors
 from scratchnet.monitor.processes import Unreadable, plain
 from scratchnet.monitor.wrappers import Part, class_names
 
@@ -58,7 +59,7 @@ class OutputProbe:
         if self.calls is None or self.root is None or not (self.root.training and torch.is_grad_enabled()):
             return
         try:
-            values = next(_tensors(output), None)
+            values = next(filter(_is_batch, tensors(output)), None)
             if values is None:
                 raise Unreadable("no batch of floating-point numbers")
             self.calls.append(_measure(self.part or module, plain(values, self.whole), self.channels_first))
@@ -132,17 +133,8 @@ def _kind(module: nn.Module, names: Sequence[str]) -> str | None:
     return next((kind.__name__ for kind in type(module).__mro__ if kind.__name__ in names), None)
 
 
-def _tensors(output: Any) -> Iterator[Tensor]:
-    """The floating-point tensors of a module's output that hold a batch, through tuples and dictionaries."""
-    if isinstance(output, Tensor):
-        if output.is_floating_point() and output.layout is torch.strided and output.ndim and output.numel():
-            yield output
-    elif isinstance(output, Mapping):
-        for value in output.values():
-            yield from _tensors(value)
-    elif isinstance(output, tuple | list):
-        for value in output:
-            yield from _tensors(value)
+def _is_batch(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.layout is torch.strided and tensor.ndim > 0 and tensor.numel() > 0
 
 
 def _average(values: Sequence[float], weights: Sequence[int]) -> float:

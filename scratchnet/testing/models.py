@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scratchnet.inspection import tensors
 from scratchnet.testing.subject import mapped
 from scratchnet.testing.tolerances import same_bits
 
@@ -192,7 +193,7 @@ class _Pass:
         inputs, options = (mapped(partial(_converted, dtype=dtype), given) for given in (inputs, options))
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(seed)
-            outputs = list(_outputs(model(*inputs, **options)))
+            outputs = _outputs(model(*inputs, **options))
         generator = torch.Generator().manual_seed(seed)
         upstream = [torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y) for y in outputs]
         parameters = dict(model.named_parameters())
@@ -217,14 +218,8 @@ def _converted(x: Any, dtype: torch.dtype) -> Any:
     return own.requires_grad_(x.requires_grad)
 
 
-def _outputs(output: Any) -> Iterator[Tensor]:
-    """Yields the floating-point tensors that a module returns."""
-    if isinstance(output, Tensor):
-        if output.is_floating_point():
-            yield output
-    elif isinstance(output, Mapping | tuple | list):
-        for part in output.values() if isinstance(output, Mapping) else output:
-            yield from _outputs(part)
+def _outputs(output: Any) -> list[Tensor]:
+    return [y for y in tensors(output) if y.is_floating_point()]
 
 
 def _mapped(name: str, names: Mapping[str, str]) -> str:

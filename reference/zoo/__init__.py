@@ -1,0 +1,1 @@
+"""Whole models of other libraries, converted to ours and held against themselves: ``python -m reference zoo``."""
