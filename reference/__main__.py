@@ -4,7 +4,10 @@
 and explains what differs; without ``--builtin`` it is checked against finite differences. From other folders call
 ``scratchnet-check``.
 
-``python -m reference speed [NAME ...]`` times the ops: see ``python -m reference speed --help``.
+``python -m reference --models MODULE:MAKE MODULE:MAKE --shape 2,3,64,64`` compares two models layer by layer.
+
+``python -m reference speed [NAME ...]`` times the ops, and ``python -m reference zoo [NAME ...]`` converts models of
+other libraries and holds them against the originals: see ``--help`` of each.
 
 Exit status 0 if everything agrees, 1 if something differs, 2 for misuse.
 """
@@ -41,8 +44,9 @@ try:
         write_tensorboard,
     )
     from reference.speed import command as speed
+    from reference.zoo import command as zoo
     from scratchnet.testing import explain
-    from scratchnet.testing.commandline import Misuse, add_options, examine
+    from scratchnet.testing.commandline import Misuse, add_options, examine, examine_models
     from scratchnet.testing.compare import present
 except ModuleNotFoundError as missing:
     fail(PROGRAM, f"{missing}; pip install -e '.[experiments]' brings what is missing")
@@ -64,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["speed"]:
         return speed.main(words[1:])
+    if words[:1] == ["zoo"]:
+        return zoo.main(words[1:])
     options = _parser().parse_args(words)
     screen = console()
     if options.list:
@@ -76,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.capabilities:
         return _show_capabilities([_find(name).name for name in options.names], screen)
+    if options.models:
+        return _compare_models(options, screen)
     dtypes = [DTYPE_NAMES[name] for name in options.dtype] or list(DTYPES)
     if options.custom:
         try:
@@ -114,6 +122,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if agreeing == len(results) and not complaints else 1
 
 
+def _compare_models(options: argparse.Namespace, screen: Console) -> int:
+    """Prints where two models depart."""
+    if any(getattr(options, name) for name in WRITERS):
+        fail(PROGRAM, f"--models: expected none of --{', --'.join(WRITERS)}; it only prints")
+    try:
+        found = examine_models(options)
+    except Misuse as error:
+        fail(PROGRAM, str(error))
+    screen.print(str(found), style="green" if found.ok else "red", markup=False, highlight=False)
+    return 0 if found.ok else 1
+
+
 def _show_capabilities(names: Sequence[str], screen: Console) -> int:
     """Prints the table of capabilities, and writes that of the whole catalog to the documentation."""
     chosen = names or list(RECORDS)
@@ -136,6 +156,8 @@ def _show_capabilities(names: Sequence[str], screen: Console) -> int:
 def _check_usage(options: argparse.Namespace) -> None:
     if options.custom and options.names:
         fail(PROGRAM, f"expected names of the catalog or --custom, got both: {' '.join(options.names)}")
+    if options.models:
+        return  # which looks at its options itself
     custom_options = (options.builtin, options.shape, options.arg, options.require, options.map, options.thorough)
     if not options.custom and any(custom_options):
         fail(PROGRAM, "expected --custom MODULE:NAME with --builtin, --shape and --arg, got none")
@@ -145,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Compare the ops of the catalog with PyTorch's built-ins.",
-        epilog="python -m reference speed --help: time the ops.",
+        epilog="python -m reference speed --help: time the ops. python -m reference zoo --help: whole models.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="ops to compare; all of them by default")
     parser.add_argument("--list", action="store_true", help="list the ops of the catalog and exit")

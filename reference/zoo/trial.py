@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 import statistics
 import time
 import warnings
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
+import numpy
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,7 +30,7 @@ __all__ = ["GROUPS", "Trial", "attempt"]
 TOLERANCE = 1e-9
 # An ill-conditioned network may differ by as many times what one unit in the last place of its parameters changes.
 REACH = 10.0
-GROUPS = ("outputs", "loss", "gradients", "second step", "state")
+GROUPS = ("outputs, loss", "gradients", "second step", "state")
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ class _Side:
 
     def step(self, seed: int) -> dict[str, list[Tensor | None]]:
         """Takes a step of SGD, and returns the outputs, the loss and the gradients."""
-        torch.manual_seed(seed)  # for dropout and stochastic depth
+        for generator in (torch.manual_seed, numpy.random.seed, random.seed):  # for dropout and random depth
+            generator(seed)
         self.optimizer.zero_grad()
         inputs, options = self._given()
         with self.context:
@@ -145,7 +148,7 @@ class _Side:
             self.optimizer.step()
             self.seconds.append(time.perf_counter() - start)
         gradients = [p.grad for p in self.model.parameters()]
-        return {"outputs": [y.detach() for y in outputs], "loss": [loss.detach()], "gradients": gradients}
+        return {"outputs, loss": [y.detach() for y in (*outputs, loss)], "gradients": gradients}
 
     def state(self) -> list[Tensor]:
         return [*self.model.parameters(), *self.model.buffers()]

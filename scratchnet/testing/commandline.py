@@ -1,6 +1,7 @@
 """``scratchnet-check MODULE:FUNCTION``: compares a function of yours with what it should equal.
 
-It runs from the folder that your modules are imported from; names are imported and never evaluated.
+``scratchnet-check --models MODULE:MAKE MODULE:MAKE`` compares two models layer by layer. It runs from the folder that
+your modules are imported from; names are imported and never evaluated.
 
 Exit status 0 when everything agrees, 1 when something differs, 2 for misuse.
 """
@@ -26,9 +27,10 @@ from scratchnet.testing.checks import CHECKS
 from scratchnet.testing.compare import compare, present
 from scratchnet.testing.comparison import Comparison
 from scratchnet.testing.examination import summary
+from scratchnet.testing.models import ModelComparison, compare_models
 from scratchnet.testing.verdict import explain
 
-__all__ = ["Misuse", "add_options", "argument", "examine", "main", "resolve", "tensor"]
+__all__ = ["Misuse", "add_options", "argument", "examine", "examine_models", "main", "resolve", "tensor"]
 
 PROGRAM = "scratchnet-check"
 DTYPES = {str(t).removeprefix("torch."): t for t in (torch.float64, torch.float32, torch.bfloat16, torch.float16)}
@@ -56,6 +58,10 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parser.parse_args(words)
     sys.path.insert(0, os.getcwd())
     try:
+        if options.models:
+            found = examine_models(options)
+            print(found)
+            return 0 if found.ok else 1
         if (options.name is None) == (options.custom is None):
             raise Misuse(f"expected one MODULE:NAME, as in {PROGRAM} mypackage.ops:MyGELU; see {PROGRAM} --help")
         options.custom = options.custom or options.name
@@ -75,6 +81,12 @@ def add_options(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument(
         "--builtin", metavar="NAME", help="what it must equal, such as torch.nn.functional.softmax"
+    )
+    parser.add_argument(
+        "--models",
+        nargs=2,
+        metavar="MODULE:MAKE",
+        help="two functions that make models, to compare layer by layer in float64 and float32",
     )
     parser.add_argument(
         "--shape",
@@ -151,6 +163,46 @@ def examine(options: argparse.Namespace, dtypes: Sequence[torch.dtype]) -> list[
             raise Misuse(str(error)) from error
         results.append((dtype, result))
     return results
+
+
+def examine_models(options: argparse.Namespace) -> ModelComparison:
+    """Compares the two models that ``--models`` names, each made after the same seed.
+
+    Raises:
+        Misuse: if a name, shape or argument is none, or a model cannot be made or does not take these inputs.
+    """
+    refused = {
+        "a name": getattr(options, "name", None) or getattr(options, "names", None),
+        "--custom": options.custom,
+        "--builtin": options.builtin,
+        "--require": options.require,
+        "--thorough": options.thorough,
+        "--dtype": options.dtype,
+    }
+    for what, given in refused.items():
+        if given:
+            raise Misuse(f"--models: expected --shape, --arg, --map and --device alone beside it, got {what} too")
+    if not options.shape:
+        raise Misuse("expected a --shape for each input, such as --shape 8,16")
+    arguments, device = dict(argument(text) for text in options.arg), _device(options.device)
+    generator = torch.Generator().manual_seed(0)
+    inputs = [tensor(text, torch.float64, generator).to(device) for text in options.shape]
+    models = [_model(name, arguments).to(device) for name in options.models]
+    for name, model in zip(options.models, models, strict=True):
+        _try(name, copy.deepcopy(model).double(), inputs, {})
+    return compare_models(*models, *inputs, map=dict(_renamed(text) for text in options.map))
+
+
+def _model(name: str, arguments: dict[str, Any]) -> nn.Module:
+    found = resolve(name)
+    torch.manual_seed(0)
+    try:
+        model = found if isinstance(found, nn.Module) else found(**arguments)
+    except Exception as error:  # whatever a function of someone else's raises
+        raise Misuse(f"making {name} raises {type(error).__name__}: {error}; see --arg") from error
+    if not isinstance(model, nn.Module):
+        raise Misuse(f"expected {name} to make a torch.nn.Module, got {type(model).__name__}")
+    return model
 
 
 def resolve(name: str) -> Callable[..., Any]:
