@@ -132,8 +132,8 @@ class _Side:
 
     def step(self, seed: int) -> dict[str, list[Tensor | None]]:
         """Takes a step of SGD, and returns the outputs, the loss and the gradients."""
-        for generator in (torch.manual_seed, numpy.random.seed, random.seed):  # for dropout and random depth
-            generator(seed)
+        for seeded in (torch.manual_seed, numpy.random.seed, random.seed):  # for dropout and random depth
+            seeded(seed)
         self.optimizer.zero_grad()
         inputs, options = self._given()
         with self.context:
