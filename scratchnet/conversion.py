@@ -8,14 +8,16 @@ finds another class; ``isinstance`` finds what it did.
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from types import FunctionType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from scratchnet.interception import replacements
@@ -82,8 +84,8 @@ def convert(model: nn.Module) -> Conversion:
     A subclass becomes a subclass of ours under the same name, unless it overrides what ours computes with: then its
     own method runs anyway, and the module is left. A method that calls ``super()`` reaches ours, so that its module
     is converted. Modules of other classes keep their ``forward``; their submodules are converted, and functions of
-    ``torch`` and ``torch.nn.functional`` that they hold as attributes become ours. What a ``forward`` calls by name,
-    `scratchnet.intercept` reaches. Converting twice is the same as once.
+    ``torch`` and ``torch.nn.functional`` that they hold, also in partials, lists and dicts, become ours. What a
+    ``forward`` calls by name, `scratchnet.intercept` reaches. Converting twice is the same as once.
 
     Args:
         model: any module. Convert it before ``torch.compile``, ``fully_shard`` and DistributedDataParallel, or after.
@@ -272,5 +274,20 @@ def _blank(kind: type[nn.Module]) -> nn.Module:
 def _exchange_functions(module: nn.Module, counterparts: dict[Any, Any]) -> None:
     """Exchanges the functions that a module holds, such as the activation of a transformer's layer."""
     for name, value in list(vars(module).items()):
-        if callable(value) and not isinstance(value, nn.Module | torch.Tensor) and id(value) in counterparts:
-            setattr(module, name, counterparts[id(value)])
+        if (exchanged := _exchanged(value, counterparts)) is not value:
+            setattr(module, name, exchanged)
+
+
+def _exchanged(value: Any, counterparts: dict[Any, Any]) -> Any:
+    """The counterpart of a function, and of a partial, a list, a tuple or a dict that holds some; or else the value."""
+    if type(value) is partial:
+        function = _exchanged(value.func, counterparts)
+        return value if function is value.func else partial(function, *value.args, **value.keywords)
+    if type(value) in (list, tuple, dict):
+        parts = value.values() if type(value) is dict else value
+        new = [_exchanged(part, counterparts) for part in parts]
+        if all(map(operator.is_, new, parts)):
+            return value
+        return dict(zip(value, new, strict=True)) if type(value) is dict else type(value)(new)
+    held = callable(value) and not isinstance(value, nn.Module | Tensor)
+    return counterparts.get(id(value), value) if held else value

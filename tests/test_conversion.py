@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from functools import partial
 
 import pytest
 import torch
@@ -159,6 +160,35 @@ def test_functions_that_a_module_holds_are_exchanged_inside_intercept_too():
         assert model.activation is scratchnet.functional.gelu
     revert(model)
     assert model.activation is nn.functional.gelu
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        partial(nn.functional.gelu, approximate="tanh"),
+        partial(partial(nn.functional.softmax), dim=0),
+        [torch.relu, abs],
+        ("name", {"act": torch.sigmoid}, nn.ReLU()),
+    ],
+)
+def test_functions_in_partials_and_containers_are_exchanged(held):
+    module = nn.Module()
+    module.held, other = held, [abs, None]
+    module.other = other
+    convert(module)
+    assert any(f.__module__.startswith("scratchnet.") for f in functions_of(module.held) if callable(f))
+    assert module.other is other
+    revert(module)
+    assert repr(module.held) == repr(held)
+
+
+def functions_of(held):
+    """The functions in partials and containers."""
+    if isinstance(held, partial):
+        return functions_of(held.func)
+    if isinstance(held, list | tuple | dict):
+        return [f for part in (held.values() if isinstance(held, dict) else held) for f in functions_of(part)]
+    return [held]
 
 
 def test_functions_that_a_module_holds_are_exchanged():

@@ -1,7 +1,7 @@
 """Models of transformers, each made tiny by shrinking the numbers of its configuration.
 
-`RULES` reads numbers by their names, in nested configurations too. Some architectures need others than these: `OTHERS`.
-Where no tiny one runs, the model keeps its own widths, with fewer layers.
+`RULES` changes numbers by their names, in nested configurations too. Where no tiny model runs, the model keeps its own
+widths and has fewer layers.
 """
 
 from __future__ import annotations
@@ -48,8 +48,6 @@ RULES: dict[str, int] = {
 # What other lists become, from their own values.
 DEPTHS = re.compile(r"(.*_)?(depths|layers|num_blocks)")
 WIDTHS = re.compile(r"(.*_)?(hidden_sizes|dims|embed_dims|channels|conv_dim|tdnn_dim|neck_hidden_sizes)")
-# What is not read off the rules, by architecture.
-OTHERS: dict[str, dict[str, Any]] = {}
 # The inputs that are tried in turn.
 INPUTS = (
     "input_ids",
@@ -90,7 +88,7 @@ def _subject(name: str) -> Subject:
     for shrunk in (_shrunk, _shortened):
         try:
             kind = CONFIG_MAPPING[name]
-            config = kind(**(shrunk(kind) | OTHERS.get(name, {})))
+            config = kind(**shrunk(kind))
             config.use_cache = False
             config._experts_implementation = "eager"  # grouped products take no float64
             with torch.device("meta"):

@@ -187,7 +187,7 @@ def _distance(ours: Sequence[Tensor | None], theirs: Sequence[Tensor | None]) ->
 
 def _largest(x: Tensor) -> float:
     """Returns the largest magnitude; infinity where one is not finite."""
-    largest = float(x.detach().abs().max()) if x.numel() else 0.0
+    largest = float(x.detach().double().abs().max()) if x.numel() else 0.0
     return largest if math.isfinite(largest) else math.inf
 
 
