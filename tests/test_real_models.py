@@ -14,7 +14,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.export import Dim, export
 
 from experiments.data.vision import models
-from scratchnet import nn
+from scratchnet import convert
 
 # Each network takes images of at least 64 pixels; the networks have torchvision's sizes.
 NETWORKS = {
@@ -30,18 +30,11 @@ pytestmark = pytest.mark.slow
 
 
 def network(name: str) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """Returns a network with our modules and the original."""
+    """Returns a converted network and the original."""
     torch.manual_seed(0)
     theirs = getattr(models, name)(num_classes=10, **NETWORKS[name]).double()
     ours = copy.deepcopy(theirs)
-    left = set()
-    for module in ours.modules():
-        if type(module) is getattr(torch.nn, type(module).__name__, None):
-            module.__class__ = getattr(nn, type(module).__name__)
-        if type(module).__module__.startswith("torch."):
-            left.add(type(module).__name__)
-    # These compute nothing; the last holds the weight of attention's output projection.
-    assert left <= {"Identity", "ModuleList", "ModuleDict", "Flatten", "NonDynamicallyQuantizableLinear"}
+    convert(ours)
     return ours, theirs
 
 

@@ -67,7 +67,7 @@ def entries() -> list[Entry]:
             found += importlib.import_module(f"reference.zoo.from_{library}").entries()
         except ModuleNotFoundError as missing:
             if missing.name != library:
-                raise
+                fail(PROGRAM, f"importing {library}: {missing}; pip install -e '.[zoo]' brings what is missing")
     return found
 
 
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Convert models of torchvision, timm and transformers, and train them beside the originals: random "
-        "weights, small inputs, float64.",
+        "weights, small inputs, two layers where more equal ones follow each other, float64.",
     )
     parser.add_argument(
         "names",
