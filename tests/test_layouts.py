@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
 from reference.catalog import RECORDS, Make
-from scratchnet import nn
+from scratchnet import functional, nn
 from scratchnet.function import Elementwise
 from scratchnet.testing.subject import Call, Subject, mapped
 
@@ -179,3 +179,24 @@ def test_a_weight_and_its_gradient_have_the_same_strides(name, kernel, memory_fo
     layer = getattr(nn, name)(4, 3, kernel).to(memory_format=memory_format)
     layer(torch.randn(2, 4, 8, 8)).sum().backward()
     assert layer.weight.grad.stride() == layer.weight.stride()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"is_causal": True}, {"attn_mask": torch.zeros(4, 4)}, {"dropout_p": 0.5}], ids=str
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.randn(2, 4, 3, 8).transpose(1, 2),
+        lambda: torch.randn(2, 4, 3, 24).permute(1, 2, 0, 3)[..., 8:16],
+        lambda: torch.randn(2, 3, 8, 4).transpose(2, 3),
+        lambda: torch.randn(2, 3, 4, 8),
+    ],
+    ids=["heads inside", "chunk", "features outside", "contiguous"],
+)
+def test_attention_has_the_strides_of_the_built_ins_fused_kernel(make, options):
+    x = make().requires_grad_()
+    ours, theirs = (
+        module.scaled_dot_product_attention(x, x, x, **options) for module in (functional, torch.nn.functional)
+    )
+    assert ours.stride() == theirs.stride()

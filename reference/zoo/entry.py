@@ -37,12 +37,12 @@ class Entry:
 
 
 def thin(model: nn.Module, keep: int = 2) -> nn.Module:
-    """Shortens each run of equal layers in a Sequential or a ModuleList to the first two, and returns the model.
+    """Shortens each run of equal layers in a Sequential to the first two, and returns the model.
 
     Layers are equal if they are of the same classes and have parameters of the same shapes.
     """
     for module in model.modules():
-        if not isinstance(module, nn.Sequential | nn.ModuleList):
+        if not isinstance(module, nn.Sequential):
             continue
         kept: dict[str, nn.Module] = {}
         last, run = None, 0

@@ -45,6 +45,7 @@ from scratchnet.arguments import autocasts, describe, floating, overridable
 from scratchnet.attention.attention_weights import default_scale, largest_scores, later_keys, masked_scores
 from scratchnet.dropout.random_mask import random_mask
 from scratchnet.function import Function, recorded
+from scratchnet.layout import strided_beside
 
 __all__ = ["AttentionFunction", "scaled_dot_product_attention"]
 
@@ -243,7 +244,10 @@ def scaled_dot_product_attention(
         kept = random_mask(q.new_empty(0), (q.shape[0], *shape[-2:]), 1 - dropout_p)
     scale = default_scale(q) if scale is None else scale
     y = AttentionFunction.apply(q, k, v, mask, kept, scale, is_causal, dropout_p if dropout_p < 1 else 0.0)
-    return y.reshape(*lead, *y.shape[-2:])
+    y = y.reshape(*lead, *y.shape[-2:])
+    # The built-in's fused kernel returns the layout of the queries, which a later dropout or reshape depends on.
+    fused = y.shape == query.shape and y.dim() == 4 and dropout_p == 0 and query.stride(-1) == 1
+    return strided_beside([query], y) if fused and not (mask is not None and mask.requires_grad) else y
 
 
 def _check(op: str, query: Tensor, key: Tensor, value: Tensor, mask: Maybe, is_causal: bool) -> None:
