@@ -21,8 +21,9 @@ from torch.nn import functional
 
 from reference.catalog.hard import hardsigmoid_with_exact_slope
 from reference.zoo.entry import Entry, Subject
-from scratchnet import convert, intercept, purity
-from scratchnet.inspection import tensors
+from scratchnet.conversion import convert
+from scratchnet.inspection import purity, tensors
+from scratchnet.interception import intercept
 from scratchnet.testing.subject import mapped
 
 __all__ = ["GROUPS", "Trial", "attempt"]
