@@ -15,7 +15,7 @@ SELU  1.6733…   1       1.0507… mean 0 and variance 1 are the fixed point of
 ====  ========  ======  ======  ==========================================================================
 
 The exponential is taken of min(x, 0), so that it cannot overflow on the side that is not selected and turn
-the second derivative into inf · 0. At the kink the first derivative is that of the left side and the second
+a derivative into inf · 0. At the kink the first derivative is that of the left side and the second
 is zero, and NaN passes the gradient through, all as in PyTorch.
 
 Sources: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential Linear
@@ -38,7 +38,6 @@ __all__ = [
     "celu_",
     "elu",
     "elu_",
-    "negative_part",
     "selu",
     "selu_",
 ]
@@ -53,20 +52,29 @@ class ELUFunction(Elementwise):
     @staticmethod
     def value(x: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
         """λx, or λα (exp(rx) - 1)."""
-        height = alpha * scale
-        if not recorded():  # of the two parts one is 0
-            return torch.add(height * torch.expm1(rate * x.clamp(max=0)), x.clamp(min=0), alpha=scale)
-        low = rate * negative_part(x)
+        low = rate * x.clamp(max=0)
         # An export to ONNX, which has no expm1, loses digits near 0.
         low = torch.exp(low) - 1 if torch.onnx.is_in_onnx_export() else torch.expm1(low)
-        return torch.where(x <= 0, height * low, _scaled(x, scale))
+        high = torch.where(x <= 0, 0, x)  # the clamp whose slope at 0 is 0
+        return torch.add(alpha * scale * low, high, alpha=scale)
 
     @staticmethod
     def chain(x: Tensor, v: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
         """λ, or λαr exp(rx), times v."""
-        negative = negative_part(x) if recorded() else x.clamp(max=0)
-        bent = v * (alpha * scale * rate * torch.exp(rate * negative))
+        bent = v * BentSlopeFunction.apply(x, alpha * scale * rate, rate)
         return torch.where(x <= 0, bent, _scaled(v, scale))
+
+
+class BentSlopeFunction(Elementwise):
+    """λαr exp(rx), the slope on the left, and any finite number on the right. Its own slope is 0 from the kink on."""
+
+    @staticmethod
+    def value(x: Tensor, *, factor: float, rate: float) -> Tensor:
+        return factor * torch.exp(rate * torch.where(x <= 0, x, 0))
+
+    @staticmethod
+    def chain(x: Tensor, v: Tensor, *, factor: float, rate: float) -> Tensor:
+        return torch.where(x < 0, v * BentSlopeFunction.apply(x, factor * rate, rate), 0)
 
 
 class ELUFromOutputFunction(ELUFunction):
@@ -77,18 +85,14 @@ class ELUFromOutputFunction(ELUFunction):
     @staticmethod
     def chain(x: Tensor, v: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
         """The slope, from the output in the place of x, times v."""
-        negative = negative_part(x) if recorded() else x
+        # The clamp whose slope at 0 is 0; one step more of seven, so only where it can be differentiated.
+        negative = torch.where(x >= 0, 0, x) if recorded() else x
         return torch.where(x <= 0, v * (rate * (negative + alpha * scale)), _scaled(v, scale))
 
 
 def _overwritten(x: Tensor, alpha: float, rate: float, scale: float) -> Tensor:
     """The output in the memory of the input."""
     return overwrite(ELUFromOutputFunction if alpha >= 0 else ELUFunction, x, alpha, rate, scale)
-
-
-def negative_part(x: Tensor) -> Tensor:
-    """min(x, 0), with slope 0 at 0, and 0 for NaN."""
-    return x.masked_fill(~(x < 0), 0)
 
 
 def _scaled(x: Tensor, scale: float) -> Tensor:

@@ -33,33 +33,45 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.activations.sigmoid import LogisticFunction, bounded, sigmoid_slope
+from scratchnet.activations.sigmoid import RIGHT, LogisticFunction, LogisticSlopeFunction, bounded
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.function import Elementwise, Function, elementwise, overwrite, recorded
+from scratchnet.function import Elementwise, Function, dispatch, elementwise, overwrite
 
 __all__ = ["GLUFunction", "MishFunction", "SiLUFunction", "SwiGLUFunction", "glu", "mish", "silu", "swiglu"]
 
 
 class SiLUFunction(Elementwise):
-    """x σ(x). Keeps its input."""
+    """x σ(x). Saves its input."""
 
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """x / (1 + exp(-x)), the input times its sigmoid."""
-        x = bounded(x, right=False)
+        x = bounded(x, math.inf)
         return x / (1 + torch.exp(-x))
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
-        """σ(x) (1 + x σ(-x)); without a second derivative 1 - σ(x) has digits enough."""
+        return SiLUSlopeFunction.apply(x)
+
+
+class SiLUSlopeFunction(Elementwise):
+    """σ(x) (1 + x σ(-x)), the slope of SiLU. Saves its input."""
+
+    @staticmethod
+    def value(x: Tensor) -> Tensor:
+        """Takes 1 - σ(x) for σ(-x), which has digits enough beside 1."""
         gate = LogisticFunction.apply(x)
-        if not recorded():
-            return torch.addcmul(gate, bounded(x), gate * (1 - gate))
-        return gate * (1 + bounded(x) * LogisticFunction.apply(-x))
+        return torch.addcmul(gate, bounded(x, RIGHT), gate * (1 - gate))
+
+    @staticmethod
+    def slope(x: Tensor) -> Tensor:
+        """σ' (2 + x (σ(-x) - σ(x)))."""
+        tilt = LogisticFunction.apply(-x) - LogisticFunction.apply(x)
+        return LogisticSlopeFunction.apply(x) * (2 + bounded(x) * tilt)
 
 
 class MishGateFunction(Elementwise):
-    """tanh(log(1 + exp x)), the gate of Mish. Keeps its input, whose slope has all its digits in both tails."""
+    """t = tanh(log(1 + exp x)), the gate of Mish. Saves its input."""
 
     @staticmethod
     def value(x: Tensor) -> Tensor:
@@ -70,19 +82,24 @@ class MishGateFunction(Elementwise):
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
-        """4 exp x (exp x + 1) / (n + 2)².
+        return MishGateSlopeFunction.apply(x)
 
-        The form that autograd follows has powers of exp(-x) on the right, where those of exp(x) would overflow.
-        """
-        if not recorded():
-            last = _last_square(x.dtype)
-            e = torch.exp(x.clamp(max=last))
-            inverse = torch.reciprocal((e + 2) * e + 2)
-            return torch.where(x > last, 0, 4 * ((e + 1) * inverse * (e * inverse)))
-        right = x >= 0
-        e = torch.exp(-torch.abs(x))
-        d = torch.where(right, 1 + 2 * e * (1 + e), 2 + e * (2 + e))
-        return 4 * e * (1 + e) * torch.where(right, e, 1) / (d * d)
+
+class MishGateSlopeFunction(Elementwise):
+    """t', the slope of the gate of Mish, with all its digits in both tails. Its own slope is t' (σ(-x) - 2 t σ(x))."""
+
+    @staticmethod
+    def value(x: Tensor) -> Tensor:
+        """4 exp x (exp x + 1) / (n + 2)²."""
+        last = _last_square(x.dtype)
+        e = torch.exp(x.clamp(max=last))
+        inverse = torch.reciprocal((e + 2) * e + 2)
+        return torch.where(x > last, 0, 4 * ((e + 1) * inverse * (e * inverse)))
+
+    @staticmethod
+    def slope(x: Tensor) -> Tensor:
+        twice = 2 * MishGateFunction.apply(x) * LogisticFunction.apply(x)
+        return MishGateSlopeFunction.apply(x) * (LogisticFunction.apply(-x) - twice)
 
 
 def _last_square(dtype: torch.dtype) -> float:
@@ -96,12 +113,12 @@ class MishFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """The input times its gate."""
-        return MishGateFunction.apply(x) * bounded(x, right=False)
+        return MishGateFunction.apply(x) * bounded(x, math.inf)
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
         """The gate, and the input times the gate's slope."""
-        return torch.addcmul(MishGateFunction.apply(x), bounded(x), MishGateFunction.slope(x))
+        return torch.addcmul(MishGateFunction.apply(x), bounded(x), MishGateSlopeFunction.apply(x))
 
 
 class GLUFunction(Function):
@@ -117,13 +134,7 @@ class GLUFunction(Function):
         """Multiplies the upstream by the gate for a, and by a times the gate's slope for b."""
         (x,) = saved
         a, b = x.chunk(2, dim)
-        if not recorded():
-            result = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-            grad_a, grad_b = result.chunk(2, dim)
-            elementwise(_gated, grad, b, out=grad_a)
-            elementwise(_through_gate, grad, a, b, out=grad_b)
-            return result
-        return torch.cat([_gated(grad, b), _through_gate(grad, a, b)], dim)
+        return _both_gradients(grad, a, b, dim)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dim: int) -> Tensor:
@@ -140,7 +151,22 @@ def _gated(a: Tensor, b: Tensor) -> Tensor:
 
 def _through_gate(v: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """v times what a gate that opens makes of a."""
-    return v * (a * sigmoid_slope(b))
+    return v * (a * LogisticSlopeFunction.apply(b))
+
+
+def _side_by_side(grad: Tensor, a: Tensor, b: Tensor, dim: int) -> Tensor:
+    shape = [*a.shape]
+    shape[dim] *= 2
+    result = a.new_empty(shape)
+    grad_a, grad_b = result.chunk(2, dim)
+    elementwise(_gated, grad, b, out=grad_a)
+    elementwise(_through_gate, grad, a, b, out=grad_b)
+    return result
+
+
+@dispatch(_side_by_side)
+def _both_gradients(grad: Tensor, a: Tensor, b: Tensor, dim: int) -> Tensor:
+    return torch.cat([_gated(grad, b), _through_gate(grad, a, b)], dim)
 
 
 class SwiGLUFunction(Function):
@@ -167,7 +193,7 @@ def _swished(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _through_swish(v: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    return v * a * SiLUFunction.slope(b)
+    return v * a * SiLUSlopeFunction.apply(b)
 
 
 @overridable

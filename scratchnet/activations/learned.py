@@ -27,7 +27,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.activations.elu import negative_part
 from scratchnet.arguments import floating, overridable, per_channel
 from scratchnet.function import Function, elementwise
 
@@ -100,19 +99,24 @@ class LearnedELUFunction(Function):
         return _elu_chain(x, tangent_x, alpha) + _depth(x, tangent_alpha)
 
 
+def _negative_part(x: Tensor) -> Tensor:
+    """min(x, 0), with slope 0 at 0, and 0 for NaN."""
+    return x.masked_fill(~(x < 0), 0)
+
+
 def _elu(x: Tensor, alpha: Tensor) -> Tensor:
     """α (exp x - 1) on the left, x on the right."""
-    return torch.where(x <= 0, alpha * torch.expm1(negative_part(x)), x)
+    return torch.where(x <= 0, alpha * torch.expm1(_negative_part(x)), x)
 
 
 def _elu_chain(x: Tensor, v: Tensor, alpha: Tensor) -> Tensor:
     """α exp x on the left, 1 on the right, times v."""
-    return torch.where(x <= 0, v * (alpha * torch.exp(negative_part(x))), v)
+    return torch.where(x <= 0, v * (alpha * torch.exp(_negative_part(x))), v)
 
 
 def _depth(x: Tensor, v: Tensor) -> Tensor:
     """exp x - 1 on the left, 0 on the right, times v."""
-    return v * torch.expm1(negative_part(x))
+    return v * torch.expm1(_negative_part(x))
 
 
 @overridable

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.function import Elementwise, Function, elementwise, overwrite, recorded
+from scratchnet.function import Elementwise, Function, elementwise, overwrite
 
 __all__ = [
     "LeakyReLUFromOutputFunction",
@@ -71,8 +71,6 @@ class LeakyReLUFunction(Elementwise):
     @staticmethod
     def value(x: Tensor, *, negative_slope: float) -> Tensor:
         """The two half-lines."""
-        if not recorded() and 0 < negative_slope <= 1:
-            return torch.maximum(x, negative_slope * x)
         # A slope of 0 makes 0 of -∞ too; one that a traced size sets is not read.
         flat = isinstance(negative_slope, float) and negative_slope == 0
         return torch.where(x > 0, x, x.clamp(min=0) if flat else negative_slope * x)

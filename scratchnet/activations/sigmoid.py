@@ -12,16 +12,18 @@ Source: P.-F. Verhulst, "Recherches mathématiques sur la loi d'accroissement de
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from scratchnet.arguments import overridable, promoted
-from scratchnet.function import Elementwise, recorded
+from scratchnet.function import Elementwise
 
-__all__ = ["LogisticFunction", "SigmoidFunction", "bounded", "sigmoid", "sigmoid_slope"]
+__all__ = ["RIGHT", "LogisticFunction", "LogisticSlopeFunction", "SigmoidFunction", "bounded", "sigmoid"]
 
-# Beyond, a gate is 0 or 1 in every dtype, and to the right its slope no longer counts beside it.
-LEFT, RIGHT = -1000.0, 40.0
+# Inputs beyond which a gate and its slope are 0 in every dtype, and on the right one from which the gate is 1.
+FAR, RIGHT = 1000.0, 40.0
 
 
 class SigmoidFunction(Elementwise):
@@ -41,42 +43,43 @@ class SigmoidFunction(Elementwise):
 
 
 class LogisticFunction(Elementwise):
-    """The sigmoid inside other ops. Keeps its input, whose slope has all its digits in both tails."""
+    """The sigmoid inside other ops. Saves its input, from which the slope has all its digits in both tails."""
 
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """exp(x) / (exp(x) + 1), which is not 0 before exp(x) is."""
         if x.is_complex():
             return torch.reciprocal(1 + torch.exp(-x))
-        e = torch.exp(x.clamp(LEFT, RIGHT))
+        e = torch.exp(x.clamp(-FAR, RIGHT))
         return e / (e + 1)
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:
-        """σ(x) σ(-x)."""
-        return sigmoid_slope(x)
+        return LogisticSlopeFunction.apply(x)
 
 
-def sigmoid_slope(x: Tensor) -> Tensor:
-    """σ'(x) = σ(x) σ(-x), for the backward passes of what has a sigmoid inside.
+class LogisticSlopeFunction(Elementwise):
+    """σ' = σ(x) σ(-x), with all its digits in both tails, where 1 - σ has none. Its own slope is σ' (σ(-x) - σ(x))."""
 
-    It has all its digits in both tails, where 1 - σ would have none left to multiply.
-    """
-    if not recorded():
+    @staticmethod
+    def value(x: Tensor) -> Tensor:
+        """exp(-|x|) / (1 + exp(-|x|))²."""
+        if x.is_complex():
+            return LogisticFunction.apply(x) * LogisticFunction.apply(-x)
         e = torch.exp(-torch.abs(x))
         return e / torch.square(1 + e)
-    return LogisticFunction.apply(x) * LogisticFunction.apply(-x)
+
+    @staticmethod
+    def slope(x: Tensor) -> Tensor:
+        return LogisticSlopeFunction.apply(x) * (LogisticFunction.apply(-x) - LogisticFunction.apply(x))
 
 
-def bounded(x: Tensor, *, right: bool = True) -> Tensor:
-    """The factor of a gate, or of its slope: finite where that is 0, so that 0 · ∞ is 0 and not NaN."""
+def bounded(x: Tensor, right: float = FAR) -> Tensor:
+    """Bounds the factor of a gate or of its slope where that is 0, so that 0 · ∞ is 0; NaN passes gradients on."""
     if x.is_complex():
         return x
-    if not recorded():
-        return x.clamp(LEFT, RIGHT if right else None)
-    # The slope of clamp would not let NaN pass, and second derivatives see the gate's slope up to underflow.
-    x = torch.where(x < LEFT, LEFT, x)
-    return torch.where(x > -LEFT, -LEFT, x) if right else x
+    x = torch.where(x < -FAR, -FAR, x)
+    return x if right == math.inf else torch.where(x > right, right, x)
 
 
 @overridable

@@ -24,15 +24,15 @@ import math
 import torch
 from torch import Tensor
 
-from scratchnet.activations.sigmoid import LogisticFunction
+from scratchnet.activations.sigmoid import LogisticFunction, LogisticSlopeFunction
 from scratchnet.arguments import floating, overridable
-from scratchnet.function import Elementwise, recorded
+from scratchnet.function import Elementwise
 
 __all__ = ["LogSigmoidFunction", "SoftplusFunction", "logsigmoid", "softplus"]
 
 
 class SoftplusFunction(Elementwise):
-    """The smooth rectifier, and the identity above a threshold. Keeps its input."""
+    """The smooth rectifier, and the identity above a threshold. Saves its input."""
 
     autocast = "float32_on_cuda"
 
@@ -47,12 +47,24 @@ class SoftplusFunction(Elementwise):
 
     @staticmethod
     def slope(x: Tensor, *, beta: float, threshold: float) -> Tensor:
-        """σ(βx), and 1 above the threshold, at which the second derivative is 0 as in PyTorch."""
+        return SoftplusSlopeFunction.apply(x, beta, threshold)
+
+
+class SoftplusSlopeFunction(Elementwise):
+    """σ(βx), and 1 above the threshold, from which its own slope is 0 as in PyTorch. Saves its input."""
+
+    @staticmethod
+    def value(x: Tensor, *, beta: float, threshold: float) -> Tensor:
         z = beta * x
-        if not recorded() and _threshold_is_beyond_rounding(x.dtype, beta, threshold):
-            return LogisticFunction.apply(z)
-        bent = z.masked_fill(z >= threshold, threshold) if recorded() else z
-        return torch.where(z > threshold, 1, LogisticFunction.apply(bent))
+        bent = LogisticFunction.apply(z)
+        if _threshold_is_beyond_rounding(x.dtype, beta, threshold):
+            return bent
+        return torch.where(z > threshold, 1, bent)
+
+    @staticmethod
+    def chain(x: Tensor, v: Tensor, *, beta: float, threshold: float) -> Tensor:
+        z = beta * x
+        return torch.where(z >= threshold, 0, v * (beta * LogisticSlopeFunction.apply(z)))
 
 
 class LogSigmoidFunction(Elementwise):

@@ -149,7 +149,8 @@ class Recorder(TorchDispatchMode):
         if name in ("logical_or", "bitwise_or"):
             return Mask(self._line(torch.maximum, *map(self._plain_mask, args)))
         if name == "where":
-            return self._selected(self._mask(args[0]), self._value(args[1]), self._value(args[2]))
+            mask, chosen, other = self._mask(args[0]), self._value(args[1]), self._value(args[2])
+            return self._extreme(mask, chosen, other) or self._selected(mask, chosen, other)
         if name == "scatter_add":
             index = self.given.get(id(args[2]))
             if index is None or args[2].dtype is not torch.int64:
@@ -182,6 +183,30 @@ class Recorder(TorchDispatchMode):
         left = tuple(1 if d - len(shape) in dims else size for d, size in enumerate(shape))
         line = Line(REDUCTIONS[name], ((value, False),), False, (("dim", dims), ("keepdim", keepdim)))
         return self._added(line, left if keepdim else left[len(dims) :])
+
+    def _extreme(self, mask: Mask, chosen: Value, other: Value) -> Value | None:
+        """Recognizes two selections that are extremes, so that authors can choose the slope at the kink and at NaN.
+
+        They are ``where(x < bound, bound, x)``, of any comparison, and ``where(x > 0, x, slope * x)`` for slopes to 1.
+        """
+        lines = list(self.lines)
+        compared = lines[mask.value.number]
+        if mask.negated or len(compared.reads) != 2:
+            return None
+        (x, _), (bound, _) = compared.reads
+        made = lines[other.number] if other.kind == "line" else compared
+        if compared.function is torch.gt and x == chosen and self._is_zero(bound) and made.function is torch.mul:
+            factor = made.reads[1][0]
+            slope = self.numbers[factor.number].item() if factor.kind == "number" else 0
+            if made.reads[0][0] == x and 0 < slope <= 1:
+                return self._line(torch.maximum, x, other)
+        name = {torch.lt: "min", torch.le: "min", torch.gt: "max", torch.ge: "max"}.get(compared.function)
+        if name is None or x != other or bound != chosen or bound.kind != "number":
+            return None
+        limit = self.numbers[bound.number].item()
+        if made.function is torch.clamp and (*dict(made.options), name) == ("min", "max"):
+            return self._line(torch.clamp, made.reads[0][0], min=dict(made.options)["min"], max=limit)
+        return self._line(torch.clamp, x, **{name: limit})
 
     def _selected(self, mask: Mask, chosen: Value, other: Value) -> Value:
         """``chosen`` where the mask holds: other + mask · (chosen - other), on the bits."""

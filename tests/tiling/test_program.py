@@ -40,6 +40,20 @@ def negative_zero(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return torch.where(x > 0, a, -0.0)
 
 
+def between(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    x = torch.where(x < -0.5, -0.5, x)
+    return torch.where(x >= 2, 2, x)
+
+
+def the_other_way_round(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    x = torch.where(x > -0.5, -0.5, x)
+    return torch.where(x <= 2, 2, x)
+
+
+def steeper(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return torch.where(x > 0, x, 0.5 * x) + torch.where(x > 0, x, 1.5 * x) + torch.where(a > 0, x, 0.5 * x)
+
+
 def both(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return torch.where((x > -1) & ~(x >= 1), a, b)
 
@@ -66,7 +80,8 @@ def its_input(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 
 RECORDED = [
-    select, keep, drop, unless, fill, negative_zero, both, either, of_a_number, arithmetic, the_same_twice, its_input
+    select, keep, drop, unless, fill, negative_zero, between, the_other_way_round, steeper, both, either, of_a_number,
+    arithmetic, the_same_twice, its_input
 ]  # fmt: skip
 
 
@@ -97,6 +112,15 @@ def test_equal_operations_are_made_once_and_memory_is_used_again():
     chain = record(lambda x: 1 / (1 + torch.exp(-x)), (ELEMENTS,), (torch.float32,), ())
     assert len(chain.registers) == 1
     assert len(chain.steps) == 4
+
+
+def test_selections_that_are_extremes_take_one_step():
+    def functions(function):
+        return [s.function for s in record(function, (ELEMENTS,) * 3, (torch.float32,) * 3, ()).steps]
+
+    assert functions(between) == [torch.clamp]
+    assert functions(the_other_way_round) == [torch.clamp] * 2
+    assert functions(steeper).count(torch.maximum) == 1
 
 
 def power(x: Tensor, *, exponent: float) -> Tensor:
