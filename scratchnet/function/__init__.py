@@ -35,7 +35,8 @@ all of them by position, as ``torch.autograd.Function.apply`` does. The contract
   ``holomorphic``, since it takes ``abs``, conjugates by itself.
 - float16 and bfloat16 are computed in float32 and rounded once at the end, unless the op is a matrix product
   (``native_low_precision``), whose kernel already accumulates in float32.
-- In-place and ``out=`` writes are allowed only in the fast forms of `dispatch`, and never on ``grad`` or ``saved``.
+- In-place and ``out=`` writes are allowed only by `reuse` and in the fast forms of `dispatch`, and never on ``grad``
+  or ``saved``.
   `Elementwise` and `Rowwise` ops need none: their formulas run in shared memory, tile by tile, as they stand.
 
 ``Scale.forward``, ``backward`` and ``jvp`` stay what the author wrote, for other ops to call. ``Scale.apply`` calls one
@@ -56,7 +57,7 @@ from scratchnet.function.base import Function, overwrite
 from scratchnet.function.dispatch import dispatch
 from scratchnet.function.pointwise import Elementwise, elementwise, in_elementwise_strides
 from scratchnet.function.precision import LOW_PRECISION, Autocast
-from scratchnet.function.recording import batched, readable, recorded, transformed
+from scratchnet.function.recording import batched, readable, recorded, reuse, transformed
 from scratchnet.function.rowwise import Rowwise, rowwise
 
 __all__ = [
@@ -71,7 +72,8 @@ __all__ = [
     "in_elementwise_strides",
     "overwrite",
     "readable",
+    "recorded",
+    "reuse",
     "rowwise",
     "transformed",
-    "recorded",
 ]

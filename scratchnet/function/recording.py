@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
-__all__ = ["batched", "plainly", "readable", "traced", "transformed", "recorded", "usual"]
+__all__ = ["batched", "plainly", "readable", "recorded", "reuse", "traced", "transformed", "usual"]
 
 _MODE = torch._C._TorchDispatchModeKey
 TRACERS = (_MODE.FAKE, _MODE.FUNCTIONAL, _MODE.PROXY)
@@ -108,6 +108,14 @@ def recorded() -> bool:
     while `torch.compile` traces, which fuses the plain form better than we could.
     """
     return torch.is_grad_enabled() or torch.compiler.is_compiling() or transformed() or _thread.plain or traced()
+
+
+def reuse(operation: Callable[..., Tensor], x: Tensor, *others: Any) -> Tensor:
+    """Returns ``operation(x, *others)``, in the memory of ``x`` where nothing records it.
+
+    Nobody else may read ``x``, which has the result's shape and dtype.
+    """
+    return operation(x, *others) if recorded() else operation(x, *others, out=x)
 
 
 def traced() -> bool:

@@ -38,17 +38,14 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.function import Function, readable, recorded
+from scratchnet.function import Function, dispatch, readable
+from scratchnet.losses import ctc_in_place
+from scratchnet.losses.ctc_in_place import CLASS, FRONT, NEVER, RENEWED, closed, final, largest
 from scratchnet.losses.reduction import reduce, reduction_of, unreduce
 
 __all__ = ["CTCLossFunction", "ctc_loss"]
 
-NEVER = -math.inf
-FRAME, CLASS = 0, 2
-# Positions -2 and -1 stand in front of the others: the first can not be reached, and paths start at the second.
-FRONT = 2
-# Frames after which α and β are brought back to 0: until then they fall to some tens.
-RENEWED = 8
+FRAME = 0
 
 Lengths = Tensor | Sequence[int]
 
@@ -90,8 +87,7 @@ class CTCLossFunction(Function):
         upstream = unreduce(grad, labels, reduction)
         upstream = upstream / labels.clamp(min=1) if reduction == "mean" else upstream.expand(labels.shape)
         slope = _slope(*saved, blank=blank, zero=zero)
-        scale = upstream.view(1, -1, 1)
-        return slope * scale if recorded() else slope.mul_(scale), None, None, None
+        return slope * upstream.view(1, -1, 1), None, None, None
 
     @staticmethod
     def jvp(
@@ -118,98 +114,46 @@ def _positions(targets: Tensor, labels: Tensor, blank: int) -> tuple[Tensor, Ten
 def _scores(x: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
     """The log-probability at each frame of the class that each position carries less the largest; and that (T, N)."""
     scores = x.gather(CLASS, classes.expand(x.shape[FRAME], *classes.shape))
-    largest = _largest(scores)
-    return scores - largest if recorded() else scores.sub_(largest), largest.squeeze(-1)
-
-
-def _largest(scores: Tensor) -> Tensor:
-    """The largest over the positions, a constant that can be subtracted: 0 where none can be reached."""
-    largest = scores.amax(-1, keepdim=True).detach()
-    return largest.masked_fill(largest == NEVER, 0)
+    taken = largest(scores)
+    return scores - taken, taken.squeeze(-1)
 
 
 def _log_sum(terms: Tensor) -> Tensor:
     """Log Σ exp over the first dimension; -inf where all are, and then without a slope."""
-    largest = terms.amax(0).detach()
-    never = largest == NEVER
-    largest = largest.masked_fill(never, 0)
-    total = torch.exp(terms - largest).sum(0)
-    return (torch.log(total.masked_fill(never, 1)) + largest).masked_fill(never, NEVER)
+    most = terms.amax(0).detach()
+    never = most == NEVER
+    most = most.masked_fill(never, 0)
+    total = torch.exp(terms - most).sum(0)
+    return (torch.log(total.masked_fill(never, 1)) + most).masked_fill(never, NEVER)
 
 
-def _log_sum_into(out: Tensor, terms: Tensor, largest: Tensor) -> Tensor:
-    """`_log_sum` of terms that are overwritten, in memory that is there already."""
-    torch.amax(terms, 0, out=largest)
-    never = largest == NEVER
-    torch.sum(_exp_(terms.sub_(largest.masked_fill_(never, 0))), 0, out=out)
-    return out.log_().add_(largest).masked_fill_(never, NEVER)
-
-
-def _exp_(x: Tensor) -> Tensor:
-    """Exp(x) in place, but not below the normal numbers, where the exponential is ten times as slow."""
-    return x.clamp_(min=math.log(torch.finfo(x.dtype).tiny) + 1).exp_()
-
-
-def _three(row: Tensor) -> Tensor:
-    """The elements of (…, N, L + 2) in threes that follow one another: (…, 3, N, L)."""
-    *lead, samples, width = row.shape
-    stride = row.stride()
-    return row.as_strided((*lead, 3, samples, width - 2), (*stride[:-2], stride[-1], *stride[-2:]))
-
-
-def _closed(skips: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 where a position may be reached by a skip, -inf elsewhere."""
-    return torch.zeros_like(skips, dtype=dtype).masked_fill(~skips, NEVER)
-
-
+@dispatch(ctc_in_place.alpha)
 def _alpha(scores: Tensor, skips: Tensor) -> tuple[Tensor, Tensor]:
     """α after 0 … T frames, with the two positions in front, (T + 1, N, L + 2); what each frame took from it (T, N)."""
-    closed = _closed(skips, scores.dtype)
+    skip = closed(skips, scores.dtype)
     front = scores.new_full((skips.shape[0], 1), NEVER)
-    start = torch.cat([front, torch.zeros_like(front), torch.full_like(closed, NEVER)], 1)
-    if recorded():
-        rows, renewals = [start], [torch.zeros_like(front)]
-        for t, score in enumerate(scores):
-            row = rows[-1]
-            reached = score + _log_sum(torch.stack([row[:, :-2] + closed, row[:, 1:-1], row[:, 2:]]))
-            renewals.append(torch.zeros_like(front) if (t + 1) % RENEWED else _largest(reached))
-            rows.append(torch.cat([front, front, reached - renewals[-1]], 1))
-        return torch.stack(rows), torch.cat(renewals[1:], 1).T
-    alpha = scores.new_full((scores.shape[0] + 1, *start.shape), NEVER)
-    alpha[0] = start
-    ways = torch.stack([closed, torch.zeros_like(closed), torch.zeros_like(closed)])
-    terms, largest = torch.empty_like(ways), torch.empty_like(closed)
-    taken = scores.new_zeros(scores.shape[:2])
-    for t, (before, after) in enumerate(zip(_three(alpha[:-1]), alpha[1:, :, FRONT:], strict=True)):
-        _log_sum_into(after, torch.add(before, ways, out=terms), largest).add_(scores[t])
-        if (t + 1) % RENEWED == 0:
-            renewal = _largest(after)
-            after.sub_(renewal)
-            taken[t] = renewal.squeeze(1)
-    return alpha, taken
+    rows = [torch.cat([front, torch.zeros_like(front), torch.full_like(skip, NEVER)], 1)]
+    renewals = []
+    for t, score in enumerate(scores):
+        row = rows[-1]
+        reached = score + _log_sum(torch.stack([row[:, :-2] + skip, row[:, 1:-1], row[:, 2:]]))
+        renewals.append(torch.zeros_like(front) if (t + 1) % RENEWED else largest(reached))
+        rows.append(torch.cat([front, front, reached - renewals[-1]], 1))
+    return torch.stack(rows), torch.cat(renewals, 1).T
 
 
 def _betas(scores: Tensor, skips: Tensor, frames: Tensor, labels: Tensor) -> Iterator[Tensor]:
     """β at each frame up to a constant, from the last to the first, (N, L) each."""
-    samples, positions = skips.shape
-    behind = scores.new_full((samples, 2), NEVER)
-    closed = torch.cat([_closed(skips, scores.dtype), behind], 1)[:, 2:]
-    place = torch.arange(positions, device=skips.device)
-    end = 2 * labels.unsqueeze(1)
-    final = scores.new_zeros(skips.shape).masked_fill((place != end) & (place != end - 1), NEVER)
-    ways = torch.stack([torch.zeros_like(closed), torch.zeros_like(closed), closed])
-    beta, terms, largest = torch.full_like(closed, NEVER), torch.empty_like(ways), torch.empty_like(closed)
-    onward = scores.new_full((samples, positions + 2), NEVER)
+    behind = scores.new_full((skips.shape[0], 2), NEVER)
+    skip = torch.cat([closed(skips, scores.dtype), behind], 1)[:, 2:]
+    end, beta = final(labels, skip), torch.full_like(skip, NEVER)
     last_frame = scores.shape[0] - 1
     for t in reversed(range(last_frame + 1)):
-        if t < last_frame and not recorded():
-            torch.add(beta, scores[t + 1], out=onward[:, :-2])
-            _log_sum_into(beta, torch.add(_three(onward), ways, out=terms), largest)
-        elif t < last_frame:
+        if t < last_frame:
             onward = torch.cat([beta + scores[t + 1], behind], 1)
-            beta = _log_sum(torch.stack([onward[:, :-2], onward[:, 1:-1], onward[:, 2:] + closed]))
-        beta = torch.where((frames == t + 1).unsqueeze(1), final, beta)
-        beta = beta if t % RENEWED else beta - _largest(beta)
+            beta = _log_sum(torch.stack([onward[:, :-2], onward[:, 1:-1], onward[:, 2:] + skip]))
+        beta = torch.where((frames == t + 1).unsqueeze(1), end, beta)
+        beta = beta if t % RENEWED else beta - largest(beta)
         yield beta
 
 
@@ -227,22 +171,23 @@ def _slope(
     """The derivative of each sample's loss by its log-probabilities: 0 behind its last frame, NaN if infinite."""
     impossible = loss == math.inf
     classes, skips = _positions(targets, labels, blank)
-    betas = _betas(_scores(x, classes)[0], skips, frames, labels)
     index = classes.expand(x.shape[FRAME], *classes.shape)
-    if not recorded():
-        shares = torch.empty_like(reached)
-        for share, row, beta in zip(reversed(shares.unbind()), reversed(reached.unbind()), betas, strict=True):
-            torch.add(row, beta, out=share)
-        _exp_(shares.sub_(_largest(shares)))
-        slope = torch.exp(x).scatter_add_(CLASS, index, shares.div_(shares.sum(-1, keepdim=True)).neg_())
-    else:
-        both = torch.stack([row + beta for row, beta in zip(reversed(reached.unbind()), betas, strict=True)][::-1])
-        total = _log_sum(both.movedim(-1, 0)).unsqueeze(-1)
-        shares = torch.exp(both - total.masked_fill(total == NEVER, 0))
-        slope = torch.exp(x).scatter_add(CLASS, index, -shares)
+    slope = _slope_if_possible(x, _scores(x, classes)[0], index, skips, frames, labels, reached)
     inside = torch.arange(x.shape[FRAME], device=x.device).unsqueeze(1) < frames
-    slope = slope.masked_fill((impossible & inside).unsqueeze(CLASS), 0.0 if zero else math.nan)
-    return slope.masked_fill(~inside.unsqueeze(CLASS), 0)
+    other = torch.where(impossible & inside, 0.0 if zero else math.nan, 0.0).to(x.dtype)
+    return torch.where((inside & ~impossible).unsqueeze(CLASS), slope, other.unsqueeze(CLASS))
+
+
+@dispatch(ctc_in_place.slope)
+def _slope_if_possible(
+    x: Tensor, scores: Tensor, index: Tensor, skips: Tensor, frames: Tensor, labels: Tensor, reached: Tensor
+) -> Tensor:
+    """The probabilities less the shares of the paths, γ."""
+    betas = _betas(scores, skips, frames, labels)
+    both = torch.stack([row + beta for row, beta in zip(reversed(reached.unbind()), betas, strict=True)][::-1])
+    total = _log_sum(both.movedim(-1, 0)).unsqueeze(-1)
+    shares = torch.exp(both - total.masked_fill(total == NEVER, 0))
+    return torch.exp(x).scatter_add(CLASS, index, -shares)
 
 
 def _reduced(losses: Tensor, labels: Tensor, reduction: str) -> Tensor:

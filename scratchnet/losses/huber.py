@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable
-from scratchnet.function import recorded
 from scratchnet.losses.pointwise import PointwiseLoss, pair
 from scratchnet.losses.reduction import REDUCTIONS, reduce, reduction_of
 from scratchnet.losses.regression import L1LossFunction
@@ -49,8 +48,8 @@ class HuberLossFunction(PointwiseLoss):
     ) -> tuple[Tensor, Tensor | None]:
         """The difference, bounded, and its negative."""
         z = x - target
-        bounded = torch.where(z.abs() >= delta, delta * z.sign(), z) if recorded() else z.clamp(-delta, delta)
-        slope = factor * bounded
+        z = torch.where(z <= -delta, -delta, z)  # the clamp whose slope is 0 at its bounds too
+        slope = factor * torch.where(z >= delta, delta, z)
         return slope, -slope if needs[1] else None
 
 

@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
-from scratchnet.function import readable, recorded
+from scratchnet.function import Elementwise, readable
 from scratchnet.losses.pointwise import PointwiseLoss, aligned, promoted_together
 from scratchnet.losses.reduction import reduction_of
 
@@ -84,7 +84,7 @@ class GaussianNLLLossFunction(PointwiseLoss):
     @staticmethod
     def value(x: Tensor, target: Tensor, variance: Tensor, *, full: bool, eps: float) -> Tensor:
         """Half of the variance's logarithm and of the squared error in its units."""
-        v = _floored(variance, eps)
+        v = FloorFunction.apply(variance, eps)
         losses = 0.5 * (torch.log(v) + (x - target) ** 2 / v)
         return losses + 0.5 * math.log(2 * math.pi) if full else losses
 
@@ -93,17 +93,22 @@ class GaussianNLLLossFunction(PointwiseLoss):
         x: Tensor, target: Tensor, variance: Tensor, *, needs: Sequence[bool], full: bool, eps: float
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The error in units of the variance, its negative, and half of 1/v - d²/v²."""
-        v = _floored(variance, eps)
+        v = FloorFunction.apply(variance, eps)
         relative = (x - target) / v
         slope_variance = 0.5 * (1 / v - relative**2) if needs[2] else None
         return relative, -relative if needs[1] else None, slope_variance
 
 
-def _floored(variance: Tensor, eps: float) -> Tensor:
-    """Max(variance, eps), through which gradients pass as though it were the variance."""
-    if not recorded():
+class FloorFunction(Elementwise):
+    """max(variance, ε), through which gradients pass as though it were the variance."""
+
+    @staticmethod
+    def value(variance: Tensor, *, eps: float) -> Tensor:
         return variance.clamp(min=eps)
-    return torch.where(variance < eps, eps + (variance - variance.detach()), variance)
+
+    @staticmethod
+    def chain(variance: Tensor, v: Tensor, *, eps: float) -> Tensor:
+        return v
 
 
 @overridable

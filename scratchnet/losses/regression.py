@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable
-from scratchnet.function import Function, recorded
+from scratchnet.function import Function, reuse
 from scratchnet.losses.pointwise import pair
 from scratchnet.losses.reduction import reduce, reduction_of, unreduce
 
@@ -27,7 +27,7 @@ __all__ = ["L1LossFunction", "MSELossFunction", "l1_loss", "mse_loss"]
 
 
 class MSELossFunction(Function):
-    """The squared error. Keeps both inputs."""
+    """The squared error. Saves both inputs."""
 
     autocast = "float32"
 
@@ -35,8 +35,7 @@ class MSELossFunction(Function):
     def forward(x: Tensor, target: Tensor, *, reduction: str) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The squares of the differences."""
         difference = x - target
-        squares = difference * difference if recorded() else difference.mul_(difference)
-        return reduce(squares, reduction), (x, target)
+        return reduce(reuse(torch.mul, difference, difference), reduction), (x, target)
 
     @staticmethod
     def backward(
@@ -44,12 +43,7 @@ class MSELossFunction(Function):
     ) -> tuple[Tensor, Tensor | None]:
         """Twice the difference, and its negative."""
         x, target = saved
-        scale = 2 * unreduce(grad, x, reduction)
-        if not recorded():
-            grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
-            torch.sub(x, target, out=grad_x).mul_(scale)
-        else:
-            grad_x = (x - target) * scale
+        grad_x = reuse(torch.mul, x - target, 2 * unreduce(grad, x, reduction)).contiguous()
         return grad_x, -grad_x if needs[1] else None
 
     @staticmethod
@@ -60,7 +54,7 @@ class MSELossFunction(Function):
 
 
 class L1LossFunction(Function):
-    """The absolute error. Keeps both inputs."""
+    """The absolute error. Saves both inputs."""
 
     autocast = "float32"
     holomorphic = False
@@ -68,8 +62,7 @@ class L1LossFunction(Function):
     @staticmethod
     def forward(x: Tensor, target: Tensor, *, reduction: str) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The sizes of the differences."""
-        difference = x - target
-        return reduce(difference.abs() if recorded() else difference.abs_(), reduction), (x, target)
+        return reduce(reuse(torch.abs, x - target), reduction), (x, target)
 
     @staticmethod
     def backward(
@@ -77,9 +70,7 @@ class L1LossFunction(Function):
     ) -> tuple[Tensor, Tensor | None]:
         """The sign of the difference, and its negative."""
         x, target = saved
-        scale = unreduce(grad, x, reduction)
-        difference = x - target
-        grad_x = difference.sgn() * scale if recorded() else difference.sign_().mul_(scale)
+        grad_x = reuse(torch.mul, reuse(torch.sgn, x - target), unreduce(grad, x, reduction))
         grad_x = grad_x.contiguous() if reduction == "mean" else grad_x
         return grad_x, -grad_x if needs[1] else None
 
