@@ -172,22 +172,20 @@ def _slope(
     impossible = loss == math.inf
     classes, skips = _positions(targets, labels, blank)
     index = classes.expand(x.shape[FRAME], *classes.shape)
-    slope = _slope_if_possible(x, _scores(x, classes)[0], index, skips, frames, labels, reached)
     inside = torch.arange(x.shape[FRAME], device=x.device).unsqueeze(1) < frames
     other = torch.where(impossible & inside, 0.0 if zero else math.nan, 0.0).to(x.dtype)
+    shares = _shares(_scores(x, classes)[0], skips, frames, labels, reached)
+    slope = torch.exp(x).scatter_add(CLASS, index, -shares)
     return torch.where((inside & ~impossible).unsqueeze(CLASS), slope, other.unsqueeze(CLASS))
 
 
-@dispatch(ctc_in_place.slope)
-def _slope_if_possible(
-    x: Tensor, scores: Tensor, index: Tensor, skips: Tensor, frames: Tensor, labels: Tensor, reached: Tensor
-) -> Tensor:
-    """The probabilities less the shares of the paths, γ."""
+@dispatch(ctc_in_place.shares)
+def _shares(scores: Tensor, skips: Tensor, frames: Tensor, labels: Tensor, reached: Tensor) -> Tensor:
+    """The shares of the paths, γ; 0 where there are none."""
     betas = _betas(scores, skips, frames, labels)
     both = torch.stack([row + beta for row, beta in zip(reversed(reached.unbind()), betas, strict=True)][::-1])
     total = _log_sum(both.movedim(-1, 0)).unsqueeze(-1)
-    shares = torch.exp(both - total.masked_fill(total == NEVER, 0))
-    return torch.exp(x).scatter_add(CLASS, index, -shares)
+    return torch.exp(both - total.masked_fill(total == NEVER, 0))
 
 
 def _reduced(losses: Tensor, labels: Tensor, reduction: str) -> Tensor:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["CLASS", "FRONT", "NEVER", "RENEWED", "alpha", "closed", "final", "largest", "slope"]
+__all__ = ["CLASS", "FRONT", "NEVER", "RENEWED", "alpha", "closed", "final", "largest", "shares"]
 
 NEVER = -math.inf
 CLASS = 2
@@ -51,9 +51,7 @@ def alpha(scores: Tensor, skips: Tensor) -> tuple[Tensor, Tensor]:
     return result, taken
 
 
-def slope(
-    x: Tensor, scores: Tensor, index: Tensor, skips: Tensor, frames: Tensor, labels: Tensor, reached: Tensor
-) -> Tensor:
+def shares(scores: Tensor, skips: Tensor, frames: Tensor, labels: Tensor, reached: Tensor) -> Tensor:
     """Writes each frame's β over the one after, and the shares of the paths over α + β."""
     stay = torch.zeros_like(skips, dtype=scores.dtype)
     onward = scores.new_full((stay.shape[0], stay.shape[1] + 2), NEVER)
@@ -61,16 +59,17 @@ def slope(
     steps[2, :, :-2] = closed(skips, scores.dtype)[:, 2:]
     end = final(labels, stay)
     beta, terms, most = torch.full_like(stay, NEVER), torch.empty_like(steps), torch.empty_like(stay)
-    shares = torch.empty_like(reached)
+    result = torch.empty_like(reached)
     for t in reversed(range(len(scores))):
         if t < len(scores) - 1:
             torch.add(beta, scores[t + 1], out=onward[:, :-2])
             _log_sum_into(beta, torch.add(_three(onward), steps, out=terms), most)
         beta = torch.where((frames == t + 1).unsqueeze(1), end, beta)
         beta = beta if t % RENEWED else beta - largest(beta)
-        torch.add(reached[t], beta, out=shares[t])
-    _exp_(shares.sub_(largest(shares)))
-    return torch.exp(x).scatter_add_(CLASS, index, shares.div_(shares.sum(-1, keepdim=True)).neg_())
+        torch.add(reached[t], beta, out=result[t])
+    never = result.amax(-1, keepdim=True) == NEVER
+    _exp_(result.sub_(largest(result)))
+    return result.div_(result.sum(-1, keepdim=True)).masked_fill_(never, 0)
 
 
 def _log_sum_into(out: Tensor, terms: Tensor, most: Tensor) -> Tensor:

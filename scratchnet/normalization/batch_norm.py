@@ -41,22 +41,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number, overridable
-from scratchnet.function import Function, recorded
-from scratchnet.layout import is_channels_last, laid_out
-from scratchnet.normalization.channelwise import (
-    Planes,
-    affine,
-    blocks,
-    centred_sums,
-    column,
-    fresh,
-    moments,
-    standardized,
-)
+from scratchnet.function import Function
+from scratchnet.normalization.channelwise import Planes, affine, centered_sums, combine, moments, standardized
 from scratchnet.normalization.parameters import check_parameters
 from scratchnet.normalization.running_statistics import check_statistics, follow
 
@@ -86,7 +75,6 @@ class BatchNormFunction(Function):
         mean, var = moments(flat, planes.count)
         rstd = (var + eps) ** -0.5
         y = planes.back(standardized(flat, mean, scale_of(weight, rstd), bias))
-        y = laid_out(y, is_channels_last(x)) if recorded() else y
         return (y, mean, var), (x, weight, mean, rstd)
 
     @staticmethod
@@ -97,7 +85,7 @@ class BatchNormFunction(Function):
         x, weight, mean, rstd = saved
         planes = Planes(x)
         g, x = planes.of(grad), planes.of(x)
-        total, aligned = centred_sums(g, x, mean, rstd)
+        total, aligned = centered_sums(g, x, mean, rstd)
         grad_x = None
         if needs[0]:
             projected = project(g, x, total / planes.count, aligned / planes.count, mean, rstd, weight)
@@ -110,7 +98,7 @@ class BatchNormFunction(Function):
         x, weight, mean, rstd = saved
         planes = Planes(x)
         t, x = planes.of(tangents[0]), planes.of(x)
-        total, aligned = centred_sums(t, x, mean, rstd)
+        total, aligned = centered_sums(t, x, mean, rstd)
         y = project(t, x, total / planes.count, aligned / planes.count, mean, rstd, weight)
         return planes.back(with_parameters(y, x, mean, rstd, *tangents[1:]))
 
@@ -141,7 +129,7 @@ class FixedNormFunction(Function):
         grad_x = planes.back(g * scale[:, None]) if needs[0] else None
         if not (needs[1] or needs[2]):
             return grad_x, None, None, None, None
-        total, aligned = centred_sums(g, planes.of(x), mean, rstd)
+        total, aligned = centered_sums(g, planes.of(x), mean, rstd)
         return grad_x, aligned * rstd, total, None, None
 
     @staticmethod
@@ -164,14 +152,7 @@ def project(
 ) -> Tensor:
     """w r (v - mean of v - x̂ · mean of v x̂), where ``along`` is the mean of v (x - μ)."""
     scale, pull = scale_of(weight, rstd), rstd**2 * along
-    if recorded():
-        return scale[:, None] * (v - mean_v[:, None] - (x - mean[:, None]) * pull[:, None])
-    result = fresh(x)
-    shift, of_x, of_v = (column(c, x) for c in (-scale * mean_v, -scale * pull, scale))
-    for out, x_block, v_block in blocks(result, x, v):
-        torch.sub(x_block, mean[:, None], out=out)
-        torch.addcmul(shift, out, of_x, out=out).addcmul_(v_block, of_v)
-    return result
+    return combine(x, v, mean, of_x=-scale * pull, of_v=scale, shift=-scale * mean_v)
 
 
 def with_parameters(

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from scratchnet.function import Function
 from scratchnet.normalization.batch_norm import project, scale_of, with_parameters
-from scratchnet.normalization.channelwise import Planes, centred_sums, moments, standardized
+from scratchnet.normalization.channelwise import Planes, centered_sums, moments, standardized
 from scratchnet.normalization.running_statistics import follow
 
 __all__ = ["SumFunction", "SyncBatchNormFunction", "sync_batch_norm"]
@@ -80,7 +80,7 @@ class SyncBatchNormFunction(Function):
         x, weight, mean, rstd, count = saved
         planes = Planes(x)
         g, x = planes.of(grad), planes.of(x)
-        total, aligned = centred_sums(g, x, mean, rstd)
+        total, aligned = centered_sums(g, x, mean, rstd)
         mean_g, along = SumFunction.apply(torch.stack((total, aligned)), group) / count
         grad_x = planes.back(project(g, x, mean_g, along, mean, rstd, weight)) if needs[0] else None
         return grad_x, aligned * rstd, total
@@ -91,7 +91,7 @@ class SyncBatchNormFunction(Function):
         x, weight, mean, rstd, count = saved
         planes = Planes(x)
         t, x = planes.of(tangents[0]), planes.of(x)
-        mean_t, along = SumFunction.apply(torch.stack(centred_sums(t, x, mean, rstd)), group) / count
+        mean_t, along = SumFunction.apply(torch.stack(centered_sums(t, x, mean, rstd)), group) / count
         y = project(t, x, mean_t, along, mean, rstd, weight)
         return planes.back(with_parameters(y, x, mean, rstd, *tangents[1:]))
 

@@ -92,12 +92,14 @@ def _plan(
     program = record(function, tuple(known), dtypes, options)
     if program is None:
         return None
-    cuts = tuple(d for d in range(-len(full), 0) if d not in program.whole and full[d] > 1)
+    cuts = [d for d in range(-len(full), 0) if d not in program.whole and full[d] > 1]
+    if not any((program.whole, *program.added)):  # first along what most tensors have, which are then read once
+        cuts.sort(key=lambda d: sum(k is not None and (len(k) < -d or k[d] == 1) for k in known))
     registers = tuple(_actual(r, full) for r in program.registers)
     elements = sum(map(math.prod, (*registers, *(s for s in shapes if s is not None))))
     outputs, scratch = registers[: program.outputs], registers[program.outputs :]
     return Plan(
-        program, full, elements, cuts, outputs, scratch, next(i for i, d in enumerate(dtypes) if d in BITS)
+        program, full, elements, tuple(cuts), outputs, scratch, next(i for i, d in enumerate(dtypes) if d in BITS)
     )
 
 
