@@ -108,7 +108,7 @@ def _last_square(dtype: torch.dtype) -> float:
 
 
 class MishFunction(Elementwise):
-    """x tanh(log(1 + exp x)). Keeps its input."""
+    """x tanh(log(1 + exp x)). Saves its input."""
 
     @staticmethod
     def value(x: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class MishFunction(Elementwise):
 
 
 class GLUFunction(Function):
-    """The first half along a dimension times the sigmoid of the second. Keeps its input."""
+    """The first half along a dimension times the sigmoid of the second. Saves its input."""
 
     @staticmethod
     def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:

@@ -36,7 +36,7 @@ CUBIC = 0.044715 * LINEAR
 
 
 class GELUFunction(Elementwise):
-    """x Φ(x). Keeps its input."""
+    """x Φ(x). Saves its input."""
 
     @staticmethod
     def value(x: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def _normal_distribution(x: Tensor) -> Tensor:
 
 
 class TanhGELUFunction(Elementwise):
-    """x σ(2u). Keeps its input."""
+    """x σ(2u). Saves its input."""
 
     @staticmethod
     def value(x: Tensor) -> Tensor:

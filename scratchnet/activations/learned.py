@@ -34,7 +34,7 @@ __all__ = ["LearnedELUFunction", "PReLUFunction", "learned_elu", "prelu"]
 
 
 class PReLUFunction(Function):
-    """Leaky ReLU whose slope is a tensor that broadcasts against the input. Keeps both."""
+    """Leaky ReLU whose slope is a tensor that broadcasts against the input. Saves both."""
 
     autocast = "low_precision"
 
@@ -72,7 +72,7 @@ def _negative_product(x: Tensor, v: Tensor) -> Tensor:
 
 
 class LearnedELUFunction(Function):
-    """ELU whose α is a tensor that broadcasts against the input. Keeps both."""
+    """ELU whose α is a tensor that broadcasts against the input. Saves both."""
 
     autocast = "widest"
 

@@ -28,7 +28,7 @@ Dims = tuple[int, ...]
 
 
 class LogSumExpFunction(Function):
-    """Over some dimensions. Keeps its input."""
+    """Over some dimensions. Saves its input."""
 
     @staticmethod
     def forward(x: Tensor, *, dims: Dims, keepdim: bool) -> tuple[Tensor, tuple[Tensor]]:

@@ -23,7 +23,7 @@ __all__ = ["MaxoutFunction", "maxout"]
 
 
 class MaxoutFunction(Function):
-    """The maximum over groups of neighbouring elements. Keeps which piece won."""
+    """The maximum over groups of neighbouring elements. Saves which piece won."""
 
     @staticmethod
     def forward(x: Tensor, *, pieces: int, dim: int) -> tuple[Tensor, tuple[Tensor]]:

@@ -35,7 +35,7 @@ __all__ = [
 
 
 class ReLUFunction(Function):
-    """max(x, 0). Keeps its output, which the next layer keeps anyway."""
+    """max(x, 0). Saves its output, which the next layer keeps anyway."""
 
     keeps_output = True
 

@@ -33,7 +33,7 @@ __all__ = ["RReLUFunction", "rrelu", "rrelu_"]
 
 
 class RReLUFunction(Function):
-    """The input times its slopes. Keeps the slopes."""
+    """The input times its slopes. Saves the slopes."""
 
     @staticmethod
     def forward(x: Tensor, slopes: Tensor) -> tuple[Tensor, tuple[Tensor]]:

@@ -27,7 +27,7 @@ FAR, RIGHT = 1000.0, 40.0
 
 
 class SigmoidFunction(Elementwise):
-    """The sigmoid. Keeps its output alone, from which the slope follows."""
+    """The sigmoid. Saves its output alone, from which the slope follows."""
 
     slope_from_output = True
 

@@ -27,7 +27,7 @@ __all__ = ["LogSoftmaxFunction", "SoftmaxFunction", "log_softmax", "softmax"]
 
 
 class SoftmaxFunction(Rowwise):
-    """Softmax along one dimension. Keeps its output."""
+    """Softmax along one dimension. Saves its output."""
 
     autocast = "float32_on_cuda"
 
@@ -50,7 +50,7 @@ class SoftmaxFunction(Rowwise):
 
 
 class LogSoftmaxFunction(Rowwise):
-    """The logarithm of softmax along one dimension. Keeps its output."""
+    """The logarithm of softmax along one dimension. Saves its output."""
 
     autocast = "float32_on_cuda"
 

@@ -68,7 +68,7 @@ class SoftplusSlopeFunction(Elementwise):
 
 
 class LogSigmoidFunction(Elementwise):
-    """The logarithm of the sigmoid. Keeps its input."""
+    """The logarithm of the sigmoid. Saves its input."""
 
     @staticmethod
     def value(x: Tensor) -> Tensor:

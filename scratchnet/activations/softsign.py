@@ -20,7 +20,7 @@ __all__ = ["SoftsignFunction", "softsign"]
 
 
 class SoftsignFunction(Elementwise):
-    """The input over one more than its magnitude. Keeps its input."""
+    """The input over one more than its magnitude. Saves its input."""
 
     holomorphic = False
 

@@ -23,7 +23,7 @@ __all__ = ["TanhFunction", "tanh"]
 
 
 class TanhSlopeFunction(Elementwise):
-    """The slope of tanh from its output y. Keeps y, of which its own slope is a plain multiple."""
+    """The slope of tanh from its output y. Saves y, of which its own slope is a plain multiple."""
 
     @staticmethod
     def value(y: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class TanhSlopeFunction(Elementwise):
 
 
 class TanhFunction(Elementwise):
-    """The hyperbolic tangent. Keeps its output alone, from which the slope follows."""
+    """The hyperbolic tangent. Saves its output alone, from which the slope follows."""
 
     slope_from_output = True
 

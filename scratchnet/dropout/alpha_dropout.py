@@ -32,7 +32,7 @@ SATURATION = -1.7580993408473766  # -scale · alpha of SELU
 
 
 class AlphaDropoutFunction(Function):
-    """Elements where the mask is true, the saturation elsewhere, scaled and shifted. Keeps the mask."""
+    """Elements where the mask is true, the saturation elsewhere, scaled and shifted. Saves the mask."""
 
     @staticmethod
     def forward(x: Tensor, mask: Tensor, *, p: float) -> tuple[Tensor, tuple[Tensor]]:
@@ -71,41 +71,18 @@ def _alpha_dropout(op: str, input: Tensor, p: float, training: bool, inplace: bo
 
 @overridable
 def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
-    """Replaces each element by SELU's saturation with probability p, and restores mean and variance.
+    """Replaces elements by SELU's saturation, and restores mean and variance.
 
-    Args:
-        input: tensor of any shape; floating point where elements are to be dropped.
-        p: probability of an element to be dropped.
-        training: whether to drop at all; otherwise the input is returned.
-        inplace: overwrite ``input`` with the result.
-
-    Returns:
-        A tensor of the same shape.
-
-    Raises:
-        TypeError: if ``input`` is no tensor or ``p`` no number.
-        ValueError: if ``p`` is not between 0 and 1.
-        RuntimeError: if ``input`` is not floating point.
+    Arguments, result and errors are those of `dropout`, but an input that is not floating point is a RuntimeError.
     """
     return _alpha_dropout("alpha_dropout", input, p, training, inplace, features=False)
 
 
 @overridable
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
-    """Replaces each channel by SELU's saturation with probability p, and restores mean and variance.
-
-    Args:
-        input: tensor of shape ``(N, C, *)``; floating point where channels are to be dropped.
-        p: probability of a channel to be dropped.
-        training: whether to drop at all; otherwise the input is returned.
-        inplace: overwrite ``input`` with the result.
-
-    Returns:
-        A tensor of the same shape.
+    """Replaces channels of an input ``(N, C, *)``, as `alpha_dropout` does elements.
 
     Raises:
-        TypeError: if ``input`` is no tensor or ``p`` no number.
-        ValueError: if ``p`` is not between 0 and 1.
-        RuntimeError: if ``input`` has fewer than 2 dimensions or is not floating point.
+        RuntimeError: besides, if ``input`` has fewer than 2 dimensions.
     """
     return _alpha_dropout("feature_alpha_dropout", input, p, training, inplace, features=True)

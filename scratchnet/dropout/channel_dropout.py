@@ -5,7 +5,7 @@ r"""Dropout of whole channels.
 
 Neighbouring pixels of a feature map say nearly the same, so that dropping some of them teaches little; here a map is
 dropped as a whole or not at all. It is `DropoutFunction` with a mask of one element for each sample and channel,
-which broadcasts over positions and is all that is kept.
+which broadcasts over positions and is all that is saved.
 
 Source: J. Tompson, R. Goroshin, A. Jain, Y. LeCun and C. Bregler, "Efficient object localization using
 convolutional networks", 2015.
@@ -25,7 +25,7 @@ __all__ = ["dropout1d", "dropout2d", "dropout3d"]
 
 
 def _channel_dropout(op: str, x: Tensor, p: float, training: bool) -> Tensor:
-    """The input with channels dropped, or itself where there is nothing to do."""
+    """Drops channels of an input (N, C, …), or returns it where there is nothing to do."""
     if p == 0 or not training or x.numel() == 0:
         return x
     shape = of_features(op, x)
@@ -40,21 +40,10 @@ def _finished(input: Tensor, y: Tensor, inplace: bool) -> Tensor:
 
 @overridable
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zeroes each channel with probability p, and scales the others by 1 / (1 - p).
-
-    Args:
-        input: tensor of shape ``(N, C, L)`` or ``(C, L)``; floating point where channels are to be dropped.
-        p: probability of a channel to be zeroed.
-        training: whether to drop at all; otherwise the input is returned.
-        inplace: overwrite ``input`` with the result.
-
-    Returns:
-        A tensor of the same shape.
+    """Zeroes channels of sequences ``(N, C, L)`` or ``(C, L)``, with the arguments of `dropout`.
 
     Raises:
-        TypeError: if ``input`` is no tensor or ``p`` no number.
-        ValueError: if ``p`` is not between 0 and 1.
-        RuntimeError: if ``input`` has another number of dimensions or is not floating point.
+        RuntimeError: besides, if ``input`` has another number of dimensions, or is not floating point.
     """
     x = tensor("dropout1d", input)
     check_probability("dropout1d", p)
@@ -67,23 +56,12 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 
 @overridable
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zeroes each channel with probability p, and scales the others by 1 / (1 - p).
+    """Zeroes channels of images ``(N, C, H, W)``, with the arguments of `dropout`.
 
     An input of three dimensions is taken for ``(N, C, L)``, with a warning, as in PyTorch: not for one sample.
 
-    Args:
-        input: tensor of shape ``(N, C, H, W)``; floating point where channels are to be dropped.
-        p: probability of a channel to be zeroed.
-        training: whether to drop at all; otherwise the input is returned.
-        inplace: overwrite ``input`` with the result.
-
-    Returns:
-        A tensor of the same shape.
-
     Raises:
-        TypeError: if ``input`` is no tensor or ``p`` no number.
-        ValueError: if ``p`` is not between 0 and 1.
-        RuntimeError: if ``input`` has fewer than 2 dimensions or is not floating point.
+        RuntimeError: besides, if ``input`` has fewer than 2 dimensions, or is not floating point.
     """
     x = tensor("dropout2d", input)
     check_probability("dropout2d", p)
@@ -99,22 +77,10 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 
 @overridable
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zeroes each channel with probability p, and scales the others by 1 / (1 - p).
-
-    Args:
-        input: tensor of shape ``(N, C, D, H, W)`` or ``(C, D, H, W)``; floating point where channels are to be
-            dropped.
-        p: probability of a channel to be zeroed.
-        training: whether to drop at all; otherwise the input is returned.
-        inplace: overwrite ``input`` with the result.
-
-    Returns:
-        A tensor of the same shape.
+    """Zeroes channels of volumes ``(N, C, D, H, W)`` or ``(C, D, H, W)``, with the arguments of `dropout`.
 
     Raises:
-        TypeError: if ``input`` is no tensor or ``p`` no number.
-        ValueError: if ``p`` is not between 0 and 1.
-        RuntimeError: if ``input`` has no dimensions or is not floating point.
+        RuntimeError: besides, if ``input`` has no dimensions, or is not floating point.
     """
     x = tensor("dropout3d", input)
     check_probability("dropout3d", p)

@@ -31,7 +31,7 @@ __all__ = ["DropoutFunction", "check_probability", "dropout", "of_features"]
 
 
 class DropoutFunction(Function):
-    """Elements where the mask is true, scaled by 1 / (1 - p), and 0 elsewhere. Keeps the mask.
+    """Elements where the mask is true, scaled by 1 / (1 - p), and 0 elsewhere. Saves the mask.
 
     The mask has the input's shape, or one that broadcasts to it.
     """

@@ -53,7 +53,7 @@ SLOPE_FLOOR = torch.tensor(1e-12, dtype=torch.float32).item()
 
 
 class BCESlopeFunction(PointwiseLoss):
-    """The slope of the loss by the probability, whose own slopes are sums that do not cancel. Keeps its inputs."""
+    """The slope of the loss by the probability, whose own slopes are sums that do not cancel. Saves its inputs."""
 
     @staticmethod
     def value(x: Tensor, target: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class BCESlopeFunction(PointwiseLoss):
 
 
 class BCELossFunction(Function):
-    """Binary cross entropy of probabilities. Keeps its inputs."""
+    """Binary cross entropy of probabilities. Saves its inputs."""
 
     autocast = "float32"
 
@@ -111,7 +111,7 @@ def _slope_of_target(x: Tensor) -> Tensor:
 
 
 class BCEWithLogitsLossFunction(Function):
-    """Binary cross entropy of logits. Keeps its inputs."""
+    """Binary cross entropy of logits. Saves its inputs."""
 
     autocast = "float32"
 

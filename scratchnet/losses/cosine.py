@@ -32,7 +32,7 @@ EPSILON = 1e-12
 
 
 class CosineEmbeddingLossFunction(Function):
-    """The loss of pairs of rows. Keeps its inputs; the label is a constant."""
+    """The loss of pairs of rows. Saves its inputs; the label is a constant."""
 
     autocast = "float32"
 

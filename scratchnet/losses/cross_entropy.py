@@ -39,7 +39,7 @@ __all__ = ["IndexCrossEntropyFunction", "ProbabilityCrossEntropyFunction", "cros
 
 
 class IndexCrossEntropyFunction(Function):
-    """Cross entropy of logits and class indices. Keeps its inputs, the largest logit and the sum of each sample."""
+    """Cross entropy of logits and class indices. Saves its inputs, the largest logit and the sum of each sample."""
 
     autocast = "float32"
 
@@ -111,7 +111,7 @@ class IndexCrossEntropyFunction(Function):
 
 
 class ProbabilityCrossEntropyFunction(Function):
-    """Cross entropy of logits and target distributions. Keeps its inputs, the largest logits and the sums."""
+    """Cross entropy of logits and target distributions. Saves its inputs, the largest logits and the sums."""
 
     autocast = "float32"
 
@@ -129,7 +129,7 @@ class ProbabilityCrossEntropyFunction(Function):
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, smoothing: float, reduction: str
     ) -> tuple[Tensor | None, Tensor | None, None]:
-        """Of the logits: p Σ q w - q w. Of the target: the weighted surprise."""
+        """Gradients of the logits, p Σ q w - q w, and of the target, the weighted surprise."""
         x, target, weight, top, total = saved
         upstream = unreduce(grad, top, reduction).expand(top.shape).unsqueeze(CLASS)
         qw = _weighted(_smoothed(target, smoothing), weight)

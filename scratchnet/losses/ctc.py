@@ -51,7 +51,7 @@ Lengths = Tensor | Sequence[int]
 
 
 class CTCLossFunction(Function):
-    """The loss of log-probabilities (T, N, C) for labels (N, S), padded at the end. Keeps its inputs, α and L."""
+    """The loss of log-probabilities (T, N, C) for labels (N, S), padded at the end. Saves its inputs, α and L."""
 
     autocast = "float32"
 

@@ -32,7 +32,7 @@ __all__ = ["KLDivLossFunction", "LogTargetKLDivLossFunction", "kl_div"]
 
 
 class KLDivLossFunction(PointwiseLoss):
-    """The divergence from target probabilities. Keeps its inputs."""
+    """The divergence from target probabilities. Saves its inputs."""
 
     contiguous_for = ("mean",)
 
@@ -66,7 +66,7 @@ def _slope_of_target(x: Tensor, target: Tensor) -> Tensor:
 
 
 class LogTargetKLDivLossFunction(PointwiseLoss):
-    """The divergence from the logarithms of target probabilities. Keeps its inputs."""
+    """The divergence from the logarithms of target probabilities. Saves its inputs."""
 
     contiguous_for = ("mean",)
 

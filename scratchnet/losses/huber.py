@@ -31,7 +31,7 @@ __all__ = ["HuberLossFunction", "huber_loss", "smooth_l1_loss"]
 
 
 class HuberLossFunction(PointwiseLoss):
-    """Huber's loss times a constant factor. Keeps both inputs."""
+    """Huber's loss times a constant factor. Saves both inputs."""
 
     contiguous_for = REDUCTIONS
 

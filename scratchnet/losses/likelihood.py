@@ -43,7 +43,7 @@ __all__ = ["GaussianNLLLossFunction", "PoissonNLLLossFunction", "gaussian_nll_lo
 
 
 class PoissonNLLLossFunction(PointwiseLoss):
-    """The likelihood of counts. Keeps its inputs."""
+    """The likelihood of counts. Saves its inputs."""
 
     contiguous_for = ("mean",)
 
@@ -76,7 +76,7 @@ class PoissonNLLLossFunction(PointwiseLoss):
 
 
 class GaussianNLLLossFunction(PointwiseLoss):
-    """The likelihood of measurements. Keeps its inputs."""
+    """The likelihood of measurements. Saves its inputs."""
 
     contiguous_for = ("mean",)
     autocast = "float32_on_cuda"

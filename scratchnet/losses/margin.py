@@ -27,7 +27,7 @@ __all__ = ["MultiMarginLossFunction", "multi_margin_loss"]
 
 
 class MultiMarginLossFunction(Function):
-    """The hinge loss of scores and class indices. Keeps its inputs."""
+    """The hinge loss of scores and class indices. Saves its inputs."""
 
     autocast = "float32"
 

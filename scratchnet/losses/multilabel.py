@@ -42,7 +42,7 @@ __all__ = [
 
 
 class MultiLabelMarginLossFunction(Function):
-    """The hinge loss of scores and lists of labels. Keeps its inputs."""
+    """The hinge loss of scores and lists of labels. Saves its inputs."""
 
     autocast = "float32"
 
@@ -82,7 +82,7 @@ def _violations(x: Tensor, labels: Tensor, listed: Tensor, absent: Tensor) -> Te
 
 
 class MultiLabelSoftMarginLossFunction(Function):
-    """The mean over classes of their binary cross entropies. Keeps its inputs."""
+    """The mean over classes of their binary cross entropies. Saves its inputs."""
 
     autocast = "float32_on_cuda"
 

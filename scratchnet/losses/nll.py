@@ -26,7 +26,7 @@ __all__ = ["NLLLossFunction", "nll_loss"]
 
 
 class NLLLossFunction(Function):
-    """The negative log-probability of the target class. Keeps the targets and the weights."""
+    """The negative log-probability of the target class. Saves the targets and the weights."""
 
     autocast = "float32"
 

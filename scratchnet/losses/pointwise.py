@@ -30,7 +30,7 @@ Slope = Tensor | None
 
 
 class PointwiseLoss(Function):
-    """A loss of each element of its tensors, reduced. Keeps its tensors.
+    """A loss of each element of its tensors, reduced. Saves its tensors.
 
     ``value(*tensors, **options)`` is the loss of each element, ``slopes(*tensors, needs, **options)`` its
     derivative by each tensor, None where it is not needed or the tensor is a constant; `elementwise` plans their

@@ -44,7 +44,7 @@ __all__ = [
 
 
 class SoftMarginLossFunction(PointwiseLoss):
-    """The logistic loss of a score and a label. Keeps its inputs; the label is a constant."""
+    """The logistic loss of a score and a label. Saves its inputs; the label is a constant."""
 
     @staticmethod
     def value(x: Tensor, target: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class SoftMarginLossFunction(PointwiseLoss):
 
 
 class HingeEmbeddingLossFunction(PointwiseLoss):
-    """The loss of distances between like and unlike pairs. Keeps its inputs; the label is a constant."""
+    """The loss of distances between like and unlike pairs. Saves its inputs; the label is a constant."""
 
     @staticmethod
     def value(x: Tensor, target: Tensor, *, margin: float) -> Tensor:
@@ -74,7 +74,7 @@ class HingeEmbeddingLossFunction(PointwiseLoss):
 
 
 class MarginRankingLossFunction(PointwiseLoss):
-    """The hinge loss of the difference of two scores. Keeps its inputs."""
+    """The hinge loss of the difference of two scores. Saves its inputs."""
 
     @staticmethod
     def value(x1: Tensor, x2: Tensor, target: Tensor, *, margin: float) -> Tensor:

@@ -31,7 +31,7 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 class TripletFunction(PointwiseLoss):
-    """The hinge of the distances to the positive and to the negative. Keeps both."""
+    """The hinge of the distances to the positive and to the negative. Saves both."""
 
     autocast = None
 
@@ -50,7 +50,7 @@ class TripletFunction(PointwiseLoss):
 
 
 class SwappedTripletFunction(PointwiseLoss):
-    """The hinge with the nearer of two distances to the negative. Keeps all three."""
+    """The hinge with the nearer of two distances to the negative. Saves all three."""
 
     autocast = None
 

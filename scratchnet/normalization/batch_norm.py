@@ -61,7 +61,7 @@ __all__ = [
 
 
 class BatchNormFunction(Function):
-    """Normalizes with the statistics of the batch, and returns them too. Keeps x, w, μ and r."""
+    """Normalizes with the statistics of the batch, and returns them too. Saves x, w, μ and r."""
 
     auxiliary = 2
 
@@ -104,7 +104,7 @@ class BatchNormFunction(Function):
 
 
 class FixedNormFunction(Function):
-    """Normalizes with given statistics, which get no gradient. Keeps all inputs but b."""
+    """Normalizes with given statistics, which get no gradient. Saves all inputs but b."""
 
     @staticmethod
     def forward(

@@ -49,7 +49,7 @@ GROUP = (-2, -1)
 
 
 class GroupNormFunction(Function):
-    """Normalizes each group of ``shape`` (B, G, D, L), and returns mean and variance (B, G) too. Keeps x, w, μ, r."""
+    """Normalizes each group of ``shape`` (B, G, D, L), and returns mean and variance (B, G) too. Saves x, w, μ, r."""
 
     auxiliary = 2
     autocast = "float32_on_cuda"

@@ -37,7 +37,7 @@ __all__ = ["LayerNormFunction", "layer_norm"]
 
 
 class LayerNormFunction(Rowwise):
-    """Normalizes over the last dimensions, then scales and shifts the places. Keeps x, w, μ and r."""
+    """Normalizes over the last dimensions, then scales and shifts the places. Saves x, w, μ and r."""
 
     autocast = "float32_on_cuda"
 

@@ -32,7 +32,7 @@ Dims = tuple[int, ...]
 
 
 class NormalizeFunction(Function):
-    """x / max(‖x‖, ε) along some dimensions. Keeps x and the norm."""
+    """x / max(‖x‖, ε) along some dimensions. Saves x and the norm."""
 
     holomorphic = False
 

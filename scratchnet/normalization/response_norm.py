@@ -31,7 +31,7 @@ __all__ = ["LocalResponseNormFunction", "local_response_norm"]
 
 
 class LocalResponseNormFunction(Function):
-    """x d^-β along dimension 1. Keeps x and d."""
+    """x d^-β along dimension 1. Saves x and d."""
 
     @staticmethod
     def forward(

@@ -34,7 +34,7 @@ __all__ = ["RMSNormFunction", "rms_norm"]
 
 
 class RMSNormFunction(Rowwise):
-    """Divides by the root mean square over the last dimensions, and scales the places. Keeps x, w and r."""
+    """Divides by the root mean square over the last dimensions, and scales the places. Saves x, w and r."""
 
     autocast = "float32_on_cuda"
 

@@ -25,7 +25,7 @@ __all__ = ["WeightNormFunction", "weight_norm"]
 
 
 class WeightNormFunction(Function):
-    """Directions times lengths, one for each slice or for several. Keeps v, g and the norms."""
+    """Directions times lengths, one for each slice or for several. Saves v, g and the norms."""
 
     holomorphic = False
 

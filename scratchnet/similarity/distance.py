@@ -32,7 +32,7 @@ Dims = int | tuple[int, ...]
 
 
 class PairwiseDistanceFunction(Function):
-    """The norm of x₁ - x₂ + ε over the last dimension. Keeps its inputs alone: a rounded norm matches no element."""
+    """The norm of x₁ - x₂ + ε over the last dimension. Saves its inputs alone: a rounded norm matches no element."""
 
     autocast = "float32_on_cuda"
     holomorphic = False

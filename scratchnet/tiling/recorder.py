@@ -203,10 +203,10 @@ class Recorder(TorchDispatchMode):
         name = {torch.lt: "min", torch.le: "min", torch.gt: "max", torch.ge: "max"}.get(compared.function)
         if name is None or x != other or bound != chosen or bound.kind != "number":
             return None
-        limit = self.numbers[bound.number].item()
+        bounds: dict[str, Any] = {name: self.numbers[bound.number].item()}
         if made.function is torch.clamp and (*dict(made.options), name) == ("min", "max"):
-            return self._line(torch.clamp, made.reads[0][0], min=dict(made.options)["min"], max=limit)
-        return self._line(torch.clamp, x, **{name: limit})
+            return self._line(torch.clamp, made.reads[0][0], **dict(made.options), **bounds)
+        return self._line(torch.clamp, x, **bounds)
 
     def _selected(self, mask: Mask, chosen: Value, other: Value) -> Value:
         """``chosen`` where the mask holds: other + mask · (chosen - other), on the bits."""

@@ -129,6 +129,26 @@ def test_the_second_derivative_at_a_kink_is_zero(name, options, point):
 
 
 @pytest.mark.parametrize(
+    ("function", "composed"),
+    [
+        (functional.silu, lambda x: x * torch.sigmoid(x)),
+        (functional.mish, lambda x: x * torch.tanh(torch.log1p(torch.exp(x)))),
+        (functional.softplus, lambda x: torch.log1p(torch.exp(x))),
+        (functional.logsigmoid, lambda x: -torch.log1p(torch.exp(-x))),
+        (lambda x: functional.swiglu(x, 2 * x), lambda x: 2 * x * x * torch.sigmoid(2 * x)),
+        (lambda x: functional.glu(torch.stack([x, -x]), 0)[0], lambda x: x * torch.sigmoid(-x)),
+        (lambda x: functional.celu(-x.exp(), 2.0), lambda x: 2 * torch.expm1(-x.exp() / 2)),
+    ],
+)
+def test_slopes_have_right_slopes_of_any_order(function, composed):
+    x = torch.tensor([-3.0, -0.7, -1e-3, 0.0, 0.4, 5.0], dtype=torch.float64, requires_grad=True)
+    found, expected = function(x), composed(x)
+    for _ in range(4):
+        found, expected = (torch.autograd.grad(y.sum(), x, create_graph=True)[0] for y in (found, expected))
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
     ("name", "options", "dead"),
     [
         ("relu", {}, -1.0),

@@ -151,6 +151,16 @@ def test_tiles_have_no_short_runs(monkeypatch):
     assert shapes == [(9, 26, 10)] * 2 + [(9, 18, 10)]
 
 
+def scaled(x: Tensor, column: Tensor, scale: Tensor) -> Tensor:
+    return (x - column) * scale
+
+
+def test_tiles_are_cut_first_along_what_all_tensors_have():
+    given = tuple((shape, torch.float32, Tensor, True) for shape in ((8, 40, 300), (40, 1), (300,)))
+    assert rows._plan(scaled, given, ()).cuts == (-2, -1, -3)
+    assert rows._plan(sums, given, (("dim", -1),)).cuts == (-3, -2)
+
+
 def test_sums_over_many_tiles_keep_their_digits(monkeypatch):
     monkeypatch.setattr(rows, "PER_THREAD", 64)
     x = torch.rand(100_000, 4) + 1
