@@ -55,7 +55,7 @@ class ELUFunction(Elementwise):
         low = rate * x.clamp(max=0)
         # An export to ONNX, which has no expm1, loses digits near 0.
         low = torch.exp(low) - 1 if torch.onnx.is_in_onnx_export() else torch.expm1(low)
-        high = torch.where(x <= 0, 0, x)  # the clamp whose slope at 0 is 0
+        high = torch.where(x <= 0, 0, x)  # max(x, 0), with slope 0 at 0
         return torch.add(alpha * scale * low, high, alpha=scale)
 
     @staticmethod
@@ -85,8 +85,8 @@ class ELUFromOutputFunction(ELUFunction):
     @staticmethod
     def chain(x: Tensor, v: Tensor, *, alpha: float, rate: float, scale: float) -> Tensor:
         """The slope, from the output in the place of x, times v."""
-        # The clamp whose slope at 0 is 0; one step more of seven, so only where it can be differentiated.
-        negative = torch.where(x >= 0, 0, x) if recorded() else x
+        # On the right, any finite number with slope 0: one step more of seven, so only where that is differentiated.
+        negative = torch.where(x < 0, x, 0) if recorded() else x
         return torch.where(x <= 0, v * (rate * (negative + alpha * scale)), _scaled(v, scale))
 
 

@@ -48,7 +48,7 @@ class HuberLossFunction(PointwiseLoss):
     ) -> tuple[Tensor, Tensor | None]:
         """The difference, bounded, and its negative."""
         z = x - target
-        z = torch.where(z <= -delta, -delta, z)  # the clamp whose slope is 0 at its bounds too
+        z = torch.where(z <= -delta, -delta, z)  # clamped, with slope 0 at the bounds too
         slope = factor * torch.where(z >= delta, delta, z)
         return slope, -slope if needs[1] else None
 

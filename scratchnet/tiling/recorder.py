@@ -9,7 +9,9 @@ where it would divide by a size. What the recorder changes on the way leaves the
 - a mask holds 0 and 1 as numbers of the data's width, and `torch.where` becomes arithmetic with integers on the bits
   of what it selects. Like ``where``, and unlike a product with 0 and 1, it keeps NaN and infinity out of what was
   not selected; unlike ``where`` it has no branch at each element. Where signs are mixed the processor guesses every
-  second branch wrong: 128 thousand elements take 240 µs, and the arithmetic 25.
+  second branch wrong: 128 thousand elements take 240 µs, and the arithmetic 25;
+- a selection that is a minimum or a maximum, as ``torch.where(x < bound, bound, x)``, is made as one, up to the sign
+  of zero: so authors can choose the slope at the bound and at NaN.
 
 Only operations in ``PLAIN``, reductions, and those that `Recorder` lowers can be recorded; others raise `Unrecordable`.
 """
