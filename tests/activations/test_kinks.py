@@ -128,6 +128,17 @@ def test_the_second_derivative_at_a_kink_is_zero(name, options, point):
         assert torch.autograd.grad(slope, x)[0].item() == 0.0
 
 
+@pytest.mark.parametrize("name", ["elu_", "celu_", "selu_"])
+def test_gradients_of_what_was_overwritten_are_differentiated_as_in_pytorch(name):
+    found = []
+    for functions in (functional, torch.nn.functional):
+        x = torch.tensor([-1.0, 0.0, NAN, INF, -INF], dtype=torch.float64, requires_grad=True)
+        upstream = torch.full((5,), 2.0, dtype=torch.float64, requires_grad=True)
+        (grad,) = torch.autograd.grad(getattr(functions, name)(x.clone()), x, upstream, create_graph=True)
+        found.append(torch.autograd.grad(grad, (x, upstream), torch.ones_like(x)))
+    torch.testing.assert_close(*found, equal_nan=True)
+
+
 @pytest.mark.parametrize(
     ("function", "composed"),
     [
