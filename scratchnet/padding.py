@@ -27,8 +27,9 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
-from scratchnet.function import Function, recorded
+from scratchnet.function import Function, dispatch
 from scratchnet.layout import in_layout_of, is_channels_last, laid_out
+from scratchnet.windows import padded
 
 __all__ = ["ConstantPadFunction", "ExtendFunction", "ExtendInFloat32Function", "pad"]
 
@@ -81,23 +82,8 @@ class ConstantPadFunction(Function):
 def _pad_constant(x: Tensor, sides: Sides, value: float) -> Tensor:
     for side in sides:
         x = x.narrow(side.dim, *side.interior)
-    margins = [(side.dim, max(0, side.before), max(0, side.after)) for side in sides]
-    if not any(before or after for _, before, after in margins):
-        return x.clone()
-    if recorded():
-        for dim, before, after in margins:
-            shape = list(x.shape)
-            ends = [x.new_full((*shape[:dim], n, *shape[dim + 1 :]), value) for n in (before, after)]
-            x = torch.cat([ends[0], x, ends[1]], dim)
-        return x
-    shape = list(x.shape)
-    for dim, before, after in margins:
-        shape[dim] += before + after
-    y = inside = x.new_full(shape, value)
-    for dim, before, _ in margins:
-        inside = inside.narrow(dim, before, x.shape[dim])
-    inside.copy_(x)
-    return y
+    widths = [(max(0, side.before), max(0, side.after)) for side in sides]
+    return padded(x, widths, value) if any(map(any, widths)) else x.clone()
 
 
 class ExtendFunction(Function):
@@ -117,7 +103,7 @@ class ExtendFunction(Function):
     ) -> Tensor:
         folded = grad
         for side in reversed(sides):
-            folded = _fold_in(folded, side, *_margins(side, mode, grad.device))
+            folded = _fold(folded, side, *_margins(side, mode, grad.device))
         return folded if mode == "circular" else in_layout_of(grad, folded)
 
     @staticmethod
@@ -131,16 +117,21 @@ class ExtendInFloat32Function(ExtendFunction):
     autocast = "float32"
 
 
-def _fold_in(grad: Tensor, side: Side, before: Tensor, after: Tensor) -> Tensor:
-    """Adds the gradient of the margins of one dimension to the elements that they copy."""
+def _fold_in_place(grad: Tensor, side: Side, before: Tensor, after: Tensor) -> Tensor:
     start, length = side.interior
     first, center, last = grad.split([len(before), length, len(after)], side.dim)
     total = grad.new_zeros((*grad.shape[: side.dim], side.size, *grad.shape[side.dim + 1 :]))
-    if not recorded():
-        total.narrow(side.dim, start, length).copy_(center)
-        return total.index_add_(side.dim, before, first).index_add_(side.dim, after, last)
-    total = total.index_add(side.dim, torch.arange(start, start + length, device=grad.device), center)
-    return total.index_add(side.dim, before, first).index_add(side.dim, after, last)
+    total.narrow(side.dim, start, length).copy_(center)
+    return total.index_add_(side.dim, before, first).index_add_(side.dim, after, last)
+
+
+@dispatch(_fold_in_place)
+def _fold(grad: Tensor, side: Side, before: Tensor, after: Tensor) -> Tensor:
+    """Adds the gradient of the margins of one dimension to the elements that they copy."""
+    start, length = side.interior
+    source = torch.cat([before, torch.arange(start, start + length, device=grad.device), after])
+    total = grad.new_zeros((*grad.shape[: side.dim], side.size, *grad.shape[side.dim + 1 :]))
+    return total.index_add(side.dim, source, grad)
 
 
 def _margins(side: Side, mode: str, device: torch.device) -> tuple[Tensor, Tensor]:

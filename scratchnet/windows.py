@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import integers
+from scratchnet.function import dispatch
 
 __all__ = ["Geometry", "col2im", "im2col", "padded", "sizes"]
 
@@ -89,18 +90,39 @@ def sizes(op: str, name: str, value: int | Sequence[int], dims: int, least: int)
     return full
 
 
+def _im2col_by_strides(x: Tensor, geometry: Geometry, outputs: Sequence[int] | None = None) -> Tensor:
+    outputs = geometry.outputs(x.shape[2:]) if outputs is None else outputs
+    if geometry.positions == 1:
+        return NotImplemented
+    wide = padded(x, geometry.padding, 0.0)
+    within = [step * d for step, d in zip(wide.stride()[2:], geometry.dilation, strict=True)]
+    between = [step * s for step, s in zip(wide.stride()[2:], geometry.stride, strict=True)]
+    shape, strides = (*x.shape[:2], *geometry.kernel, *outputs), (*wide.stride()[:2], *within, *between)
+    windows = wide.as_strided(shape, strides).clone(memory_format=torch.contiguous_format)
+    return windows.flatten(2, 1 + len(geometry.kernel))
+
+
+@dispatch(_im2col_by_strides)
 def im2col(x: Tensor, geometry: Geometry, outputs: Sequence[int] | None = None) -> Tensor:
-    """Returns the windows of images (B, C, H, W) as (B, C, R·S, P, Q), by differentiable operations.
+    """Returns the windows of images (B, C, H, W) as (B, C, R·S, P, Q).
 
     ``outputs`` limits P and Q to the first windows.
     """
-    wide = padded(x, geometry, 0.0)
+    wide = padded(x, geometry.padding, 0.0)
     outputs = geometry.outputs(x.shape[2:]) if outputs is None else outputs
     if geometry.positions == 1 and tuple(outputs) == tuple(wide.shape[2:]):
         return wide.unsqueeze(2)  # not wide[:, :, :, :], an alias, which batched upstreams cannot have
     return torch.stack([wide[position] for position in geometry.slices(outputs)], dim=2)
 
 
+def _col2im_in_place(grads: Tensor, size: Sequence[int], geometry: Geometry) -> Tensor:
+    total = grads.new_zeros((*grads.shape[:2], *geometry.extent(size)))
+    for i, position in enumerate(geometry.slices(grads.shape[3:])):
+        total[position].add_(grads[:, :, i])
+    return total[geometry.inside(size)] if geometry.pads else total
+
+
+@dispatch(_col2im_in_place)
 def col2im(grads: Tensor, size: Sequence[int], geometry: Geometry) -> Tensor:
     """Adds windows (B, C, R·S, P, Q) up into images of H × W pixels: the adjoint of `im2col`."""
     extent = geometry.extent(size)
@@ -133,14 +155,29 @@ def _scatter_slice(x: Tensor, dim: int, at: slice, size: int) -> Tensor:
     return torch.cat((zeros(at.start), x, zeros(size - at.stop)), dim)
 
 
-def padded(x: Tensor, geometry: Geometry, fill: float) -> Tensor:
-    """Pads images (B, C, H, W) with one value, by differentiable operations."""
-    for dim, ((before, after), n) in enumerate(zip(geometry.padding, x.shape[2:], strict=True), 2):
+def _padded_in_place(x: Tensor, widths: Sequence[tuple[int, int]], fill: float) -> Tensor:
+    if not any(map(any, widths)):
+        return x
+    shape = list(x.shape)
+    for dim, (before, after) in enumerate(widths, x.dim() - len(widths)):
+        shape[dim] += before + after
+    wide = inside = x.new_full(shape, fill)
+    for dim, (before, _) in enumerate(widths, x.dim() - len(widths)):
+        inside = inside.narrow(dim, before, x.shape[dim])
+    inside.copy_(x)
+    return wide
+
+
+@dispatch(_padded_in_place)
+def padded(x: Tensor, widths: Sequence[tuple[int, int]], fill: float) -> Tensor:
+    """Pads the last dimensions with one value; ``widths`` holds the width before and after each."""
+    for dim, (before, after) in enumerate(widths, x.dim() - len(widths)):
         if before or after or not isinstance(after, int):  # a traced size may be 0 for this example alone
+            n, shape = x.shape[dim], list(x.shape)
             if torch.onnx.is_in_onnx_export() or x.is_complex():  # as in `col2im`
-                edges = [x.new_full((*x.shape[:dim], m, *x.shape[dim + 1 :]), fill) for m in (before, after)]
+                edges = [x.new_full((*shape[:dim], m, *shape[dim + 1 :]), fill) for m in (before, after)]
                 x = torch.cat((edges[0], x, edges[1]), dim)
-                continue
-            wide = x.new_full((*x.shape[:dim], n + before + after, *x.shape[dim + 1 :]), fill)
-            x = wide.slice_scatter(x, dim, before, before + n)
+            else:
+                wide = x.new_full((*shape[:dim], before + n + after, *shape[dim + 1 :]), fill)
+                x = wide.slice_scatter(x, dim, before, before + n)
     return x

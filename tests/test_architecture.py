@@ -18,7 +18,7 @@ LAYERS = {
     "scratchnet.layout": -1,
     "scratchnet.tiling": 0,
     "scratchnet.function": 1,
-    "scratchnet.windows": 1,
+    "scratchnet.windows": 2,
     "scratchnet.optim": 1,
     "scratchnet.testing": 1,
     "scratchnet.monitor": 1,

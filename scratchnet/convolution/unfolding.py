@@ -21,11 +21,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable
-from scratchnet.function import Function, recorded
+from scratchnet.function import Function
 from scratchnet.windows import Geometry, col2im, im2col, sizes
 
 __all__ = ["FoldFunction", "UnfoldFunction", "fold", "unfold"]
@@ -74,32 +73,15 @@ class FoldFunction(Function):
 
 
 def _unfold(x: Tensor, geometry: Geometry) -> Tensor:
-    batch, channels, *size = x.shape
-    outputs = geometry.outputs(size)
-    shape = (batch, channels * geometry.positions, math.prod(outputs))
-    if recorded():
-        return im2col(x, geometry).reshape(shape)
-    if geometry.pads:
-        wide = x.new_zeros((batch, channels, *geometry.extent(size)))
-        wide[geometry.inside(size)] = x
-        x = wide
-    steps = x.stride()[2:]
-    within = [step * dilation for step, dilation in zip(steps, geometry.dilation, strict=True)]
-    between = [step * stride for step, stride in zip(steps, geometry.stride, strict=True)]
-    windows = x.as_strided((batch, channels, *geometry.kernel, *outputs), (*x.stride()[:2], *within, *between))
-    return windows.clone(memory_format=torch.contiguous_format).view(shape)
+    windows = im2col(x, geometry)
+    batch, channels, positions, *outputs = windows.shape
+    return windows.reshape(batch, channels * positions, math.prod(outputs))
 
 
 def _fold(cols: Tensor, geometry: Geometry, size: tuple[int, ...]) -> Tensor:
     batch, rows, _ = cols.shape
-    outputs = geometry.outputs(size)
-    windows = cols.reshape(batch, rows // geometry.positions, geometry.positions, *outputs)
-    if recorded():
-        return col2im(windows, size, geometry)
-    total = cols.new_zeros((batch, rows // geometry.positions, *geometry.extent(size)))
-    for i, position in enumerate(geometry.slices(outputs)):
-        total[position].add_(windows[:, :, i])
-    return total[geometry.inside(size)].contiguous()
+    shape = (batch, rows // geometry.positions, geometry.positions, *geometry.outputs(size))
+    return col2im(cols.reshape(shape), size, geometry).contiguous()
 
 
 def _geometry(

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.embedding.bags import bags_of, indices_and_offsets, members_of
-from scratchnet.embedding.embedding_table import check_indices, renormalize, row_gradient, table_row
-from scratchnet.function import LOW_PRECISION, Function, recorded
+from scratchnet.embedding.embedding_table import check_indices, renormalize, row_gradient, sums_by_index, table_row
+from scratchnet.function import LOW_PRECISION, Function
 
 __all__ = ["EmbeddingBagFunction", "EmbeddingMaxFunction", "embedding_bag"]
 
@@ -151,8 +151,7 @@ def _bag_sums(
         terms = terms * _wide(shares).unsqueeze(1)
     if padding_idx is not None:
         terms = terms.masked_fill((indices == padding_idx).unsqueeze(1), 0)
-    blank = terms.new_zeros(count, rows.shape[1])
-    total = blank.index_add(0, bags, terms) if recorded() else blank.index_add_(0, bags, terms)
+    total = sums_by_index(terms, bags, count)
     return (total if sizes is None else total / sizes.unsqueeze(1)).to(rows.dtype)
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, tensor
-from scratchnet.function import LOW_PRECISION, readable, recorded
+from scratchnet.function import LOW_PRECISION, dispatch, readable
 from scratchnet.similarity.distance import norm
 
-__all__ = ["check_indices", "check_table", "renormalize", "row_gradient", "table_row"]
+__all__ = ["check_indices", "check_table", "renormalize", "row_gradient", "sums_by_index", "table_row"]
 
 
 def row_gradient(
@@ -39,8 +39,17 @@ def row_gradient(
     if padding_idx is not None:
         grads = grads.masked_fill((indices == padding_idx).unsqueeze(1), 0)
     wide = grads.float() if grads.dtype in LOW_PRECISION else grads
-    table = wide.new_zeros(rows, grads.shape[1])
-    return table.index_add(0, indices, wide) if recorded() else table.index_add_(0, indices, wide)
+    return sums_by_index(wide, indices, rows)
+
+
+def _sums_in_place(x: Tensor, indices: Tensor, count: int) -> Tensor:
+    return x.new_zeros(count, x.shape[1]).index_add_(0, indices, x)
+
+
+@dispatch(_sums_in_place)
+def sums_by_index(x: Tensor, indices: Tensor, count: int) -> Tensor:
+    """Adds rows (N, D) up by index, into (count, D)."""
+    return x.new_zeros(count, x.shape[1]).index_add(0, indices, x)
 
 
 def renormalize(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import ScalingType, SwizzleType
 
 from scratchnet.arguments import describe, floating, overridable, tensor, truth
-from scratchnet.function import Function, recorded
+from scratchnet.function import Function, dispatch
 
 __all__ = ["GroupedMMFunction", "grouped_mm", "scaled_mm"]
 
@@ -49,23 +49,29 @@ class GroupedMMFunction(Function):
         return _product(tangents[0], b, offsets) + _product(a, tangents[1], offsets)
 
 
+def _product_by_group(a: Tensor, b: Tensor, offsets: Tensor | None) -> Tensor:
+    if offsets is None:
+        return NotImplemented
+    ends = offsets.tolist()
+    spans = [(s, max(e - s, 0)) for s, e in zip([0, *ends], ends, strict=False)]
+    cut_a, cut_b = -2 if b.dim() == 3 else -1, -1 if a.dim() == 3 else -2
+    of_a = a if a.dim() == 3 else [a.narrow(cut_a, *span) for span in spans]
+    of_b = b if b.dim() == 3 else [b.narrow(cut_b, *span) for span in spans]
+    products = [x @ y for x, y in zip(of_a, of_b, strict=True)]
+    if a.dim() == b.dim():
+        return torch.stack(products)
+    y = a.new_zeros(a.shape[-2], b.shape[-1])
+    for product, span in zip(products, spans, strict=True):
+        y.narrow(cut_a if a.dim() == 2 else cut_b, *span).copy_(product)
+    return y
+
+
+@dispatch(_product_by_group)
 def _product(a: Tensor, b: Tensor, offsets: Tensor | None) -> Tensor:
+    """Multiplies each group among zeros: a graph of the operations has no sizes that are values."""
     if offsets is None:
         return torch.bmm(a, b)
     cut_a, cut_b = -2 if b.dim() == 3 else -1, -1 if a.dim() == 3 else -2
-    if not recorded():
-        ends = offsets.tolist()
-        spans = list(zip([0, *ends], ends, strict=False))
-        of_a = [a[g] if a.dim() == 3 else a.narrow(cut_a, s, max(e - s, 0)) for g, (s, e) in enumerate(spans)]
-        of_b = [b[g] if b.dim() == 3 else b.narrow(cut_b, s, max(e - s, 0)) for g, (s, e) in enumerate(spans)]
-        parts = [x @ y for x, y in zip(of_a, of_b, strict=True)]
-        if a.dim() == b.dim():
-            return torch.stack(parts)
-        y = a.new_zeros(a.shape[-2], b.shape[-1])
-        for part, (s, e) in zip(parts, spans, strict=True):
-            y.narrow(cut_a if a.dim() == 2 else cut_b, s, max(e - s, 0)).copy_(part)
-        return y
-    # Each group among zeros: a graph of the operations has no sizes that are values.
     stops = offsets.unsqueeze(-1)
     starts = torch.cat([torch.zeros_like(stops[:1]), stops[:-1]])
     a, b = (_apart(x, starts, stops, cut) if x.dim() == 2 else x for x, cut in ((a, cut_a), (b, cut_b)))

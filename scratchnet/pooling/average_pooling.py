@@ -16,18 +16,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from scratchnet.arguments import floating, overridable
-from scratchnet.function import Function, recorded
+from scratchnet.function import Function, dispatch
 from scratchnet.layout import laid_out
-from scratchnet.pooling.windows import Size, finish, pooling_geometry, returns_channels_last, upcast, with_batch
+from scratchnet.pooling import in_place
+from scratchnet.pooling.windows import (
+    Counts,
+    Size,
+    divisor,
+    finish,
+    pooling_geometry,
+    returns_channels_last,
+    upcast,
+    window_counts,
+    with_batch,
+)
 from scratchnet.windows import Geometry, col2im, padded, sizes
 
-__all__ = ["AvgPoolFunction", "avg_pool1d", "avg_pool2d", "avg_pool3d", "divisor", "window_counts"]
-
-Counts = tuple[int | tuple[int, ...], ...]
+__all__ = ["AvgPoolFunction", "avg_pool1d", "avg_pool2d", "avg_pool3d", "average", "average_adjoint"]
 
 
 class AvgPoolFunction(Function):
@@ -65,64 +73,21 @@ class AvgPoolFunction(Function):
         return average(tangents[0], geometry, counts)
 
 
+@dispatch(in_place.average)
 def average(x: Tensor, geometry: Geometry, counts: Counts) -> Tensor:
     """Adds the positions of all windows up, and divides."""
-    wide = padded(x, geometry, 0.0)
+    wide = padded(x, geometry.padding, 0.0)
     first, *others = geometry.slices(geometry.outputs(x.shape[2:]))
-    if not recorded():
-        total = wide[first].clone(memory_format=torch.contiguous_format)
-        for position in others:
-            total.add_(wide[position])
-        return total.div_(divisor(counts, x))
-    total = wide[first]
+    total, by = wide[first], divisor(counts, x)
     for position in others:
         total = total + wide[position]
-    by = divisor(counts, x)
     return total / by if x.is_floating_point() else total.div(by, rounding_mode="trunc")
 
 
 def average_adjoint(grad: Tensor, geometry: Geometry, size: Sequence[int], counts: Counts) -> Tensor:
     """Gives each position of a window the same share of the gradient, and adds overlapping windows up."""
-    share = grad / divisor(counts, grad)
-    if recorded():
-        return col2im(share.unsqueeze(2).expand(-1, -1, geometry.positions, *grad.shape[2:]), size, geometry)
-    total = grad.new_zeros((*grad.shape[:2], *geometry.extent(size)))
-    for position in geometry.slices(grad.shape[2:]):
-        total[position].add_(share)
-    return total[geometry.inside(size)]
-
-
-def divisor(counts: Counts, like: Tensor) -> Tensor | int:
-    """Returns the counts of the windows, (P, Q), or one number if they are equal."""
-    total: Tensor | int = 1
-    for count in counts:
-        along: Tensor | int
-        if not isinstance(count, tuple):
-            along = count
-        else:
-            outputs, kernel, stride, margin, low, high = count
-            starts = torch.arange(outputs, device=like.device) * stride - margin
-            along = ((starts + kernel).clamp(max=high) - starts.clamp(min=low)).to(like.dtype)
-        total = (total.unsqueeze(-1) if isinstance(total, Tensor) else total) * along
-    return total
-
-
-def window_counts(geometry: Geometry, size: Sequence[int], margins: Sequence[int], include_pad: bool) -> Counts:
-    """Returns how `divisor` counts the elements of windows along each dimension, with or without padding.
-
-    A count is one number if the windows have equal counts; otherwise the number of windows, kernel, stride, padding,
-    and the first and last element to count.
-    """
-    return tuple(
-        k
-        if isinstance(padding[1], int)  # a traced size is not
-        and padding == (p, p)
-        and (include_pad or not p)
-        else (m, k, s, p, *((-p, n + p) if include_pad else (0, n)))
-        for n, m, k, s, p, padding in zip(
-            size, geometry.outputs(size), geometry.kernel, geometry.stride, margins, geometry.padding, strict=True
-        )
-    )
+    share = (grad / divisor(counts, grad)).unsqueeze(2)
+    return col2im(share.expand(-1, -1, geometry.positions, *grad.shape[2:]), size, geometry)
 
 
 def _avg_pool(

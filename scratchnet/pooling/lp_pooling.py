@@ -24,9 +24,19 @@ from torch import Tensor
 from scratchnet.arguments import overridable, promoted, tensor
 from scratchnet.function import Function, readable
 from scratchnet.layout import laid_out
-from scratchnet.pooling.average_pooling import Counts, average, average_adjoint, divisor, window_counts
+from scratchnet.pooling.average_pooling import average, average_adjoint
 from scratchnet.pooling.max_pooling import max_pool1d, max_pool2d, max_pool3d
-from scratchnet.pooling.windows import Size, finish, pooling_geometry, returns_channels_last, upcast, with_batch
+from scratchnet.pooling.windows import (
+    Counts,
+    Size,
+    divisor,
+    finish,
+    pooling_geometry,
+    returns_channels_last,
+    upcast,
+    window_counts,
+    with_batch,
+)
 from scratchnet.windows import Geometry, col2im, im2col
 
 __all__ = ["LPPoolFunction", "lp_pool1d", "lp_pool2d", "lp_pool3d"]

@@ -23,7 +23,8 @@ from torch import Tensor
 from scratchnet.arguments import describe, overridable
 from scratchnet.function import Function
 from scratchnet.layout import as_images, is_channels_last, laid_out
-from scratchnet.pooling.argmax import flat_indices, gather_at_argmax, max_and_argmax, scatter_to_argmax
+from scratchnet.pooling.argmax import gather_at_argmax, max_and_argmax, scatter_to_argmax
+from scratchnet.pooling.positions import flat_indices
 from scratchnet.pooling.windows import Size, finish, pooling_geometry, upcast, with_batch
 from scratchnet.windows import Geometry
 

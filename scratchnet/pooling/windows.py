@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, tensor
@@ -15,8 +16,19 @@ from scratchnet.function import LOW_PRECISION
 from scratchnet.layout import as_images, is_channels_last, laid_out
 from scratchnet.windows import Geometry, sizes
 
-__all__ = ["Size", "with_batch", "returns_channels_last", "finish", "pooling_geometry", "upcast"]
+__all__ = [
+    "Counts",
+    "Size",
+    "divisor",
+    "finish",
+    "pooling_geometry",
+    "returns_channels_last",
+    "upcast",
+    "window_counts",
+    "with_batch",
+]
 
+Counts = tuple[int | tuple[int, ...], ...]
 Size = int | Sequence[int]
 
 
@@ -83,6 +95,39 @@ def pooling_geometry(
         reach = (outputs - 1) * s + d * (k - 1) + 1
         edges.append((p, -_minimum(n + p - reach, -p) if ceil_mode else p))
     return Geometry(kernel, steps, tuple(edges), spacing)
+
+
+def divisor(counts: Counts, like: Tensor) -> Tensor | int:
+    """Returns the counts of the windows, (P, Q), or one number if they are equal."""
+    total: Tensor | int = 1
+    for count in counts:
+        along: Tensor | int
+        if not isinstance(count, tuple):
+            along = count
+        else:
+            outputs, kernel, stride, margin, low, high = count
+            starts = torch.arange(outputs, device=like.device) * stride - margin
+            along = ((starts + kernel).clamp(max=high) - starts.clamp(min=low)).to(like.dtype)
+        total = (total.unsqueeze(-1) if isinstance(total, Tensor) else total) * along
+    return total
+
+
+def window_counts(geometry: Geometry, size: Sequence[int], margins: Sequence[int], include_pad: bool) -> Counts:
+    """Returns how `divisor` counts the elements of windows along each dimension, with or without padding.
+
+    A count is one number if the windows have equal counts; otherwise the number of windows, kernel, stride, padding,
+    and the first and last element to count.
+    """
+    return tuple(
+        k
+        if isinstance(padding[1], int)  # a traced size is not
+        and padding == (p, p)
+        and (include_pad or not p)
+        else (m, k, s, p, *((-p, n + p) if include_pad else (0, n)))
+        for n, m, k, s, p, padding in zip(
+            size, geometry.outputs(size), geometry.kernel, geometry.stride, margins, geometry.padding, strict=True
+        )
+    )
 
 
 def _minimum(a: int, b: int) -> int:

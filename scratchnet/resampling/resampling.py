@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scratchnet.function import Function, readable, recorded
+from scratchnet.function import Function, dispatch, readable
 
 __all__ = ["ResampleFunction", "Taps", "applied", "resampled_by_symbols", "resampling"]
 
@@ -64,26 +64,10 @@ class ResampleFunction(Function):
         return ResampleFunction.forward(tangents[0], maps=maps)[0]
 
 
-def applied(x: Tensor, dim: int, taps: Taps) -> Tensor:
-    """Gathers each tap and adds them up with their weights, or multiplies with the matrix of all weights."""
-    most = max([0, *[len(each) for each in taps]])
-    if not recorded() and readable(x) and most > 1 and x.shape[dim] <= LARGEST_MATRIX and _finite(x):
-        return _multiplied(x, dim, taps)
-    total = None
-    for t in range(most):
-        # Outputs with fewer taps read their first one again, with weight 0; those with none, anything.
-        read = [each[t][0] if t < len(each) else each[0][0] if each else 0 for each in taps]
-        weights = [each[t][1] if t < len(each) else 0.0 for each in taps]
-        part = x.index_select(dim, torch.tensor(read, device=x.device))
-        if any(w != 1.0 for w in weights):
-            shape = (-1, *(1,) * (x.dim() - dim - 1))
-            part = part * torch.tensor(weights, dtype=x.dtype, device=x.device).view(shape)
-        total = part if total is None else total + part
-    return x.new_zeros(*x.shape[:dim], len(taps), *x.shape[dim + 1 :]) if total is None else total
-
-
 def _multiplied(x: Tensor, dim: int, taps: Taps) -> Tensor:
-    """The same as a product: a short dimension is multiplied by zeros faster than it is gathered."""
+    """Multiplies with the matrix of all weights: a short dimension is faster multiplied by zeros than gathered."""
+    if not readable(x) or x.shape[dim] > LARGEST_MATRIX or _most(taps) < 2 or not _finite(x):
+        return NotImplemented
     size, outputs = x.shape[dim], len(taps)
     places = [o * size + place for o, each in enumerate(taps) for place, _ in each]
     weights = [weight for each in taps for _, weight in each]
@@ -96,6 +80,27 @@ def _multiplied(x: Tensor, dim: int, taps: Taps) -> Tensor:
     return torch.bmm(matrix.expand(lines.shape[0], -1, -1), lines).view(
         *x.shape[:dim], outputs, *x.shape[dim + 1 :]
     )
+
+
+@dispatch(_multiplied)
+def applied(x: Tensor, dim: int, taps: Taps) -> Tensor:
+    """Gathers each tap and adds them up with their weights."""
+    total = None
+    for t in range(_most(taps)):
+        # Outputs with fewer taps read their first one again, with weight 0; those with none, anything.
+        read = [each[t][0] if t < len(each) else each[0][0] if each else 0 for each in taps]
+        weights = [each[t][1] if t < len(each) else 0.0 for each in taps]
+        part = x.index_select(dim, torch.tensor(read, device=x.device))
+        if any(w != 1.0 for w in weights):
+            shape = (-1, *(1,) * (x.dim() - dim - 1))
+            part = part * torch.tensor(weights, dtype=x.dtype, device=x.device).view(shape)
+        total = part if total is None else total + part
+    return x.new_zeros(*x.shape[:dim], len(taps), *x.shape[dim + 1 :]) if total is None else total
+
+
+def _most(taps: Taps) -> int:
+    """The largest number of taps of an output."""
+    return max([0, *[len(each) for each in taps]])
 
 
 def _finite(x: Tensor) -> bool:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from scratchnet.functional import max_pool2d
-from scratchnet.pooling import argmax
+from scratchnet.pooling import in_place
 
 OPTIONS = [
     {"kernel_size": 2},
@@ -33,7 +33,7 @@ def pooled(pool, x, upstream, options):
 @pytest.mark.parametrize("tile", [1, 2**19])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_values_indices_and_gradients(monkeypatch, options, channels_last, tile, dtype):
-    monkeypatch.setattr(argmax, "TILE", tile)
+    monkeypatch.setattr(in_place, "TILE", tile)
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(-3, 3, (3, 5, 18, 17), generator=generator).to(dtype)  # with ties
     x = x.contiguous(memory_format=torch.channels_last) if channels_last else x

@@ -71,7 +71,7 @@ def convolve_unpadded(
         product = torch.matmul(_matrix(matrix, groups), _grouped(seen, len(outputs), groups))
         product = product.reshape(len(x), len(weight), *seen.shape[2:])
         margins = tuple((at.start, n - at.stop) for at, n in zip(windows[2:], outputs, strict=True))
-        y = y + padded(product, geometry._replace(padding=margins), 0.0)
+        y = y + padded(product, margins, 0.0)
     return _with_bias(y, bias)
 
 

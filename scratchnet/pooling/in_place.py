@@ -1,0 +1,93 @@
+"""Pooling in place, on tiles of images that stay in the cache: the fast forms of `argmax` and `average_pooling`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from scratchnet.function import readable
+from scratchnet.layout import empty_images, is_channels_last
+from scratchnet.pooling.positions import index_dtype, padding_fills_windows, valid_indices
+from scratchnet.pooling.windows import Counts, divisor
+from scratchnet.tiling.recorder import BITS
+from scratchnet.windows import Geometry, padded
+
+__all__ = ["average", "max_and_argmax", "scatter_to_argmax"]
+
+TILE = 2**19  # elements of a tile of images, which stays in the cache with its windows
+
+
+def _tiles(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Splits tensors along the batch into tiles, so that those of the first one fit into the cache."""
+    images = max(1, TILE // max(1, math.prod(tensors[0].shape[1:])))
+    return zip(*(t.split(images) for t in tensors), strict=True)
+
+
+def max_and_argmax(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """Serves windows without padding and elements without NaN.
+
+    The argmax is the last position that is larger than all earlier ones.
+    """
+    if not readable(x) or not x.is_floating_point() or geometry.pads:
+        return NotImplemented
+    first, *others = geometry.slices(geometry.outputs(x.shape[2:]))
+    y = torch.empty_like(x[first])
+    argmax = torch.zeros_like(y, dtype=index_dtype(geometry))
+    contiguous_channels = x.stride(1) == 1
+    for images, best, best_position in _tiles(x, y, argmax):
+        best.copy_(images[first])
+        seen, larger = torch.empty_like(best), torch.empty_like(best_position, dtype=torch.bool)
+        for i, position in enumerate(others, 1):
+            seen = images[position] if contiguous_channels else seen.copy_(images[position])
+            torch.gt(seen, best, out=larger)
+            if best_position.dtype is torch.uint8:
+                torch.maximum(best_position, larger.view(torch.uint8).mul_(i), out=best_position)
+            else:
+                best_position.masked_fill_(larger, i)
+            torch.maximum(best, seen, out=best)
+    return NotImplemented if bool(y.sum().isnan()) else (y, argmax)
+
+
+def scatter_to_argmax(grad: Tensor, argmax: Tensor, geometry: Geometry, size: tuple[int, ...]) -> Tensor:
+    """Writes each position of all windows at once if they do not overlap; otherwise adds up index by index."""
+    if grad.dtype in BITS and not geometry.pads and not _windows_overlap(geometry):
+        return _masked(grad, argmax, geometry, size)
+    if padding_fills_windows(geometry, size):
+        grad = grad.masked_fill(argmax == geometry.positions, 0)
+    total = grad.new_zeros((*grad.shape[:2], math.prod(size)))
+    for out, g, positions in _tiles(total, grad, argmax):
+        out.scatter_add_(2, valid_indices(positions, geometry, size).flatten(2), g.flatten(2))
+    return total.view(*grad.shape[:2], *size)
+
+
+def _windows_overlap(geometry: Geometry) -> bool:
+    spans = [(kernel - 1) * dilation for kernel, dilation in zip(geometry.kernel, geometry.dilation, strict=True)]
+    return any(span >= stride for span, stride in zip(spans, geometry.stride, strict=True))
+
+
+def _masked(grad: Tensor, argmax: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
+    """Masks the gradient bit by bit (see `scratchnet.tiling.recorder`) at each position."""
+    bits_dtype, slices = BITS[grad.dtype], geometry.slices(argmax.shape[2:])
+    total = empty_images(grad, len(argmax), argmax.shape[1], size, is_channels_last(argmax))
+    if argmax.numel() * len(slices) != total.numel():
+        total.zero_()
+    for out, g, positions in _tiles(total, grad, argmax):
+        bits = torch.empty_like(positions, dtype=g.dtype).copy_(g).view(bits_dtype)
+        mask = torch.empty_like(bits)
+        for i, position in enumerate(slices):
+            torch.eq(positions, i, out=mask).neg_()
+            torch.bitwise_and(mask, bits, out=out.view(bits_dtype)[position])
+    return total
+
+
+def average(x: Tensor, geometry: Geometry, counts: Counts) -> Tensor:
+    """Adds up in the memory of the output."""
+    wide = padded(x, geometry.padding, 0.0)
+    first, *others = geometry.slices(geometry.outputs(x.shape[2:]))
+    total = wide[first].clone(memory_format=torch.contiguous_format)
+    for position in others:
+        total.add_(wide[position])
+    return total.div_(divisor(counts, x))
