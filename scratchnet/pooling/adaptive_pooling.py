@@ -34,13 +34,15 @@ from scratchnet.arguments import floating, overridable, tensor
 from scratchnet.function import Function
 from scratchnet.layout import laid_out
 from scratchnet.pooling.selection import SelectFunction, argmax_indices
-from scratchnet.pooling.windows import finish, returns_channels_last, upcast, with_batch
+from scratchnet.pooling.windows import finish, form, returns_channels_last, upcast, with_batch
 
 __all__ = [
     "AdaptiveAvgPoolFunction",
+    "adaptive_avg_pool",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool3d",
+    "adaptive_max_pool",
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
@@ -62,25 +64,15 @@ class AdaptiveAvgPoolFunction(Function):
 
     @staticmethod
     def backward(
-        grad: Tensor,
-        saved: Sequence[Tensor],
-        needs: Sequence[bool],
-        *,
-        size: Sizes,
-        outputs: Sizes,
-        channels_last: bool,
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, size: Sizes, channels_last: bool, **_: Any
     ) -> Tensor:
         for dim, n in enumerate(size):
             grad = _average_adjoint(grad, dim + 2, n)
         return laid_out(grad, channels_last)
 
     @staticmethod
-    def jvp(
-        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, size: Sizes, outputs: Sizes, channels_last: bool
-    ) -> Tensor:
-        return AdaptiveAvgPoolFunction.forward(
-            tangents[0], size=size, outputs=outputs, channels_last=channels_last
-        )[0]
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **options: Any) -> Tensor:
+        return AdaptiveAvgPoolFunction.forward(tangents[0], **options)[0]
 
 
 def _average(x: Tensor, dim: int, outputs: int) -> Tensor:
@@ -147,7 +139,23 @@ def _outputs(op: str, output_size: Any, size: Sequence[int]) -> Sizes:
     return full
 
 
-def _avg(op: str, dims: int, input: Tensor, output_size: Any) -> Tensor:
+def adaptive_avg_pool(dims: int, input: Tensor, output_size: Outputs) -> Tensor:
+    """Averages each of P × Q windows.
+
+    Args:
+        dims: number of dimensions.
+        input: floating-point tensor.
+        output_size: P and Q, or one number for both; None stands for the input's size.
+
+    Returns:
+        A tensor with P × Q outputs in place of H × W.
+
+    Raises:
+        TypeError: if the input is not a tensor, or ``output_size`` not an integer.
+        NotImplementedError: if the input is not floating point.
+        RuntimeError: if the input's shape or ``output_size`` is out of range.
+    """
+    op = f"adaptive_avg_pool{dims}d"
     is_global = output_size == 1 or isinstance(output_size, tuple) and all(n == 1 for n in output_size)
     empty_channels = dims < 3 or tensor(op, input).dim() == dims + 1
     # A global average of no elements is NaN.
@@ -163,70 +171,12 @@ def _avg(op: str, dims: int, input: Tensor, output_size: Any) -> Tensor:
     return finish(y, channels_last, unbatched)
 
 
-def _max(op: str, dims: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
-    x, unbatched = with_batch(op, input, dims, may_be_empty=1 + (tensor(op, input).dim() == dims + 1))
-    floating(op, x)
-    outputs = _outputs(op, output_size, x.shape[2:])
-    positions = [_positions(n, o, x.device)[0] for n, o in zip(x.shape[2:], outputs, strict=True)]
-    indices = argmax_indices(x, positions)
-    channels_last = returns_channels_last(x)
-    y = SelectFunction.apply(upcast(x) if dims == 3 else x, indices, tuple(x.shape[2:]), channels_last)
-    y = finish(y, channels_last, unbatched)
-    return (y, finish(indices, channels_last, unbatched)) if return_indices else y
-
-
-@overridable
-def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int]) -> Tensor:
-    """Averages each of P windows of sequences (B, C, L) or (C, L).
-
-    Returns P outputs in place of L. See `adaptive_avg_pool2d`.
-    """
-    return _avg("adaptive_avg_pool1d", 1, input, output_size)
-
-
-@overridable
-def adaptive_avg_pool2d(input: Tensor, output_size: Outputs) -> Tensor:
-    """Averages each of P × Q windows of images.
+def adaptive_max_pool(dims: int, input: Tensor, output_size: Outputs, return_indices: bool = False) -> Any:
+    """Computes the maximum of each of P × Q windows.
 
     Args:
-        input: floating-point tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
-        output_size: P and Q, or one number for both; None stands for the input's size.
-
-    Returns:
-        A tensor with P × Q outputs in place of H × W.
-
-    Raises:
-        TypeError: if the input is not a tensor, or ``output_size`` not an integer.
-        NotImplementedError: if the input is not floating point.
-        RuntimeError: if the input's shape or ``output_size`` is out of range.
-    """
-    return _avg("adaptive_avg_pool2d", 2, input, output_size)
-
-
-@overridable
-def adaptive_avg_pool3d(input: Tensor, output_size: Outputs) -> Tensor:
-    """Averages each of N × P × Q windows of volumes (B, C, D, H, W) or (C, D, H, W).
-
-    Returns N × P × Q outputs in place of D × H × W. See `adaptive_avg_pool2d`.
-    """
-    return _avg("adaptive_avg_pool3d", 3, input, output_size)
-
-
-@overridable
-def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int], return_indices: bool = False) -> Any:
-    """Computes the maximum of each of P windows of sequences (B, C, L) or (C, L).
-
-    Returns P outputs in place of L. See `adaptive_max_pool2d`.
-    """
-    return _max("adaptive_max_pool1d", 1, input, output_size, return_indices)
-
-
-@overridable
-def adaptive_max_pool2d(input: Tensor, output_size: Outputs, return_indices: bool = False) -> Any:
-    """Computes the maximum of each of P × Q windows of images.
-
-    Args:
-        input: floating-point tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
+        dims: number of dimensions.
+        input: floating-point tensor.
         output_size: P and Q, or one number for both; None stands for the input's size.
         return_indices: whether to return indices as well.
 
@@ -239,13 +189,29 @@ def adaptive_max_pool2d(input: Tensor, output_size: Outputs, return_indices: boo
         NotImplementedError: if the input is not floating point.
         RuntimeError: if the input's shape or ``output_size`` is out of range.
     """
-    return _max("adaptive_max_pool2d", 2, input, output_size, return_indices)
+    op = f"adaptive_max_pool{dims}d"
+    x, unbatched = with_batch(op, input, dims, may_be_empty=1 + (tensor(op, input).dim() == dims + 1))
+    floating(op, x)
+    outputs = _outputs(op, output_size, x.shape[2:])
+    positions = [_positions(n, o, x.device)[0] for n, o in zip(x.shape[2:], outputs, strict=True)]
+    indices = argmax_indices(x, positions)
+    channels_last = returns_channels_last(x)
+    y = SelectFunction.apply(upcast(x) if dims == 3 else x, indices, tuple(x.shape[2:]), channels_last)
+    y = finish(y, channels_last, unbatched)
+    return (y, finish(indices, channels_last, unbatched)) if return_indices else y
+
+
+adaptive_avg_pool2d, adaptive_avg_pool3d = form(adaptive_avg_pool, 2), form(adaptive_avg_pool, 3)
+adaptive_max_pool2d, adaptive_max_pool3d = form(adaptive_max_pool, 2), form(adaptive_max_pool, 3)
 
 
 @overridable
-def adaptive_max_pool3d(input: Tensor, output_size: Outputs, return_indices: bool = False) -> Any:
-    """Computes the maximum of each of N × P × Q windows of volumes (B, C, D, H, W) or (C, D, H, W).
+def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int]) -> Tensor:
+    """Averages each of P windows of sequences (B, C, L) or (C, L), as `adaptive_avg_pool2d` does."""
+    return adaptive_avg_pool(1, input, output_size)
 
-    Returns N × P × Q outputs in place of D × H × W. See `adaptive_max_pool2d`.
-    """
-    return _max("adaptive_max_pool3d", 3, input, output_size, return_indices)
+
+@overridable
+def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int], return_indices: bool = False) -> Any:
+    """Computes the maximum of each of P windows of sequences (B, C, L) or (C, L), as `adaptive_max_pool2d` does."""
+    return adaptive_max_pool(1, input, output_size, return_indices)

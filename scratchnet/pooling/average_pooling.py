@@ -15,6 +15,7 @@ Source: Y. LeCun et al., "Handwritten digit recognition with a back-propagation 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -27,6 +28,7 @@ from scratchnet.pooling.windows import (
     Size,
     divisor,
     finish,
+    form,
     pooling_geometry,
     returns_channels_last,
     upcast,
@@ -35,7 +37,7 @@ from scratchnet.pooling.windows import (
 )
 from scratchnet.windows import Geometry, col2im, padded, sizes
 
-__all__ = ["AvgPoolFunction", "avg_pool1d", "avg_pool2d", "avg_pool3d", "average", "average_adjoint"]
+__all__ = ["AvgPoolFunction", "avg_pool", "avg_pool1d", "avg_pool2d", "avg_pool3d", "average", "average_adjoint"]
 
 
 class AvgPoolFunction(Function):
@@ -49,28 +51,13 @@ class AvgPoolFunction(Function):
 
     @staticmethod
     def backward(
-        grad: Tensor,
-        saved: Sequence[Tensor],
-        needs: Sequence[bool],
-        *,
-        geometry: Geometry,
-        size: tuple[int, ...],
-        counts: Counts,
-        channels_last: bool,
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, channels_last: bool, **windows: Any
     ) -> Tensor:
-        return laid_out(average_adjoint(grad, geometry, size, counts), channels_last)
+        return laid_out(average_adjoint(grad, **windows), channels_last)
 
     @staticmethod
-    def jvp(
-        tangents: Sequence[Tensor],
-        saved: Sequence[Tensor],
-        *,
-        geometry: Geometry,
-        size: tuple[int, ...],
-        counts: Counts,
-        channels_last: bool,
-    ) -> Tensor:
-        return average(tangents[0], geometry, counts)
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **options: Any) -> Tensor:
+        return AvgPoolFunction.forward(tangents[0], **options)[0]
 
 
 @dispatch(in_place.average)
@@ -90,17 +77,36 @@ def average_adjoint(grad: Tensor, geometry: Geometry, size: Sequence[int], count
     return col2im(share.expand(-1, -1, geometry.positions, *grad.shape[2:]), size, geometry)
 
 
-def _avg_pool(
-    op: str,
+def avg_pool(
     dims: int,
     input: Tensor,
     kernel_size: Size,
-    stride: Size | None,
-    padding: Size,
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Tensor:
+    """Averages each window.
+
+    Args:
+        dims: number of dimensions.
+        input: tensor of floating-point numbers or integers.
+        kernel_size: size of a window, in pixels.
+        stride: distance between windows; the kernel size by default.
+        padding: rows and columns of zeros added on each side, at most half the kernel.
+        ceil_mode: whether the last window may extend beyond the padded image.
+        count_include_pad: whether the zeros of the padding count.
+        divisor_override: a divisor that replaces the count.
+
+    Returns:
+        A tensor with P × Q outputs in place of H × W.
+
+    Raises:
+        TypeError: if the input is not a tensor, or an option not an integer.
+        RuntimeError: if the input's shape or an option is out of range.
+    """
+    op = f"avg_pool{dims}d"
     x, unbatched = with_batch(op, input, dims)
     floating(op, x, integer=True)
     geometry = pooling_geometry(op, x, kernel_size, stride, padding, 1, ceil_mode)
@@ -119,6 +125,9 @@ def _avg_pool(
     )
 
 
+avg_pool2d, avg_pool3d = form(avg_pool, 2), form(avg_pool, 3)
+
+
 @overridable
 def avg_pool1d(
     input: Tensor,
@@ -128,60 +137,5 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """Averages each window of sequences (B, C, L) or (C, L).
-
-    Returns P outputs in place of L. The options are those of `avg_pool2d`.
-    """
-    op = "avg_pool1d"
-    return _avg_pool(op, 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
-
-
-@overridable
-def avg_pool2d(
-    input: Tensor,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Size = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
-    """Averages each window of images.
-
-    Args:
-        input: tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
-        kernel_size: size of a window, in pixels.
-        stride: distance between windows; the kernel size by default.
-        padding: rows and columns of zeros added on each side, at most half the kernel.
-        ceil_mode: whether the last window may extend beyond the padded image.
-        count_include_pad: whether the zeros of the padding count.
-        divisor_override: a divisor that replaces the count.
-
-    Returns:
-        A tensor with P × Q outputs in place of H × W.
-
-    Raises:
-        TypeError: if the input is not a tensor, or an option not an integer.
-        NotImplementedError: if the input is not floating point.
-        RuntimeError: if the input's shape or an option is out of range.
-    """
-    op = "avg_pool2d"
-    return _avg_pool(op, 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-
-
-@overridable
-def avg_pool3d(
-    input: Tensor,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Size = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
-    """Averages each window of volumes (B, C, D, H, W) or (C, D, H, W).
-
-    Returns N × P × Q outputs in place of D × H × W. The options are those of `avg_pool2d`.
-    """
-    op = "avg_pool3d"
-    return _avg_pool(op, 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    """Averages each window of sequences (B, C, L) or (C, L), as `avg_pool2d` does."""
+    return avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)

@@ -26,12 +26,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, overridable, tensor
+from scratchnet.arguments import describe, floating, tensor
 from scratchnet.pooling.selection import SelectFunction, argmax_indices
-from scratchnet.pooling.windows import Size, upcast, with_batch
+from scratchnet.pooling.windows import Size, form, upcast, with_batch
 from scratchnet.windows import sizes
 
-__all__ = ["fractional_max_pool2d", "fractional_max_pool3d"]
+__all__ = ["fractional_max_pool", "fractional_max_pool2d", "fractional_max_pool3d"]
 
 Sizes = tuple[int, ...]
 
@@ -72,16 +72,37 @@ def _check_samples(op: str, samples: Tensor, x: Tensor) -> None:
         )
 
 
-def _fractional(
-    op: str,
+def fractional_max_pool(
     dims: int,
     input: Tensor,
     kernel_size: Size,
-    output_size: Size | None,
-    output_ratio: Sequence[float] | None,
-    return_indices: bool,
-    samples: Tensor | None,
+    output_size: Size | None = None,
+    output_ratio: Sequence[float] | None = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
 ) -> Any:
+    """Computes the maximum of windows at pseudorandom distances.
+
+    Args:
+        dims: number of dimensions.
+        input: floating-point tensor.
+        kernel_size: size of a window, in pixels.
+        output_size: P and Q.
+        output_ratio: the ratios of P to H and Q to W, if ``output_size`` is not given.
+        return_indices: whether to return indices as well.
+        _random_samples: a number in [0, 1) for each sample, channel and dimension; drawn by default.
+
+    Returns:
+        A tensor with P × Q outputs in place of H × W; with ``return_indices`` also their indices into the flattened
+        images.
+
+    Raises:
+        TypeError: if the input is not a tensor, or an option not a number.
+        NotImplementedError: if the input is not floating point.
+        ValueError: if neither ``output_size`` nor ``output_ratio`` is given.
+        RuntimeError: if the input's shape or an option is out of range.
+    """
+    op = f"fractional_max_pool{dims}d"
     x, unbatched = with_batch(op, input, dims)
     floating(op, x)
     x = upcast(x)
@@ -93,10 +114,10 @@ def _fractional(
                 f"{op}: expected windows that start at different elements and fit, which needs an input of at "
                 f"least output_size + kernel_size - 1, got {o} outputs and a kernel of {k} for {describe(input)}"
             )
-    if samples is None:
+    if _random_samples is None:
         samples = torch.rand((*x.shape[:2], dims), dtype=x.dtype, device=x.device)
     else:
-        samples = upcast(samples)
+        samples = upcast(_random_samples)
         _check_samples(op, samples, x)
     samples = samples.detach()[: x.shape[0]]
     # For images, PyTorch's first random number is for the width.
@@ -111,52 +132,4 @@ def _fractional(
     return (y, indices) if return_indices else y
 
 
-@overridable
-def fractional_max_pool2d(
-    input: Tensor,
-    kernel_size: Size,
-    output_size: Size | None = None,
-    output_ratio: Sequence[float] | None = None,
-    return_indices: bool = False,
-    _random_samples: Tensor | None = None,
-) -> Any:
-    """Computes the maximum of each of P × Q windows of images, at pseudorandom distances.
-
-    Args:
-        input: floating-point tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
-        kernel_size: size of a window, in pixels.
-        output_size: P and Q.
-        output_ratio: the ratios of P to H and Q to W, if ``output_size`` is not given.
-        return_indices: whether to return indices as well.
-        _random_samples: tensor of shape ``(B, C, 2)`` with values in [0, 1); drawn by default.
-
-    Returns:
-        A tensor with P × Q outputs in place of H × W; with ``return_indices`` also their indices into the flattened
-        images.
-
-    Raises:
-        TypeError: if the input is not a tensor, or an option not a number.
-        NotImplementedError: if the input is not floating point.
-        ValueError: if neither ``output_size`` nor ``output_ratio`` is given.
-        RuntimeError: if the input's shape or an option is out of range.
-    """
-    op = "fractional_max_pool2d"
-    return _fractional(op, 2, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
-
-
-@overridable
-def fractional_max_pool3d(
-    input: Tensor,
-    kernel_size: Size,
-    output_size: Size | None = None,
-    output_ratio: Sequence[float] | None = None,
-    return_indices: bool = False,
-    _random_samples: Tensor | None = None,
-) -> Any:
-    """Computes the maximum of each of N × P × Q windows of volumes (B, C, D, H, W) or (C, D, H, W).
-
-    Returns N × P × Q outputs in place of D × H × W; ``_random_samples`` has shape (B, C, 3). The options are those of
-    `fractional_max_pool2d`.
-    """
-    op = "fractional_max_pool3d"
-    return _fractional(op, 3, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
+fractional_max_pool2d, fractional_max_pool3d = form(fractional_max_pool, 2), form(fractional_max_pool, 3)

@@ -21,16 +21,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import overridable, promoted, tensor
+from scratchnet.arguments import promoted, tensor
 from scratchnet.function import Function, readable
 from scratchnet.layout import laid_out
 from scratchnet.pooling.average_pooling import average, average_adjoint
-from scratchnet.pooling.max_pooling import max_pool1d, max_pool2d, max_pool3d
+from scratchnet.pooling.max_pooling import max_pool
 from scratchnet.pooling.windows import (
     Counts,
     Size,
     divisor,
     finish,
+    form,
     pooling_geometry,
     returns_channels_last,
     upcast,
@@ -39,10 +40,9 @@ from scratchnet.pooling.windows import (
 )
 from scratchnet.windows import Geometry, col2im, im2col
 
-__all__ = ["LPPoolFunction", "lp_pool1d", "lp_pool2d", "lp_pool3d"]
+__all__ = ["LPPoolFunction", "lp_pool", "lp_pool1d", "lp_pool2d", "lp_pool3d"]
 
 Sizes = tuple[int, ...]
-MAXIMUM = {1: max_pool1d, 2: max_pool2d, 3: max_pool3d}
 
 
 class LPPoolFunction(Function):
@@ -124,45 +124,19 @@ def _root_slope(sums: Tensor, p: float) -> Tensor:
     return (sums.abs().masked_fill(none, 1) ** (1 / p - 1)).masked_fill(none, 0)
 
 
-def _lp_pool(
-    op: str, dims: int, input: Tensor, norm_type: float, kernel_size: Size, stride: Size | None, ceil_mode: bool
+def lp_pool(
+    dims: int,
+    input: Tensor,
+    norm_type: int | float,
+    kernel_size: Size,
+    stride: Size | None = None,
+    ceil_mode: bool = False,
 ) -> Tensor:
-    p = float(norm_type)
-    if p == 0:
-        raise ZeroDivisionError(
-            f"{op}: expected a norm_type other than 0, got 0; use norm_type=inf for the maximum"
-        )
-    if p in (float("inf"), float("-inf")):
-        magnitude = tensor(op, input).abs()
-        largest: Tensor = MAXIMUM[dims](magnitude if p > 0 else -magnitude, kernel_size, stride, 0, 1, ceil_mode)
-        return largest if p > 0 else -largest
-    x, unbatched = with_batch(op, promoted(op, input), dims)
-    geometry = pooling_geometry(op, x, kernel_size, stride, 0, 1, ceil_mode)
-    size = tuple(x.shape[2:])
-    counts = window_counts(geometry, size, (0,) * dims, True)
-    y = LPPoolFunction.apply(upcast(x) if dims == 3 else x, p, geometry, size, counts)
-    return finish(y, returns_channels_last(x), unbatched)
-
-
-@overridable
-def lp_pool1d(
-    input: Tensor, norm_type: int | float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
-) -> Tensor:
-    """Computes the p-norm of each window of sequences (B, C, L) or (C, L).
-
-    Returns P outputs in place of L. The options are those of `lp_pool2d`.
-    """
-    return _lp_pool("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode)
-
-
-@overridable
-def lp_pool2d(
-    input: Tensor, norm_type: int | float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
-) -> Tensor:
-    """Computes the p-norm of each window of images.
+    """Computes the p-norm of each window.
 
     Args:
-        input: tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
+        dims: number of dimensions.
+        input: tensor, promoted to floating point.
         norm_type: the exponent p, or an infinity.
         kernel_size: size of a window, in pixels.
         stride: distance between windows; the kernel size by default.
@@ -176,15 +150,22 @@ def lp_pool2d(
         ZeroDivisionError: if ``norm_type`` is 0.
         RuntimeError: if the input's shape or an option is out of range.
     """
-    return _lp_pool("lp_pool2d", 2, input, norm_type, kernel_size, stride, ceil_mode)
+    op = f"lp_pool{dims}d"
+    p = float(norm_type)
+    if p == 0:
+        raise ZeroDivisionError(
+            f"{op}: expected a norm_type other than 0, got 0; use norm_type=inf for the maximum"
+        )
+    if p in (float("inf"), float("-inf")):
+        magnitude = tensor(op, input).abs()
+        largest: Tensor = max_pool(dims, magnitude if p > 0 else -magnitude, kernel_size, stride, 0, 1, ceil_mode)
+        return largest if p > 0 else -largest
+    x, unbatched = with_batch(op, promoted(op, input), dims)
+    geometry = pooling_geometry(op, x, kernel_size, stride, 0, 1, ceil_mode)
+    size = tuple(x.shape[2:])
+    counts = window_counts(geometry, size, (0,) * dims, True)
+    y = LPPoolFunction.apply(upcast(x) if dims == 3 else x, p, geometry, size, counts)
+    return finish(y, returns_channels_last(x), unbatched)
 
 
-@overridable
-def lp_pool3d(
-    input: Tensor, norm_type: int | float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
-) -> Tensor:
-    """Computes the p-norm of each window of volumes (B, C, D, H, W) or (C, D, H, W).
-
-    Returns N × P × Q outputs in place of D × H × W. The options are those of `lp_pool2d`.
-    """
-    return _lp_pool("lp_pool3d", 3, input, norm_type, kernel_size, stride, ceil_mode)
+lp_pool1d, lp_pool2d, lp_pool3d = (form(lp_pool, dims) for dims in (1, 2, 3))

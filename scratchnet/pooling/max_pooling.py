@@ -20,15 +20,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, overridable
+from scratchnet.arguments import describe
 from scratchnet.function import Function
 from scratchnet.layout import as_images, is_channels_last, laid_out
 from scratchnet.pooling.argmax import gather_at_argmax, max_and_argmax, scatter_to_argmax
 from scratchnet.pooling.positions import flat_indices
-from scratchnet.pooling.windows import Size, finish, pooling_geometry, upcast, with_batch
+from scratchnet.pooling.windows import Size, finish, form, pooling_geometry, upcast, with_batch
 from scratchnet.windows import Geometry
 
-__all__ = ["MaxPoolFunction", "max_pool1d", "max_pool2d", "max_pool3d"]
+__all__ = ["MaxPoolFunction", "max_pool", "max_pool1d", "max_pool2d", "max_pool3d"]
+
+Sizes = tuple[int, ...]
 
 
 class MaxPoolFunction(Function):
@@ -38,7 +40,7 @@ class MaxPoolFunction(Function):
 
     @staticmethod
     def forward(
-        x: Tensor, *, geometry: Geometry, size: tuple[int, ...], channels_last: bool
+        x: Tensor, *, geometry: Geometry, size: Sizes, channels_last: bool
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor]]:
         y, argmax = max_and_argmax(x, geometry)
         return (y, argmax), (argmax,)
@@ -50,79 +52,31 @@ class MaxPoolFunction(Function):
         needs: Sequence[bool],
         *,
         geometry: Geometry,
-        size: tuple[int, ...],
+        size: Sizes,
         channels_last: bool,
     ) -> Tensor:
         return laid_out(scatter_to_argmax(grad, saved[0], geometry, size), channels_last)
 
     @staticmethod
-    def jvp(
-        tangents: Sequence[Tensor],
-        saved: Sequence[Tensor],
-        *,
-        geometry: Geometry,
-        size: tuple[int, ...],
-        channels_last: bool,
-    ) -> Tensor:
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, **_: Any) -> Tensor:
         return gather_at_argmax(tangents[0], saved[0], geometry)
 
 
-def _max_pool(
-    op: str,
+def max_pool(
     dims: int,
     input: Tensor,
     kernel_size: Size,
-    stride: Size | None,
-    padding: Size,
-    dilation: Size,
-    ceil_mode: bool,
-    return_indices: bool,
-) -> Any:
-    x, unbatched = with_batch(op, input, dims)
-    if x.dtype is torch.bool or (dims == 1 and not return_indices and not x.is_floating_point()):
-        raise NotImplementedError(f"{op}: expected numbers, got {describe(x)}; convert it with .float()")
-    geometry = pooling_geometry(op, x, kernel_size, stride, padding, dilation, ceil_mode)
-    size = tuple(x.shape[2:])
-    channels_last = is_channels_last(as_images(x))
-    y, argmax = MaxPoolFunction.apply(upcast(x) if dims == 3 else x, geometry, size, channels_last)
-    y = finish(y, channels_last, unbatched)
-    if dims == 1 and not (x.requires_grad or return_indices):
-        y = y.contiguous()  # as the separate kernel of PyTorch for this case
-    return (y, finish(flat_indices(argmax, geometry, size), channels_last, unbatched)) if return_indices else y
-
-
-@overridable
-def max_pool1d(
-    input: Tensor,
-    kernel_size: Size,
     stride: Size | None = None,
     padding: Size = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """Computes the maximum of each window of sequences (B, C, L) or (C, L).
-
-    Returns P outputs in place of L. The options are those of `max_pool2d`.
-    """
-    op = "max_pool1d"
-    return _max_pool(op, 1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-
-
-@overridable
-def max_pool2d(
-    input: Tensor,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Size = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """Computes the maximum of each window of images.
+    """Computes the maximum of each window.
 
     Args:
-        input: tensor of shape ``(B, C, H, W)`` or ``(C, H, W)``.
+        dims: number of dimensions.
+        input: tensor of any dtype that has an order.
         kernel_size: size of a window, in pixels.
         stride: distance between windows; the kernel size by default.
         padding: rows and columns of -inf added on each side, at most half the kernel.
@@ -139,23 +93,18 @@ def max_pool2d(
         NotImplementedError: if the input's dtype has no order.
         RuntimeError: if the input's shape or an option is out of range.
     """
-    op = "max_pool2d"
-    return _max_pool(op, 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    op = f"max_pool{dims}d"
+    x, unbatched = with_batch(op, input, dims)
+    if x.dtype is torch.bool or (dims == 1 and not return_indices and not x.is_floating_point()):
+        raise NotImplementedError(f"{op}: expected numbers, got {describe(x)}; convert it with .float()")
+    geometry = pooling_geometry(op, x, kernel_size, stride, padding, dilation, ceil_mode)
+    size = tuple(x.shape[2:])
+    channels_last = is_channels_last(as_images(x))
+    y, argmax = MaxPoolFunction.apply(upcast(x) if dims == 3 else x, geometry, size, channels_last)
+    y = finish(y, channels_last, unbatched)
+    if dims == 1 and not (x.requires_grad or return_indices):
+        y = y.contiguous()  # as the separate kernel of PyTorch for this case
+    return (y, finish(flat_indices(argmax, geometry, size), channels_last, unbatched)) if return_indices else y
 
 
-@overridable
-def max_pool3d(
-    input: Tensor,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Size = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """Computes the maximum of each window of volumes (B, C, D, H, W) or (C, D, H, W).
-
-    Returns N × P × Q outputs in place of D × H × W. The options are those of `max_pool2d`.
-    """
-    op = "max_pool3d"
-    return _max_pool(op, 3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+max_pool1d, max_pool2d, max_pool3d = (form(max_pool, dims) for dims in (1, 2, 3))

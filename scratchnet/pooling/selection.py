@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,19 +26,19 @@ from scratchnet.layout import laid_out
 
 __all__ = ["SelectFunction", "argmax_indices"]
 
+Sizes = tuple[int, ...]
+
 
 class SelectFunction(Function):
     """Gathers elements of images (B, C, H, W) at indices (B, C, P, Q) into the flattened images."""
 
     @staticmethod
-    def forward(
-        x: Tensor, indices: Tensor, *, size: tuple[int, ...], channels_last: bool
-    ) -> tuple[Tensor, tuple[Tensor]]:
+    def forward(x: Tensor, indices: Tensor, *, size: Sizes, channels_last: bool) -> tuple[Tensor, tuple[Tensor]]:
         return x.flatten(2).gather(2, indices.flatten(2)).view(indices.shape), (indices,)
 
     @staticmethod
     def backward(
-        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, size: tuple[int, ...], channels_last: bool
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, size: Sizes, channels_last: bool
     ) -> tuple[Tensor, None]:
         batch, channels, *windows = grad.shape
         zeros, shape = grad.new_zeros((batch, channels, math.prod(size))), (batch, channels, math.prod(windows))
@@ -45,10 +46,8 @@ class SelectFunction(Function):
         return laid_out(total.reshape(batch, channels, *size), channels_last), None
 
     @staticmethod
-    def jvp(
-        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, size: tuple[int, ...], channels_last: bool
-    ) -> Tensor:
-        return SelectFunction.forward(tangents[0], saved[0], size=size, channels_last=channels_last)[0]
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **options: Any) -> Tensor:
+        return SelectFunction.forward(tangents[0], saved[0], **options)[0]
 
 
 def argmax_indices(x: Tensor, positions: Sequence[Tensor]) -> Tensor:

@@ -17,17 +17,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, overridable, tensor
+from scratchnet.arguments import describe, floating, tensor
 from scratchnet.function import Function, readable
 from scratchnet.layout import is_channels_last
-from scratchnet.pooling.windows import Size, finish, upcast, with_batch
+from scratchnet.pooling.windows import Size, finish, form, upcast, with_batch
 from scratchnet.windows import sizes
 
-__all__ = ["MaxUnpoolFunction", "max_unpool1d", "max_unpool2d", "max_unpool3d"]
+__all__ = ["MaxUnpoolFunction", "max_unpool", "max_unpool1d", "max_unpool2d", "max_unpool3d"]
 
 
 class MaxUnpoolFunction(Function):
@@ -38,15 +39,12 @@ class MaxUnpoolFunction(Function):
         return x.new_zeros((*x.shape[:2], count)).scatter(2, indices, x), (indices,)
 
     @staticmethod
-    def backward(
-        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, count: int
-    ) -> tuple[Tensor, None]:
+    def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], **_: Any) -> tuple[Tensor, None]:
         return grad.gather(2, saved[0]), None
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, count: int) -> Tensor:
-        t = tangents[0]
-        return t.new_zeros((*t.shape[:2], count)).scatter(2, saved[0], t)
+        return MaxUnpoolFunction.forward(tangents[0], saved[0], count=count)[0]
 
 
 def _size(
@@ -70,16 +68,36 @@ def _size(
     return full
 
 
-def _unpool(
-    op: str,
+def max_unpool(
     dims: int,
     input: Tensor,
     indices: Tensor,
     kernel_size: Size,
-    stride: Size | None,
-    padding: Size,
-    output_size: Sequence[int] | None,
+    stride: Size | None = None,
+    padding: Size = 0,
+    output_size: Sequence[int] | None = None,
 ) -> Tensor:
+    """Puts pooled elements back into their positions among the zeros.
+
+    Args:
+        dims: number of dimensions.
+        input: floating-point tensor of pooled elements.
+        indices: int64 tensor of that shape, as `max_pool2d` returns it.
+        kernel_size: as passed to `max_pool2d`.
+        stride: as passed to `max_pool2d`; the kernel size by default.
+        padding: as passed to `max_pool2d`.
+        output_size: H and W, or the whole shape of the output, if several sizes pool to P × Q.
+
+    Returns:
+        A tensor with H × W pixels in place of P × Q.
+
+    Raises:
+        TypeError: if an argument is not a tensor, or an option not an integer.
+        NotImplementedError: if the input is not floating point.
+        ValueError: if ``output_size`` does not pool to the input's size.
+        RuntimeError: if a shape, an index or an option is out of range.
+    """
+    op = f"max_unpool{dims}d"
     x, unbatched = with_batch(op, input, dims)
     floating(op, x)
     if tensor(op, indices, "indices").dtype is not torch.int64 or indices.shape != input.shape:
@@ -101,64 +119,4 @@ def _unpool(
     return finish(y.view(*x.shape[:2], *size), dims == 2 and is_channels_last(x), unbatched)
 
 
-@overridable
-def max_unpool1d(
-    input: Tensor,
-    indices: Tensor,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Size = 0,
-    output_size: Sequence[int] | None = None,
-) -> Tensor:
-    """Scatters the elements of pooled sequences (B, C, P) or (C, P) to the positions they were taken from.
-
-    Returns L elements in place of P. The options are those of `max_unpool2d`.
-    """
-    return _unpool("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
-
-
-@overridable
-def max_unpool2d(
-    input: Tensor,
-    indices: Tensor,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Size = 0,
-    output_size: Sequence[int] | None = None,
-) -> Tensor:
-    """Scatters the elements of pooled images to the positions they were taken from, and zeros elsewhere.
-
-    Args:
-        input: floating-point tensor of shape ``(B, C, P, Q)`` or ``(C, P, Q)``.
-        indices: int64 tensor of that shape, as `max_pool2d` returns it.
-        kernel_size: as passed to `max_pool2d`.
-        stride: as passed to `max_pool2d`; the kernel size by default.
-        padding: as passed to `max_pool2d`.
-        output_size: H and W, or the whole shape of the output, if several sizes pool to P × Q.
-
-    Returns:
-        A tensor with H × W pixels in place of P × Q.
-
-    Raises:
-        TypeError: if an argument is not a tensor, or an option not an integer.
-        NotImplementedError: if the input is not floating point.
-        ValueError: if ``output_size`` does not pool to the input's size.
-        RuntimeError: if a shape, an index or an option is out of range.
-    """
-    return _unpool("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
-
-
-@overridable
-def max_unpool3d(
-    input: Tensor,
-    indices: Tensor,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Size = 0,
-    output_size: Sequence[int] | None = None,
-) -> Tensor:
-    """Scatters the elements of pooled volumes (B, C, N, P, Q) or (C, N, P, Q) to the positions they were taken from.
-
-    Returns D × H × W voxels in place of N × P × Q. The options are those of `max_unpool2d`.
-    """
-    return _unpool("max_unpool3d", 3, input, indices, kernel_size, stride, padding, output_size)
+max_unpool1d, max_unpool2d, max_unpool3d = (form(max_unpool, dims) for dims in (1, 2, 3))

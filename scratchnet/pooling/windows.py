@@ -6,12 +6,15 @@ input or the padding before it; elements beyond are ignored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import autocasts, describe, tensor
+from scratchnet.arguments import autocasts, describe, overridable, tensor
 from scratchnet.function import LOW_PRECISION
 from scratchnet.layout import as_images, is_channels_last, laid_out
 from scratchnet.windows import Geometry, sizes
@@ -21,6 +24,7 @@ __all__ = [
     "Size",
     "divisor",
     "finish",
+    "form",
     "pooling_geometry",
     "returns_channels_last",
     "upcast",
@@ -28,8 +32,33 @@ __all__ = [
     "with_batch",
 ]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+INPUTS = {
+    1: "sequences (B, C, L) or (C, L)",
+    2: "images (B, C, H, W) or (C, H, W)",
+    3: "volumes (B, C, D, H, W) or (C, D, H, W)",
+}
 Counts = tuple[int | tuple[int, ...], ...]
 Size = int | Sequence[int]
+
+
+def form(op: Callable[Concatenate[int, P], R], dims: int) -> Callable[P, R]:
+    """Returns the functional form of a pooling op for one number of dimensions, which is the op's first parameter."""
+
+    @wraps(op)
+    def pooled(*args: P.args, **kwargs: P.kwargs) -> R:
+        return op(dims, *args, **kwargs)
+
+    signature = inspect.signature(op)
+    parameters = list(signature.parameters.values())[1:]
+    # What `inspect.signature` reads; functions have no such attribute in their type.
+    pooled.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    pooled.__name__ = pooled.__qualname__ = f"{op.__name__}{dims}d"
+    summary, _, rest = (inspect.getdoc(op) or "").partition(".\n")
+    lines = [line for line in rest.splitlines(keepends=True) if "dims:" not in line]
+    pooled.__doc__ = f"{summary} of {INPUTS[dims]}.\n{''.join(lines)}"
+    return overridable(pooled)
 
 
 def with_batch(op: str, input: Tensor, dims: int, *, may_be_empty: int = 1) -> tuple[Tensor, bool]:
@@ -40,11 +69,9 @@ def with_batch(op: str, input: Tensor, dims: int, *, may_be_empty: int = 1) -> t
         RuntimeError: if it has the wrong number of dimensions, or one after the first ``may_be_empty`` is empty.
     """
     x = tensor(op, input)
-    letters = {1: "L", 2: "H, W", 3: "D, H, W"}[dims]
     if x.dim() not in (dims + 1, dims + 2):
-        raise RuntimeError(
-            f"{op}: expected an input of shape (B, C, {letters}) or (C, {letters}), got {describe(x)}"
-        )
+        shapes = INPUTS[dims].partition(" ")[2]
+        raise RuntimeError(f"{op}: expected an input of shape {shapes}, got {describe(x)}")
     unbatched = x.dim() == dims + 1
     x = x.unsqueeze(0) if unbatched else x
     if 0 in x.shape[may_be_empty:]:
