@@ -70,12 +70,12 @@ class ConstantPadFunction(Function):
 
     @staticmethod
     def backward(
-        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, sides: Sides, value: float
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, sides: Sides, **_: Any
     ) -> Tensor:
         return _pad_constant(grad, tuple(side.negative for side in sides), 0)
 
     @staticmethod
-    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, sides: Sides, value: float) -> Tensor:
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, sides: Sides, **_: Any) -> Tensor:
         return _pad_constant(tangents[0], sides, 0)
 
 
@@ -107,8 +107,8 @@ class ExtendFunction(Function):
         return folded if mode == "circular" else in_layout_of(grad, folded)
 
     @staticmethod
-    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, sides: Sides, mode: str) -> Tensor:
-        return ExtendFunction.forward(tangents[0], sides=sides, mode=mode)[0]
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **options: Any) -> Tensor:
+        return ExtendFunction.forward(tangents[0], **options)[0]
 
 
 class ExtendInFloat32Function(ExtendFunction):

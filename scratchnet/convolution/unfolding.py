@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -30,46 +31,43 @@ from scratchnet.windows import Geometry, col2im, im2col, sizes
 __all__ = ["FoldFunction", "UnfoldFunction", "fold", "unfold"]
 
 Pair = int | Sequence[int]
+Sizes = tuple[int, ...]
 
 
 class UnfoldFunction(Function):
     """Maps images (B, C, H, W) to columns (B, C·R·S, L)."""
 
     @staticmethod
-    def forward(x: Tensor, *, geometry: Geometry, size: tuple[int, ...]) -> tuple[Tensor, tuple[()]]:
+    def forward(x: Tensor, *, geometry: Geometry, size: Sizes) -> tuple[Tensor, tuple[()]]:
         return _unfold(x, geometry), ()
 
     @staticmethod
     def backward(
-        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, geometry: Geometry, size: tuple[int, ...]
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, geometry: Geometry, size: Sizes
     ) -> Tensor:
         return _fold(grad, geometry, size)
 
     @staticmethod
-    def jvp(
-        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, size: tuple[int, ...]
-    ) -> Tensor:
-        return _unfold(tangents[0], geometry)
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **options: Any) -> Tensor:
+        return UnfoldFunction.forward(tangents[0], **options)[0]
 
 
 class FoldFunction(Function):
     """Maps columns (B, C·R·S, L) to images (B, C, H, W)."""
 
     @staticmethod
-    def forward(x: Tensor, *, geometry: Geometry, size: tuple[int, ...]) -> tuple[Tensor, tuple[()]]:
+    def forward(x: Tensor, *, geometry: Geometry, size: Sizes) -> tuple[Tensor, tuple[()]]:
         return _fold(x, geometry, size), ()
 
     @staticmethod
     def backward(
-        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, geometry: Geometry, size: tuple[int, ...]
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, geometry: Geometry, size: Sizes
     ) -> Tensor:
         return _unfold(grad, geometry)
 
     @staticmethod
-    def jvp(
-        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, geometry: Geometry, size: tuple[int, ...]
-    ) -> Tensor:
-        return _fold(tangents[0], geometry, size)
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **options: Any) -> Tensor:
+        return FoldFunction.forward(tangents[0], **options)[0]
 
 
 def _unfold(x: Tensor, geometry: Geometry) -> Tensor:
@@ -78,7 +76,7 @@ def _unfold(x: Tensor, geometry: Geometry) -> Tensor:
     return windows.reshape(batch, channels * positions, math.prod(outputs))
 
 
-def _fold(cols: Tensor, geometry: Geometry, size: tuple[int, ...]) -> Tensor:
+def _fold(cols: Tensor, geometry: Geometry, size: Sizes) -> Tensor:
     batch, rows, _ = cols.shape
     shape = (batch, rows // geometry.positions, geometry.positions, *geometry.outputs(size))
     return col2im(cols.reshape(shape), size, geometry).contiguous()

@@ -19,6 +19,7 @@ Source: Y. Bengio, R. Ducharme, P. Vincent and C. Jauvin, "A neural probabilisti
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -38,41 +39,19 @@ class EmbeddingFunction(Function):
     def forward(
         indices: Tensor, weight: Tensor, *, rows: int, padding_idx: int | None, by_frequency: bool, sparse: bool
     ) -> tuple[Tensor, tuple[Tensor]]:
-        """One gather."""
         y = weight.index_select(0, indices.reshape(-1))
         return y.view(*indices.shape, weight.shape[1]), (indices,)
 
     @staticmethod
     def backward(
-        grad: Tensor,
-        saved: Sequence[Tensor],
-        needs: Sequence[bool],
-        *,
-        rows: int,
-        padding_idx: int | None,
-        by_frequency: bool,
-        sparse: bool,
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], **table: Any
     ) -> tuple[None, Tensor]:
-        """The gradients of each row's uses, added up."""
-        (indices,) = saved
-        flat = indices.reshape(-1)
-        grad_rows = grad.reshape(flat.shape[0], grad.shape[-1])
-        return None, row_gradient(grad_rows, flat, rows, padding_idx, by_frequency, sparse)
+        flat = saved[0].reshape(-1)
+        return None, row_gradient(grad.reshape(flat.shape[0], grad.shape[-1]), flat, **table)
 
     @staticmethod
-    def jvp(
-        tangents: Sequence[Tensor],
-        saved: Sequence[Tensor],
-        *,
-        rows: int,
-        padding_idx: int | None,
-        by_frequency: bool,
-        sparse: bool,
-    ) -> Tensor:
-        """The same rows of the tangent."""
-        (indices,) = saved
-        tangent = tangents[1].index_select(0, indices.reshape(-1))
-        return tangent.view(*indices.shape, tangent.shape[1])
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **table: Any) -> Tensor:
+        return EmbeddingFunction.forward(saved[0], tangents[1], **table)[0]
 
 
 @overridable

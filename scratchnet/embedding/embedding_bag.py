@@ -7,7 +7,7 @@ r"""The embedding bag: the sum, mean or maximum over bags of rows of a table.
 
 Sum and mean are linear: each row gets its bag's gradient, times w or 1 / |b|, added up over its uses, and the
 gradient of a sample's weight is :math:`\partial L / \partial w_n = \langle g_b, W_{i_n} \rangle`. The maximum sends
-the gradient of each feature to the row that won it, the first where several are equal. An empty bag is zero, and
+the gradient of each feature to its argmax, the first where several are equal. An empty bag is zero, and
 uses of ``padding_idx`` are not in their bag at all.
 
 Shapes: V rows of the table, D features, N indices, B bags.
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,9 +31,11 @@ from scratchnet.function import LOW_PRECISION, Function
 
 __all__ = ["EmbeddingBagFunction", "EmbeddingMaxFunction", "embedding_bag"]
 
+Maybe = Tensor | None
+
 
 class EmbeddingBagFunction(Function):
-    """Weighted sums, or means, of the rows of each bag. Keeps the indices, and the table if it has to be weighed."""
+    """Saves the indices, and the table if samples have weights."""
 
     native_low_precision = True  # rows are read in their dtype and added up in float32
 
@@ -50,47 +53,29 @@ class EmbeddingBagFunction(Function):
         by_frequency: bool,
         sparse: bool,
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-        """Gathers the rows, weighs them, and adds them up by bag."""
         y = _bag_sums(weight.index_select(0, indices), shares, indices, bags, sizes, count, padding_idx)
         return y, (indices, bags, None if shares is None else weight, shares, sizes)
 
     @staticmethod
     def backward(
-        grad: Tensor,
-        saved: Sequence[Tensor],
-        needs: Sequence[bool],
-        *,
-        rows: int,
-        count: int,
-        padding_idx: int | None,
-        by_frequency: bool,
-        sparse: bool,
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, count: int, **table: Any
     ) -> tuple[Tensor | None, ...]:
-        """Sums the bags' gradients for each row; multiplies the bag's gradient by the row for each weight."""
         indices, bags, weight, shares, sizes = saved
         spread = (grad if sizes is None else grad / sizes.unsqueeze(1)).index_select(0, bags)
         grad_weight = grad_shares = None
         if needs[2]:
             each = spread if shares is None else spread * shares.unsqueeze(1)
-            grad_weight = row_gradient(each, indices, rows, padding_idx, by_frequency, sparse)
+            grad_weight = row_gradient(each, indices, **table)
         if needs[3]:
             grad_shares = (_wide(spread) * _wide(weight.index_select(0, indices))).sum(1)
-            if padding_idx is not None:
-                grad_shares = grad_shares.masked_fill(indices == padding_idx, 0)
+            if table["padding_idx"] is not None:
+                grad_shares = grad_shares.masked_fill(indices == table["padding_idx"], 0)
         return None, None, grad_weight, grad_shares, None
 
     @staticmethod
     def jvp(
-        tangents: Sequence[Tensor],
-        saved: Sequence[Tensor],
-        *,
-        rows: int,
-        count: int,
-        padding_idx: int | None,
-        by_frequency: bool,
-        sparse: bool,
+        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, count: int, padding_idx: int | None, **_: Any
     ) -> Tensor:
-        """Product rule of rows and their weights."""
         indices, bags, weight, shares, sizes = saved
         changed = _bag_sums(tangents[2].index_select(0, indices), shares, indices, bags, sizes, count, padding_idx)
         if shares is None:
@@ -100,7 +85,7 @@ class EmbeddingBagFunction(Function):
 
 
 class EmbeddingMaxFunction(Function):
-    """The largest element of each feature over a bag. Keeps which row won it."""
+    """Takes the maximum over the members (B, M) of a bag that are present. Saves the argmax."""
 
     native_low_precision = True
 
@@ -108,28 +93,24 @@ class EmbeddingMaxFunction(Function):
     def forward(
         members: Tensor, present: Tensor, weight: Tensor, *, rows: int
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The maximum over a bag's members, ``(B, M)``, of which only those present count."""
         members_rows = weight.index_select(0, members.reshape(-1)).view(*members.shape, weight.shape[1])
         candidates = members_rows.masked_fill(~present.unsqueeze(2), float("-inf"))
         largest, place = candidates.max(1)
-        winners = members.gather(1, place)
         full = present.any(1, keepdim=True)
-        return largest.masked_fill(~full, 0), (winners, full)
+        return largest.masked_fill(~full, 0), (members.gather(1, place), full)
 
     @staticmethod
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, rows: int
     ) -> tuple[None, None, Tensor]:
-        """The gradient of each feature to the row that won it."""
-        winners, full = saved
+        argmax, full = saved
         kept = _wide(grad).masked_fill(~full, 0)
-        return None, None, kept.new_zeros(rows, grad.shape[1]).scatter_add(0, winners, kept)
+        return None, None, kept.new_zeros(rows, grad.shape[1]).scatter_add(0, argmax, kept)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, rows: int) -> Tensor:
-        """The tangent of the row that won."""
-        winners, full = saved
-        return tangents[2].gather(0, winners).masked_fill(~full, 0)
+        argmax, full = saved
+        return tangents[2].gather(0, argmax).masked_fill(~full, 0)
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -137,15 +118,9 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def _bag_sums(
-    rows: Tensor,
-    shares: Tensor | None,
-    indices: Tensor,
-    bags: Tensor,
-    sizes: Tensor | None,
-    count: int,
-    padding_idx: int | None,
+    rows: Tensor, shares: Maybe, indices: Tensor, bags: Tensor, sizes: Maybe, count: int, padding_idx: int | None
 ) -> Tensor:
-    """Rows ``(N, D)`` weighed and added up into ``(B, D)``, in float32 at least, and divided by the bags' sizes."""
+    """Weighs rows (N, D) and adds them up into (B, D), in float32 at least, and divides by the bags' sizes."""
     terms = _wide(rows)
     if shares is not None:
         terms = terms * _wide(shares).unsqueeze(1)
@@ -169,7 +144,7 @@ def embedding_bag(
     include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> Tensor:
-    """The sum, mean or maximum of the rows of a table, over bags of indices.
+    """Takes the sum, mean or maximum over bags of rows of a table.
 
     Args:
         input: indices of shape ``(B, N / B)``, a bag a row, or ``(N,)`` with ``offsets``.

@@ -1,4 +1,4 @@
-"""Tables whose rows are looked up by index: the gradient of their rows, their norm, and how they start.
+"""Tables whose rows are looked up by index: the gradient of their rows, their norm, and checks of indices.
 
 Shapes: V rows of the table, D features, N indices.
 """
@@ -12,21 +12,15 @@ from scratchnet.arguments import describe, tensor
 from scratchnet.function import LOW_PRECISION, dispatch, readable
 from scratchnet.similarity.distance import norm
 
-__all__ = ["check_indices", "check_table", "renormalize", "row_gradient", "sums_by_index", "table_row"]
+__all__ = ["check_indices", "renormalize", "row_gradient", "sums_by_index", "table_row"]
 
 
 def row_gradient(
     grads: Tensor, indices: Tensor, rows: int, padding_idx: int | None, by_frequency: bool, sparse: bool = False
 ) -> Tensor:
-    """The gradient of a table of V rows, from gradients ``(N, D)`` of the rows that N indices picked.
+    """Adds gradients (N, D) of the rows at N indices up into the gradient of a table, or of its used rows if sparse.
 
-    Args:
-        grads: what flows back to each use of a row.
-        indices: which row each of them used, ``(N,)``.
-        rows: how many rows the table has.
-        padding_idx: the row that gets no gradient.
-        by_frequency: divide by how often a row was used.
-        sparse: return the gradients of the used rows alone, as a sparse tensor.
+    The row ``padding_idx`` gets none; ``by_frequency`` divides by how often a row was used.
     """
     if by_frequency:
         uses = indices.new_zeros(rows).index_add(0, indices, torch.ones_like(indices))
@@ -66,7 +60,7 @@ def renormalize(weight: Tensor, indices: Tensor, max_norm: float, norm_type: flo
 
 
 def table_row(op: str, padding_idx: int | None, rows: int) -> int | None:
-    """A row of the table counted from its start.
+    """Returns ``padding_idx`` counted from the table's start.
 
     Raises:
         AssertionError: if there is no such row; RuntimeError for bags of rows, as in PyTorch.
@@ -88,11 +82,3 @@ def check_indices(op: str, indices: Tensor, rows: int, error: type[Exception] = 
             f"{op}: expected indices from 0 to {rows - 1}, the rows of the table, got indices from "
             f"{int(indices.min())} to {int(indices.max())}"
         )
-
-
-def check_table(name: str, table: Tensor) -> tuple[int, int]:
-    """V and D of a given table; AssertionError where it is none."""
-    if table.dim() != 2:
-        raise AssertionError(f"{name}: expected a table of shape (V, D), got {describe(table)}")
-    rows, features = table.shape
-    return rows, features

@@ -31,7 +31,7 @@ __all__ = ["BilinearFunction", "bilinear"]
 
 
 class BilinearFunction(Function):
-    """x₁ᵀ W x₂ + b for rows. Keeps the inputs and W; the outer product is computed again."""
+    """Saves the inputs and W; the outer product is computed again."""
 
     autocast = "widest"
 
@@ -39,14 +39,12 @@ class BilinearFunction(Function):
     def forward(
         x1: Tensor, x2: Tensor, weight: Tensor, bias: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-        """One product of the outer products with the weights."""
         pairs, flat = _outer(x1, x2), weight.flatten(1)
         y = pairs @ flat.t() if bias is None else torch.addmm(bias, pairs, flat.t())
         return y, (x1, x2, weight)
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
-        """Backward of the linear layer, then of the outer product."""
         x1, x2, weight = saved
         grad_x1 = grad_x2 = None
         if needs[0] or needs[1]:
@@ -59,7 +57,6 @@ class BilinearFunction(Function):
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
-        """Product rule over the three factors."""
         x1, x2, weight = saved
         tangent_x1, tangent_x2, tangent_weight, tangent_bias = tangents
         flat = weight.flatten(1)
@@ -69,13 +66,13 @@ class BilinearFunction(Function):
 
 
 def _outer(x1: Tensor, x2: Tensor) -> Tensor:
-    """All products of a feature of x₁ and one of x₂, ``(R, I · J)``."""
+    """Returns all products of a feature of x₁ and one of x₂, (R, I · J)."""
     return (x1.unsqueeze(2) * x2.unsqueeze(1)).reshape(x1.shape[0], x1.shape[1] * x2.shape[1])
 
 
 @overridable
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A bilinear map of the last dimensions of two inputs.
+    """Maps the last dimensions of two inputs bilinearly.
 
     Args:
         input1: floating-point tensor of shape ``(*, I)``.

@@ -25,26 +25,23 @@ __all__ = ["GroupedMMFunction", "grouped_mm", "scaled_mm"]
 
 
 class GroupedMMFunction(Function):
-    """The product of each group. Keeps both operands and the offsets."""
+    """Multiplies each group; rows and columns beyond the last one are 0. Saves operands and offsets."""
 
     autocast = "low_precision"
     native_low_precision = True
 
     @staticmethod
     def forward(a: Tensor, b: Tensor, offsets: Tensor | None) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-        """Rows and columns beyond the last group are 0."""
         return _product(a, b, offsets), (a, b, offsets)
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
-        """Two grouped products with the same offsets."""
         a, b, offsets = saved
         grad_a = _product(grad, b.mT, offsets) if needs[0] else None
         return grad_a, _product(a.mT, grad, offsets) if needs[1] else None, None
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
-        """Product rule."""
         a, b, offsets = saved
         return _product(tangents[0], b, offsets) + _product(a, tangents[1], offsets)
 

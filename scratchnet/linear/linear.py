@@ -34,21 +34,19 @@ __all__ = ["LinearFunction", "linear"]
 
 
 class LinearFunction(Function):
-    """x Wᵀ + b over the last dimension. Keeps x and W."""
+    """Saves x and W."""
 
     autocast = "low_precision"
     native_low_precision = True
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """One product over all rows."""
         rows = _rows(x)
         y = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
         return _like(x, y), (x, weight)
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
-        """g W, gᵀ x and the column sums of g."""
         x, weight = saved
         rows = _rows(grad)
         grad_x = _like(x, matmul_like(x, rows, weight)) if needs[0] else None
@@ -60,7 +58,6 @@ class LinearFunction(Function):
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
-        """Product rule."""
         x, weight = saved
         tangent_x, tangent_weight, tangent_bias = tangents
         tangent = _rows(tangent_x) @ weight.t() + _rows(x) @ tangent_weight.t()
@@ -68,18 +65,18 @@ class LinearFunction(Function):
 
 
 def _rows(x: Tensor) -> Tensor:
-    """All leading dimensions as one, without copying where the strides allow it."""
+    """Flattens the leading dimensions, without copying where the strides allow it."""
     return x if x.dim() == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _like(x: Tensor, rows: Tensor) -> Tensor:
-    """Rows in the leading dimensions of x again."""
+    """Unflattens rows to the leading dimensions of x."""
     return rows if x.dim() == 2 else rows.reshape(*x.shape[:-1], rows.shape[1])
 
 
 @overridable
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """An affine map of the last dimension: ``input @ weight.T + bias``.
+    """Maps the last dimension affinely: ``input @ weight.T + bias``.
 
     Args:
         input: floating-point tensor of shape ``(*, in_features)``, with any number of leading dimensions.
@@ -104,7 +101,6 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _check(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    """Shapes and dtypes, in the order in which a reader would look at them."""
     floating("linear", input, complex=True, integer=True)
     floating("linear", weight, "weight", complex=True, integer=True)
     if not 1 <= weight.dim() <= 2:

@@ -28,7 +28,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -67,13 +67,12 @@ class Corner(NamedTuple):
 
 
 class GridSampleFunction(Function):
-    """Images (N, C, H, W) at places (N, P, Q, 2). Keeps both."""
+    """Reads images (N, C, H, W) at places (N, P, Q, 2). Saves both."""
 
     @staticmethod
     def forward(
         x: Tensor, grid: Tensor, *, mode: str, padding: str, aligned: bool
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Adds up the corners, each with its weight."""
         flat, parts = x.flatten(2), None
         for corner in _corners(x, grid, mode, padding, aligned):
             part = corner.read(flat) * corner.weight.unsqueeze(1)
@@ -85,7 +84,6 @@ class GridSampleFunction(Function):
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, mode: str, padding: str, aligned: bool
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Scatters to the corners, and weighs what they hold by the slopes."""
         x, grid = saved
         flat = x.flatten(2)
         g = grad.reshape(*flat.shape[:2], math.prod(grid.shape[1:-1]))
@@ -103,7 +101,6 @@ class GridSampleFunction(Function):
     def jvp(
         tangents: Sequence[Tensor], saved: Sequence[Tensor], *, mode: str, padding: str, aligned: bool
     ) -> Tensor:
-        """Samples the tangent, and adds what moving the places changes."""
         x, grid = saved
         flat, pushes = x.flatten(2), tangents[1].flatten(1, -2).unbind(-1)[::-1]
         y = GridSampleFunction.forward(tangents[0], grid, mode=mode, padding=padding, aligned=aligned)[0]
@@ -234,11 +231,10 @@ def _aligned(op: str, align_corners: bool | None) -> bool:
 
 
 class AffineGridFunction(Function):
-    """The centers of all pixels, moved by an affine map of each sample. Keeps nothing."""
+    """Maps the centers of all pixels affinely, for each sample. Saves nothing."""
 
     @staticmethod
     def forward(theta: Tensor, *, size: tuple[int, ...], aligned: bool) -> tuple[Tensor, tuple[()]]:
-        """One product for each map."""
         places = torch.matmul(_centers(theta, size, aligned), theta.mT)
         return places.reshape(theta.shape[0], *size, len(size)), ()
 
@@ -246,16 +242,12 @@ class AffineGridFunction(Function):
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, size: tuple[int, ...], aligned: bool
     ) -> Tensor:
-        """The product with the centers."""
         upstream = grad.reshape(grad.shape[0], math.prod(size), len(size))
         return torch.matmul(_centers(grad, size, aligned).t(), upstream).mT
 
     @staticmethod
-    def jvp(
-        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, size: tuple[int, ...], aligned: bool
-    ) -> Tensor:
-        """The map is linear."""
-        return AffineGridFunction.forward(tangents[0], size=size, aligned=aligned)[0]
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **options: Any) -> Tensor:
+        return AffineGridFunction.forward(tangents[0], **options)[0]
 
 
 def _centers(like: Tensor, size: tuple[int, ...], aligned: bool) -> Tensor:

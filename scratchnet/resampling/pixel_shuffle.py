@@ -36,65 +36,56 @@ __all__ = [
 
 
 class PixelShuffleFunction(Function):
-    """From channels to pixels. Keeps nothing."""
+    """Saves nothing."""
 
     native_low_precision = True  # nothing is computed
 
     @staticmethod
     def forward(x: Tensor, *, factor: int) -> tuple[Tensor, tuple[()]]:
-        """Channels to blocks of pixels."""
         return _to_pixels(x, factor), ()
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, factor: int) -> Tensor:
-        """Blocks of pixels to channels."""
         return _to_channels(grad, factor)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, factor: int) -> Tensor:
-        """The same order of the tangent."""
         return _to_pixels(tangents[0], factor)
 
 
 class PixelUnshuffleFunction(Function):
-    """From pixels to channels. Keeps nothing."""
+    """Saves nothing."""
 
     native_low_precision = True
 
     @staticmethod
     def forward(x: Tensor, *, factor: int) -> tuple[Tensor, tuple[()]]:
-        """Blocks of pixels to channels."""
         return _to_channels(x, factor), ()
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, factor: int) -> Tensor:
-        """Channels to blocks of pixels."""
         return _to_pixels(grad, factor)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, factor: int) -> Tensor:
-        """The same order of the tangent."""
         return _to_channels(tangents[0], factor)
 
 
 class ChannelShuffleFunction(Function):
-    """Channels read by columns instead of rows. Keeps nothing."""
+    """Saves nothing."""
 
     native_low_precision = True
 
     @staticmethod
     def forward(x: Tensor, *, groups: int) -> tuple[Tensor, tuple[()]]:
-        """A table of g rows, transposed."""
         return _transposed(x, groups), ()
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, groups: int) -> Tensor:
-        """A table of C / g rows, transposed."""
         return _transposed(grad, grad.shape[1] // groups)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, groups: int) -> Tensor:
-        """The same order of the tangent."""
         return _transposed(tangents[0], groups)
 
 

@@ -31,36 +31,31 @@ from scratchnet.function import Function, dispatch, readable
 
 __all__ = ["ResampleFunction", "Taps", "applied", "resampled_by_symbols", "resampling"]
 
-Taps = tuple[tuple[tuple[int, float], ...], ...]
-"""For each output the inputs that it reads, each with its weight."""
+Weighed = tuple[tuple[int, float], ...]  # inputs, each with its weight
+Taps = tuple[Weighed, ...]  # what each output reads
+Maps = tuple[tuple[int, Taps, Taps], ...]  # dimension, map and adjoint
+Round = Callable[[float], float]
 
 LARGEST_MATRIX = 64  # a longer dimension has too many zeros
 
 
 class ResampleFunction(Function):
-    """A linear map along each of some dimensions. Keeps nothing."""
+    """Maps linearly along some dimensions, one after the other. Saves nothing."""
 
     @staticmethod
-    def forward(x: Tensor, *, maps: tuple[tuple[int, Taps, Taps], ...]) -> tuple[Tensor, tuple[()]]:
-        """Each map in turn."""
+    def forward(x: Tensor, *, maps: Maps) -> tuple[Tensor, tuple[()]]:
         for dim, taps, _ in maps:
             x = applied(x, dim, taps)
         return x, ()
 
     @staticmethod
-    def backward(
-        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, maps: tuple[tuple[int, Taps, Taps], ...]
-    ) -> Tensor:
-        """The adjoints, in reverse order."""
+    def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, maps: Maps) -> Tensor:
         for dim, _, adjoint in reversed(maps):
             grad = applied(grad, dim, adjoint)
         return grad
 
     @staticmethod
-    def jvp(
-        tangents: Sequence[Tensor], saved: Sequence[Tensor], *, maps: tuple[tuple[int, Taps, Taps], ...]
-    ) -> Tensor:
-        """The same maps of the tangent."""
+    def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, maps: Maps) -> Tensor:
         return ResampleFunction.forward(tangents[0], maps=maps)[0]
 
 
@@ -127,26 +122,21 @@ def resampling(
     antialias: bool = False,
     precise: bool = False,
 ) -> tuple[Taps, Taps]:
-    """The map along one dimension and its adjoint.
+    """Returns the map along a dimension of ``size`` elements and its adjoint, for the arguments of `interpolate`.
 
-    Args:
-        size: of the dimension before.
-        outputs: its size after.
-        mode: ``"nearest"``, ``"nearest-exact"``, ``"linear"``, ``"cubic"``, ``"lanczos"`` or ``"area"``.
-        align_corners: whether the first and last pixels' centres, not their edges, lie upon each other.
-        factor: outputs for each input, where it is not the ratio of the sizes.
-        antialias: whether a smaller output averages over all of the input.
-        precise: whether places are computed in float64, not in float32.
+    ``factor`` is the number of outputs for each input if it is not the ratio of the sizes; ``precise`` computes
+    places in float64, not in float32.
     """
     if mode == "area":
-        taps = tuple(_window(o * size // outputs, -(-(o + 1) * size // outputs)) for o in range(outputs))
+        windows = [range(o * size // outputs, -(-(o + 1) * size // outputs)) for o in range(outputs)]
+        taps = tuple(tuple((i, 1 / len(window)) for i in window) for window in windows)
     elif mode in ("nearest", "nearest-exact"):
         # The built-in computes these places in float32 whatever the dtype.
         step = _single(1 / factor) if factor else _single(size / outputs)
         offset = 0.5 if mode == "nearest-exact" else 0.0
         taps = tuple((((min(int(_single((o + offset) * step)), size - 1)), 1.0),) for o in range(outputs))
     else:
-        rounded: Callable[[float], float] = float if precise else _single
+        rounded: Round = float if precise else _single
         if align_corners:
             step = rounded((size - 1) / (outputs - 1)) if outputs > 1 else 0.0
         else:
@@ -196,30 +186,21 @@ def _single(x: float) -> float:
     return stretched - (stretched - x)
 
 
-def _window(start: int, end: int) -> tuple[tuple[int, float], ...]:
-    """The mean over a window."""
-    return tuple((i, 1 / (end - start)) for i in range(start, end))
-
-
-def _place(o: int, step: float, aligned: bool, rounded: Callable[[float], float]) -> float:
-    """Where an output lies in the input."""
+def _place(o: int, step: float, aligned: bool, rounded: Round) -> float:
+    """Returns the place of an output in the input."""
     return rounded(o * step) if aligned else rounded(rounded((o + 0.5) * step) - 0.5)
 
 
-def _linear(
-    o: int, step: float, size: int, aligned: bool, mode: str, rounded: Callable[[float], float]
-) -> tuple[tuple[int, float], ...]:
-    """The two neighbours, weighed by how near they are."""
+def _linear(o: int, step: float, size: int, aligned: bool, mode: str, rounded: Round) -> Weighed:
+    """The two neighbors, weighed by how near they are."""
     place = max(_place(o, step, aligned, rounded), 0.0)
     low = min(int(place), size - 1)
     share = min(max(place - low, 0.0), 1.0)
     return ((low, 1 - share), (min(low + 1, size - 1), share))
 
 
-def _cubic(
-    o: int, step: float, size: int, aligned: bool, mode: str, rounded: Callable[[float], float]
-) -> tuple[tuple[int, float], ...]:
-    """Four neighbours, those beyond the edge read at the edge."""
+def _cubic(o: int, step: float, size: int, aligned: bool, mode: str, rounded: Round) -> Weighed:
+    """Four neighbors, those beyond the edge read at the edge."""
     place = _place(o, step, aligned, rounded)
     low = math.floor(place)
     share = place - low
@@ -249,18 +230,13 @@ SMOOTH: dict[str, tuple[Callable[[float], float], float]] = {
 }
 
 
-def _smooth(
-    o: int, step: float, size: int, aligned: bool, mode: str, rounded: Callable[[float], float]
-) -> tuple[tuple[int, float], ...]:
+def _smooth(o: int, step: float, size: int, aligned: bool, mode: str, rounded: Round) -> Weighed:
     """The kernel stretched over all inputs that one output stands for, with weights that sum to one."""
     stretch = max(step, 1.0)
     kernel, reach = SMOOTH[mode]
     reach *= stretch
-    centre = step * (o + 0.5)
-    start, end = max(int(centre - reach + 0.5), 0), min(int(centre + reach + 0.5), size)
-    weights = []
-    for i in range(start, end):
-        distance = abs((i - centre + 0.5) / stretch)
-        weights.append(kernel(distance))
+    center = step * (o + 0.5)
+    start, end = max(int(center - reach + 0.5), 0), min(int(center + reach + 0.5), size)
+    weights = [kernel(abs((i - center + 0.5) / stretch)) for i in range(start, end)]
     total = sum(weights)
     return tuple((i, w / total if total else w) for i, w in zip(range(start, end), weights, strict=True))
