@@ -12,6 +12,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from reference.catalog import RECORDS, Make
 from scratchnet import functional as F
+from scratchnet.testing import compare
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -178,3 +179,13 @@ def test_takes_the_index_dtypes_that_the_built_in_takes(name, dtype):
             INDEXED[name](F, indices)
     else:
         torch.testing.assert_close(INDEXED[name](F, indices), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
+def test_autocast_gives_what_the_built_in_gives(record):
+    sample = next(iter(record.samples(Make(torch.float64))))
+    found = compare(
+        *record.sides(sample), *sample.inputs, autocast=True, roundings=record.roundings, **sample.options
+    )
+    assert not [str(row) for row in found.rows if row.check == "autocast" and row.fails]

@@ -27,7 +27,6 @@ __all__ = ["GroupedMMFunction", "grouped_mm", "scaled_mm"]
 class GroupedMMFunction(Function):
     """Multiplies each group; rows and columns beyond the last one are 0. Saves operands and offsets."""
 
-    autocast = "low_precision"
     native_low_precision = True
 
     @staticmethod

@@ -233,6 +233,8 @@ def _aligned(op: str, align_corners: bool | None) -> bool:
 class AffineGridFunction(Function):
     """Maps the centers of all pixels affinely, for each sample. Saves nothing."""
 
+    autocast = "low_precision"
+
     @staticmethod
     def forward(theta: Tensor, *, size: tuple[int, ...], aligned: bool) -> tuple[Tensor, tuple[()]]:
         places = torch.matmul(_centers(theta, size, aligned), theta.mT)
