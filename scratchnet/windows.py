@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from torch import Tensor
 from scratchnet.arguments import integers
 from scratchnet.function import dispatch
 
-__all__ = ["Geometry", "col2im", "im2col", "padded", "sizes"]
+__all__ = ["Geometry", "col2im", "im2col", "padded", "sizes", "slices"]
 
 Sizes = tuple[int, ...]
 WHOLE = slice(None)
@@ -74,6 +75,9 @@ class Geometry(NamedTuple):
         return (WHOLE, WHOLE, *(slice(a, a + n) for n, (a, _) in zip(size, self.padding, strict=True)))
 
 
+slices = lru_cache(maxsize=256)(Geometry.slices)  # for fast forms; the compiler looks through caches
+
+
 def sizes(op: str, name: str, value: int | Sequence[int], dims: int, least: int) -> Sizes:
     """Expands an option to one integer per dimension.
 
@@ -117,8 +121,8 @@ def im2col(x: Tensor, geometry: Geometry, outputs: Sequence[int] | None = None) 
 
 def _col2im_in_place(grads: Tensor, size: Sequence[int], geometry: Geometry) -> Tensor:
     total = grads.new_zeros((*grads.shape[:2], *geometry.extent(size)))
-    for i, position in enumerate(geometry.slices(grads.shape[3:])):
-        total[position].add_(grads[:, :, i])
+    for seen, position in zip(grads.unbind(2), slices(geometry, grads.shape[3:]), strict=True):
+        total[position].add_(seen)
     return total[geometry.inside(size)] if geometry.pads else total
 
 

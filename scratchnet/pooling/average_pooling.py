@@ -71,6 +71,7 @@ def average(x: Tensor, geometry: Geometry, counts: Counts) -> Tensor:
     return total / by if x.is_floating_point() else total.div(by, rounding_mode="trunc")
 
 
+@dispatch(in_place.average_adjoint)
 def average_adjoint(grad: Tensor, geometry: Geometry, size: Sequence[int], counts: Counts) -> Tensor:
     """Gives each position of a window the same share of the gradient, and adds overlapping windows up."""
     share = (grad / divisor(counts, grad)).unsqueeze(2)

@@ -13,9 +13,9 @@ from scratchnet.layout import empty_images, is_channels_last
 from scratchnet.pooling.positions import index_dtype, padding_fills_windows, valid_indices
 from scratchnet.pooling.windows import Counts, divisor
 from scratchnet.tiling.recorder import BITS
-from scratchnet.windows import Geometry, padded
+from scratchnet.windows import Geometry, padded, slices
 
-__all__ = ["average", "max_and_argmax", "scatter_to_argmax"]
+__all__ = ["average", "average_adjoint", "max_and_argmax", "scatter_to_argmax"]
 
 TILE = 2**19  # elements of a tile of images, which stays in the cache with its windows
 
@@ -33,7 +33,7 @@ def max_and_argmax(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
     """
     if not readable(x) or not x.is_floating_point() or geometry.pads:
         return NotImplemented
-    first, *others = geometry.slices(geometry.outputs(x.shape[2:]))
+    first, *others = slices(geometry, geometry.outputs(x.shape[2:]))
     y = torch.empty_like(x[first])
     argmax = torch.zeros_like(y, dtype=index_dtype(geometry))
     contiguous_channels = x.stride(1) == 1
@@ -70,14 +70,14 @@ def _windows_overlap(geometry: Geometry) -> bool:
 
 def _masked(grad: Tensor, argmax: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
     """Masks the gradient bit by bit (see `scratchnet.tiling.recorder`) at each position."""
-    bits_dtype, slices = BITS[grad.dtype], geometry.slices(argmax.shape[2:])
+    bits_dtype, places = BITS[grad.dtype], slices(geometry, argmax.shape[2:])
     total = empty_images(grad, len(argmax), argmax.shape[1], size, is_channels_last(argmax))
-    if argmax.numel() * len(slices) != total.numel():
+    if argmax.numel() * geometry.positions != total.numel():
         total.zero_()
     for out, g, positions in _tiles(total, grad, argmax):
         bits = torch.empty_like(positions, dtype=g.dtype).copy_(g).view(bits_dtype)
         mask = torch.empty_like(bits)
-        for i, position in enumerate(slices):
+        for i, position in enumerate(places):
             torch.eq(positions, i, out=mask).neg_()
             torch.bitwise_and(mask, bits, out=out.view(bits_dtype)[position])
     return total
@@ -85,9 +85,18 @@ def _masked(grad: Tensor, argmax: Tensor, geometry: Geometry, size: Sequence[int
 
 def average(x: Tensor, geometry: Geometry, counts: Counts) -> Tensor:
     """Adds up in the memory of the output."""
-    wide = padded(x, geometry.padding, 0.0)
-    first, *others = geometry.slices(geometry.outputs(x.shape[2:]))
+    wide = padded(x, geometry.padding, 0.0) if geometry.pads else x
+    first, *others = slices(geometry, geometry.outputs(x.shape[2:]))
     total = wide[first].clone(memory_format=torch.contiguous_format)
     for position in others:
         total.add_(wide[position])
     return total.div_(divisor(counts, x))
+
+
+def average_adjoint(grad: Tensor, geometry: Geometry, size: Sequence[int], counts: Counts) -> Tensor:
+    """Adds the same share to each position, without the windows that `col2im` takes."""
+    share = grad / divisor(counts, grad)
+    total = share.new_zeros((*grad.shape[:2], *geometry.extent(size)))
+    for position in slices(geometry, grad.shape[2:]):
+        total[position].add_(share)
+    return total[geometry.inside(size)] if geometry.pads else total
