@@ -19,7 +19,9 @@ class Events:
     def __init__(self, folder: Path) -> None:
         self.accumulator = EventAccumulator(str(folder), size_guidance=STORE_EVERYTHING_SIZE_GUIDANCE).Reload()
         kinds = self.accumulator.Tags()
-        self.scalars, self.histograms, self.images = kinds["scalars"], kinds["histograms"], kinds["images"]
+        self.histograms, self.images = kinds["histograms"], kinds["images"]
+        # The extremes over the layers follow from the others.
+        self.scalars = [tag for tag in kinds["scalars"] if not tag.startswith("over_layers/")]
 
     def not_seen(self) -> dict[int, str]:
         """What the monitor says that it could not see, by step."""

@@ -40,7 +40,7 @@ def test_accuracy_and_loss_come_first(folder, read):
     events = read()
     groups = sorted({tag.split("/")[0] for tag in events.scalars + events.histograms + events.images})
     assert groups[:2] == ["accuracy", "loss"]
-    assert len(groups) == 13
+    assert len(groups) == 12
 
 
 def test_a_loss_is_kept_as_it_was(folder, read):
