@@ -8,7 +8,7 @@ r"""Attention weights: how much each query looks at each key.
     \bar K = s\, \bar S^\top Q, \qquad
     \bar M = \bar S
 
-`scaled_dot_product_attention`, which does not keep the weights, has its scores from here.
+`scaled_dot_product_attention` does not keep the weights, and is faster.
 
 Shapes: L queries, S keys, E features, B heads.
 
@@ -31,7 +31,6 @@ __all__ = [
     "attention_weights",
     "default_scale",
     "largest_scores",
-    "later_keys",
     "masked_scores",
 ]
 
@@ -46,7 +45,7 @@ class AttentionWeightsFunction(Function):
     @staticmethod
     def forward(q: Tensor, k: Tensor, mask: Maybe, *, scale: float) -> tuple[Tensor, tuple[Maybe, ...]]:
         """Softmax of the scores; zeros for a query that may look nowhere."""
-        scores = masked_scores(q, k, mask, scale, False)
+        scores = masked_scores(q, k, mask, scale)
         largest, nowhere = largest_scores(scores)
         e = torch.exp(scores - largest)
         y = e / e.sum(-1, keepdim=True).masked_fill(nowhere, 1)
@@ -81,19 +80,10 @@ def largest_scores(scores: Tensor) -> tuple[Tensor, Tensor]:
     return largest.masked_fill(nowhere, 0), nowhere
 
 
-def masked_scores(q: Tensor, k: Tensor, mask: Maybe, scale: float, causal: bool) -> Tensor:
-    """Scores of each query and key, -∞ where the mask forbids the key."""
-    scores = (q * scale) @ k.transpose(-2, -1)
-    if causal:
-        scores = scores.masked_fill(later_keys(scores.shape[-2], scores.shape[-1], scores.device), float("-inf"))
-    if mask is None:
-        return scores
-    return scores + mask if mask.is_floating_point() else scores.masked_fill(~mask, float("-inf"))
-
-
-def later_keys(queries: int, keys: int, device: torch.device) -> Tensor:
-    """Marks the keys that come after each query."""
-    return torch.arange(keys, device=device) > torch.arange(queries, device=device).unsqueeze(1)
+def masked_scores(q: Tensor, k: Tensor, mask: Maybe, scale: float) -> Tensor:
+    """Scores of each query and key, with the mask added."""
+    scores = (scale * q) @ k.mT
+    return scores if mask is None else scores + mask
 
 
 def default_scale(q: Tensor) -> float:

@@ -54,6 +54,7 @@ class             used                                       why
 from __future__ import annotations
 
 from scratchnet.function.base import Function, overwrite
+from scratchnet.function.chunked import Product, chunked, rows_in_cache
 from scratchnet.function.dispatch import dispatch
 from scratchnet.function.pointwise import Elementwise, elementwise, in_elementwise_strides
 from scratchnet.function.precision import LOW_PRECISION, Autocast
@@ -65,8 +66,10 @@ __all__ = [
     "Autocast",
     "Elementwise",
     "Function",
+    "Product",
     "Rowwise",
     "batched",
+    "chunked",
     "dispatch",
     "elementwise",
     "in_elementwise_strides",
@@ -74,6 +77,7 @@ __all__ = [
     "readable",
     "recorded",
     "reuse",
+    "rows_in_cache",
     "rowwise",
     "transformed",
 ]

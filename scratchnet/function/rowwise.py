@@ -17,19 +17,31 @@ from scratchnet.tiling.rows import tile_rows
 __all__ = ["Rowwise", "rowwise"]
 
 
-def rowwise(mathematics: Callable[..., Any], *tensors: Tensor | None, **options: Any) -> Any:
+def rowwise(
+    mathematics: Callable[..., Any], *tensors: Tensor | None, overwritten: tuple[int, ...] = (), **options: Any
+) -> Any:
     """Returns ``mathematics(*tensors, **options)``, in tiles of whole rows where nothing records it.
 
     The mathematics is a function of a module or class, of which `Rowwise` says what it may do. It returns a tensor or
-    tuples of tensors and None.
+    tuples of tensors and None, which may take the memory of the tensors at the places ``overwritten``: intermediate
+    results that nobody reads afterwards.
     """
-    result = NotImplemented if recorded() or rehearsing() else _fast(mathematics, tensors, options)
+    result = NotImplemented
+    if not (recorded() or rehearsing()):
+        result = _fast(mathematics, tensors, options, overwritten)
     return result if result is not NotImplemented else mathematics(*tensors, **options)
 
 
-def _fast(mathematics: Callable[..., Any], tensors: Sequence[Tensor | None], options: dict[str, Any]) -> Any:
+def _fast(
+    mathematics: Callable[..., Any],
+    tensors: Sequence[Tensor | None],
+    options: dict[str, Any],
+    overwritten: tuple[int, ...] = (),
+) -> Any:
     compiled = kernel(mathematics, tensors)
-    return tile_rows(mathematics, *tensors, **options) if compiled is None else compiled(*tensors, **options)
+    if compiled is None:
+        return tile_rows(mathematics, *tensors, overwritten=overwritten, **options)
+    return compiled(*tensors, **options)
 
 
 class Rowwise(Function):

@@ -11,7 +11,7 @@ A sum that is only returned, as the gradient of a weight that all rows share, ma
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -47,7 +47,8 @@ class Program:
 
     ``registers`` holds their shapes in the rehearsal: 2 along a dimension that the register has, else 1. Dimensions
     count from the last, as -1. Those in ``whole`` must not be cut; the outputs are added up along those in ``added``.
-    ``structure`` is what the function returns, with output ``i`` as ``i`` and tensor ``i`` as ``-1 - i``.
+    ``structure`` is what the function returns, with output ``i`` as ``i`` and tensor ``i`` as ``-1 - i``. ``heirs``
+    pairs outputs with tensors that no step reads once the output's memory is written.
     """
 
     run: Callable[..., None]
@@ -56,6 +57,7 @@ class Program:
     whole: Dims
     added: tuple[Dims, ...]
     structure: Structure
+    heirs: tuple[tuple[int, int], ...]
 
     @property
     def outputs(self) -> int:
@@ -153,7 +155,19 @@ def _planned(recorder: Recorder, outputs: Sequence[Value], tensors: int, structu
     whole = frozenset[int]().union(*needed)
     added = tuple(reduced.get(output.number, frozenset()) - whole for output in outputs)
     run = _compiled(steps, tensors + len(registers), numbers, views)
-    return Program(run, steps, registers, whole, added, structure)
+    bases = [*range(tensors + len(registers) + len(numbers)), *views]
+    heirs = tuple(_heirs(steps, bases, tensors, len(outputs)))
+    return Program(run, steps, registers, whole, added, structure, heirs)
+
+
+def _heirs(steps: Sequence[Step], bases: Sequence[int], tensors: int, outputs: int) -> Iterator[tuple[int, int]]:
+    """Pairs outputs with tensors that no step reads once the output's memory is written."""
+    for i in range(tensors):
+        last = max((n for n, step in enumerate(steps) if i in [bases[place] for place in step.reads]), default=-1)
+        for out in range(outputs):
+            first = next(n for n, step in enumerate(steps) if bases[step.write] == tensors + out)
+            if first > last or (first == last and steps[first].function not in REDUCTIONS.values()):
+                yield out, i
 
 
 def _compiled(

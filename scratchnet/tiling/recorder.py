@@ -29,7 +29,7 @@ __all__ = ["BITS", "REDUCTIONS", "Line", "Mask", "Recorder", "Shape", "Unrecorda
 
 PLAIN = frozenset(
     """
-    abs add addcdiv addcmul clamp copysign div erf erfc exp expm1 lerp log log1p maximum minimum mul neg pow
+    abs add addcdiv addcmul clamp copysign div erf erfc exp exp2 expm1 lerp log log1p maximum minimum mul neg pow
     reciprocal round rsqrt sign sqrt square sub
     """.split()
 )

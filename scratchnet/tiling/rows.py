@@ -36,6 +36,7 @@ class Plan(NamedTuple):
     """A program for tensors of known shapes: their common shape, the order in which to cut it, and the registers'.
 
     ``elements`` counts those of all tensors and registers; ``like`` is the place of a tensor of the program's dtype.
+    ``heirs`` pairs outputs with the tensors whose memory they may take.
     """
 
     program: Program
@@ -45,13 +46,17 @@ class Plan(NamedTuple):
     outputs: tuple[Shape, ...]
     scratch: tuple[Shape, ...]
     like: int
+    heirs: tuple[tuple[int, int], ...]
 
 
-def tile_rows(function: Callable[..., Any], *tensors: Maybe, **options: Any) -> Any:
+def tile_rows(
+    function: Callable[..., Any], *tensors: Maybe, overwritten: tuple[int, ...] = (), **options: Any
+) -> Any:
     """Returns ``function(*tensors, **options)``, or NotImplemented where tiles are of no use.
 
     The tensors broadcast to the shape of one of them. They are numbers of one dtype, besides masks and the indices of
-    ``scatter_add``. The function returns a tensor or tuples of tensors and None; new outputs are contiguous.
+    ``scatter_add``. The function returns a tensor or tuples of tensors and None; new outputs are contiguous, and may
+    lie in the memory of the tensors at the places ``overwritten``.
     """
     for t in tensors:
         if t is not None and t.numel() > SMALL:
@@ -59,11 +64,12 @@ def tile_rows(function: Callable[..., Any], *tensors: Maybe, **options: Any) -> 
     else:
         return NotImplemented
     given = tuple([None if t is None else (t.shape, t.dtype, type(t), t.is_cpu) for t in tensors])
-    plan = _plan(function, given, tuple(options.items()))
+    plan = _plan(function, given, overwritten, tuple(options.items()))
     if plan is None:
         return NotImplemented
     memory = tensors[plan.like].new_empty  # type: ignore[union-attr]
-    outputs = [memory(shape) for shape in plan.outputs]
+    heirs = {out: t for out, i in plan.heirs if (t := tensors[i]) is not None and t.is_contiguous()}
+    outputs = [heirs[i] if i in heirs else memory(shape) for i, shape in enumerate(plan.outputs)]
     if not plan.cuts or plan.elements <= 2 * PER_THREAD * torch.get_num_threads():
         plan.program.run(*tensors, *outputs, *map(memory, plan.scratch))
     else:
@@ -75,6 +81,7 @@ def tile_rows(function: Callable[..., Any], *tensors: Maybe, **options: Any) -> 
 def _plan(
     function: Callable[..., Any],
     given: tuple[tuple[Shape, torch.dtype, type, bool] | None, ...],
+    overwritten: tuple[int, ...],
     options: tuple[tuple[str, Any], ...],
 ) -> Plan | None:
     """Returns the plan for tensors of these shapes, dtypes, types and whether they are the CPU's; None if none fits."""
@@ -96,11 +103,21 @@ def _plan(
     if not any((program.whole, *program.added)):  # first along what most tensors have, which are then read once
         cuts.sort(key=lambda d: sum(k is not None and (len(k) < -d or k[d] == 1) for k in known))
     registers = tuple(_actual(r, full) for r in program.registers)
-    elements = sum(map(math.prod, (*registers, *(s for s in shapes if s is not None))))
     outputs, scratch = registers[: program.outputs], registers[program.outputs :]
-    return Plan(
-        program, full, elements, tuple(cuts), outputs, scratch, next(i for i, d in enumerate(dtypes) if d in BITS)
+    like = next(i for i, d in enumerate(dtypes) if d in BITS)
+    heirs: dict[int, int] = {}
+    for out, i in program.heirs:
+        if (
+            i in overwritten
+            and dtypes[i] in BITS
+            and shapes[i] == full == outputs[out]
+            and i not in heirs.values()
+        ):
+            heirs.setdefault(out, i)
+    elements = sum(map(math.prod, (*registers, *(s for s in shapes if s is not None)))) - len(heirs) * math.prod(
+        full
     )
+    return Plan(program, full, elements, tuple(cuts), outputs, scratch, like, tuple(heirs.items()))
 
 
 def _rehearsed(shape: Shape, full: Shape) -> Shape | None:

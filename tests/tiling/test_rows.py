@@ -271,3 +271,20 @@ def test_ops_along_a_dimension_are_the_same_in_tiles(op, dtype, monkeypatch):
             for a, b in zip(tiled, plain, strict=True):
                 torch.testing.assert_close(a, b)
                 assert a.stride() == b.stride()
+
+
+def late(x: Tensor, weight: Tensor, column: Tensor, *, dim: int) -> tuple[Tensor, Tensor]:
+    e = torch.exp(x)
+    return e, e.sum(dim, keepdim=True) / x
+
+
+@pytest.mark.parametrize("formula", [shares, outer, early, late])
+def test_outputs_may_take_the_memory_of_a_tensor(formula, tiled):
+    x, weight, column = operands("dense", torch.float64, -1)
+    expected = formula(x, weight, column, dim=-1)
+    result = tile_rows(formula, x, weight, column, overwritten=(0,), dim=-1)
+    torch.testing.assert_close(flat(result), flat(expected))
+    if formula is shares:
+        assert result.data_ptr() == x.data_ptr()
+    if formula is late:  # x is read once more when the first output is there
+        assert result[0].data_ptr() != x.data_ptr() == result[1].data_ptr()
