@@ -5,7 +5,7 @@ r"""The distances of each row of one matrix from each row of another.
     \bar a_i = \sum_j \bar d_{ij}\, s(a_i - b_j) \qquad \bar b_j = -\sum_i \bar d_{ij}\, s(a_i - b_j)
 
 with the norm's slope s, as in `scratchnet.similarity.distance`. The differences are D times as many numbers as the
-distances; where nothing records the operations they are made for some rows at a time. They are subtracted, never
+distances, and are made for some rows at a time. They are subtracted, never
 expanded into squares and products, so that rows that are close keep their digits whatever ``compute_mode`` says.
 
 Conventions, PyTorch's: the slope is 0 where the distance is 0; with p = ∞ several equal largest differences each have
@@ -16,15 +16,14 @@ Shapes: P and R rows, D features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number, overridable
-from scratchnet.function import Function, recorded
+from scratchnet.function import Function, chunked, rows_in_cache
 from scratchnet.similarity.distance import norm, slope
-from scratchnet.similarity.pdist import BLOCK_ELEMENTS
 
 __all__ = ["CDistFunction", "cdist"]
 
@@ -39,7 +38,7 @@ class CDistFunction(Function):
     @staticmethod
     def forward(a: Tensor, b: Tensor, *, p: float) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The norms of all differences."""
-        return torch.cat([norm(d, p).squeeze(-1) for d in _differences(a, b)], -2), (a, b)
+        return chunked(_distances, a, b=b, p=p, dim=-2, size=_rows(a, b)), (a, b)
 
     @staticmethod
     def backward(
@@ -47,14 +46,8 @@ class CDistFunction(Function):
     ) -> tuple[Tensor, Tensor]:
         """Each pair pushes its rows apart."""
         a, b = saved
-        of_a, of_b, start = [], torch.zeros_like(b, memory_format=torch.contiguous_format), 0
-        for difference in _differences(a, b):
-            rows = difference.shape[-3]
-            push = slope(difference, p, shared=False) * grad.narrow(-2, start, rows).unsqueeze(-1)
-            of_a.append(push.sum(-2))
-            of_b = of_b - push.sum(-3).sum_to_size(b.shape)
-            start += rows
-        return torch.cat(of_a, -2).sum_to_size(a.shape), of_b
+        grad_a, grad_b = chunked(_pushes, grad, a, b=b, p=p, dim=-2, size=_rows(a, b), added=(1,))
+        return grad_a.sum_to_size(a.shape), grad_b
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, p: float) -> Tensor:
@@ -64,14 +57,19 @@ class CDistFunction(Function):
         return (slope(a.unsqueeze(-2) - b.unsqueeze(-3), p, shared=False) * change).sum(-1)
 
 
-def _differences(a: Tensor, b: Tensor) -> Iterator[Tensor]:
-    """Some rows of a less all rows of b: (*, rows, R, D)."""
-    parts: Sequence[Tensor] = (a,)
-    if not recorded():
-        each = max(b.numel(), a.numel() // max(a.shape[-2], 1), 1)
-        parts = a.split(max(BLOCK_ELEMENTS // each, 1), -2)
-    for some in parts:
-        yield some.unsqueeze(-2) - b.unsqueeze(-3)
+def _rows(a: Tensor, b: Tensor) -> int:
+    """Returns how many rows of ``a`` have differences from all of ``b`` that stay in the cache."""
+    return rows_in_cache(max(b.numel(), a.numel() // max(a.shape[-2], 1)))
+
+
+def _distances(a: Tensor, *, b: Tensor, p: float) -> Tensor:
+    return norm(a.unsqueeze(-2) - b.unsqueeze(-3), p).squeeze(-1)
+
+
+def _pushes(grad: Tensor, a: Tensor, *, b: Tensor, p: float) -> tuple[Tensor, Tensor]:
+    """Returns the gradients of some rows, which may have more leading dimensions than these, and of ``b``."""
+    push = slope(a.unsqueeze(-2) - b.unsqueeze(-3), p, shared=False) * grad.unsqueeze(-1)
+    return push.sum(-2), -push.sum(-3).sum_to_size(b.shape)
 
 
 @overridable

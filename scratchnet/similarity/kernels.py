@@ -20,13 +20,13 @@ Source: B. E. Boser, I. M. Guyon and V. N. Vapnik, "A training algorithm for opt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, floating, number, overridable
-from scratchnet.function import Function, recorded
+from scratchnet.function import Function, chunked, rows_in_cache
 
 __all__ = [
     "LinearKernelFunction",
@@ -36,8 +36,6 @@ __all__ = [
     "polynomial_kernel",
     "rbf_kernel",
 ]
-
-BLOCK = 2**18  # elements of differences that are at work at a time
 
 Gamma = float | Tensor
 
@@ -121,7 +119,7 @@ class RBFKernelFunction(Function):
         push = grad * kernel
         grad_x = grad_y = None
         if needs[0] or needs[1]:
-            along_x, along_y = _pulls(push, x, y)
+            along_x, along_y = chunked(_pulls, push, x, y=y, size=rows_in_cache(y.numel()), added=(1,))
             grad_x, grad_y = -2 * gamma * along_x, 2 * gamma * along_y
         grad_gamma = -(push * _squared_distances(x, y)).sum() if needs[2] else None
         return grad_x, grad_y, grad_gamma
@@ -139,35 +137,19 @@ def _power_slope(s: Tensor, degree: int) -> Tensor:
     return degree * s ** (degree - 1) if degree else s * 0
 
 
-def _blocks(x: Tensor, y: Tensor) -> Iterator[slice]:
-    """Splits the rows of x into chunks whose differences from all of y stay in the cache."""
-    rows = max(1, BLOCK // max(1, y.numel()))
-    return (slice(start, start + rows) for start in range(0, x.shape[0], rows))
-
-
 def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """Sums squared differences of all pairs, since expanded squares of large values would cancel."""
-    if recorded():
-        difference = x.unsqueeze(1) - y
-        return (difference * difference).sum(2)
-    result = x.new_empty(x.shape[0], y.shape[0])
-    for block in _blocks(x, y):
-        part = x[block].unsqueeze(1) - y
-        torch.sum(part.mul_(part), 2, out=result[block])
-    return result
+    return chunked(_squared_distances_from, x, y=y, size=rows_in_cache(y.numel()))
 
 
-def _pulls(push: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The differences of all pairs, weighed and added up for each x and for each y."""
-    if recorded():
-        weighed = push.unsqueeze(2) * (x.unsqueeze(1) - y)
-        return weighed.sum(1), weighed.sum(0)
-    along_x, along_y = torch.empty_like(x), torch.zeros_like(y)
-    for block in _blocks(x, y):
-        weighed = (x[block].unsqueeze(1) - y).mul_(push[block].unsqueeze(2))
-        along_x[block] = weighed.sum(1)
-        along_y.add_(weighed.sum(0))
-    return along_x, along_y
+def _squared_distances_from(x: Tensor, *, y: Tensor) -> Tensor:
+    return (x.unsqueeze(1) - y).square().sum(2)
+
+
+def _pulls(push: Tensor, x: Tensor, *, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighs the differences of all pairs, and adds them up for each x and for each y."""
+    weighed = push.unsqueeze(2) * (x.unsqueeze(1) - y)
+    return weighed.sum(1), weighed.sum(0)
 
 
 @overridable
