@@ -36,10 +36,10 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, floating, overridable, tensor
-from scratchnet.function import Function, transformed
+from scratchnet.function import Function, Product, chunked, transformed
 from scratchnet.losses.class_targets import ClassTargets, check_smoothing, checked
 from scratchnet.losses.cross_entropy import cross_entropy
-from scratchnet.losses.logit_chunks import Gradients, chunks, delta, logits, powers_of, room_for, with_losses
+from scratchnet.losses.logit_chunks import delta, gradients, logits, powers_of, with_losses
 from scratchnet.losses.reduction import reduction_of
 
 __all__ = ["LinearCrossEntropyFunction", "ReducedLinearCrossEntropyFunction", "linear_cross_entropy"]
@@ -71,18 +71,19 @@ class ReducedLinearCrossEntropyFunction(Function):
         asked: tuple[bool, bool, bool],
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """Chunk by chunk, the losses, then δ and its products with the weight and with the rows."""
-        losses = []
-        gradients = Gradients(weight, asked, smoothing)
-        room = room_for(x, weight, rows)
-        for part in chunks(x.shape[0], rows):
-            found = with_losses(logits(x[part], weight, bias, room), target[part], smoothing)
-            losses.append(found.losses)
-            if any(asked):
-                share = torch.ones_like(found.total) if scale is None else scale[part]
-                gradients.add(x[part], target[part], found.powers, found.total, share)
+
+        def step(x: Tensor, target: Tensor, scale: Tensor | None) -> tuple[Tensor | Product | None, ...]:
+            found = with_losses(logits(x, weight, bias), target, smoothing)
+            if not any(asked):
+                return found.losses, None, None, None
+            share = torch.ones_like(found.total) if scale is None else scale
+            operands = (x, target, found.powers, found.total, share)
+            return found.losses, *gradients(*operands, weight=weight, needs=asked, smoothing=smoothing)
+
+        losses, of_x, of_weight, of_bias = chunked(step, x, target, scale, size=rows, added=(2, 3))
         targets = ClassTargets(target, scale, kept)
-        loss = targets.average(targets.weighted(torch.cat(losses)), reduction)
-        return loss, (x, weight, bias, target, scale, kept, *gradients.summed())
+        loss = targets.average(targets.weighted(losses), reduction)
+        return loss, (x, weight, bias, target, scale, kept, of_x, of_weight, _flat(of_bias))
 
     @staticmethod
     def backward(
@@ -116,12 +117,11 @@ class LinearCrossEntropyFunction(Function):
         x: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, *, smoothing: float, rows: int
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """Chunk by chunk, the losses."""
-        room = room_for(x, weight, rows)
-        found = [
-            with_losses(logits(x[part], weight, bias, room), target[part], smoothing)[:3]
-            for part in chunks(x.shape[0], rows)
-        ]
-        losses, top, total = map(torch.cat, zip(*found, strict=True))
+
+        def step(x: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+            return with_losses(logits(x, weight, bias), target, smoothing)[:3]
+
+        losses, top, total = chunked(step, x, target, size=rows)
         return losses, (x, weight, bias, target, top, total)
 
     @staticmethod
@@ -130,18 +130,25 @@ class LinearCrossEntropyFunction(Function):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         """Chunk by chunk, the logits again, δ, and its products with the weight and with the rows."""
         x, weight, bias, target, top, total = saved
-        gradients = Gradients(weight, needs, smoothing)
-        room = room_for(x, weight, rows)
-        for part in chunks(x.shape[0], rows):
-            powers = powers_of(logits(x[part], weight, bias, room), top[part])
-            gradients.add(x[part], target[part], powers, total[part], grad[part])
-        return *gradients.summed(), None
+
+        def step(
+            x: Tensor, target: Tensor, top: Tensor, total: Tensor, grad: Tensor
+        ) -> tuple[Tensor | Product | None, ...]:
+            powers = powers_of(logits(x, weight, bias), top)
+            return gradients(x, target, powers, total, grad, weight=weight, needs=needs, smoothing=smoothing)
+
+        of_x, of_weight, of_bias = chunked(step, x, target, top, total, grad, size=rows, added=(1, 2))
+        return of_x, of_weight, _flat(of_bias), None
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, smoothing: float, rows: int) -> Tensor:
         """The change of each row's loss."""
         x, weight, bias, _, top, total = saved
         return _changes(tangents, saved, powers_of(logits(x, weight, bias), top), total, smoothing)
+
+
+def _flat(of_bias: Tensor | None) -> Tensor | None:
+    return None if of_bias is None else of_bias.squeeze(1)
 
 
 def _changes(

@@ -33,16 +33,16 @@ def test_no_rows_have_no_distances_and_an_empty_gradient():
 
 @pytest.mark.parametrize("elements", [1, 7, 20, 50, 1000])
 @pytest.mark.parametrize("p", [0.0, 1.0, 1.5, 2.0, float("inf")])
-def test_distances_by_blocks_are_those_of_all_pairs_at_once(monkeypatch, p, elements):
+def test_distances_in_chunks_are_those_of_all_pairs_at_once(monkeypatch, p, elements):
     x = torch.randn(7, 3, dtype=torch.float64)
     x[4] = x[2]
     x[5, 1] = float("inf")
     upstream = torch.randn(21, dtype=torch.float64)
-    monkeypatch.setattr(sys.modules["scratchnet.similarity.pdist"], "BLOCK_ELEMENTS", elements)
+    monkeypatch.setattr(sys.modules["scratchnet.function.chunked"], "CACHED", elements)
     plain = PDistFunction.forward(x, p=p)[0], PDistFunction.backward(upstream, (x,), (True,), p=p)
     with torch.no_grad():
-        blocked = PDistFunction.forward(x, p=p)[0], PDistFunction.backward(upstream, (x,), (True,), p=p)
-    torch.testing.assert_close(blocked, plain, equal_nan=True)
+        in_chunks = PDistFunction.forward(x, p=p)[0], PDistFunction.backward(upstream, (x,), (True,), p=p)
+    torch.testing.assert_close(in_chunks, plain, equal_nan=True)
 
 
 @pytest.mark.parametrize("length", [1e-3, 0.0])
