@@ -8,8 +8,7 @@ r"""Scaled dot-product attention.
     O = (P \odot Z)\, V
 
 Each query takes the mean of the values, weighed by how well it matches their keys. M is 0 or a bias where a query may
-look and -∞ where it may not; Z is the dropout mask, 0 or 1 / (1 - p), and 1 without dropout. With
-:math:`G = \partial L / \partial O`,
+look and -∞ where it may not; Z is the dropout mask, 0 or 1 / (1 - p). With :math:`G = \partial L / \partial O`,
 
 .. math::
     \bar V = (P \odot Z)^\top G, \qquad
@@ -50,9 +49,7 @@ from scratchnet.function import Function, Product, rowwise
 from scratchnet.layout import strided_beside
 
 __all__ = ["AttentionFunction", "scaled_dot_product_attention"]
-
 LOG2_E = math.log2(math.e)
-
 Maybe = Tensor | None
 
 
@@ -93,16 +90,15 @@ class AttentionFunction(Function):
             return grad_q, grad_k, grad_v, grad_mask
 
         q, k, v, mask, kept, m, t = saved
-        shared = [mask is not None and mask.shape[dim] == 1 for dim in (0, 1)]  # by all heads, by all queries
-        added = (3,) if shared[0] else (), (1, 2, 3) if shared[1] else (1, 2)
+        shared = [(3,) if mask is not None and mask.shape[dim] == 1 else () for dim in (0, 1)]
+        added = shared[0], (1, 2, *shared[1])  # gradients that are sums over heads, and over queries
         return *in_chunks(gradients, (grad, q, mask, kept, m, t), k, v, added), None
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Any], *, scale: float, p: float) -> Tensor:
         q, k, v, mask, kept, m, t = saved
         change = scale * (tangents[0] @ k.mT + q @ tangents[1].mT)
-        if mask is not None and mask.is_floating_point():
-            change = change + tangents[3]
+        change = change + tangents[3] if mask is not None and mask.is_floating_point() else change
         weights = torch.exp2(_biased(_scores(q, k, scale), bias_of(mask, k)) - m) / t
         change = weights * (change - (weights * change).sum(-1, keepdim=True))
         return _dropped(change, kept, p) @ v + _dropped(weights, kept, p) @ tangents[2]
@@ -176,13 +172,10 @@ def scaled_dot_product_attention(
         key, value = shared_heads(query, key), shared_heads(query, value)
     (q, k, v), lead = flat_heads(query, key, value)
     shape = (*lead, q.shape[1], k.shape[1])
-    mask = None if attn_mask is None else flat_mask(attn_mask, shape)
-    if is_causal:
-        mask = torch.arange(q.shape[1], device=q.device).view(1, -1, 1)
-    kept = None
-    if dropout_p > 0:
-        # Drawn here, not in the Function, whose forward may run a second time; in the order of the scores, not of q.
-        kept = random_mask(q.new_empty(0), (q.shape[0], *shape[-2:]), 1 - dropout_p)
+    last = torch.arange(q.shape[1], device=q.device).view(1, -1, 1) if is_causal else None
+    mask = last if attn_mask is None else flat_mask(attn_mask, shape)
+    # Drawn here, not in the Function, whose forward may run a second time; in the order of the scores, not of q.
+    kept = random_mask(q.new_empty(0), (len(q), *shape[-2:]), 1 - dropout_p) if dropout_p > 0 else None
     scale = default_scale(q) if scale is None else scale
     y = AttentionFunction.apply(q, k, v, mask, kept, scale, dropout_p if dropout_p < 1 else 0.0)
     y = y.reshape(*lead, *y.shape[1:])
