@@ -14,19 +14,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["sigmoid", "sigmoid_", "sigmoid_slope", "sigmoid_slope_", "tanh", "tanh_", "tanh_slope", "tanh_slope_"]
+__all__ = ["LIMIT", "sigmoid", "sigmoid_slope", "tanh", "tanh_slope"]
 
 LIMIT = 40.0
 
 
 def sigmoid(x: Tensor) -> Tensor:
-    """The logistic sigmoid."""
+    """Returns e / (e + 1) with e = exp(x), finite in all derivatives."""
     e = torch.exp(x.clamp(max=LIMIT))
     return e / (e + 1)
 
 
 def tanh(x: Tensor) -> Tensor:
-    """The hyperbolic tangent."""
+    """Returns u / (u + 2) with u = exp(2x) - 1."""
     if torch.onnx.is_in_onnx_export():  # which has no expm1
         return 2 / (torch.exp(-2 * x) + 1) - 1
     u = torch.expm1((2 * x).clamp(max=LIMIT))
@@ -34,32 +34,10 @@ def tanh(x: Tensor) -> Tensor:
 
 
 def sigmoid_slope(y: Tensor) -> Tensor:
-    """The derivative of the sigmoid, from its output."""
+    """Returns the derivative of the sigmoid, from its output."""
     return y * (1 - y)
 
 
 def tanh_slope(y: Tensor) -> Tensor:
-    """The derivative of the hyperbolic tangent, from its output."""
+    """Returns the derivative of the hyperbolic tangent, from its output."""
     return (1 - y) * (1 + y)
-
-
-def sigmoid_(x: Tensor) -> Tensor:
-    """The sigmoid in place."""
-    return x.neg_().exp_().add_(1).reciprocal_()
-
-
-def tanh_(x: Tensor, out: Tensor) -> Tensor:
-    """The hyperbolic tangent, written to a buffer, which may be x: of |x|, whose roundings shrink, with the sign."""
-    u = torch.abs(x).mul_(2).clamp_(max=LIMIT).expm1_()
-    return torch.copysign(u.div_(u + 2), x, out=out)
-
-
-def sigmoid_slope_(y: Tensor, out: Tensor) -> Tensor:
-    """The derivative of the sigmoid, written to a buffer."""
-    return torch.sub(1, y, out=out).mul_(y)
-
-
-def tanh_slope_(y: Tensor, out: Tensor) -> Tensor:
-    """The derivative of the hyperbolic tangent, written to a buffer: 1 - y and y (1 - y) do not cancel."""
-    torch.sub(1, y, out=out)
-    return out.addcmul_(out, y)

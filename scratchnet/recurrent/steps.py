@@ -7,7 +7,8 @@ A plain batch is the case in which all sizes are B. A recurrence walks through t
 - forward, sequences end on the way: the state loses its last rows, which are the final states;
 - in reverse, sequences begin on the way: the state gains rows, from the initial states.
 
-Going back through time, gradients do the same with the ends exchanged. `Carry` is both.
+Going back through time is a walk in the other direction, in which gradients do the same. `Carry` holds the state of
+both.
 
 Every recurrence multiplies its rows by two matrices. What does not depend on the state is one product over all
 rows, before the walk and after it:
@@ -27,6 +28,7 @@ Shapes: N rows in all, T times, B sequences, I features in, H hidden units, G ·
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -36,11 +38,11 @@ __all__ = [
     "Carry",
     "Steps",
     "bias_gradients",
+    "in_order_of",
+    "input_projection",
+    "input_projection_tangent",
     "previous",
-    "projection",
-    "products_tangent",
-    "recurrent_gradient",
-    "through_time",
+    "previous_rows",
 ]
 
 
@@ -56,24 +58,31 @@ class Steps(NamedTuple):
         """Whether all sequences are equally long."""
         return self.sizes[0] == self.sizes[-1]
 
+    @property
+    def back(self) -> Steps:
+        """The walk in the other direction."""
+        return self._replace(reverse=not self.reverse)
+
     def walk(self, *rows: Tensor) -> list[tuple[Tensor, ...]]:
-        """The matrices cut into the rows of each time, in the order of the walk."""
+        """Cuts matrices into the rows of each time, in the order of the walk."""
         even = (len(self.sizes), self.sizes[0]) if self.even else None
         cut = [x.reshape(*even, *x.shape[1:]).unbind() if even else x.split(self.sizes) for x in rows]
         times = list(zip(*cut, strict=True))
         return times[::-1] if self.reverse else times
 
-    def back(self, *rows: Tensor) -> list[tuple[Tensor, ...]]:
-        """The same in the order of the way back."""
-        return self.walk(*rows)[::-1]
-
     def join(self, walked: Sequence[Tensor]) -> Tensor:
-        """One matrix of what a walk produced step by step."""
+        """Joins what a walk produced step by step to one matrix."""
         return torch.cat(list(walked)[::-1] if self.reverse else list(walked))
 
-    def join_back(self, walked: Sequence[Tensor]) -> Tensor:
-        """One matrix of what the way back produced step by step."""
-        return self.join(list(walked)[::-1])
+    def tiles(self, times: int) -> list[tuple[slice, Steps]]:
+        """Splits the walk into shorter ones that follow one another; returns the rows and the steps of each."""
+        rows = [0, *accumulate(self.sizes)]
+        cuts = [*range(0, len(self.sizes), times), len(self.sizes)]
+        parts = [
+            (slice(rows[first], rows[end]), self._replace(sizes=self.sizes[first:end]))
+            for first, end in zip(cuts, cuts[1:], strict=False)
+        ]
+        return parts[::-1] if self.reverse else parts
 
 
 class Carry:
@@ -85,35 +94,35 @@ class Carry:
 
     def __init__(self, initial: Tensor) -> None:
         self.initial = initial
+        self.state = initial[:0]
         self.left: list[Tensor] = []
 
-    def rows(self, state: Tensor | None, size: int) -> Tensor:
-        """The state for the next step: sequences that end leave it, sequences that begin join it."""
-        have = 0 if state is None else state.shape[0]
-        if state is None:
-            return self.initial if size == self.initial.shape[0] else self.initial[:size]
-        if size < have:
-            self.left.append(state[size:])
-            return state[:size]
-        return torch.cat((state, self.initial[have:size])) if size > have else state
+    def rows(self, size: int) -> Tensor:
+        """Returns the state for the next step: sequences that end leave it, sequences that begin join it."""
+        have = self.state.shape[0]
+        if size > have:
+            begun = self.initial[have:size]
+            self.state = torch.cat((self.state, begun)) if have else begun
+        elif size < have:
+            self.left.append(self.state[size:])
+            self.state = self.state[:size]
+        return self.state
 
-    def final(self, state: Tensor) -> Tensor:
-        """The last state of every sequence."""
-        return torch.cat((state, *reversed(self.left))) if self.left else state
-
-
-def projection(x: Tensor, weight: Tensor, *biases: Tensor | None) -> Tensor:
-    """The input's share of all pre-activations: one product over all rows."""
-    bias: Tensor | None = None
-    for b in biases:
-        bias = b if bias is None else bias if b is None else bias + b
-    return x @ weight.t() if bias is None else torch.addmm(bias, x, weight.t())
+    def final(self) -> Tensor:
+        """Returns the last state of every sequence."""
+        return torch.cat((self.state, *reversed(self.left))) if self.left else self.state
 
 
-def products_tangent(
+def input_projection(x: Tensor, weight: Tensor, *biases: Tensor | None) -> Tensor:
+    """Returns the input's share of all pre-activations: one product over all rows."""
+    given = [b for b in biases if b is not None]
+    return torch.addmm(sum(given[1:], given[0]), x, weight.t()) if given else x @ weight.t()
+
+
+def input_projection_tangent(
     x: Tensor, weight: Tensor, tangent_x: Tensor, tangent_weight: Tensor, *tangent_biases: Tensor | None
 ) -> Tensor:
-    """The tangent of `projection`."""
+    """Returns the tangent of `input_projection`."""
     total = tangent_x @ weight.t() + x @ tangent_weight.t()
     for tangent in tangent_biases:
         total = total if tangent is None else total + tangent
@@ -121,38 +130,29 @@ def products_tangent(
 
 
 def previous(states: Tensor, initial: Tensor, steps: Steps) -> Iterator[Tensor]:
-    """The state from which each step came, in the order of the walk."""
-    carry, last = Carry(initial), None
+    """Yields the state from which each step came, in the order of the walk."""
+    carry = Carry(initial)
     for (state,) in steps.walk(states):
-        yield carry.rows(last, state.shape[0])
-        last = state
+        yield carry.rows(state.shape[0])
+        carry.state = state
 
 
-def through_time(grad: Tensor, delta: Tensor | None, weight: Tensor, carry: Carry) -> Tensor:
-    """The gradient of a state: of its own output, and of the next step's pre-activations; in memory of its own."""
-    size = grad.shape[0]
-    if delta is not None and delta.shape[0] == size:
-        return torch.addmm(grad, delta, weight)
-    return grad + carry.rows(None if delta is None else delta @ weight, size)
-
-
-def recurrent_gradient(grads: Tensor, states: Tensor, initial: Tensor, steps: Steps) -> Tensor:
-    """The gradient of the matrix that the states are multiplied by: gᵀ h_prev, summed over all rows."""
+def previous_rows(states: Tensor, initial: Tensor, steps: Steps) -> Tensor:
+    """Returns the same as one matrix, in the order of the states."""
     if not steps.even:
-        return grads.t() @ steps.join(list(previous(states, initial, steps)))
-    rows, batch = grads.shape[0], steps.sizes[0]
-    first = slice(rows - batch, rows) if steps.reverse else slice(0, batch)
-    total = grads[first].t() @ initial
-    if rows == batch:
-        return total
-    later, earlier = slice(batch, rows), slice(0, rows - batch)
-    if steps.reverse:
-        later, earlier = earlier, later
-    return torch.addmm(total, grads[later].t(), states[earlier])
+        return steps.join([*previous(states, initial, steps)])
+    rows, batch = states.shape[0], steps.sizes[0]
+    return torch.cat((states[batch:], initial) if steps.reverse else (initial, states[: rows - batch]))
+
+
+def in_order_of(x: Tensor, grad: Tensor) -> Tensor:
+    """Returns the gradient of a matrix in column-major order if the matrix is, as autograd does."""
+    columns = x.stride(0) == 1 and x.stride(1) == x.shape[0]
+    return grad.t().contiguous().t() if columns else grad
 
 
 def bias_gradients(grads: Tensor, needs: Sequence[bool]) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients of two biases that are added up: both the sum over all rows."""
+    """Returns the gradients of two biases that are added up: both the sum over all rows."""
     total = grads.sum(0) if any(needs) else None
     second = total.clone() if total is not None and all(needs) else total
     return total if needs[0] else None, second if needs[1] else None
