@@ -157,8 +157,8 @@ def scaled(x: Tensor, column: Tensor, scale: Tensor) -> Tensor:
 
 def test_tiles_are_cut_first_along_what_all_tensors_have():
     given = tuple((shape, torch.float32, Tensor, True) for shape in ((8, 40, 300), (40, 1), (300,)))
-    assert rows._plan(scaled, given, ()).cuts == (-2, -1, -3)
-    assert rows._plan(sums, given, (("dim", -1),)).cuts == (-3, -2)
+    assert rows._plan(scaled, given, (), ()).cuts == (-2, -1, -3)
+    assert rows._plan(sums, given, (), (("dim", -1),)).cuts == (-3, -2)
 
 
 def test_sums_over_many_tiles_keep_their_digits(monkeypatch):
