@@ -39,6 +39,20 @@ class Geometry(NamedTuple):
     padding: tuple[tuple[int, int], ...]
     dilation: Sizes
 
+    def numbers(self) -> list[int]:
+        """Returns all numbers in a row: see `scratchnet.function.opaque`."""
+        return [*self.kernel, *self.stride, *(n for pair in self.padding for n in pair), *self.dilation]
+
+    @classmethod
+    def from_numbers(cls, numbers: Sequence[int]) -> Geometry:
+        """Returns the geometry of `numbers`."""
+        dims = len(numbers) // 5
+        kernel, stride, before, after, dilation = (
+            numbers[:dims], numbers[dims : 2 * dims], numbers[2 * dims : 4 * dims : 2],
+            numbers[2 * dims + 1 : 4 * dims : 2], numbers[4 * dims :],
+        )  # fmt: skip
+        return cls(tuple(kernel), tuple(stride), tuple(zip(before, after, strict=True)), tuple(dilation))
+
     @property
     def positions(self) -> int:
         """The number of positions in a window, R · S."""

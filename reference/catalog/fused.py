@@ -49,6 +49,7 @@ def pooled(make: Make) -> Iterator[Sample]:
         {"padding": "same", "dilation": 2},
     ):
         yield Sample((make.normal(2, 2, 5, 6), kernels, bias), options)
+    yield Sample((make.normal(2, 2, 6, 5), make.normal(3, 2, 3, 3), bias), {"padding": 1})
     yield Sample((make.normal(2, 5, 5), kernels))
     yield Sample((make.normal(1, 4, 4, 4), make.normal(4, 2, 2, 2), make.normal(4)), {"groups": 2})
     yield Sample((make.normal(0, 2, 4, 4), kernels, bias))

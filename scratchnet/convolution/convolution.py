@@ -24,9 +24,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
-from scratchnet.convolution.algorithms import dispatch
+from scratchnet.convolution.algorithms import dispatch as dispatched
 from scratchnet.convolution.shapes import Size, check_channels, window_geometry, with_batch
-from scratchnet.function import Function, recorded
+from scratchnet.function import Function, dispatch
 from scratchnet.layout import as_images, in_layout_of, is_channels_last, laid_out
 from scratchnet.windows import Geometry
 
@@ -52,7 +52,7 @@ class ConvolutionFunction(Function):
     def forward(
         x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        return dispatch.convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:])), (x, weight)
+        return dispatched.convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:])), (x, weight)
 
     @staticmethod
     def backward(
@@ -71,7 +71,7 @@ def gradients(
     grad: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Returns the gradients of images, weight and bias, where needed."""
-    grad_x, grad_weight = dispatch.gradients(grad, x, weight, needs, geometry, groups)
+    grad_x, grad_weight = dispatched.gradients(grad, x, weight, needs, geometry, groups)
     if grad_x is not None:
         grad_x = in_layout_of(x, grad_x, weight)
     if grad_weight is not None:
@@ -80,27 +80,30 @@ def gradients(
     return grad_x, grad_weight, grad_bias
 
 
-def in_strides_of(weight: Tensor, grad: Tensor) -> Tensor:
-    """Returns a weight's gradient in the weight's memory format and strides.
-
-    The strides of dimensions of size 1 count too: `torch.nn.parallel.DistributedDataParallel` copies if they differ.
-    """
-    if not recorded() and grad.stride() == weight.stride():
+def _as_strided(weight: Tensor, grad: Tensor) -> Tensor:
+    if grad.stride() == weight.stride():
         return grad
     grad = laid_out(grad, is_channels_last(as_images(weight)))
-    if recorded() or 1 not in grad.shape:
-        return grad
     strides = zip(grad.shape, grad.stride(), weight.stride(), strict=True)
     same = all([size == 1 or here == there for size, here, there in strides])
     return grad.as_strided(grad.shape, weight.stride()) if same else grad
+
+
+@dispatch(_as_strided)
+def in_strides_of(weight: Tensor, grad: Tensor) -> Tensor:
+    """Returns a weight's gradient in the weight's memory format and, where nothing records it, in its strides.
+
+    The strides of dimensions of size 1 count too: `torch.nn.parallel.DistributedDataParallel` copies if they differ.
+    """
+    return laid_out(grad, is_channels_last(as_images(weight)))
 
 
 def tangent(tangents: Sequence[Tensor], x: Tensor, weight: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """Returns the tangent of the outputs, by the product rule."""
     tangent_x, tangent_weight, tangent_bias = tangents
     outputs = geometry.outputs(x.shape[2:])
-    of_x = dispatch.convolve(tangent_x, weight, tangent_bias, geometry, groups, outputs)
-    return of_x + dispatch.convolve(x, tangent_weight, None, geometry, groups, outputs)
+    of_x = dispatched.convolve(tangent_x, weight, tangent_bias, geometry, groups, outputs)
+    return of_x + dispatched.convolve(x, tangent_weight, None, geometry, groups, outputs)
 
 
 def prepare(

@@ -35,6 +35,7 @@ all of them by position, as ``torch.autograd.Function.apply`` does. The contract
   ``holomorphic``, since it takes ``abs``, conjugates by itself.
 - float16 and bfloat16 are computed in float32 and rounded once at the end, unless the op is a matrix product
   (``native_low_precision``), whose kernel already accumulates in float32.
+- A whole algorithm that is slower compiled than eager becomes one node of compiled graphs by `opaque`.
 - In-place and ``out=`` writes are allowed only by `reuse` and in the fast forms of `dispatch`, and never on ``grad``
   or ``saved``.
   `Elementwise` and `Rowwise` ops need none: their formulas run in shared memory, tile by tile, as they stand.
@@ -56,6 +57,7 @@ from __future__ import annotations
 from scratchnet.function.base import Function, overwrite
 from scratchnet.function.chunked import Product, chunked, rows_in_cache
 from scratchnet.function.dispatch import dispatch
+from scratchnet.function.opaque import opaque
 from scratchnet.function.pointwise import Elementwise, elementwise, in_elementwise_strides
 from scratchnet.function.precision import LOW_PRECISION, Autocast
 from scratchnet.function.recording import batched, readable, recorded, reuse, transformed
@@ -73,6 +75,7 @@ __all__ = [
     "dispatch",
     "elementwise",
     "in_elementwise_strides",
+    "opaque",
     "overwrite",
     "readable",
     "recorded",

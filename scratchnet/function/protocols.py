@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 
 from scratchnet.function.mathematics import Mathematics, Maybe, differentiate, evaluate, has_intermediate
 from scratchnet.function.precision import AS_GIVEN
+from scratchnet.function.recording import transformed
 
 __all__ = ["recording", "tracing"]
 
@@ -59,6 +60,9 @@ def recording(op: Mathematics, overwriting: bool = False) -> dict[str, Any]:
         if precision is not AS_GIVEN:
             saved = [precision.enter(tensor) for tensor in saved]
         needs = ctx.needs_input_grad[:tensors]
+        if torch.compiler.is_compiling() and transformed():
+            # The compiler reads the inputs' `requires_grad`, which a transform does not set.
+            needs = tuple([d is not None and (d.is_floating_point or d.is_complex) for d in dtypes])
         return differentiate(op, grads, saved, needs, given, precision, dtypes) + (None,) * option_count
 
     return {"forward": staticmethod(forward), "backward": staticmethod(backward)}

@@ -21,23 +21,125 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import autocasts, overridable
-from scratchnet.convolution.algorithms.dispatch import convolve
+from scratchnet.convolution.algorithms import dispatch as dispatched
 from scratchnet.convolution.algorithms.winograd import pooled
-from scratchnet.convolution.convolution import gradients, prepare, tangent
+from scratchnet.convolution.convolution import in_strides_of, prepare, tangent
 from scratchnet.convolution.shapes import Size
-from scratchnet.function import LOW_PRECISION, Function, recorded
-from scratchnet.fused.rectified_convolution import conv2d_relu, rectify, wants_channels_last
-from scratchnet.layout import laid_out
+from scratchnet.function import LOW_PRECISION, Function, dispatch, opaque
+from scratchnet.fused.rectified_convolution import conv2d_relu, wants_channels_last
+from scratchnet.layout import empty_images, in_layout_of, laid_out
 from scratchnet.pooling.argmax import gather_at_argmax, max_and_argmax, scatter_to_argmax
 from scratchnet.pooling.max_pooling import max_pool2d
+from scratchnet.pooling.positions import index_dtype
 from scratchnet.pooling.windows import pooling_geometry
 from scratchnet.windows import Geometry
 
 __all__ = ["ConvolutionReLUMaxPoolFunction", "conv2d_relu_max_pool2d"]
 
 
+def _forward_by_tiles(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    windows: Geometry,
+    channels_last: bool,
+) -> tuple[Tensor, Tensor]:
+    if not pooled.worthwhile(x, weight, geometry, groups, windows):
+        return NotImplemented
+    outputs = geometry.outputs(x.shape[2:])
+    return pooled.convolve(x, weight, bias, geometry.padding, outputs, channels_last) or NotImplemented
+
+
+def _empty_outputs(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    windows: Geometry,
+    channels_last: bool,
+) -> tuple[Tensor, Tensor]:
+    size = windows.outputs(geometry.outputs(x.shape[2:]))
+    y = empty_images(x, x.shape[0], weight.shape[0], size, channels_last)
+    return y, empty_images(x, x.shape[0], weight.shape[0], size, True, index_dtype(windows))
+
+
+@opaque(_empty_outputs)
+@dispatch(_forward_by_tiles)
+def _convolve_rectified_pooled(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    windows: Geometry,
+    channels_last: bool,
+) -> tuple[Tensor, Tensor]:
+    """Returns the maximum of each window and 0, and the argmax."""
+    z = dispatched.convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:]), channels_last)
+    largest, argmax = max_and_argmax(z, windows)
+    y = largest.clamp(min=0)
+    return torch.where(argmax == windows.positions, largest, y) if windows.pads else y, argmax
+
+
+def _backward_by_tiles(
+    grad: Tensor,
+    argmax: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    geometry: Geometry,
+    groups: int,
+    windows: Geometry,
+    channels_last: bool,
+    need_x: bool,
+    need_weight: bool,
+) -> Sequence[Tensor]:
+    if not pooled.worthwhile(x, weight, geometry, groups, windows):
+        return NotImplemented
+    fused = pooled.gradients(grad, argmax, x, weight, (need_x, need_weight), geometry.padding)
+    return NotImplemented if fused is None else [g for g in fused if g is not None]
+
+
+def _empty_gradients(
+    grad: Tensor,
+    argmax: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    geometry: Geometry,
+    groups: int,
+    windows: Geometry,
+    channels_last: bool,
+    need_x: bool,
+    need_weight: bool,
+) -> Sequence[Tensor]:
+    grad_x = [empty_images(x, x.shape[0], x.shape[1], x.shape[2:], channels_last)] if need_x else []
+    return [*grad_x, weight.new_empty(weight.shape)] if need_weight else grad_x
+
+
+@opaque(_empty_gradients)
+@dispatch(_backward_by_tiles)
+def _gradients_at_argmax(
+    grad: Tensor,
+    argmax: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    geometry: Geometry,
+    groups: int,
+    windows: Geometry,
+    channels_last: bool,
+    need_x: bool,
+    need_weight: bool,
+) -> Sequence[Tensor]:
+    """Returns those gradients of images and weight that are needed, from that of the maxima."""
+    upstream = scatter_to_argmax(grad, argmax, windows, geometry.outputs(x.shape[2:]))
+    both = dispatched.gradients(upstream, x, weight, (need_x, need_weight), geometry, groups)
+    return [g for g in both if g is not None]
+
+
 class ConvolutionReLUMaxPoolFunction(Function):
-    """Convolves, rectifies and pools. Saves images, weight, argmax, and where the output is positive."""
+    """Convolves, rectifies and pools. Saves images, weight, argmax, and where the output is not positive."""
 
     @staticmethod
     def forward(
@@ -50,14 +152,8 @@ class ConvolutionReLUMaxPoolFunction(Function):
         windows: Geometry,
         channels_last: bool,
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
-        outputs = geometry.outputs(x.shape[2:])
-        fused = None
-        if not recorded() and pooled.worthwhile(x, weight, geometry, groups, windows):
-            fused = pooled.convolve(x, weight, bias, geometry.padding, outputs, channels_last)
-        y, argmax = fused or max_and_argmax(
-            rectify(convolve(x, weight, bias, geometry, groups, outputs, channels_last)), windows
-        )
-        return y, (x, weight, y != 0, argmax)
+        y, argmax = _convolve_rectified_pooled(x, weight, bias, geometry, groups, windows, channels_last)
+        return y, (x, weight, y <= 0, argmax)
 
     @staticmethod
     def backward(
@@ -71,14 +167,13 @@ class ConvolutionReLUMaxPoolFunction(Function):
         channels_last: bool,
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Returns the convolution's gradients, with the upstream scattered to the argmax positions."""
-        x, weight, positive, argmax = saved
-        grad = torch.where(positive, grad, 0)
-        if not recorded() and pooled.worthwhile(x, weight, geometry, groups, windows):
-            fused = pooled.gradients(grad, argmax, x, weight, needs, geometry.padding)
-            if fused is not None:
-                return (*fused, grad.sum((0, 2, 3)) if needs[2] else None)
-        upstream = scatter_to_argmax(grad, argmax, windows, geometry.outputs(x.shape[2:]))
-        return gradients(upstream, x, weight, needs, geometry, groups)
+        x, weight, off, argmax = saved
+        grad = torch.where(off, 0, grad)
+        last = dispatched.returns_channels_last(x, weight)
+        found = _gradients_at_argmax(grad, argmax, x, weight, geometry, groups, windows, last, needs[0], needs[1])
+        grad_x = in_layout_of(x, found[0], weight) if needs[0] else None
+        grad_weight = in_strides_of(weight, found[-1]) if needs[1] else None
+        return grad_x, grad_weight, grad.sum((0, 2, 3)) if needs[2] else None
 
     @staticmethod
     def jvp(
@@ -90,9 +185,9 @@ class ConvolutionReLUMaxPoolFunction(Function):
         windows: Geometry,
         channels_last: bool,
     ) -> Tensor:
-        x, weight, positive, argmax = saved
+        x, weight, off, argmax = saved
         of_z = tangent(tangents, x, weight, geometry, groups)
-        return torch.where(positive, gather_at_argmax(of_z, argmax, windows), 0)
+        return torch.where(off, 0, gather_at_argmax(of_z, argmax, windows))
 
 
 @overridable

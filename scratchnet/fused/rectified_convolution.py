@@ -19,19 +19,41 @@ from torch import Tensor
 
 from scratchnet.activations.relu import where_positive
 from scratchnet.arguments import overridable
-from scratchnet.convolution.algorithms.dispatch import convolve
+from scratchnet.convolution.algorithms.dispatch import convolve, empty_outputs
 from scratchnet.convolution.convolution import gradients, prepare, tangent
 from scratchnet.convolution.shapes import Size
-from scratchnet.function import Function, elementwise, recorded
+from scratchnet.function import Function, dispatch, elementwise, opaque
 from scratchnet.layout import is_channels_last, laid_out
 from scratchnet.windows import Geometry
 
-__all__ = ["ConvolutionReLUFunction", "conv2d_relu", "wants_channels_last", "rectify"]
+__all__ = ["ConvolutionReLUFunction", "conv2d_relu", "convolve_rectified", "wants_channels_last"]
 
 
-def rectify(z: Tensor) -> Tensor:
-    """Returns max(z, 0); overwrites ``z`` unless the operations are recorded."""
-    return z.clamp(min=0) if recorded() else z.clamp_(min=0)
+def _overwriting(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    outputs: Sequence[int],
+    channels_last: bool,
+) -> Tensor:
+    return convolve(x, weight, bias, geometry, groups, outputs, channels_last).clamp_(min=0)
+
+
+@opaque(empty_outputs)
+@dispatch(_overwriting)
+def convolve_rectified(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    outputs: Sequence[int],
+    channels_last: bool,
+) -> Tensor:
+    """Returns the maximum of 0 and a convolution."""
+    return convolve(x, weight, bias, geometry, groups, outputs, channels_last).clamp(min=0)
 
 
 def wants_channels_last(op: str, memory_format: torch.memory_format, x: Tensor, weight: Tensor) -> bool:
@@ -59,7 +81,7 @@ class ConvolutionReLUFunction(Function):
     def forward(
         x: Tensor, weight: Tensor, bias: Tensor | None, *, geometry: Geometry, groups: int, channels_last: bool
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-        y = rectify(convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:]), channels_last))
+        y = convolve_rectified(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:]), channels_last)
         return y, (x, weight, y)
 
     @staticmethod

@@ -13,22 +13,34 @@ import math
 import torch
 from torch import Tensor
 
-from scratchnet.function import dispatch
+from scratchnet.function import dispatch, opaque
+from scratchnet.layout import as_images, empty_images, is_channels_last
 from scratchnet.pooling import in_place
-from scratchnet.pooling.positions import index_dtype, padding_fills_windows, valid_indices
+from scratchnet.pooling.positions import first_unpadded, index_dtype, padding_fills_windows, valid_indices
 from scratchnet.windows import Geometry, padded
 
 __all__ = ["gather_at_argmax", "max_and_argmax", "scatter_to_argmax"]
 
 
-@dispatch(in_place.max_and_argmax)
 def max_and_argmax(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
     """Returns the maximum of each window and its position in the window."""
+    return _max_and_argmax(x, geometry, is_channels_last(as_images(x)))
+
+
+def _empty_maxima(x: Tensor, geometry: Geometry, channels_last: bool) -> tuple[Tensor, Tensor]:
+    images = x.shape[0], x.shape[1], geometry.outputs(x.shape[2:]), channels_last
+    return empty_images(x, *images), empty_images(x, *images, index_dtype(geometry))
+
+
+@opaque(_empty_maxima)
+@dispatch(in_place.max_and_argmax)
+def _max_and_argmax(x: Tensor, geometry: Geometry, channels_last: bool) -> tuple[Tensor, Tensor]:
+    """Updates the maximum of all windows, one position after the other."""
     lowest = float("-inf") if x.is_floating_point() else torch.iinfo(x.dtype).min
     wide = padded(x, geometry.padding, lowest)
     slices = geometry.slices(geometry.outputs(x.shape[2:]))
     first = wide[slices[0]]
-    y, argmax = torch.full_like(first, lowest), _first_unpadded(x, geometry).expand(first.shape)
+    y, argmax = torch.full_like(first, lowest), first_unpadded(x, geometry).expand(first.shape)
     for i, position in enumerate(slices):
         seen = wide[position]
         larger = (seen > y) | (seen != seen)
@@ -53,19 +65,3 @@ def gather_at_argmax(x: Tensor, argmax: Tensor, geometry: Geometry) -> Tensor:
     indices = valid_indices(argmax, geometry, size)
     y = x.flatten(2).gather(2, indices.flatten(2)).reshape(indices.shape)
     return y.masked_fill(argmax == geometry.positions, 0) if padding_fills_windows(geometry, size) else y
-
-
-def _first_unpadded(x: Tensor, geometry: Geometry) -> Tensor:
-    """Returns the first position of each window that is not padding, (P, Q): the argmax if all elements are -inf."""
-    first, none = torch.zeros((), dtype=torch.int64, device=x.device), None
-    for k, n, s, (before, _), d, size in zip(
-        geometry.kernel, geometry.outputs(x.shape[2:]), geometry.stride, geometry.padding, geometry.dilation,
-        x.shape[2:], strict=True,
-    ):  # fmt: skip
-        start = torch.arange(n, device=x.device) * s - before
-        position = (d - 1 - start).clamp(min=0) // d
-        beyond = start + position * d >= size
-        none = beyond if none is None else none.unsqueeze(-1) | beyond
-        first = first.unsqueeze(-1) * k + position
-    assert none is not None
-    return first.masked_fill(none, geometry.positions).to(index_dtype(geometry))

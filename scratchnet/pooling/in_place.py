@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scratchnet.function import readable
 from scratchnet.layout import empty_images, is_channels_last
-from scratchnet.pooling.positions import index_dtype, padding_fills_windows, valid_indices
+from scratchnet.pooling.positions import first_unpadded, index_dtype, padding_fills_windows, valid_indices
 from scratchnet.pooling.windows import Counts, divisor
 from scratchnet.tiling.recorder import BITS
 from scratchnet.windows import Geometry, padded, slices
@@ -26,22 +26,26 @@ def _tiles(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(t.split(images) for t in tensors), strict=True)
 
 
-def max_and_argmax(x: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
-    """Serves windows without padding and elements without NaN.
+def max_and_argmax(x: Tensor, geometry: Geometry, channels_last: bool) -> tuple[Tensor, Tensor]:
+    """Serves elements without NaN.
 
     The argmax is the last position that is larger than all earlier ones.
     """
-    if not readable(x) or not x.is_floating_point() or geometry.pads:
+    if not readable(x) or not x.is_floating_point():
         return NotImplemented
-    first, *others = slices(geometry, geometry.outputs(x.shape[2:]))
-    y = torch.empty_like(x[first])
-    argmax = torch.zeros_like(y, dtype=index_dtype(geometry))
+    outputs = geometry.outputs(x.shape[2:])
+    first, *others = slices(geometry, outputs)
     contiguous_channels = x.stride(1) == 1
+    y = empty_images(x, len(x), x.shape[1], outputs, contiguous_channels)
+    argmax = torch.zeros_like(y, dtype=index_dtype(geometry))
+    if geometry.pads:
+        argmax.copy_(first_unpadded(x, geometry))
     for images, best, best_position in _tiles(x, y, argmax):
-        best.copy_(images[first])
+        wide = padded(images, geometry.padding, float("-inf"))
+        best.copy_(wide[first])
         seen, larger = torch.empty_like(best), torch.empty_like(best_position, dtype=torch.bool)
         for i, position in enumerate(others, 1):
-            seen = images[position] if contiguous_channels else seen.copy_(images[position])
+            seen = wide[position] if contiguous_channels else seen.copy_(wide[position])
             torch.gt(seen, best, out=larger)
             if best_position.dtype is torch.uint8:
                 torch.maximum(best_position, larger.view(torch.uint8).mul_(i), out=best_position)

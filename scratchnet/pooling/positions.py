@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scratchnet.windows import Geometry
 
-__all__ = ["flat_indices", "index_dtype", "padding_fills_windows", "valid_indices"]
+__all__ = ["first_unpadded", "flat_indices", "index_dtype", "padding_fills_windows", "valid_indices"]
 
 
 def flat_indices(argmax: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
@@ -43,3 +43,19 @@ def padding_fills_windows(geometry: Geometry, size: Sequence[int]) -> bool:
 def index_dtype(geometry: Geometry) -> torch.dtype:
     """Returns the smallest dtype for positions, of which there is one more for padding."""
     return torch.uint8 if geometry.positions <= torch.iinfo(torch.uint8).max else torch.int64
+
+
+def first_unpadded(x: Tensor, geometry: Geometry) -> Tensor:
+    """Returns the first position of each window that is not padding, (P, Q): the argmax if all elements are -inf."""
+    first, none = torch.zeros((), dtype=torch.int64, device=x.device), None
+    for k, n, s, (before, _), d, size in zip(
+        geometry.kernel, geometry.outputs(x.shape[2:]), geometry.stride, geometry.padding, geometry.dilation,
+        x.shape[2:], strict=True,
+    ):  # fmt: skip
+        start = torch.arange(n, device=x.device) * s - before
+        position = (d - 1 - start).clamp(min=0) // d
+        beyond = start + position * d >= size
+        none = beyond if none is None else none.unsqueeze(-1) | beyond
+        first = first.unsqueeze(-1) * k + position
+    assert none is not None
+    return first.masked_fill(none, geometry.positions).to(index_dtype(geometry))

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from reference.catalog import RECORDS, Make
+from scratchnet.convolution.algorithms.winograd import filtering
 from scratchnet.function.dispatch import FORMS, Forms
 from scratchnet.testing.subject import Call, Subject
 
@@ -50,6 +51,9 @@ def run(custom, sample) -> None:
 
 @pytest.fixture
 def calls(monkeypatch):
+    # The images of the catalog are small.
+    monkeypatch.setattr(filtering, "LEAST_CHANNELS", 1)
+    monkeypatch.setattr(filtering, "LEAST_PRODUCTS", 0)
     calls: dict[str, int] = {}
     for forms in FORMS:
         monkeypatch.setattr(forms, "fast", held_to_the_plain_form(forms, calls))

@@ -2,9 +2,10 @@
 
 im2col runs where autograd or a transform records the operations. Otherwise: depthwise if groups == channels, Winograd
 for 3 × 3 kernels with finite results, shifted GEMM for the rest. im2col also runs where these would spread an infinity
-or NaN to other elements.
+or NaN to other elements. In compiled graphs each product is one operator (`opaque`), which chooses in the same way.
 
-Results are channels last if images or kernels are, unless that takes a copy, which is left to the caller.
+Results are channels last if images or kernels are, unless that takes a copy, which is left to the caller; the operators
+copy.
 
 Shapes: B images, C input and O output channels, G groups, H × W pixels, R × S kernel, P × Q outputs.
 """
@@ -19,11 +20,11 @@ from torch import Tensor
 from scratchnet.convolution.algorithms import depthwise, im2col, shifted_gemm
 from scratchnet.convolution.algorithms.winograd import filtering as winograd
 from scratchnet.convolution.algorithms.winograd.pixels import Pixels
-from scratchnet.function import readable, recorded
-from scratchnet.layout import is_channels_last
+from scratchnet.function import dispatch, opaque, readable
+from scratchnet.layout import as_images, empty_images, is_channels_last
 from scratchnet.windows import Geometry
 
-__all__ = ["convolve", "correlate", "gradients", "backward_input"]
+__all__ = ["backward_input", "convolve", "correlate", "empty_outputs", "gradients", "returns_channels_last"]
 
 
 def convolve(
@@ -39,12 +40,55 @@ def convolve(
 
     ``channels_last`` sets the memory format of the result; by default it follows images and weight.
     """
-    if geometry.pads and not _finite(weight):
-        return im2col.convolve_unpadded(x, weight, bias, geometry, groups, outputs)
-    if recorded() or not (x.numel() and weight.numel()):
-        return im2col.convolve(x, weight, bias, geometry, groups, outputs)
+    channels_last = returns_channels_last(x, weight) if channels_last is None else channels_last
+    return _convolve(x, weight, bias, geometry, groups, outputs, channels_last)
+
+
+def backward_input(
+    y: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    size: Sequence[int],
+    channels_last: bool | None = None,
+) -> Tensor:
+    """Multiplies outputs (B, O, P, Q) by the adjoint of `convolve` and adds a bias; returns images (B, C, H, W).
+
+    ``channels_last`` sets the memory format of the result; by default it follows outputs and weight.
+    """
+    channels_last = returns_channels_last(y, weight) if channels_last is None else channels_last
+    return _backward_input(y, weight, bias, geometry, groups, size, channels_last)
+
+
+def gradients(
+    y: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
+) -> tuple[Tensor | None, Tensor | None]:
+    """Returns `backward_input` and `correlate` of outputs (B, O, P, Q), where needed."""
+    channels_last = returns_channels_last(x, weight)
+    if needs[0] and needs[1]:
+        return _gradients(y, x, weight, geometry, groups, channels_last)
+    grad_x = _backward_input(y, weight, None, geometry, groups, x.shape[2:], channels_last) if needs[0] else None
+    return grad_x, correlate(y, x, geometry, groups) if needs[1] else None
+
+
+def returns_channels_last(x: Tensor, weight: Tensor) -> bool:
+    """Returns whether a product of images or outputs and a weight is channels last, as `in_layout_of` decides."""
+    return is_channels_last(x) or is_channels_last(as_images(weight))
+
+
+def _fast_convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    outputs: Sequence[int],
+    channels_last: bool,
+) -> Tensor:
+    if not (x.numel() and weight.numel()) or (geometry.pads and not _finite(weight)):
+        return NotImplemented
     channels, out = x.shape[1], len(weight)
-    channels_last = is_channels_last(x) or is_channels_last(weight) if channels_last is None else channels_last
     if depthwise.applies(channels, out, groups):
         return depthwise.convolve(x, weight, bias, geometry, outputs, channels_last)
     if winograd.worthwhile(x, channels, out, geometry, groups):
@@ -54,14 +98,47 @@ def convolve(
     return shifted_gemm.convolve(x, weight, bias, geometry, groups, outputs, channels_last)
 
 
-def backward_input(
-    y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, size: Sequence[int]
+def empty_outputs(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    outputs: Sequence[int],
+    channels_last: bool,
 ) -> Tensor:
-    """Multiplies outputs (B, O, P, Q) by the adjoint of `convolve` and adds a bias; returns images (B, C, H, W)."""
-    if recorded() or not (y.numel() and weight.numel()):
-        return im2col.backward_input(y, weight, bias, geometry, groups, size)
+    """Allocates the result of `convolve`."""
+    return empty_images(x, x.shape[0], weight.shape[0], outputs, channels_last)
+
+
+@opaque(empty_outputs)
+@dispatch(_fast_convolve)
+def _convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    outputs: Sequence[int],
+    channels_last: bool,
+) -> Tensor:
+    if geometry.pads and not _finite(weight):
+        return im2col.convolve_unpadded(x, weight, bias, geometry, groups, outputs)
+    return im2col.convolve(x, weight, bias, geometry, groups, outputs)
+
+
+def _fast_backward_input(
+    y: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    size: Sequence[int],
+    channels_last: bool,
+) -> Tensor:
+    if not (y.numel() and weight.numel()):
+        return NotImplemented
     channels, out = weight.shape[1] * groups, y.shape[1]
-    channels_last = is_channels_last(y) or is_channels_last(weight)
     if winograd.worthwhile(y, channels, out, geometry, groups):
         x = winograd.backward_input(winograd.Outputs(y), weight, bias, geometry.padding, size, channels_last)
         if x is not None:
@@ -73,12 +150,35 @@ def backward_input(
     return shifted_gemm.backward_input(y, weight, bias, geometry, groups, size)
 
 
-def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
-    """Correlates outputs (B, O, P, Q) with images (B, C, H, W); returns a weight (O, C/G, R, S)."""
-    if geometry.pads and recorded() and not _finite(y):
-        return im2col.correlate_unpadded(y, x, geometry, groups)
-    if recorded() or not (y.numel() and x.numel()):
-        return im2col.correlate(y, x, geometry, groups)
+def _empty_inputs(
+    y: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    size: Sequence[int],
+    channels_last: bool,
+) -> Tensor:
+    return empty_images(y, y.shape[0], weight.shape[1] * groups, size, channels_last)
+
+
+@opaque(_empty_inputs)
+@dispatch(_fast_backward_input)
+def _backward_input(
+    y: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    size: Sequence[int],
+    channels_last: bool,
+) -> Tensor:
+    return im2col.backward_input(y, weight, bias, geometry, groups, size)
+
+
+def _fast_correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
+    if not (y.numel() and x.numel()):
+        return NotImplemented
     channels, out = x.shape[1], y.shape[1]
     if winograd.worthwhile(y, channels, out, geometry, groups):
         weight = winograd.correlate(winograd.Outputs(y), Pixels(x, geometry.padding), x)
@@ -91,23 +191,48 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     return weight if _finite(weight) else im2col.correlate_unpadded(y, x, geometry, groups)
 
 
-def gradients(
-    y: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], geometry: Geometry, groups: int
-) -> tuple[Tensor | None, Tensor | None]:
-    """Returns `backward_input` and `correlate` of outputs (B, O, P, Q), where needed."""
-    channels, out = x.shape[1], y.shape[1]
-    if recorded() or not winograd.worthwhile(y, channels, out, geometry, groups):
-        grad_x = backward_input(y, weight, None, geometry, groups, x.shape[2:]) if needs[0] else None
-        return grad_x, correlate(y, x, geometry, groups) if needs[1] else None
-    channels_last = is_channels_last(x) or is_channels_last(weight)
+def _empty_weight(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
+    return x.new_empty((y.shape[1], x.shape[1] // groups, *geometry.kernel))
+
+
+@opaque(_empty_weight)
+@dispatch(_fast_correlate)
+def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
+    """Correlates outputs (B, O, P, Q) with images (B, C, H, W); returns a weight (O, C/G, R, S)."""
+    if geometry.pads and not _finite(y):
+        return im2col.correlate_unpadded(y, x, geometry, groups)
+    return im2col.correlate(y, x, geometry, groups)
+
+
+def _fast_gradients(
+    y: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, groups: int, channels_last: bool
+) -> tuple[Tensor, Tensor]:
+    """Computes both in one pass over the outputs."""
+    if not winograd.worthwhile(y, x.shape[1], y.shape[1], geometry, groups):
+        return NotImplemented
     grad_x, grad_weight = winograd.gradients(
-        winograd.Outputs(y), x, weight, needs, geometry.padding, channels_last
+        winograd.Outputs(y), x, weight, (True, True), geometry.padding, channels_last
     )
-    if needs[0] and grad_x is None:
+    if grad_x is None:
         grad_x = _backward_input_by_im2col(y, weight, None, geometry, groups, x.shape[2:])
-    if needs[1] and grad_weight is None:
+    if grad_weight is None:
         grad_weight = im2col.correlate_unpadded(y, x, geometry, groups)
     return grad_x, grad_weight
+
+
+def _empty_gradients(
+    y: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, groups: int, channels_last: bool
+) -> tuple[Tensor, Tensor]:
+    return empty_images(x, x.shape[0], x.shape[1], x.shape[2:], channels_last), weight.new_empty(weight.shape)
+
+
+@opaque(_empty_gradients)
+@dispatch(_fast_gradients)
+def _gradients(
+    y: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, groups: int, channels_last: bool
+) -> tuple[Tensor, Tensor]:
+    grad_x = _backward_input(y, weight, None, geometry, groups, x.shape[2:], channels_last)
+    return grad_x, correlate(y, x, geometry, groups)
 
 
 def _backward_input_by_im2col(
