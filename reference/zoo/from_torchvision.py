@@ -13,7 +13,7 @@ from reference.zoo.entry import Entry, Subject, normal, thin
 __all__ = ["entries"]
 
 # The side of the images, where 64 is too short.
-SIDES = {"inception_v3": 96, "vit_h_14": 56, "maxvit_t": 224}
+SIDES = {"inception_v3": 299, "vit_h_14": 56, "maxvit_t": 224}
 # The shapes of videos, where (3, 8, 32, 32) is too short.
 VIDEOS = dict.fromkeys(("s3d", "mvit_v1_b", "mvit_v2_s"), (3, 16, 224, 224))
 
