@@ -42,11 +42,10 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import overridable
+from scratchnet.attention import heads
 from scratchnet.attention.attention_weights import default_scale, largest_scores
-from scratchnet.attention.heads import bias_of, check_attention, flat_heads, flat_mask, in_chunks, shared_heads
 from scratchnet.dropout.random_mask import random_mask
 from scratchnet.function import Function, Product, rowwise
-from scratchnet.layout import strided_beside
 
 __all__ = ["AttentionFunction", "scaled_dot_product_attention"]
 LOG2_E = math.log2(math.e)
@@ -54,7 +53,7 @@ Maybe = Tensor | None
 
 
 class AttentionFunction(Function):
-    """Attention of B heads. Keeps its inputs, and m and t of each query.
+    """Attention of B heads. Saves its inputs, and m and t of each query.
 
     A mask, which broadcasts to (B, L, S), is M, or true where a query may look, or the last key that it may look at.
     """
@@ -66,11 +65,11 @@ class AttentionFunction(Function):
         q: Tensor, k: Tensor, v: Tensor, mask: Maybe, kept: Maybe, *, scale: float, p: float
     ) -> tuple[Tensor, tuple[Maybe, ...]]:
         def attend(q: Tensor, mask: Maybe, kept: Maybe, *, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            operands = (bias_of(mask, k), _scores(q, k, scale), kept)
+            operands = (heads.bias_of(mask, k), _scores(q, k, scale), kept)
             weights, m, t = rowwise(_exponentials, *operands, overwritten=(1,), p=p)
             return torch.bmm(weights, v) / t, m, t
 
-        y, m, t = in_chunks(attend, (q, mask, kept), k, v)
+        y, m, t = heads.in_chunks(attend, (q, mask, kept), k, v)
         return y, (q, k, v, mask, kept, m, t)
 
     @staticmethod
@@ -81,7 +80,7 @@ class AttentionFunction(Function):
             grad: Tensor, q: Tensor, mask: Maybe, kept: Maybe, m: Tensor, t: Tensor, *, k: Tensor, v: Tensor
         ) -> tuple[Maybe | Product, ...]:
             grad = grad / t
-            operands = (bias_of(mask, k), _scores(q, k, scale), torch.bmm(grad, v.mT), kept, m, t)
+            operands = (heads.bias_of(mask, k), _scores(q, k, scale), torch.bmm(grad, v.mT), kept, m, t)
             weights, grad_scores = rowwise(_softmax_backward, *operands, overwritten=(1, 2), p=p)
             grad_q = Product(grad_scores, k, scale) if needs[0] else None
             grad_k = Product(grad_scores.mT, q, scale) if needs[1] else None
@@ -92,14 +91,14 @@ class AttentionFunction(Function):
         q, k, v, mask, kept, m, t = saved
         shared = [(3,) if mask is not None and mask.shape[dim] == 1 else () for dim in (0, 1)]
         added = shared[0], (1, 2, *shared[1])  # gradients that are sums over heads, and over queries
-        return *in_chunks(gradients, (grad, q, mask, kept, m, t), k, v, added), None
+        return *heads.in_chunks(gradients, (grad, q, mask, kept, m, t), k, v, added), None
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Any], *, scale: float, p: float) -> Tensor:
         q, k, v, mask, kept, m, t = saved
         change = scale * (tangents[0] @ k.mT + q @ tangents[1].mT)
         change = change + tangents[3] if mask is not None and mask.is_floating_point() else change
-        weights = torch.exp2(_biased(_scores(q, k, scale), bias_of(mask, k)) - m) / t
+        weights = torch.exp2(_biased(_scores(q, k, scale), heads.bias_of(mask, k)) - m) / t
         change = weights * (change - (weights * change).sum(-1, keepdim=True))
         return _dropped(change, kept, p) @ v + _dropped(weights, kept, p) @ tangents[2]
 
@@ -167,18 +166,15 @@ def scaled_dot_product_attention(
         TypeError: if an argument is no tensor, or an option no number.
         RuntimeError: if shapes, dtypes or options do not fit together.
     """
-    check_attention(query, key, value, attn_mask, dropout_p, is_causal)
+    heads.check_attention(query, key, value, attn_mask, dropout_p, is_causal)
     if enable_gqa:
-        key, value = shared_heads(query, key), shared_heads(query, value)
-    (q, k, v), lead = flat_heads(query, key, value)
+        key, value = heads.shared_heads(query, key), heads.shared_heads(query, value)
+    (q, k, v), lead = heads.flat_heads(query, key, value)
     shape = (*lead, q.shape[1], k.shape[1])
     last = torch.arange(q.shape[1], device=q.device).view(1, -1, 1) if is_causal else None
-    mask = last if attn_mask is None else flat_mask(attn_mask, shape)
+    mask = last if attn_mask is None else heads.flat_mask(attn_mask, shape)
     # Drawn here, not in the Function, whose forward may run a second time; in the order of the scores, not of q.
     kept = random_mask(q.new_empty(0), (len(q), *shape[-2:]), 1 - dropout_p) if dropout_p > 0 else None
     scale = default_scale(q) if scale is None else scale
     y = AttentionFunction.apply(q, k, v, mask, kept, scale, dropout_p if dropout_p < 1 else 0.0)
-    y = y.reshape(*lead, *y.shape[1:])
-    # The built-in's fused kernel returns the layout of the queries, which a later dropout or reshape depends on.
-    fused = y.shape == query.shape and y.dim() == 4 and dropout_p == 0 and query.stride(-1) == 1
-    return strided_beside([query], y) if fused and not (mask is not None and mask.requires_grad) else y
+    return heads.in_layout_of_queries(y.reshape(*lead, *y.shape[1:]), query, mask, dropout_p)
