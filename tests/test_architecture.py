@@ -100,3 +100,14 @@ def test_importing_scratchnet_brings_torch_alone():
     script = f"import sys, scratchnet, scratchnet.monitor; print([m for m in {heavy} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_ops_leave_to_function_how_their_mathematics_runs():
+    """`dispatch` asks whether anything records an op's operations; these formulas ask too, and say why."""
+    asking = [
+        module_name(path)
+        for path in (ROOT / "scratchnet").rglob("*.py")
+        for _ in range(path.read_text().count("recorded()"))
+        if path.parent.name != "function"
+    ]
+    assert sorted(asking) == ["scratchnet.activations.elu", "scratchnet.activations.hard"]
