@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from experiments.chapters import CHAPTERS
 from experiments.errors import ExperimentError, Interrupted, PeerError, UsageError
@@ -78,8 +79,29 @@ def start(name: str, flags: Sequence[str]) -> None:
                 print(f"'{folder.folder}' is finished; nothing is left to do")
                 return
         settings.check()
-        with one_thread(settings.threads):
+        with one_thread(settings.threads), compiled_kernels(settings.kernels):
             module.main(on_a_device(settings), folder)
+
+
+@contextmanager
+def compiled_kernels(wanted: bool) -> Iterator[None]:
+    """Runs large calls as compiled kernels, if that is wanted.
+
+    Raises:
+        UsageError: There is no compiler.
+    """
+    from scratchnet import kernels
+
+    if wanted:
+        try:
+            kernels.enable()
+        except RuntimeError as error:
+            raise UsageError(f"--kernels: {error}") from error
+    try:
+        yield
+    finally:
+        if wanted:
+            kernels.disable()
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ class CommonSettings:
         device: cpu, cuda, cuda:N, or auto: a GPU if there is one.
         threads: Number of threads to compute with. By default networks whose batches take little work have one,
             and others one for each core; OMP_NUM_THREADS sets it too.
+        kernels: Run large calls of this repository's layers as compiled kernels; needs a C++ compiler.
         runs: Folder for the runs; by default runs/ and the chapter's name.
         resume: Folder of a run to continue with its settings.
     """
@@ -48,6 +49,7 @@ class CommonSettings:
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
+    kernels: bool = False
     runs: Path | None = None
     resume: Path | None = None
 
@@ -154,7 +156,9 @@ def expect(satisfied: bool, name: str, expected: str, got: object) -> None:
 
 def settings_of(config: CommonSettings, **chosen: Any) -> Settings:
     """Makes the settings of one training in a chapter that derives from `CommonSettings`."""
-    common = {name: getattr(config, name) for name in ("preset", "backend", "seed", "device", "threads")}
+    common = {
+        name: getattr(config, name) for name in ("preset", "backend", "seed", "device", "threads", "kernels")
+    }
     return Settings(**common, **chosen)
 
 

@@ -42,7 +42,7 @@ def enable() -> None:
         cpp_builder.get_cpp_compiler()
     except exc.InvalidCxxCompiler as error:
         raise RuntimeError(
-            "kernels: expected a C++ compiler, found none; install g++ or clang, or set CXX to one"
+            "expected a C++ compiler, found none; install g++ or clang, or set CXX to one"
         ) from error
     _state["enabled"] = True
 

@@ -14,9 +14,10 @@ import pytest
 from experiment_runs import ROOT, assert_same_state, mnist, state
 from torch.testing import assert_close
 
-from experiments.__main__ import main
+from experiments.__main__ import compiled_kernels, main
 from experiments.chapters import CHAPTERS
 from experiments.run import replace_file
+from scratchnet import kernels
 
 USAGE_ERRORS = {
     "nope": f"expected a chapter ({', '.join(CHAPTERS)}), got 'nope'",
@@ -111,6 +112,21 @@ def finished(tiny, tmp_path_factory):
 def stopped(finished, tmp_path):
     """A run without its summary, as if it had been stopped after its last checkpoint."""
     return shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("summary.json"))
+
+
+def test_kernels_are_on_for_the_run_alone():
+    with compiled_kernels(wanted=True):
+        assert kernels.enabled()
+    assert not kernels.enabled()
+
+
+def test_kernels_without_a_compiler_are_a_usage_error(here, capsys, monkeypatch):
+    def enable():
+        raise RuntimeError("expected a C++ compiler, found none")
+
+    monkeypatch.setattr(kernels, "enable", enable)
+    assert main(["mnist", "--kernels"]) == 2
+    assert capsys.readouterr().err == "error: --kernels: expected a C++ compiler, found none\n"
 
 
 def test_resuming_a_finished_run_changes_nothing(finished, capsys):

@@ -236,7 +236,7 @@ def test_times_compiled_kernels(capsys):
 
 def test_kernels_without_a_compiler_are_refused(capsys, monkeypatch):
     def fail():
-        raise RuntimeError("kernels: expected a C++ compiler")
+        raise RuntimeError("expected a C++ compiler")
 
     monkeypatch.setattr(kernels, "enable", fail)
     with pytest.raises(SystemExit) as stop:
