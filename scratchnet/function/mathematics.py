@@ -125,7 +125,9 @@ def differentiate(
     entered = differentiable if precision is AS_GIVEN else tuple(map(precision.enter, differentiable))
     backward, tensors, conjugate = op.backward, (*entered, *saved), False
     if not usual(tensors):
-        backward = plainly(outside_autocast(backward, entered), tensors)
+        # A compiled backward runs outside of the forward's autocast anyway, and Dynamo must not leave it in there.
+        compiling = torch.compiler.is_compiling()
+        backward = plainly(backward if compiling else outside_autocast(backward, entered), tensors)
         conjugate = op.holomorphic and any(d is not None and d.is_complex for d in dtypes)
     if conjugate:
         entered = tuple(map(_conjugate, entered))

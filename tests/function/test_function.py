@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from scratchnet import nn
+from scratchnet import functional, nn
 from scratchnet.function import Elementwise, Function, recorded
 
 
@@ -344,3 +344,19 @@ def test_modules_can_be_exported(module, size, strict):
     made, x = module(), torch.randn(size)
     exported = torch.export.export(made, (x,), strict=strict)
     torch.testing.assert_close(exported.module()(x), made(x))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_autocast_inside_of_a_compiled_function(frozen):
+    def run(x: Tensor, weight: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return functional.linear(x, weight).float()
+
+    x, weight = torch.randn(3, 4, requires_grad=not frozen), torch.randn(5, 4, requires_grad=True)
+    needed = [t for t in (x, weight) if t.requires_grad]
+    torch._dynamo.reset()
+    found, expected = torch.compile(run, fullgraph=True, backend="aot_eager")(x, weight), run(x, weight)
+    torch.testing.assert_close(found, expected)
+    upstream = torch.randn_like(expected)
+    gradients = [torch.autograd.grad(y, needed, upstream) for y in (found, expected)]
+    torch.testing.assert_close(*gradients)
