@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from torch.autograd.function import FunctionMeta
 from scratchnet.function.mathematics import Mathematics, evaluate
 from scratchnet.function.precision import Autocast
 from scratchnet.function.protocols import recording, tracing
-from scratchnet.function.recording import traced, transformed
+from scratchnet.function.recording import nested, traced, transformed
 
 __all__ = ["Function", "overwrite"]
 
@@ -71,7 +72,7 @@ class Function(torch.autograd.Function, metaclass=Op):
     def apply(cls, *arguments: Any) -> Any:
         """The op on its tensors and options, recorded for whichever kind of differentiation is under way."""
         if torch.compiler.is_dynamo_compiling():
-            return cls.eager.apply(*arguments)
+            return cls._plainly(arguments) if nested() else cls.eager.apply(*arguments)
         if transformed():
             return cls.traced.apply(*arguments)
         if type(arguments[0]) is FakeTensor and not traced():
@@ -79,7 +80,15 @@ class Function(torch.autograd.Function, metaclass=Op):
                 return cls.apply(*arguments)
         if torch.is_grad_enabled() and torch._C._get_tracing_state() is None:
             return cls.eager.apply(*arguments)
-        # `torch.jit.trace` cannot record a Function, but the tensor operations in it, which autograd differentiates.
+        return cls._plainly(arguments)
+
+    @classmethod
+    def _plainly(cls, arguments: Sequence[Any]) -> Any:
+        """The op as tensor operations, which autograd differentiates if anybody does.
+
+        `torch.jit.trace` cannot record a Function, and compiled transforms of transforms take its backward for a
+        constant.
+        """
         inputs, options = cls.mathematics.split(arguments)
         return evaluate(cls.mathematics, inputs, options, cls.mathematics.precision(inputs))[0]
 

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
-__all__ = ["batched", "plainly", "readable", "recorded", "reuse", "traced", "transformed", "usual"]
+__all__ = ["batched", "nested", "plainly", "readable", "recorded", "reuse", "traced", "transformed", "usual"]
 
 _MODE = torch._C._TorchDispatchModeKey
 TRACERS = (_MODE.FAKE, _MODE.FUNCTIONAL, _MODE.PROXY)
@@ -98,6 +98,11 @@ def _unusual(tensors: Iterable[Tensor | None]) -> bool:
 def transformed() -> bool:
     """Whether a `torch.func` transform or a forward-mode level is active."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def nested() -> bool:
+    """Whether a `torch.func` transform is active inside of another."""
+    return transformed() and (torch._C._functorch.maybe_current_level() or 0) > 1
 
 
 def recorded() -> bool:

@@ -360,3 +360,19 @@ def test_autocast_inside_of_a_compiled_function(frozen):
     upstream = torch.randn_like(expected)
     gradients = [torch.autograd.grad(y, needed, upstream) for y in (found, expected)]
     torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("op", [functional.relu, functional.sigmoid, functional.gelu])
+def test_compiled_transforms_of_transforms_see_the_backward(op):
+    """Dynamo takes the backward of any Function for a constant there."""
+
+    def second(x: Tensor, weight: Tensor) -> Tensor:
+        def total(x: Tensor) -> Tensor:
+            return (op(functional.linear(x, weight)) ** 3).sum()
+
+        return torch.func.grad(lambda x: torch.func.grad(total)(x).square().sum())(x)
+
+    given = torch.randn(3, 4, dtype=torch.float64), torch.randn(5, 4, dtype=torch.float64)
+    torch._dynamo.reset()
+    compiled = torch.compile(second, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(*given), second(*given))
