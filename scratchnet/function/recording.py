@@ -102,7 +102,7 @@ def transformed() -> bool:
 
 def nested() -> bool:
     """Whether a `torch.func` transform is active inside of another."""
-    return transformed() and (torch._C._functorch.maybe_current_level() or 0) > 1
+    return torch._C._functorch.get_dynamic_layer_stack_depth() > 1
 
 
 def recorded() -> bool:
