@@ -98,8 +98,8 @@ def _inner(x: Tensor) -> int:
 
 
 def _total(sums: Tensor) -> Tensor:
-    """Adds up sums that have been rounded, (B, C, 1) or (1, C, 1), in float64."""
-    return sums.sum((0, 2), dtype=torch.float64).to(sums.dtype) if len(sums) > 1 else sums.reshape(-1)
+    """Adds up sums that have been rounded, (B, C, 1), in float64; B may be 0 or 1."""
+    return sums.reshape(-1) if len(sums) == 1 else sums.sum((0, 2), dtype=torch.float64).to(sums.dtype)
 
 
 def standardized(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
