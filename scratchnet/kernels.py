@@ -15,7 +15,7 @@ Off by default: it needs a C++ compiler.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 from types import FunctionType
 from typing import Any
@@ -60,19 +60,21 @@ def enabled() -> bool:
 def kernel(function: Callable[..., Any], tensors: Sequence[Tensor | None]) -> Callable[..., Any] | None:
     """Returns the compiled form of a function of these tensors, None if it is to run as it is.
 
-    A kernel is made for each rank and dtype of the tensors, which are contiguous, and serves all sizes.
+    A kernel is made for each rank and dtype of the tensors, which are contiguous, and serves all sizes above 1.
     """
     if not _state["enabled"]:
         return None
     given = [t for t in tensors if t is not None]
     if max(t.numel() for t in given) < LARGE or not all(t.is_contiguous() for t in given):
         return None
-    return _compiled(function, tuple(None if t is None else (t.dtype, *_broadcast(t)) for t in tensors))
+    return _compiled(function, tuple(None if t is None else _specialized(t) for t in tensors))
 
 
-def _broadcast(tensor: Tensor) -> Iterator[bool]:
-    """Yields for each dimension whether it has one element, for which the compiler makes another kernel."""
-    return (size == 1 for size in tensor.shape)
+def _specialized(tensor: Tensor) -> Hashable:
+    """Returns what the compiler makes another kernel for: it does not count these against its bound here."""
+    base = tensor._base
+    ones = tuple(size == 1 for size in tensor.shape)
+    return tensor.dtype, tensor.requires_grad, None if base is None else base.dim(), ones
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -60,5 +62,8 @@ def test_ops_of_one_code_object_do_not_exhaust_the_compiler(enabled):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("record", list(RECORDS.values()), ids=list(RECORDS))
 def test_every_op_passes_its_checks_with_kernels(record, enabled):
+    # Inductor's vectorized exp and log may be off by a unit in the last place, where ATen's are by half: measured, a
+    # sum of them departs by 1.3 units.
+    record = replace(record, roundings=record.roundings + 2)
     for comparison in check(record, torch.float32).comparisons:
         assert comparison.ok, str(comparison)
