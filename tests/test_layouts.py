@@ -53,7 +53,7 @@ SUMMED = "the built-in adds the input's gradient to zeros for the overwritten va
 KERNELS = "the built-in chooses a kernel by size, each with its own format"
 CHUNKED = "gradients are computed chunk by chunk in contiguous memory"
 GRADIENTS = {
-    **dict.fromkeys("linear_kernel polynomial_kernel rbf_kernel l1_penalty l2_penalty".split(), NO_SUCH_BUILT_IN),
+    **dict.fromkeys("linear_kernel polynomial_kernel l1_penalty l2_penalty".split(), NO_SUCH_BUILT_IN),
     **dict.fromkeys("kl_div poisson_nll_loss gaussian_nll_loss l1_loss soft_margin_loss".split(), COMPOSED),
     **dict.fromkeys("hinge_embedding_loss cosine_embedding_loss".split(), COMPOSED),
     **dict.fromkeys("triplet_margin_loss pairwise_distance LSTM multi_head_attention_forward".split(), COMPOSED),

@@ -73,7 +73,7 @@ class FoldFunction(Function):
 def _unfold(x: Tensor, geometry: Geometry) -> Tensor:
     windows = im2col(x, geometry)
     batch, channels, positions, *outputs = windows.shape
-    return windows.reshape(batch, channels * positions, math.prod(outputs))
+    return windows.reshape(batch, channels * positions, math.prod(outputs)).contiguous()
 
 
 def _fold(cols: Tensor, geometry: Geometry, size: Sizes) -> Tensor:

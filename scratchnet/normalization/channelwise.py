@@ -99,7 +99,7 @@ def _inner(x: Tensor) -> int:
 
 def _total(sums: Tensor) -> Tensor:
     """Adds up sums that have been rounded, (B, C, 1), in float64; B may be 0 or 1."""
-    return sums.reshape(-1) if len(sums) == 1 else sums.sum((0, 2), dtype=torch.float64).to(sums.dtype)
+    return sums.reshape(-1) if sums.shape[0] == 1 else sums.sum((0, 2), dtype=torch.float64).to(sums.dtype)
 
 
 def standardized(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
