@@ -25,7 +25,7 @@ MEMORY = """
     index index_put index_select index_add index_fill index_copy gather scatter scatter_add nonzero
     masked_select masked_scatter
     zeros zeros_like ones ones_like full full_like empty empty_like empty_strided new_zeros new_ones new_full
-    new_empty new_empty_strided fill zero arange triu_indices repeat_interleave scalar_tensor set_ resize_ flip roll
+    new_empty new_empty_strided fill zero arange repeat_interleave scalar_tensor set_ resize_ flip roll
     repeat one_hot
     _local_scalar_dense item is_same_size promote_types result_type
     _efficientzerotensor _has_same_storage_numel _new_zeros_with_same_feature_meta

@@ -52,9 +52,12 @@ class PDistFunction(Function):
 
 
 def _pairs(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the first and the second row of each pair."""
-    first, second = torch.triu_indices(x.shape[0], x.shape[0], 1, device=x.device)
-    return first, second
+    """Returns the first and the second row of each pair; those of row i begin at place i · (2 N - i - 1) / 2."""
+    count = x.shape[0]  # counted with arange: triu_indices would keep an exported program at its number of rows
+    row = torch.arange(count, device=x.device)
+    first = row.repeat_interleave(count - 1 - row, output_size=count * (count - 1) // 2)
+    place = torch.arange(first.shape[0], device=x.device)
+    return first, place - first * (2 * count - first - 1) // 2 + first + 1
 
 
 def _differences(first: Tensor, second: Tensor, x: Tensor) -> Tensor:
