@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -37,8 +38,8 @@ class Product(NamedTuple):
 
 
 def rows_in_cache(elements: int) -> int:
-    """Returns how many rows of so many elements, at least one, stay in the cache."""
-    return max(1, CACHED // max(1, elements))
+    """Returns how many rows of so many elements, at least one, stay in the cache; all where nothing is cut."""
+    return sys.maxsize if recorded() else max(1, CACHED // max(1, elements))
 
 
 def chunked(
