@@ -23,6 +23,8 @@ def enabled(monkeypatch):
     kernels.enable()
     yield
     kernels.disable()
+    kernels._compiled.cache_clear()  # thousands of kernels take gigabytes
+    torch._dynamo.reset()
 
 
 def test_are_off_until_enabled_and_for_small_tensors():

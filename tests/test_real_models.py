@@ -69,6 +69,8 @@ def assert_equal(ours: list[Tensor], theirs: list[Tensor]) -> None:
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+# One at a time: two networks of 86 million parameters with their gradients and momenta take 6 GB.
+@pytest.mark.xdist_group("memory")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_five_steps_match_torch(name, training):
     ours, theirs = (five_steps(model.train(training), *batch(2)) for model in network(name))
