@@ -15,9 +15,9 @@ Off by default: it needs a C++ compiler.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
-from types import FunctionType
+from math import isfinite
 from typing import Any
 
 import torch
@@ -57,17 +57,25 @@ def enabled() -> bool:
     return _state["enabled"]
 
 
-def kernel(function: Callable[..., Any], tensors: Sequence[Tensor | None]) -> Callable[..., Any] | None:
-    """Returns the compiled form of a function of these tensors, None if it is to run as it is.
+def kernel(
+    function: Callable[..., Any], tensors: Sequence[Tensor | None], options: Mapping[str, Any]
+) -> Callable[..., Any] | None:
+    """Returns ``function(*tensors, **options)`` compiled, a function of these tensors; None if it is to run as it is.
 
-    A kernel is made for each rank and dtype of the tensors, which are contiguous, and serves all sizes above 1.
+    A kernel is made for the options and for each rank and dtype of the tensors, which are contiguous, and serves all
+    sizes above 1.
     """
     if not _state["enabled"]:
         return None
     given = [t for t in tensors if t is not None]
     if max(t.numel() for t in given) < LARGE or not all(t.is_contiguous() for t in given):
         return None
-    return _compiled(function, tuple(None if t is None else _specialized(t) for t in tensors))
+    if not all(
+        isinstance(x, bool | int | str | tuple) or (isinstance(x, float) and isfinite(x)) for x in options.values()
+    ):
+        return None
+    kinds = tuple(None if t is None else _specialized(t) for t in tensors)
+    return _compiled(function, kinds, tuple(options.items()))
 
 
 def _specialized(tensor: Tensor) -> Hashable:
@@ -78,17 +86,15 @@ def _specialized(tensor: Tensor) -> Hashable:
 
 
 @cache
-def _compiled(function: Callable[..., Any], _: Hashable) -> Callable[..., Any]:
-    # The compiler bounds the kernels of one code object, which the chain rules of all ops share; a copy has its own.
-    copy = FunctionType(
-        function.__code__.replace(),
-        function.__globals__,
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
-    copy.__kwdefaults__ = function.__kwdefaults__
-    return torch.compile(copy, dynamic=True, fullgraph=True)
+def _compiled(
+    function: Callable[..., Any], _: Hashable, options: tuple[tuple[str, Any], ...]
+) -> Callable[..., Any]:
+    # A function of its own for each kernel, since the compiler bounds the kernels of one. The options are in its code:
+    # numbers that are arguments are kept symbolic, and a kernel from the disk cache had another call's.
+    names: dict[str, Any] = {"function": function}
+    given = ", ".join(f"{name}={value!r}" for name, value in options)
+    exec(f"def call(*tensors):\n    return function(*tensors, {given})", names)
+    return torch.compile(names["call"], dynamic=True, fullgraph=True)
 
 
 if os.environ.get("SCRATCHNET_KERNELS", "0") not in ("", "0"):

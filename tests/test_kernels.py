@@ -29,12 +29,12 @@ def enabled(monkeypatch):
 
 def test_are_off_until_enabled_and_for_small_tensors():
     large, small = torch.empty(kernels.LARGE), torch.empty(4)
-    assert kernels.kernel(double, [large]) is None
+    assert kernels.kernel(double, [large], {}) is None
     kernels.enable()
     try:
         assert kernels.enabled()
-        assert kernels.kernel(double, [small, None]) is None
-        assert kernels.kernel(double, [small, large]) is not None
+        assert kernels.kernel(double, [small, None], {}) is None
+        assert kernels.kernel(double, [small, large], {}) is not None
     finally:
         kernels.disable()
     assert not kernels.enabled()
@@ -62,10 +62,10 @@ def test_ops_of_one_code_object_do_not_exhaust_the_compiler(enabled):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("record", list(RECORDS.values()), ids=list(RECORDS))
-def test_every_op_passes_its_checks_with_kernels(record, enabled):
+@pytest.mark.parametrize("name", "gelu elu celu selu glu softmax huber_loss cross_entropy".split())
+def test_ops_pass_their_checks_with_kernels(name, enabled):
     # Inductor's vectorized exp and log may be off by a unit in the last place, where ATen's are by half: measured, a
     # sum of them departs by 1.3 units.
-    record = replace(record, roundings=record.roundings + 2)
+    record = replace(RECORDS[name], roundings=RECORDS[name].roundings + 2)
     for comparison in check(record, torch.float32).comparisons:
         assert comparison.ok, str(comparison)

@@ -54,10 +54,10 @@ def _in_kernel(
     if not all(t.is_contiguous() and t.shape == shape for t in tensors):
         return None
     flat = [t.view(-1) for t in tensors]
-    compiled = kernel(mathematics, flat)
+    compiled = kernel(mathematics, flat, options)
     if compiled is None:
         return None
-    result: Tensor = compiled(*flat, **options).view(shape)
+    result: Tensor = compiled(*flat).view(shape)
     return result
 
 

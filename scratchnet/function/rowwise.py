@@ -38,10 +38,10 @@ def _fast(
     options: dict[str, Any],
     overwritten: tuple[int, ...] = (),
 ) -> Any:
-    compiled = kernel(mathematics, tensors)
+    compiled = kernel(mathematics, tensors, options)
     if compiled is None:
         return tile_rows(mathematics, *tensors, overwritten=overwritten, **options)
-    return compiled(*tensors, **options)
+    return compiled(*tensors)
 
 
 class Rowwise(Function):
