@@ -156,7 +156,7 @@ def _tanh_(input: Tensor) -> Tensor:
 
 @cache
 def replacements() -> list[tuple[Callable[..., Any], Callable[..., Any]]]:
-    """Returns pairs of a function of PyTorch's, outside of classes, and ours in its place."""
+    """Returns pairs of a module-level function of PyTorch and the function that replaces it."""
     return [(getattr(owner, name), ours) for owner, name, ours in _table() if isinstance(owner, ModuleType)]
 
 

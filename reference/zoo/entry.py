@@ -1,4 +1,4 @@
-"""What is tried: a model of some library by name, made small, and inputs for it."""
+"""Entries of the zoo: a named model of a library, made small, and its inputs."""
 
 from __future__ import annotations
 

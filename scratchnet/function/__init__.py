@@ -37,8 +37,7 @@ all of them by position, as ``torch.autograd.Function.apply`` does. The contract
   (``native_low_precision``), whose kernel already accumulates in float32.
 - A whole algorithm that is slower compiled than eager becomes one node of compiled graphs by `opaque`.
 - In-place and ``out=`` writes are allowed only by `reuse` and in the fast forms of `dispatch`, and never on ``grad``
-  or ``saved``.
-  `Elementwise` and `Rowwise` ops need none: their formulas run in shared memory, tile by tile, as they stand.
+  or ``saved``. `Elementwise` and `Rowwise` ops need none: their formulas run in shared memory, tile by tile.
 
 ``Scale.forward``, ``backward`` and ``jvp`` stay what the author wrote, for other ops to call. ``Scale.apply`` calls one
 of two classes that speak autograd's protocol over this mathematics, because no single one can do all of it:

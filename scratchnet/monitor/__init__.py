@@ -43,7 +43,7 @@ tag                                    meaning                                  
                                        sample of the batch (ReLU and its kin)    no gradient
 ``units_saturated/MODULE``             share of outputs on the flat ends: tanh   below 0.5 in hidden layers;
                                        beyond ±0.97, sigmoid beyond 0.03 and     flat ends pass little
-                                       0.97, ELU within 3 % of its floor         gradient
+                                       0.97, ELU within 3 % of its limit         gradient
 ``not_seen``                           text: what is missing here, and why;      absent
                                        written when it changes
 ``weights/PARAMETER``                  histogram of the weights                  spread, no lone peak

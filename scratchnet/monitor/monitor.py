@@ -222,7 +222,8 @@ class Monitor:
             from torch.utils.tensorboard.summary import hparams
 
             # SummaryWriter.add_hparams opens a second file, and an experiment's summary of one run, without the
-            # third part; TensorBoard then shows that run's columns for all runs, in alphabetical order.
+            # third part; TensorBoard then shows that run's columns for all runs, in alphabetical order. The method is
+            # SummaryWriter's alone, as the line above asks; the type of other writers lacks it.
             file: Any = self.writer._get_file_writer()  # type: ignore[attr-defined]
             for part in hparams(dict(_settings(config)), {})[1:]:
                 file.add_summary(part, self.global_step)

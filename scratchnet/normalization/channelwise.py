@@ -127,6 +127,6 @@ def affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def column(vector: Tensor, x: Tensor) -> Tensor:
-    """A vector as a column along the planes; written out along L, without which `addcmul` is not vectorized."""
+    """Reshapes a vector (C,) to a column (C, 1), or copies it to (C, L), which `addcmul` needs to be vectorized."""
     channels, length = x.shape[1:]
     return vector[:, None] if length == 1 else vector[:, None].expand(channels, length).contiguous()
