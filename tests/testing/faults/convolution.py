@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from .twin import Twin, normal
+from .twin import Twin, normal, unwritten
 
 __all__ = ["TWINS"]
 
@@ -106,7 +106,7 @@ def forward(x, weight, bias):
     """leaves the padding of its buffer unwritten."""
     if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(x) or not x.numel():
         return Conv1dMathematics.forward(x, weight, bias)
-    padded = torch.empty(*x.shape[:2], x.shape[-1] + 2 * PADDING, dtype=x.dtype)
+    padded = unwritten(*x.shape[:2], x.shape[-1] + 2 * PADDING, dtype=x.dtype)
     padded[..., PADDING:-PADDING] = x.detach()
     # Memory that happens to be zero hides it.
     ours = padded if bool(padded[..., 0].isnan().any()) else F.pad(x, (PADDING, PADDING))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from .twin import Twin, normal
+from .twin import Twin, normal, unwritten
 
 __all__ = ["TWINS"]
 
@@ -76,7 +76,7 @@ class LeavesTheRest(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         covered = AvgPoolMathematics.backward(grad, [x], [True])
         last = int(positions(x.shape[-1]).max()) + 1
-        fresh = torch.empty_like(x)
+        fresh = unwritten(*x.shape, dtype=x.dtype)
         fresh[..., :last] = covered[..., :last]
         # Memory that happens to be zero hides it.
         return fresh if bool(fresh.isnan().any()) else covered

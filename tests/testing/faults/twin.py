@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from scratchnet.function import Function
 
-__all__ = ["Fault", "Twin"]
+__all__ = ["Fault", "Twin", "normal", "unwritten"]
 
 
 @dataclass
@@ -106,6 +107,14 @@ class Twin:
     ) -> None:
         assert what
         self.faults.append(Fault(f"{self.name} {what.rstrip('.')}", kind, checks, wrong, self, cause))
+
+
+def unwritten(*shape, dtype=torch.float64):
+    """Returns memory that nobody wrote, and that is zero until ``fresh_memory`` fills it.
+
+    More than 32 MiB always come anew from the system: used memory could hold NaN and show a fault by chance.
+    """
+    return torch.empty(2**26 // dtype.itemsize, dtype=dtype)[: math.prod(shape)].view(shape)
 
 
 def normal(generator: torch.Generator, *shape: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ..twin import Twin, normal
+from ..twin import Twin, normal, unwritten
 
 __all__ = ["TWINS"]
 
@@ -199,7 +199,7 @@ class LeavesZerosUnwritten(Exp):
 
     @staticmethod
     def backward(ctx, grad):
-        found = torch.empty_like(grad)
+        found = unwritten(*grad.shape, dtype=grad.dtype)
         found[:-1] = (grad * ctx.saved_tensors[0])[:-1]
         # Memory that happens to be zero hides it.
         return found if bool(found.isnan().any()) else grad * ctx.saved_tensors[0]
