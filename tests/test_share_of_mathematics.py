@@ -26,7 +26,7 @@ METHODS = {"forward", "backward", "jvp", "value", "slope", "chain"}
 KINDS = ("mathematics", "derivation", "documentation", "signature", "imports", "blank", "other")
 CODE = ("mathematics", "signature", "other")
 # Percent of the lines that are mathematics, as they stood when last written here, rounded down: they may only rise.
-OF_LINES, OF_CODE = 17, 34
+OF_LINES, OF_CODE = 17, 35
 
 
 class File:

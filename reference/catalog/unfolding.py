@@ -55,7 +55,7 @@ def errors(*inputs: Any) -> tuple[BadInput, ...]:
         bad(RuntimeError, "expected dilation to be one integer", *inputs, 2, dilation=0),
         bad(RuntimeError, "expected padding to be one integer", *inputs, 2, padding=-1),
         bad(RuntimeError, "expected stride to be one integer", *inputs, 2, stride=0),
-        bad(RuntimeError, "expected an image of at least the kernel's size", *inputs, 6),
+        bad(RuntimeError, "expected an input of at least the kernel's size", *inputs, 6),
     )
 
 

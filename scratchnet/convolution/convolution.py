@@ -25,7 +25,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.convolution.algorithms import dispatch as dispatched
-from scratchnet.convolution.shapes import Size, check_channels, window_geometry, with_batch
+from scratchnet.convolution.shapes import Size, check_channels, check_covers, window_geometry, with_batch
 from scratchnet.function import Function, dispatch
 from scratchnet.layout import as_images, in_layout_of, is_channels_last, laid_out
 from scratchnet.windows import Geometry
@@ -125,12 +125,7 @@ def prepare(
     x, unbatched = with_batch(op, dims, input, weight, "O, C / groups")
     geometry = window_geometry(op, weight.shape[2:], stride, padding, dilation, groups)
     check_channels(op, x, weight, bias, groups, weight.shape[1] * groups, weight.shape[0])
-    size = x.shape[2:]
-    if min(geometry.outputs(size)) < 1:
-        raise RuntimeError(
-            f"{op}: expected an input of at least the kernel's size, got a kernel of {geometry.kernel} with dilation "
-            f"{geometry.dilation} on {geometry.extent(size)} elements, padding included"
-        )
+    check_covers(op, geometry, x.shape[2:])
     return x, geometry, unbatched
 
 

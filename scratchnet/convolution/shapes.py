@@ -9,7 +9,7 @@ from torch import Tensor
 from scratchnet.arguments import autocasts, describe, floating, integer
 from scratchnet.windows import Geometry, sizes
 
-__all__ = ["Size", "check_channels", "window_geometry", "with_batch"]
+__all__ = ["Size", "check_channels", "check_covers", "window_geometry", "with_batch"]
 
 Size = int | Sequence[int]
 LETTERS = {1: "L", 2: "H, W", 3: "D, H, W"}
@@ -97,3 +97,16 @@ def window_geometry(
         padding = 0
     margins = sizes(op, "padding", padding, dims, least=0)
     return Geometry(tuple(kernel), steps, tuple((p, p) for p in margins), spaces)
+
+
+def check_covers(op: str, geometry: Geometry, size: Sequence[int]) -> None:
+    """Checks that an image of this size has at least one window.
+
+    Raises:
+        RuntimeError: if it has none.
+    """
+    if min(geometry.outputs(size)) < 1:
+        raise RuntimeError(
+            f"{op}: expected an input of at least the kernel's size, got a kernel of {geometry.kernel} with dilation "
+            f"{geometry.dilation} on {geometry.extent(size)} elements, padding included"
+        )

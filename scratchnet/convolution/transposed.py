@@ -117,16 +117,12 @@ def _transposed(
     size = tuple(n + e for n, e in zip(smallest_size(geometry, x.shape[2:]), extra, strict=True))
     if min(size) < (1 if unbatched else 0):
         raise RuntimeError(
-            f"{op}: expected padding that leaves an output, got padding {padding} of {describe_windows(geometry)} "
-            f"for an input of {tuple(x.shape[2:])} elements; it would be of size {size}"
+            f"{op}: expected padding that leaves an output, got padding {padding} of a kernel of {geometry.kernel} "
+            f"with stride {geometry.stride} and dilation {geometry.dilation} for an input of {tuple(x.shape[2:])} "
+            f"elements; it would be of size {size}"
         )
     y = in_layout_of(x, TransposedConvolutionFunction.apply(x, weight, bias, geometry, groups, size), weight)
     return y.squeeze(0) if unbatched else y
-
-
-def describe_windows(geometry: Geometry) -> str:
-    """Describes kernel, stride and dilation for error messages."""
-    return f"a kernel of {geometry.kernel} with stride {geometry.stride} and dilation {geometry.dilation}"
 
 
 @overridable

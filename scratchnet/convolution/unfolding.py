@@ -25,6 +25,7 @@ from typing import Any
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable
+from scratchnet.convolution.shapes import check_covers, window_geometry
 from scratchnet.function import Function
 from scratchnet.windows import Geometry, col2im, im2col, sizes
 
@@ -85,18 +86,9 @@ def _fold(cols: Tensor, geometry: Geometry, size: Sizes) -> Tensor:
 def _geometry(
     op: str, size: Sequence[int], kernel_size: Pair, dilation: Pair, padding: Pair, stride: Pair
 ) -> Geometry:
-    margins = sizes(op, "padding", padding, 2, least=0)
-    geometry = Geometry(
-        sizes(op, "kernel_size", kernel_size, 2, least=1),
-        sizes(op, "stride", stride, 2, least=1),
-        tuple((p, p) for p in margins),
-        sizes(op, "dilation", dilation, 2, least=1),
-    )
-    if min(geometry.outputs(size)) < 1:
-        raise RuntimeError(
-            f"{op}: expected an image of at least the kernel's size, got a kernel of {geometry.kernel} with dilation "
-            f"{geometry.dilation} on {geometry.extent(size)} pixels, padding included"
-        )
+    kernel, margins = sizes(op, "kernel_size", kernel_size, 2, least=1), sizes(op, "padding", padding, 2, least=0)
+    geometry = window_geometry(op, kernel, stride, margins, dilation, groups=1)
+    check_covers(op, geometry, size)
     return geometry
 
 

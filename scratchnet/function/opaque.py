@@ -49,13 +49,15 @@ class Opaque:
 
     Attributes:
         function: the algorithm.
-        fake: a function of the same arguments; returns empty tensors like the results.
+        fake: a function of some of the arguments; returns empty tensors like the results.
+        sized: the positions of those arguments.
         packed: the types of those parameters that are `Numbers`, by position.
         operator: the operator.
     """
 
     function: Callable[..., Any]
     fake: Callable[..., Any]
+    sized: list[int]
     packed: dict[int, type[Numbers]]
     operator: Any = None
 
@@ -73,11 +75,12 @@ class Opaque:
         tensors = [x for x in arguments if isinstance(x, Tensor)]
         with torch.no_grad():  # a compiled graph without gradients runs in the mode of its caller
             found = plainly(outside_autocast(self.function, tensors), tensors)(*arguments)
-            return tree_map(_in_strides_of, self.fake(*arguments), found)
+            return tree_map(_in_strides_of, self.shape(*packed), found)
 
     def shape(self, *packed: Any) -> Any:
         """Returns empty tensors like the results."""
-        return self.fake(*self.unpack(packed))
+        arguments = self.unpack(packed)
+        return self.fake(*(arguments[i] for i in self.sized))
 
 
 OPERATORS: list[Opaque] = []  # all of them; a test runs `torch.library.opcheck` on each
@@ -90,15 +93,16 @@ def opaque(fake: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R
     compiled. Everywhere else, and in a compiled graph that exports, transforms or takes tensor subclasses, the
     function is called as it is, and the compiler sees its operations::
 
-        @opaque(lambda x, y: x.new_empty(len(x), len(y)))
+        @opaque(lambda x, y: x.new_empty(x.shape[0], y.shape[0]))
         @dispatch(tiled.distances)
         def distances(x: Tensor, y: Tensor) -> Tensor:
             return (x.unsqueeze(1) - y).square().sum(-1).sqrt()
 
-    ``fake`` takes the same arguments and returns empty tensors with shapes, dtypes and strides of the results, which
-    depend on sizes and options alone (``len`` of a tensor would fix its size). The strides of the arguments are the
-    compiler's choice, so a memory format is an option of its own. All arguments are given by position; their types are
-    those of `TYPES` and `Numbers`. The operator has no derivative: autograd sees the `Function` that calls it.
+    ``fake`` names those arguments that it needs, and returns empty tensors with shapes, dtypes and strides of the
+    results, which depend on sizes and options alone (``len`` of a tensor would fix its size). The strides of the
+    arguments are the compiler's choice, so a memory format is an option of its own. All arguments of the algorithm are
+    given by position; their types are those of `TYPES` and `Numbers`. The operator has no derivative: autograd sees
+    the `Function` that calls it.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -127,11 +131,12 @@ def _register(function: Callable[..., Any], fake: Callable[..., Any]) -> Opaque:
     hints = get_type_hints(function)
     returned = hints.pop("return")
     parameters = list(inspect.signature(function).parameters)
+    sized = [parameters.index(name) for name in inspect.signature(fake).parameters]
     packed = {i: hints[name] for i, name in enumerate(parameters) if hints[name] not in TYPES}
     declared = [f"{TYPES.get(hints[name], 'SymInt[]')} {name}" for name in parameters]
     results = TYPES[returned] if returned in TYPES else f"({', '.join(TYPES[t] for t in get_args(returned))})"
     name = function.__name__.strip("_")
-    found = Opaque(function, fake, packed)
+    found = Opaque(function, fake, sized, packed)
     LIBRARY.define(
         f"{name}({', '.join(declared)}) -> {results}",
         tags=(torch.Tag.pt2_compliant_tag, torch.Tag.flexible_layout),

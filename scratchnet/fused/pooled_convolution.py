@@ -53,13 +53,7 @@ def _forward_by_tiles(
 
 
 def _empty_outputs(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: Geometry,
-    groups: int,
-    windows: Geometry,
-    channels_last: bool,
+    x: Tensor, weight: Tensor, geometry: Geometry, windows: Geometry, channels_last: bool
 ) -> tuple[Tensor, Tensor]:
     size = windows.outputs(geometry.outputs(x.shape[2:]))
     y = empty_images(x, x.shape[0], weight.shape[0], size, channels_last)
@@ -103,16 +97,7 @@ def _backward_by_tiles(
 
 
 def _empty_gradients(
-    grad: Tensor,
-    argmax: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    geometry: Geometry,
-    groups: int,
-    windows: Geometry,
-    channels_last: bool,
-    need_x: bool,
-    need_weight: bool,
+    x: Tensor, weight: Tensor, channels_last: bool, need_x: bool, need_weight: bool
 ) -> Sequence[Tensor]:
     grad_x = [empty_images(x, x.shape[0], x.shape[1], x.shape[2:], channels_last)] if need_x else []
     return [*grad_x, weight.new_empty(weight.shape)] if need_weight else grad_x

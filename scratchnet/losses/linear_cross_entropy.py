@@ -48,7 +48,7 @@ CHUNK_ELEMENTS = 1 << 25
 
 
 class ReducedLinearCrossEntropyFunction(Function):
-    """The sum of the rows' losses, each times its weight, or their mean. Keeps its inputs, and the sum's gradients.
+    """Sums the rows' losses, each times its weight, or averages them. Saves its inputs, and the sum's gradients.
 
     In float16 and bfloat16 the products take and give that dtype, as a linear layer's would, and everything else,
     the losses too, is float32.
@@ -70,7 +70,7 @@ class ReducedLinearCrossEntropyFunction(Function):
         reduction: str,
         asked: tuple[bool, bool, bool],
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-        """Chunk by chunk, the losses, then δ and its products with the weight and with the rows."""
+        """Computes, chunk by chunk, the losses, then δ and its products with the weight and with the rows."""
 
         def step(x: Tensor, target: Tensor, scale: Tensor | None) -> tuple[Tensor | Product | None, ...]:
             found = with_losses(logits(x, weight, bias), target, smoothing)
@@ -89,7 +89,7 @@ class ReducedLinearCrossEntropyFunction(Function):
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, reduction: str, **_: Any
     ) -> tuple[Tensor | None, ...]:
-        """What comes to each loss, times the gradients that the forward found."""
+        """Multiplies the upstream of each loss with the gradients that the forward found."""
         factor = ClassTargets(*saved[3:6]).factor(grad, reduction)
         pairs = zip(saved[-3:], needs[:3], strict=True)
         of_x, of_weight, of_bias = (factor * found if needed else None for found, needed in pairs)
@@ -99,7 +99,7 @@ class ReducedLinearCrossEntropyFunction(Function):
     def jvp(
         tangents: Sequence[Tensor], saved: Sequence[Tensor], *, smoothing: float, reduction: str, **_: Any
     ) -> Tensor:
-        """The reduction is linear."""
+        """Reduces the losses' tangents, as the reduction is linear."""
         x, weight, bias, target = saved[:4]
         found = with_losses(logits(x, weight, bias), target, smoothing)
         targets = ClassTargets(*saved[3:6])
@@ -108,7 +108,7 @@ class ReducedLinearCrossEntropyFunction(Function):
 
 
 class LinearCrossEntropyFunction(Function):
-    """The loss of each row. Keeps its inputs, m and s; computes in the dtypes of the sum."""
+    """Returns the loss of each row. Saves its inputs, m and s; computes in the dtypes of the sum."""
 
     native_low_precision = True
 
@@ -116,7 +116,7 @@ class LinearCrossEntropyFunction(Function):
     def forward(
         x: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, *, smoothing: float, rows: int
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-        """Chunk by chunk, the losses."""
+        """Computes the losses chunk by chunk."""
 
         def step(x: Tensor, target: Tensor) -> tuple[Tensor, ...]:
             return with_losses(logits(x, weight, bias), target, smoothing)[:3]
@@ -128,7 +128,7 @@ class LinearCrossEntropyFunction(Function):
     def backward(
         grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, smoothing: float, rows: int
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        """Chunk by chunk, the logits again, δ, and its products with the weight and with the rows."""
+        """Computes, chunk by chunk, the logits again, δ, and its products with the weight and with the rows."""
         x, weight, bias, target, top, total = saved
 
         def step(
@@ -142,7 +142,7 @@ class LinearCrossEntropyFunction(Function):
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, smoothing: float, rows: int) -> Tensor:
-        """The change of each row's loss."""
+        """Returns the tangent of each row's loss."""
         x, weight, bias, _, top, total = saved
         return _changes(tangents, saved, powers_of(logits(x, weight, bias), top), total, smoothing)
 
@@ -154,7 +154,7 @@ def _flat(of_bias: Tensor | None) -> Tensor | None:
 def _changes(
     tangents: Sequence[Tensor], saved: Sequence[Tensor], powers: Tensor, total: Tensor, smoothing: float
 ) -> Tensor:
-    """Of each row's loss along tangents: δ times the change of the logits."""
+    """Returns the tangents of the rows' losses: δ times the tangents of the logits."""
     x, weight, bias, target = saved[:4]
     change = tangents[0] @ weight.T + x @ tangents[1].T
     change = change if bias is None else change + tangents[2]
@@ -221,7 +221,7 @@ def linear_cross_entropy(
     stand_in = x.new_empty(()).expand(shape)  # for the logits, which are not there
     _, labels, alone, known = checked(op, stand_in, target, weight, ignored)
     rows = getattr(options, "batch_chunk_size", None) or max(1, CHUNK_ELEMENTS // max(shape[-1], 1))
-    wide = _wide(x.dtype)
+    wide = torch.promote_types(x.dtype, torch.float32)  # of the losses
     class_weight = None if weight is None else weight.to(wide)
     targets = ClassTargets.of(labels, class_weight, known, wide)
     x = x.unsqueeze(0) if alone else x
@@ -241,20 +241,15 @@ def linear_cross_entropy(
     return losses.view(target.shape) if alone and reduction == "none" else losses
 
 
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of the losses: at least float32."""
-    return torch.promote_types(dtype, torch.float32)
-
-
 def _may_be_asked(factor: Tensor | None) -> bool:
-    """Whether someone may want the gradient of a factor, which under a transform it cannot tell."""
+    """Returns whether the gradient of a factor may be wanted; a transform's factors do not tell."""
     if factor is None or torch.compiler.is_compiling() or transformed():
         return factor is not None
     return factor.requires_grad and torch.is_grad_enabled()
 
 
 def _for_product(op: str, given: Sequence[Tensor]) -> tuple[list[Tensor], torch.dtype]:
-    """The factors in the dtype in which `torch.autocast` would multiply them, and the dtype of the loss."""
+    """Returns the factors in the dtype in which `torch.autocast` would multiply them, and the dtype of the loss."""
     dtypes = {x.dtype for x in given}
     if autocasts(given[0]) and torch.float64 not in dtypes:
         low = torch.get_autocast_dtype(given[0].device.type)
@@ -275,7 +270,7 @@ def _check(
     target: Tensor,
     ignore_index: int | None,
 ) -> None:
-    """Shapes, in the order in which a reader would look at them."""
+    """Checks shapes, in the order in which a reader would look at them."""
     if not 1 <= x.dim() <= 2:
         raise RuntimeError(f"{op}: expected input of shape (N, D) or (D,), got {describe(x)}")
     if linear_weight.dim() < 2 or linear_weight.shape[-1] != x.shape[-1]:

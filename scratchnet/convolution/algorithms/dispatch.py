@@ -98,15 +98,7 @@ def _fast_convolve(
     return shifted_gemm.convolve(x, weight, bias, geometry, groups, outputs, channels_last)
 
 
-def empty_outputs(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: Geometry,
-    groups: int,
-    outputs: Sequence[int],
-    channels_last: bool,
-) -> Tensor:
+def empty_outputs(x: Tensor, weight: Tensor, outputs: Sequence[int], channels_last: bool) -> Tensor:
     """Allocates the result of `convolve`."""
     return empty_images(x, x.shape[0], weight.shape[0], outputs, channels_last)
 
@@ -150,15 +142,7 @@ def _fast_backward_input(
     return shifted_gemm.backward_input(y, weight, bias, geometry, groups, size)
 
 
-def _empty_inputs(
-    y: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: Geometry,
-    groups: int,
-    size: Sequence[int],
-    channels_last: bool,
-) -> Tensor:
+def _empty_inputs(y: Tensor, weight: Tensor, groups: int, size: Sequence[int], channels_last: bool) -> Tensor:
     return empty_images(y, y.shape[0], weight.shape[1] * groups, size, channels_last)
 
 
@@ -220,9 +204,7 @@ def _fast_gradients(
     return grad_x, grad_weight
 
 
-def _empty_gradients(
-    y: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, groups: int, channels_last: bool
-) -> tuple[Tensor, Tensor]:
+def _empty_gradients(x: Tensor, weight: Tensor, channels_last: bool) -> tuple[Tensor, Tensor]:
     return empty_images(x, x.shape[0], x.shape[1], x.shape[2:], channels_last), weight.new_empty(weight.shape)
 
 
