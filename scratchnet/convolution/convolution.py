@@ -27,7 +27,7 @@ from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.convolution.algorithms import dispatch as dispatched
 from scratchnet.convolution.shapes import Size, check_channels, check_covers, window_geometry, with_batch
 from scratchnet.function import Function, dispatch
-from scratchnet.layout import as_images, in_layout_of, is_channels_last, laid_out
+from scratchnet.layout import as_images, is_channels_last, laid_out
 from scratchnet.windows import Geometry
 
 __all__ = [
@@ -72,8 +72,6 @@ def gradients(
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Returns the gradients of images, weight and bias, where needed."""
     grad_x, grad_weight = dispatched.gradients(grad, x, weight, needs, geometry, groups)
-    if grad_x is not None:
-        grad_x = in_layout_of(x, grad_x, weight)
     if grad_weight is not None:
         grad_weight = in_strides_of(weight, grad_weight)
     grad_bias = grad.sum((0, *range(2, grad.dim()))) if needs[2] else None
@@ -145,7 +143,7 @@ def convolution(
     if x.shape[1] == 0:  # PyTorch returns no output channels either
         y = (x * weight.sum()).reshape(len(x), 0, *geometry.outputs(x.shape[2:]))
         return y.squeeze(0) if unbatched else y
-    y = in_layout_of(x, ConvolutionFunction.apply(x, weight, bias, geometry, groups), weight)
+    y = ConvolutionFunction.apply(x, weight, bias, geometry, groups)
     return y.squeeze(0) if unbatched else y
 
 

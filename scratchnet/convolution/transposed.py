@@ -27,11 +27,15 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from scratchnet.arguments import overridable
-from scratchnet.convolution.algorithms.dispatch import backward_input, convolve, correlate
+from scratchnet.convolution.algorithms.dispatch import (
+    backward_input,
+    convolve,
+    correlate,
+    returns_channels_last,
+)
 from scratchnet.convolution.convolution import in_strides_of
 from scratchnet.convolution.shapes import Size, check_channels, window_geometry, with_batch
 from scratchnet.function import Function
-from scratchnet.layout import in_layout_of
 from scratchnet.windows import Geometry, sizes
 
 __all__ = ["TransposedConvolutionFunction", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
@@ -61,7 +65,8 @@ class TransposedConvolutionFunction(Function):
         x, weight = saved
         grad_x = grad_weight = None
         if needs[0]:
-            grad_x = in_layout_of(x, convolve(grad, weight, None, geometry, groups, x.shape[2:]), weight)
+            last = returns_channels_last(x, weight)
+            grad_x = convolve(grad, weight, None, geometry, groups, x.shape[2:], last)
         if needs[1]:
             grad_weight = in_strides_of(weight, correlate(x, grad, geometry, groups))
         grad_bias = grad.sum((0, *range(2, grad.dim()))) if needs[2] else None
@@ -121,7 +126,7 @@ def _transposed(
             f"with stride {geometry.stride} and dilation {geometry.dilation} for an input of {tuple(x.shape[2:])} "
             f"elements; it would be of size {size}"
         )
-    y = in_layout_of(x, TransposedConvolutionFunction.apply(x, weight, bias, geometry, groups, size), weight)
+    y = TransposedConvolutionFunction.apply(x, weight, bias, geometry, groups, size)
     return y.squeeze(0) if unbatched else y
 
 

@@ -27,7 +27,7 @@ from scratchnet.convolution.convolution import in_strides_of, prepare, tangent
 from scratchnet.convolution.shapes import Size
 from scratchnet.function import LOW_PRECISION, Function, dispatch, opaque
 from scratchnet.fused.rectified_convolution import conv2d_relu, wants_channels_last
-from scratchnet.layout import empty_images, in_layout_of, laid_out
+from scratchnet.layout import empty_images, laid_out
 from scratchnet.pooling.argmax import gather_at_argmax, max_and_argmax, scatter_to_argmax
 from scratchnet.pooling.max_pooling import max_pool2d
 from scratchnet.pooling.positions import index_dtype
@@ -156,7 +156,7 @@ class ConvolutionReLUMaxPoolFunction(Function):
         grad = torch.where(off, 0, grad)
         last = dispatched.returns_channels_last(x, weight)
         found = _gradients_at_argmax(grad, argmax, x, weight, geometry, groups, windows, last, needs[0], needs[1])
-        grad_x = in_layout_of(x, found[0], weight) if needs[0] else None
+        grad_x = laid_out(found[0], last) if needs[0] else None
         grad_weight = in_strides_of(weight, found[-1]) if needs[1] else None
         return grad_x, grad_weight, grad.sum((0, 2, 3)) if needs[2] else None
 

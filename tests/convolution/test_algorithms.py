@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scratchnet.convolution.algorithms import depthwise, dispatch, shifted_gemm
+from scratchnet.convolution.algorithms import depthwise, dispatch, gathered_gemm, pointwise, shifted_gemm
 from scratchnet.windows import Geometry
 
 # batch, groups, channels and outputs of a group, size, kernel, stride, padding, dilation
@@ -107,6 +107,59 @@ def test_shifted_gemm_equals_im2col(monkeypatch, case, cache):
                 if name == "convolve":
                     rows = shifted_gemm.convolve(*arguments, channels_last=True)
                     torch.testing.assert_close(rows, plain, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c[1] == 1], ids=lambda c: "x".join(map(str, c[4])) + f"-{c[5]}"
+)
+@pytest.mark.parametrize("tile", [1, 1 << 22], ids=["an image", "all"])
+@pytest.mark.parametrize("own", [True, False], ids=["own order", "channels last"])
+@pytest.mark.parametrize("scattering", [0, 3, 1000], ids=["one way", "by channels", "the other way"])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_gathered_gemm_equals_im2col(monkeypatch, case, tile, own, scattering, channels_last):
+    monkeypatch.setattr(gathered_gemm, "TILE_BYTES", tile)
+    monkeypatch.setattr(gathered_gemm, "SCATTERING", scattering)
+    monkeypatch.setattr(gathered_gemm, "_in_own_order", lambda *_: own)
+    geometry, groups, size, outputs, (x, w, y, of_out, of_in) = draw(case)
+    for bias_out, bias_in in ((of_out, of_in), (None, None)):
+        expected = (
+            dispatch.convolve(x.requires_grad_(), w, bias_out, geometry, groups, outputs),
+            dispatch.backward_input(y.requires_grad_(), w, bias_in, geometry, groups, size),
+            dispatch.correlate(y, x, geometry, groups),
+        )
+        both = dispatch.gradients(y, x, w, (True, True), geometry, groups)
+        with torch.no_grad():
+            got = (
+                gathered_gemm.convolve(x, w, bias_out, geometry, outputs, channels_last),
+                gathered_gemm.backward_input(y, w, bias_in, geometry, size, channels_last),
+                gathered_gemm.correlate(y, x, geometry),
+            )
+            both_at_once = gathered_gemm.gradients(y, x, w, geometry, channels_last)
+        for one, other in zip((*got, *both_at_once), (*expected, *both), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(5,), (2, 3), (8, 9), (4, 4, 4)])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_pointwise_equals_im2col(size, channels_last):
+    dims = len(size)
+    case = (3, 1, 4, 5, size, (1,) * dims, (1,) * dims, ((0, 0),) * dims, (1,) * dims)
+    geometry, groups, _, _, (x, w, y, of_out, of_in) = draw(case)
+    assert pointwise.applies(geometry, groups)
+    for bias_out, bias_in in ((of_out, of_in), (None, None)):
+        expected = (
+            dispatch.convolve(x.requires_grad_(), w, bias_out, geometry, groups, size),
+            dispatch.backward_input(y.requires_grad_(), w, bias_in, geometry, groups, size),
+            dispatch.correlate(y, x, geometry, groups),
+        )
+        with torch.no_grad():
+            got = (
+                pointwise.convolve(x, w, bias_out, channels_last),
+                pointwise.backward_input(y, w, bias_in, channels_last),
+                pointwise.correlate(y, x),
+            )
+        for one, other in zip(got, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
 @each_case

@@ -53,7 +53,7 @@ def run(custom, sample) -> None:
 def calls(monkeypatch):
     # The images of the catalog are small.
     monkeypatch.setattr(filtering, "LEAST_CHANNELS", 1)
-    monkeypatch.setattr(filtering, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(filtering, "LEAST_PIXELS", 0)
     calls: dict[str, int] = {}
     for forms in FORMS:
         monkeypatch.setattr(forms, "fast", held_to_the_plain_form(forms, calls))

@@ -35,7 +35,8 @@ def only_winograd(monkeypatch):
         raise AssertionError("the ops ran in turn")
 
     monkeypatch.setattr(filtering, "LEAST_CHANNELS", 1)
-    monkeypatch.setattr(filtering, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(filtering, "LEAST_PIXELS", 0)
+    monkeypatch.setattr(filtering, "MOST_RATIO", 9)
     for unfused in ("max_and_argmax", "scatter_to_argmax"):
         monkeypatch.setattr(pooled_convolution, unfused, refuse)
 

@@ -57,7 +57,7 @@ def test_fused_modules_equal_the_modules_in_turn(dtype, inplace):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
-CHAIN = [(16, 3, 1), (16, 3, 1), (20, 3, 1), (16, 5, 1), (16, 3, 2), (16, 3, 1)]  # channels, kernel and stride
+CHAIN = [(32, 3, 1), (32, 3, 1), (40, 3, 1), (32, 5, 1), (32, 3, 2), (32, 3, 1)]  # channels, kernel and stride
 
 
 @pytest.fixture

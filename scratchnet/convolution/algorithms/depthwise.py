@@ -7,7 +7,8 @@ There is no matrix product: at each kernel position, one number per channel mult
 `scratchnet.convolution.algorithms.polyphase`). The gradient of the images adds the same multiples with negative shifts;
 the gradient of the weight is the sum of upstream times view.
 
-Phases keep the memory format of the images, which are processed in tiles that stay in the cache.
+Phases keep the memory format of the images, but are in channels-last format if images have more channels than pixels,
+since each operation runs along the innermost dimension. Images are processed in tiles that stay in the cache.
 
 Shapes: B images, C channels, H × W pixels, R × S kernel, P × Q outputs; b images per tile, n elements of a view.
 
@@ -43,9 +44,10 @@ def convolve(
     phases = phases_of(geometry, tuple(x.shape[2:]), tuple(outputs))
     step = _images_per_tile(x, phases)
     y = empty_images(x, len(x), channels, outputs, channels_last)
-    buffer = empty_images(x, step, channels, (phases.length,), channels_last)
+    inner = channels_last or _has_more_channels(x)
+    buffer = empty_images(x, step, channels, (phases.length,), inner)
     factors = _factors(weight)
-    for tile, views in shifted_views(x, phases, step, 1, channels_last):
+    for tile, views in shifted_views(x, phases, step, 1, inner):
         y_tile = y[tile]
         flat = buffer[: len(y_tile)]
         _sum_multiples(flat, factors, views)
@@ -65,8 +67,9 @@ def backward_input(
     x = empty_images(y, len(y), channels, size, channels_last)
     if not phases.covers_image:
         x.zero_()
-    padded = empty_images(y, step, channels, (phases.max_offset + phases.size,), channels_last).zero_()
-    buffer = empty_images(y, step, channels, (phases.size,), channels_last)
+    inner = channels_last or _has_more_channels(y)
+    padded = empty_images(y, step, channels, (phases.max_offset + phases.size,), inner).zero_()
+    buffer = empty_images(y, step, channels, (phases.size,), inner)
     factors = _factors(weight)
     for start in range(0, len(y), step):
         x_tile = x[start : start + step]
@@ -84,7 +87,7 @@ def backward_input(
 
 def correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
     """Correlates outputs (B, C, P, Q) with images (B, C, H, W); returns a weight (C, 1, R, S)."""
-    channels_last, channels = is_channels_last(x), x.shape[1]
+    channels_last, channels = is_channels_last(x) or _has_more_channels(x), x.shape[1]
     phases = phases_of(geometry, tuple(x.shape[2:]), tuple(y.shape[2:]))
     step = _images_per_tile(x, phases)
     padded = empty_images(x, step, channels, (phases.length,), channels_last).zero_()
@@ -110,6 +113,11 @@ def _sum_multiples(out: Tensor, factors: Iterable[Tensor], views: Iterable[Tenso
 def _factors(weight: Tensor) -> Tensor:
     """Returns a weight (C, 1, R, S) as one column per kernel position, (R·S, C, 1)."""
     return weight.flatten(1).t().contiguous().unsqueeze(2)
+
+
+def _has_more_channels(x: Tensor) -> bool:
+    """Returns whether images have more channels than pixels."""
+    return x.shape[1] > x.shape[2:].numel()
 
 
 def _images_per_tile(x: Tensor, phases: Phases) -> int:

@@ -1,27 +1,28 @@
 """Chooses an algorithm for each product of convolution.
 
-im2col runs where autograd or a transform records the operations. Otherwise: depthwise if groups == channels, Winograd
-for 3 × 3 kernels with finite results, shifted GEMM for the rest. im2col also runs where these would spread an infinity
-or NaN to other elements. In compiled graphs each product is one operator (`opaque`), which chooses in the same way.
+im2col runs where autograd or a transform records the operations. Otherwise: pointwise for 1 × 1 kernels, depthwise if
+groups == channels, Winograd for 3 × 3 kernels with finite results, gathered GEMM where the windows of an image fit into
+the cache, shifted GEMM for the rest. im2col also runs where these would spread an infinity or NaN to other elements. In
+compiled graphs each product is one operator (`opaque`), which chooses in the same way.
 
-Results are channels last if images or kernels are, unless that takes a copy, which is left to the caller; the operators
-copy.
+Results are channels last if images or kernels are.
 
 Shapes: B images, C input and O output channels, G groups, H × W pixels, R × S kernel, P × Q outputs.
 """
 
 from __future__ import annotations
 
+import cmath
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.algorithms import depthwise, im2col, shifted_gemm
+from scratchnet.convolution.algorithms import depthwise, gathered_gemm, im2col, pointwise, shifted_gemm
 from scratchnet.convolution.algorithms.winograd import filtering as winograd
 from scratchnet.convolution.algorithms.winograd.pixels import Pixels
 from scratchnet.function import dispatch, opaque, readable
-from scratchnet.layout import as_images, empty_images, is_channels_last
+from scratchnet.layout import as_images, empty_images, is_channels_last, laid_out
 from scratchnet.windows import Geometry
 
 __all__ = ["backward_input", "convolve", "correlate", "empty_outputs", "gradients", "returns_channels_last"]
@@ -41,7 +42,7 @@ def convolve(
     ``channels_last`` sets the memory format of the result; by default it follows images and weight.
     """
     channels_last = returns_channels_last(x, weight) if channels_last is None else channels_last
-    return _convolve(x, weight, bias, geometry, groups, outputs, channels_last)
+    return laid_out(_convolve(x, weight, bias, geometry, groups, outputs, channels_last), channels_last)
 
 
 def backward_input(
@@ -58,7 +59,7 @@ def backward_input(
     ``channels_last`` sets the memory format of the result; by default it follows outputs and weight.
     """
     channels_last = returns_channels_last(y, weight) if channels_last is None else channels_last
-    return _backward_input(y, weight, bias, geometry, groups, size, channels_last)
+    return laid_out(_backward_input(y, weight, bias, geometry, groups, size, channels_last), channels_last)
 
 
 def gradients(
@@ -67,13 +68,14 @@ def gradients(
     """Returns `backward_input` and `correlate` of outputs (B, O, P, Q), where needed."""
     channels_last = returns_channels_last(x, weight)
     if needs[0] and needs[1]:
-        return _gradients(y, x, weight, geometry, groups, channels_last)
-    grad_x = _backward_input(y, weight, None, geometry, groups, x.shape[2:], channels_last) if needs[0] else None
+        both = _gradients(y, x, weight, geometry, groups, channels_last)
+        return laid_out(both[0], channels_last), both[1]
+    grad_x = backward_input(y, weight, None, geometry, groups, x.shape[2:], channels_last) if needs[0] else None
     return grad_x, correlate(y, x, geometry, groups) if needs[1] else None
 
 
 def returns_channels_last(x: Tensor, weight: Tensor) -> bool:
-    """Returns whether a product of images or outputs and a weight is channels last, as `in_layout_of` decides."""
+    """Returns whether a product of images or outputs and a weight is channels last."""
     return is_channels_last(x) or is_channels_last(as_images(weight))
 
 
@@ -86,7 +88,11 @@ def _fast_convolve(
     outputs: Sequence[int],
     channels_last: bool,
 ) -> Tensor:
-    if not (x.numel() and weight.numel()) or (geometry.pads and not _finite(weight)):
+    if not (x.numel() and weight.numel()):
+        return NotImplemented
+    if pointwise.applies(geometry, groups):
+        return pointwise.convolve(x, weight, bias, channels_last)
+    if geometry.pads and not _finite(weight):
         return NotImplemented
     channels, out = x.shape[1], len(weight)
     if depthwise.applies(channels, out, groups):
@@ -95,6 +101,8 @@ def _fast_convolve(
         y = winograd.convolve(Pixels(x, geometry.padding), weight, bias, outputs, channels_last)
         if y is not None:
             return y
+    if gathered_gemm.worthwhile(x, channels, out, geometry, groups, outputs):
+        return gathered_gemm.convolve(x, weight, bias, geometry, outputs, channels_last)
     return shifted_gemm.convolve(x, weight, bias, geometry, groups, outputs, channels_last)
 
 
@@ -130,6 +138,8 @@ def _fast_backward_input(
 ) -> Tensor:
     if not (y.numel() and weight.numel()):
         return NotImplemented
+    if pointwise.applies(geometry, groups):
+        return pointwise.backward_input(y, weight, bias, channels_last)
     channels, out = weight.shape[1] * groups, y.shape[1]
     if winograd.worthwhile(y, channels, out, geometry, groups):
         x = winograd.backward_input(winograd.Outputs(y), weight, bias, geometry.padding, size, channels_last)
@@ -139,6 +149,8 @@ def _fast_backward_input(
         return _backward_input_by_im2col(y, weight, bias, geometry, groups, size)
     if depthwise.applies(channels, out, groups):
         return depthwise.backward_input(y, weight, bias, geometry, size, channels_last)
+    if gathered_gemm.worthwhile(y, channels, out, geometry, groups, y.shape[2:]):
+        return gathered_gemm.backward_input(y, weight, bias, geometry, size, channels_last)
     return shifted_gemm.backward_input(y, weight, bias, geometry, groups, size)
 
 
@@ -163,6 +175,8 @@ def _backward_input(
 def _fast_correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     if not (y.numel() and x.numel()):
         return NotImplemented
+    if pointwise.applies(geometry, groups):
+        return pointwise.correlate(y, x)
     channels, out = x.shape[1], y.shape[1]
     if winograd.worthwhile(y, channels, out, geometry, groups):
         weight = winograd.correlate(winograd.Outputs(y), Pixels(x, geometry.padding), x)
@@ -170,6 +184,8 @@ def _fast_correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Te
             return weight
     if depthwise.applies(channels, out, groups):
         weight = depthwise.correlate(y, x, geometry)
+    elif gathered_gemm.worthwhile(y, channels, out, geometry, groups, y.shape[2:]):
+        weight = gathered_gemm.correlate(y, x, geometry)
     else:
         weight = shifted_gemm.correlate(y, x, geometry, groups)
     return weight if _finite(weight) else im2col.correlate_unpadded(y, x, geometry, groups)
@@ -191,12 +207,22 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
 def _fast_gradients(
     y: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, groups: int, channels_last: bool
 ) -> tuple[Tensor, Tensor]:
-    """Computes both in one pass over the outputs."""
-    if not winograd.worthwhile(y, x.shape[1], y.shape[1], geometry, groups):
+    """Computes both from windows or tiles that are made once."""
+    if not (y.numel() and weight.numel()):
         return NotImplemented
-    grad_x, grad_weight = winograd.gradients(
-        winograd.Outputs(y), x, weight, (True, True), geometry.padding, channels_last
-    )
+    if pointwise.applies(geometry, groups):
+        return pointwise.backward_input(y, weight, None, channels_last), pointwise.correlate(y, x)
+    grad_x: Tensor | None
+    grad_weight: Tensor | None
+    sizes = x.shape[1], y.shape[1], geometry, groups
+    if winograd.worthwhile(y, *sizes):
+        needs, upstream = (True, True), winograd.Outputs(y)
+        grad_x, grad_weight = winograd.gradients(upstream, x, weight, needs, geometry.padding, channels_last)
+    elif gathered_gemm.worthwhile(y, *sizes, y.shape[2:]) and _finite(weight):
+        grad_x, grad_weight = gathered_gemm.gradients(y, x, weight, geometry, channels_last)
+        grad_weight = grad_weight if _finite(grad_weight) else None
+    else:
+        return NotImplemented
     if grad_x is None:
         grad_x = _backward_input_by_im2col(y, weight, None, geometry, groups, x.shape[2:])
     if grad_weight is None:
@@ -228,4 +254,4 @@ def _finite(x: Tensor) -> bool:
 
     An infinity or NaN times a zero, of the padding or between the rows of a polyphase layout, would add a NaN.
     """
-    return not readable(x) or bool(x.sum().isfinite())
+    return not readable(x) or cmath.isfinite(x.sum().item())

@@ -62,8 +62,9 @@ __all__ = [
     "worthwhile",
 ]
 
-LEAST_CHANNELS = 16
-LEAST_PRODUCTS = 1 << 20
+LEAST_CHANNELS = 32
+MOST_RATIO = 2  # of channels and outputs, or outputs and channels; gathered GEMM gains by their difference
+LEAST_PIXELS = 8  # for each channel, as many as make up for transforming the kernels
 MOST_KERNEL_BYTES = 1 << 18
 
 G = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
@@ -104,10 +105,10 @@ def worthwhile(images: Tensor, channels: int, out: int, geometry: Geometry, grou
     It needs a device where testing for finite values does not stall, a CPU.
     """
     plain = geometry.kernel == (3, 3) and geometry.stride == geometry.dilation == (1, 1) and groups == 1
-    if not plain or max(map(max, geometry.padding)) > 2 or min(channels, out) < LEAST_CHANNELS:
+    least, most = sorted((channels, out))
+    if not plain or max(map(max, geometry.padding)) > 2 or least < LEAST_CHANNELS or most > MOST_RATIO * least:
         return False
-    pixels = images.numel() // max(1, images.shape[1])
-    return readable(images) and pixels * channels * out >= LEAST_PRODUCTS
+    return readable(images) and images.numel() // max(1, images.shape[1]) >= LEAST_PIXELS * most
 
 
 def convolve(

@@ -1,0 +1,215 @@
+r"""Convolution as one matrix product with the windows of many images.
+
+The windows of all images in a tile are the rows of a matrix, of C·R·S columns each. With the weight as a matrix W of O
+rows and C·R·S columns:
+
+.. math::
+    Y = \operatorname{gather}(X)\, W^\top \qquad
+    \bar X = \operatorname{scatter}(\bar Y\, W) \qquad
+    \bar W = \bar Y^\top \operatorname{gather}(X)
+
+where scatter, the adjoint of gather, adds windows up into images. The product has many rows however small the images
+are; im2col's products, one for each image, have few.
+
+With stride 1, each product is also the adjoint of a convolution from Y to X, whose kernel is mirrored and whose windows
+have O·R·S columns. Gathering reads and writes the windows once, scattering about three times; the cheaper one runs.
+
+The columns are in the order R, S, C, in which windows are read in long pieces from images in channels-last format. If
+the weight is larger than the windows, they are in its own order C, R, S instead, and the weight is not copied.
+
+Shapes: B images, C input and O output channels, H × W pixels, R × S kernel, P × Q outputs; b images per tile.
+
+Source: K. Chellapilla, S. Puri and P. Simard, "High performance convolutional neural networks for document processing",
+2006.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from scratchnet.layout import empty_images
+from scratchnet.windows import Geometry, slices
+
+__all__ = ["backward_input", "convolve", "correlate", "gradients", "worthwhile"]
+
+TILE_BYTES = 1 << 22
+MOST_BYTES = 1 << 24  # of the windows of an image
+SCATTERING = 3  # its time over that of gathering
+
+
+def worthwhile(
+    x: Tensor, channels: int, out: int, geometry: Geometry, groups: int, outputs: Sequence[int]
+) -> bool:
+    """Returns whether the algorithm applies to a convolution, and the windows of an image fit into the cache."""
+    return groups == 1 and math.prod(outputs) * channels * geometry.positions * x.element_size() <= MOST_BYTES
+
+
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, outputs: Sequence[int], channels_last: bool
+) -> Tensor:
+    """Convolves images (B, C, H, W) with a weight (O, C, R, S) and adds a bias; returns (B, O, P, Q)."""
+    out, channels = weight.shape[:2]
+    own = _in_own_order(weight, len(x), outputs)
+    if channels > SCATTERING * out and _mirrors(geometry) and not own:
+        return _scatter(
+            x, _mirrored(weight), bias, _mirror(geometry, x.shape[2:], outputs), outputs, channels_last, own
+        )
+    return _gather(x, weight, bias, geometry, outputs, channels_last, own)
+
+
+def backward_input(
+    y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, size: Sequence[int], channels_last: bool
+) -> Tensor:
+    """Multiplies outputs (B, O, P, Q) by the adjoint of `convolve` and adds a bias; returns images (B, C, H, W)."""
+    out, channels = weight.shape[:2]
+    own = _in_own_order(weight, len(y), y.shape[2:])
+    if out < SCATTERING * channels and _mirrors(geometry) and not own:
+        return _gather(y, _mirrored(weight), bias, _mirror(geometry, size, y.shape[2:]), size, channels_last, own)
+    return _scatter(y, weight, bias, geometry, size, channels_last, own)
+
+
+def correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
+    """Correlates outputs (B, O, P, Q) with images (B, C, H, W); returns a weight (O, C, R, S)."""
+    if y.shape[1] < x.shape[1] and _mirrors(geometry):
+        return _mirrored(_correlate(x, y, _mirror(geometry, x.shape[2:], y.shape[2:])))
+    return _correlate(y, x, geometry)
+
+
+def gradients(
+    y: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, channels_last: bool
+) -> tuple[Tensor, Tensor]:
+    """Returns `backward_input` and `correlate`, with windows that are gathered once if the cheaper ways allow it."""
+    size, (out, channels) = x.shape[2:], weight.shape[:2]
+    own = _in_own_order(weight, len(y), y.shape[2:])
+    if own or out >= SCATTERING * channels or not _mirrors(geometry):
+        return backward_input(y, weight, None, geometry, size, channels_last), _correlate(y, x, geometry)
+    back = _mirror(geometry, size, y.shape[2:])
+    grad_x, matrix = empty_images(x, len(x), channels, size, channels_last), _matrix(_mirrored(weight), own)
+    total = x.new_zeros(matrix.shape)
+    for tile, cols in _windows(y, back, size, own):
+        grad_x[tile].movedim(1, -1).copy_((cols @ matrix.t()).view(-1, *size, channels))
+        total.addmm_(_rows(x[tile]).t(), cols)
+    return grad_x, _mirrored(_weight(total, (channels, out, *geometry.kernel), own))
+
+
+def _gather(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    outputs: Sequence[int],
+    channels_last: bool,
+    own: bool,
+) -> Tensor:
+    y, matrix = empty_images(x, len(x), len(weight), outputs, channels_last), _matrix(weight, own).t()
+    for tile, cols in _windows(x, geometry, outputs, own):
+        rows = cols @ matrix if bias is None else torch.addmm(bias, cols, matrix)
+        y[tile].movedim(1, -1).copy_(rows.view(-1, *outputs, len(weight)))
+    return y
+
+
+def _scatter(
+    y: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    size: Sequence[int],
+    channels_last: bool,
+    own: bool,
+) -> Tensor:
+    outputs, channels = y.shape[2:], weight.shape[1]
+    x, matrix = empty_images(y, len(y), channels, size, channels_last), _matrix(weight, own)
+    columns = (channels, geometry.positions) if own else (geometry.positions, channels)
+    for tile in _tiles(y, geometry.positions * channels, outputs):
+        cols = (_rows(y[tile]) @ matrix).view(-1, *outputs, *columns).movedim(-2 if own else -1, 1)
+        if geometry.positions == 1 and tuple(outputs) == tuple(size):
+            total = cols.squeeze(-1)
+        else:
+            total = y.new_zeros((len(cols), *geometry.extent(size), channels)).movedim(-1, 1)
+            for position, seen in zip(slices(geometry, outputs), cols.unbind(-1), strict=True):
+                total[position].add_(seen)
+            total = total[geometry.inside(size)]
+        x[tile] = total if bias is None else total + bias.view(-1, *(1,) * len(size))
+    return x
+
+
+def _correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
+    shape = (y.shape[1], x.shape[1], *geometry.kernel)
+    own = shape[0] > len(y) * math.prod(y.shape[2:])
+    total = x.new_zeros((shape[0], math.prod(shape[1:])))
+    for tile, cols in _windows(x, geometry, y.shape[2:], own):
+        total.addmm_(_rows(y[tile]).t(), cols)
+    return _weight(total, shape, own)
+
+
+def _windows(x: Tensor, geometry: Geometry, outputs: Sequence[int], own: bool) -> Iterator[tuple[slice, Tensor]]:
+    """Yields the windows of a tile of images at a time, (b·P·Q, R·S·C), or (b·P·Q, C·R·S) in the weight's own order."""
+    columns = geometry.positions * x.shape[1]
+    for tile in _tiles(x, columns, outputs):
+        wide = x[tile] if own or geometry.pads else x[tile].movedim(1, -1).contiguous().movedim(-1, 1)
+        if geometry.pads:
+            extent = (len(wide), *geometry.extent(x.shape[2:]))
+            wide = empty_images(x, extent[0], x.shape[1], extent[1:], not own).zero_()
+            wide[geometry.inside(x.shape[2:])] = x[tile]
+        batch, channel, *steps = wide.stride()
+        between = [step * s for step, s in zip(steps, geometry.stride, strict=True)]
+        within = [step * d for step, d in zip(steps, geometry.dilation, strict=True)]
+        kernel, strides = (
+            ((x.shape[1], *geometry.kernel), (channel, *within))
+            if own
+            else ((*geometry.kernel, x.shape[1]), (*within, channel))
+        )
+        windows = wide.as_strided(
+            (len(wide), *outputs, *kernel), (batch, *between, *strides), wide.storage_offset()
+        )
+        yield tile, windows.reshape(-1, columns)
+
+
+def _tiles(x: Tensor, columns: int, outputs: Sequence[int]) -> Iterator[slice]:
+    """Yields tiles of images whose windows fit into the cache."""
+    step = max(1, TILE_BYTES // max(1, math.prod(outputs) * columns * x.element_size()))
+    yield from (slice(start, min(start + step, len(x))) for start in range(0, len(x), step))
+
+
+def _in_own_order(weight: Tensor, batch: int, outputs: Sequence[int]) -> bool:
+    """Returns whether a weight is larger than the windows of all images."""
+    return len(weight) > batch * math.prod(outputs)
+
+
+def _matrix(weight: Tensor, own: bool) -> Tensor:
+    """Returns a weight as a matrix (O, R·S·C), or (O, C·R·S) in its own order."""
+    return (weight if own else weight.movedim(1, -1)).flatten(1)
+
+
+def _weight(matrix: Tensor, shape: Sequence[int], own: bool) -> Tensor:
+    """Returns the weight (O, C, R, S) that `_matrix` returns as a matrix."""
+    out, channels, *kernel = shape
+    return matrix.view(tuple(shape)) if own else matrix.view(out, *kernel, channels).movedim(-1, 1)
+
+
+def _rows(y: Tensor) -> Tensor:
+    """Returns images (b, O, P, Q) as a matrix (b·P·Q, O)."""
+    return y.movedim(1, -1).reshape(-1, y.shape[1])
+
+
+def _mirrors(geometry: Geometry) -> bool:
+    """Returns whether a convolution's adjoint is a convolution with the windows of `_mirror`."""
+    along = zip(geometry.kernel, geometry.stride, geometry.padding, geometry.dilation, strict=True)
+    return all(s == 1 and max(p) <= d * (k - 1) for k, s, p, d in along)
+
+
+def _mirror(geometry: Geometry, size: Sequence[int], outputs: Sequence[int]) -> Geometry:
+    """Returns the windows on outputs that see what each pixel of H × W images is seen by."""
+    edges = [d * (k - 1) for d, k in zip(geometry.dilation, geometry.kernel, strict=True)]
+    starts = [edge - before for edge, (before, _) in zip(edges, geometry.padding, strict=True)]
+    along = zip(edges, starts, size, outputs, strict=True)
+    return geometry._replace(padding=tuple((start, n + edge - count - start) for edge, start, n, count in along))
+
+
+def _mirrored(weight: Tensor) -> Tensor:
+    """Exchanges input and output channels and mirrors the kernel."""
+    return weight.transpose(0, 1).flip(tuple(range(2, weight.dim())))
