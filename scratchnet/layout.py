@@ -55,15 +55,9 @@ def empty_images(
     return like.new_empty((batch, channels, *size), dtype=dtype)
 
 
-def in_layout_of(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Returns ``y`` in channels-last format if images ``x`` or the weight are, contiguous otherwise.
-
-    As in PyTorch, the weight of a 1-d convolution can be channels last, its input cannot.
-    """
-    if _batched(y):
-        return y
-    last = is_channels_last(x) or (weight is not None and is_channels_last(as_images(weight)))
-    return laid_out(y, last and y.dim() == x.dim())
+def in_layout_of(x: Tensor, y: Tensor) -> Tensor:
+    """Returns ``y`` in channels-last format if images ``x`` are, contiguous otherwise."""
+    return y if _batched(y) else laid_out(y, is_channels_last(x) and y.dim() == x.dim())
 
 
 def laid_out(y: Tensor, last: bool) -> Tensor:
