@@ -116,7 +116,9 @@ def test_shifted_gemm_equals_im2col(monkeypatch, case, cache):
 @pytest.mark.parametrize("own", [True, False], ids=["own order", "channels last"])
 @pytest.mark.parametrize("scattering", [0, 3, 1000], ids=["one way", "by channels", "the other way"])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_gathered_gemm_equals_im2col(monkeypatch, case, tile, own, scattering, channels_last):
+@pytest.mark.parametrize("pixels", [1, 1000], ids=["by image", "by tile"])
+def test_gathered_gemm_equals_im2col(monkeypatch, case, tile, own, scattering, channels_last, pixels):
+    monkeypatch.setattr(gathered_gemm, "LEAST_PIXELS", pixels)
     monkeypatch.setattr(gathered_gemm, "TILE_BYTES", tile)
     monkeypatch.setattr(gathered_gemm, "SCATTERING", scattering)
     monkeypatch.setattr(gathered_gemm, "_in_own_order", lambda *_: own)

@@ -9,7 +9,8 @@ rows and C·R·S columns:
     \bar W = \bar Y^\top \operatorname{gather}(X)
 
 where scatter, the adjoint of gather, adds windows up into images. The product has many rows however small the images
-are; im2col's products, one for each image, have few.
+are; im2col's products, one for each image, have few. Large images of few columns have products of their own, which do
+not change their memory format.
 
 With stride 1, each product is also the adjoint of a convolution from Y to X, whose kernel is mirrored and whose windows
 have O·R·S columns. Gathering reads and writes the windows once, scattering about three times; the cheaper one runs.
@@ -38,6 +39,7 @@ __all__ = ["backward_input", "convolve", "correlate", "gradients", "worthwhile"]
 
 TILE_BYTES = 1 << 22
 MOST_BYTES = 1 << 24  # of the windows of an image
+LEAST_PIXELS, MOST_COLUMNS = 256, 300  # of products of one image
 SCATTERING = 3  # its time over that of gathering
 
 
@@ -91,8 +93,8 @@ def gradients(
     grad_x, matrix = empty_images(x, len(x), channels, size, channels_last), _matrix(_mirrored(weight), own)
     total = x.new_zeros(matrix.shape)
     for tile, cols in _windows(y, back, size, own):
-        grad_x[tile].movedim(1, -1).copy_((cols @ matrix.t()).view(-1, *size, channels))
-        total.addmm_(_rows(x[tile]).t(), cols)
+        _multiply(cols, matrix, None, grad_x[tile])
+        total += _product(x[tile], cols)
     return grad_x, _mirrored(_weight(total, (channels, out, *geometry.kernel), own))
 
 
@@ -105,10 +107,9 @@ def _gather(
     channels_last: bool,
     own: bool,
 ) -> Tensor:
-    y, matrix = empty_images(x, len(x), len(weight), outputs, channels_last), _matrix(weight, own).t()
+    y, matrix = empty_images(x, len(x), len(weight), outputs, channels_last), _matrix(weight, own)
     for tile, cols in _windows(x, geometry, outputs, own):
-        rows = cols @ matrix if bias is None else torch.addmm(bias, cols, matrix)
-        y[tile].movedim(1, -1).copy_(rows.view(-1, *outputs, len(weight)))
+        _multiply(cols, matrix, bias, y[tile])
     return y
 
 
@@ -125,7 +126,9 @@ def _scatter(
     x, matrix = empty_images(y, len(y), channels, size, channels_last), _matrix(weight, own)
     columns = (channels, geometry.positions) if own else (geometry.positions, channels)
     for tile in _tiles(y, geometry.positions * channels, outputs):
-        cols = (_rows(y[tile]) @ matrix).view(-1, *outputs, *columns).movedim(-2 if own else -1, 1)
+        part = y[tile]
+        cols = part.flatten(2).mT @ matrix if _by_image(part, matrix.shape[1]) else _rows(part) @ matrix
+        cols = cols.view(-1, *outputs, *columns).movedim(-2 if own else -1, 1)
         if geometry.positions == 1 and tuple(outputs) == tuple(size):
             total = cols.squeeze(-1)
         else:
@@ -142,7 +145,7 @@ def _correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
     own = shape[0] > len(y) * math.prod(y.shape[2:])
     total = x.new_zeros((shape[0], math.prod(shape[1:])))
     for tile, cols in _windows(x, geometry, y.shape[2:], own):
-        total.addmm_(_rows(y[tile]).t(), cols)
+        total += _product(y[tile], cols)
     return _weight(total, shape, own)
 
 
@@ -189,6 +192,31 @@ def _weight(matrix: Tensor, shape: Sequence[int], own: bool) -> Tensor:
     """Returns the weight (O, C, R, S) that `_matrix` returns as a matrix."""
     out, channels, *kernel = shape
     return matrix.view(tuple(shape)) if own else matrix.view(out, *kernel, channels).movedim(-1, 1)
+
+
+def _multiply(cols: Tensor, matrix: Tensor, bias: Tensor | None, y: Tensor) -> None:
+    """Writes the product of windows (b·P·Q, …) and a weight (O, …), and a bias, to outputs (b, O, P, Q)."""
+    if _by_image(y, cols.shape[1]):
+        factors, out = (matrix.expand(len(y), -1, -1), cols.view(len(y), -1, cols.shape[1]).mT), y.flatten(2)
+        if bias is None:
+            torch.bmm(*factors, out=out)
+        else:
+            torch.baddbmm(bias.unsqueeze(1), *factors, out=out)
+    else:
+        rows = cols @ matrix.t() if bias is None else torch.addmm(bias, cols, matrix.t())
+        y.movedim(1, -1).copy_(rows.view(len(y), *y.shape[2:], len(matrix)))
+
+
+def _product(y: Tensor, cols: Tensor) -> Tensor:
+    """Returns the product of outputs (b, O, P, Q) and windows (b·P·Q, …), (O, …)."""
+    if _by_image(y, cols.shape[1]):
+        return (y.flatten(2) @ cols.view(len(y), -1, cols.shape[1])).sum(0)
+    return _rows(y).t() @ cols
+
+
+def _by_image(y: Tensor, columns: int) -> bool:
+    """Returns whether products of one contiguous image each, which do not copy it, are faster than that of a tile."""
+    return columns <= MOST_COLUMNS and y.stride(1) >= LEAST_PIXELS and y.is_contiguous()
 
 
 def _rows(y: Tensor) -> Tensor:
