@@ -21,18 +21,18 @@ class Backend:
     Attributes:
         name: ``custom`` or ``builtin``.
         nn: Layers and losses under PyTorch's names, and the few that PyTorch lacks.
-        SGD: The optimizer.
+        optim: Optimizers under PyTorch's names.
         penalties: ``l1_penalty``, ``l2_penalty`` and ``max_norm_``.
     """
 
     name: str
     nn: Any
-    SGD: Any
+    optim: Any
     penalties: Any
 
 
-CUSTOM = Backend("custom", scratchnet.nn, scratchnet.optim.SGD, scratchnet.optim)
-BUILTIN = Backend("builtin", builtin_modules.torch_nn, torch.optim.SGD, builtin_modules)
+CUSTOM = Backend("custom", scratchnet.nn, scratchnet.optim, scratchnet.optim)
+BUILTIN = Backend("builtin", builtin_modules.torch_nn, torch.optim, builtin_modules)
 
 # Values of ``--backend``, and the networks that each one trains side by side.
 BACKENDS: dict[str, list[Backend]] = {"scratch": [CUSTOM], "builtin": [BUILTIN], "twin": [CUSTOM, BUILTIN]}

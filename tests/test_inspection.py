@@ -16,8 +16,8 @@ ARITHMETIC = """
     softsign maxout learned_elu hardsigmoid l1_loss kl_div poisson_nll_loss gaussian_nll_loss hinge_embedding_loss
     margin_ranking_loss cosine_embedding_loss triplet_margin_loss triplet_margin_with_distance_loss pad linear rms_norm
     CrossMapLRN2d normalize dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout one_hot
-    cosine_similarity pairwise_distance linear_kernel polynomial_kernel rbf_kernel grouped_mm SGD l1_penalty l2_penalty
-    max_norm_
+    cosine_similarity pairwise_distance linear_kernel polynomial_kernel rbf_kernel grouped_mm SGD Adam AdamW l1_penalty
+    l2_penalty max_norm_
 """.split()
 
 

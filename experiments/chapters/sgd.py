@@ -123,7 +123,7 @@ def main(config: Config, run: Run | None = None) -> None:
 def descend(surface: Surface, backend: Backend, options: Mapping[str, Any]) -> Tensor:
     """Returns the points of a descent, shape (STEPS + 1, 2)."""
     point = torch.tensor(surface.start, dtype=torch.float64, requires_grad=True)
-    optimizer = backend.SGD([point], lr=surface.lr, **options)
+    optimizer = backend.optim.SGD([point], lr=surface.lr, **options)
     path = [point.detach().clone()]
     for _ in range(STEPS):
         optimizer.zero_grad()
@@ -170,7 +170,7 @@ def learn(run: Run, name: str, variant: Variant, task: Task, config: Config) -> 
     settings = replace(settings, eval_every=max(1, in_epoch // 4))
 
     def optimizer(backend: Backend, model: nn.Module, settings: Settings) -> Optimizer:
-        return backend.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum, **variant.options)
+        return backend.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum, **variant.options)
 
     return train(run.part(name, **variant.options), network, task, settings, optimizer=optimizer)
 

@@ -29,7 +29,7 @@ EVALUATION_BATCH = 250
 
 
 def sgd(backend: Backend, model: nn.Module, settings: Settings) -> Optimizer:
-    return backend.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
+    return backend.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
 
 
 class Learner:

@@ -1,31 +1,22 @@
 r"""Stochastic gradient descent with momentum, Nesterov momentum and weight decay.
 
 The update itself is a few lines and stands here twice: :func:`_update_one` writes it for a single tensor,
-:func:`_update_batch` for a list of tensors at once. Both run the same operations in the same order, so they
-agree to the last bit; what differs is the cost. A list spares one Python call per tensor and operation, and
-:func:`_batches` cuts it so that on a CPU the operations on one piece find it, and memory for it, at hand.
+:func:`_update_batch` for a list of tensors at once, which costs less. Both run the same operations in the same order,
+so they agree to the last bit.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, ParamsT
+from torch.optim.optimizer import ParamsT
 
-# Elements of one piece of work on a CPU: small enough for a large last-level cache, and for the allocator to
-# hand the same temporary out again without page faults; large enough that waking the threads costs little.
-_TILE = 2**21
-# CPU kernels for narrower dtypes round list operations, and the last few elements of a range, differently.
-_EXACT = (torch.float32, torch.float64)
-
-_Row = tuple[Tensor, ...]  # (parameter, gradient) or, with momentum, (parameter, gradient, buffer)
+from scratchnet.optim.base import ListOptimizer, Row, batches, fits_a_list
 
 
-class SGD(Optimizer):
+class SGD(ListOptimizer):
     r"""Stochastic gradient descent, optionally with momentum; takes the place of :class:`torch.optim.SGD`.
 
     With learning rate :math:`\gamma`, momentum :math:`\mu`, dampening :math:`\tau` and weight decay
@@ -134,56 +125,11 @@ class SGD(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a parameter group, to be optimized from the next step on.
-
-        Args:
-            param_group: The parameters under ``"params"``, beside any options that differ from the defaults.
-
-        Raises:
-            RuntimeError: If the group asks for ``fused``.
-        """
-        super().add_param_group(param_group)
-        if param_group["fused"]:
-            self.param_groups.pop()
-            raise RuntimeError(
-                "scratchnet's SGD has no fused kernel, got fused=True; leave fused out: "
-                "the default already updates tensors in lists and in cache-sized pieces"
-            )
-
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled or loaded state, filling in the options that it is too old to have."""
         super().__setstate__(state)
         for group in self.param_groups:
-            for option in ("nesterov", "maximize", "differentiable"):
-                group.setdefault(option, False)
-            group.setdefault("foreach", None)
-            if group.setdefault("fused", False):
-                group["fused"] = None
-
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Perform a single optimization step.
-
-        Args:
-            closure: Reevaluates the model, computes the gradients and returns the loss.
-
-        Returns:
-            What ``closure`` returned, or ``None`` without one.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        with torch.set_grad_enabled(self.defaults["differentiable"]):
-            for group in self.param_groups:
-                self._step_group(group)
-        return loss
+            group.setdefault("nesterov", False)
 
     def _step_group(self, group: dict[str, Any]) -> None:
         rule = _Rule(
@@ -197,20 +143,21 @@ class SGD(Optimizer):
         foreach = group["foreach"]
         if torch.is_grad_enabled() or isinstance(rule.lr, Tensor) or isinstance(rule.weight_decay, Tensor):
             foreach = False
-        rows: list[_Row] = []
+        rows: list[Row] = []
         for param in group["params"]:
             grad = param.grad
             if grad is None:
                 continue
             buffer = self.state[param].get("momentum_buffer") if rule.momentum != 0 else None
             first = buffer is None and rule.momentum != 0
-            if first or not _fits_a_list(param, grad, foreach):
+            if first or not fits_a_list(param, grad, foreach):
                 buffer = _update_one(rule, param, grad, buffer)
                 if buffer is not None:
                     self.state[param]["momentum_buffer"] = buffer
             else:
                 rows.append((param, grad) if buffer is None else (param, grad, buffer))
-        for batch in _batches(rows, rule):
+        one_operation = rule.momentum == 0 and rule.weight_decay == 0 and not rule.maximize
+        for batch in batches(rows, cut=not one_operation):
             _update_batch(rule, batch)
 
 
@@ -230,13 +177,6 @@ def _scalar(option: Any) -> Any:
     if not isinstance(option, Tensor):
         return option
     return option.squeeze() if option.requires_grad or torch.compiler.is_compiling() else option.item()
-
-
-def _fits_a_list(param: Tensor, grad: Tensor, foreach: bool | None) -> bool:
-    """Whether to update the tensor in a list; its subclass or layout may know no list operations."""
-    if foreach is False or type(param) not in (Tensor, torch.nn.Parameter) or grad.layout != torch.strided:
-        return False
-    return foreach is True or param.dtype in _EXACT or not param.is_cpu
 
 
 def _update_one(rule: _Rule, param: Tensor, grad: Tensor, buffer: Tensor | None) -> Tensor | None:
@@ -269,7 +209,7 @@ def _update_one(rule: _Rule, param: Tensor, grad: Tensor, buffer: Tensor | None)
     return buffer
 
 
-def _update_batch(rule: _Rule, batch: list[_Row]) -> None:
+def _update_batch(rule: _Rule, batch: list[Row]) -> None:
     """Update many tensors in place, along with the momentum buffers that they all have already."""
     lr, momentum, dampening, weight_decay, nesterov, maximize = rule
     assert not isinstance(lr, Tensor)
@@ -294,41 +234,3 @@ def _update_batch(rule: _Rule, batch: list[_Row]) -> None:
         else:
             grads = torch._foreach_add(grads, velocity, alpha=momentum)
     torch._foreach_add_(params, grads, alpha=-lr)
-
-
-def _batches(rows: list[_Row], rule: _Rule) -> list[list[_Row]]:
-    """Cut the work into lists of tensors that are best updated together."""
-    if not rows:
-        return []
-    if torch.compiler.is_compiling():
-        return [rows]
-    alike: defaultdict[tuple[torch.device, torch.dtype], list[_Row]] = defaultdict(list)
-    for row in rows:
-        param = row[0]
-        alike[param.device, param.dtype].append(row)
-    one_operation = rule.momentum == 0 and rule.weight_decay == 0 and not rule.maximize
-    batches: list[list[_Row]] = []
-    for (device, _), group in alike.items():
-        batches += [group] if device.type != "cpu" or one_operation else _tiles(group)
-    return batches
-
-
-def _tiles(rows: list[_Row]) -> list[list[_Row]]:
-    """Cut large tensors into pieces, and put small ones together, until each batch is about one tile."""
-    tiles: list[list[_Row]] = []
-    batch: list[_Row] = []
-    room = _TILE
-    for row in rows:
-        numel = row[0].numel()
-        pieces = numel // _TILE
-        if pieces > 1 and all(tensor.dtype in _EXACT and tensor.is_contiguous() for tensor in row):
-            tiles += [[tile] for tile in zip(*(tensor.view(-1).chunk(pieces) for tensor in row), strict=True)]
-            continue
-        if numel > room and batch:
-            tiles.append(batch)
-            batch, room = [], _TILE
-        batch.append(row)
-        room -= numel
-    if batch:
-        tiles.append(batch)
-    return tiles

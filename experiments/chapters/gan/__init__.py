@@ -112,7 +112,7 @@ def rates(backend: Backend, model: nn.Module, settings: Settings) -> Optimizer:
         {"params": list(model.generator.parameters()), "lr": settings.lr},
         {"params": list(model.discriminator.parameters()), "lr": SLOWER * settings.lr},
     ]
-    return backend.SGD(groups, momentum=settings.momentum)
+    return backend.optim.SGD(groups, momentum=settings.momentum)
 
 
 def train_judge(run: Run, task: Task, config: Config) -> nn.Module:

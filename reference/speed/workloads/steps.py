@@ -1,4 +1,4 @@
-"""Training steps of the MNIST networks, and steps of the optimizer."""
+"""Training steps of the MNIST networks, and steps of the optimizers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TrainingStep:
                 parameter.data = channels_last(parameter.data)
         self.parameters: Sequence[Tensor] = [self.inputs, *self.model.parameters()]
         backend = CUSTOM if candidate.side == "custom" else BUILTIN
-        self.optimizer = backend.SGD(self.model.parameters(), lr=RATE, momentum=MOMENTUM)
+        self.optimizer = backend.optim.SGD(self.model.parameters(), lr=RATE, momentum=MOMENTUM)
 
         def run(inputs: Tensor, target: Tensor) -> Tensor:
             return loss(self.model(inputs), target)
@@ -94,17 +94,19 @@ class WatchedStep(TrainingStep):
 
 
 class OptimizerStep:
-    """A step of SGD with momentum and without weight decay; there is no backward."""
+    """A step of an optimizer, SGD with momentum and without weight decay; there is no backward."""
 
     in_place = True
 
-    def __init__(self, shapes: Sequence[tuple[int, ...]], candidate: Candidate) -> None:
+    def __init__(self, op: str, shapes: Sequence[tuple[int, ...]], candidate: Candidate) -> None:
         torch.manual_seed(0)
         self.parameters: Sequence[Tensor] = [nn.Parameter(torch.randn(shape)) for shape in shapes]
         for parameter in self.parameters:
             parameter.grad = torch.randn_like(parameter)
         backend = CUSTOM if candidate.side == "custom" else BUILTIN
-        self.optimizer = backend.SGD(self.parameters, lr=1e-6, momentum=MOMENTUM)
+        self.averages = 1 if op == "SGD" else 2
+        options = {"momentum": MOMENTUM} if op == "SGD" else {}
+        self.optimizer = getattr(backend.optim, op)(self.parameters, lr=1e-6, **options)
         self.forward()
 
     def forward(self) -> None:
@@ -118,19 +120,20 @@ class OptimizerStep:
         return self.parameters
 
     def moved(self, saved: int) -> tuple[int, int]:
-        """Counts parameters, gradients and momenta read, and parameters and momenta written."""
-        return 5 * sum(p.numel() * p.element_size() for p in self.parameters), 0
+        """Counts parameters, gradients and averages read, and parameters and averages written."""
+        return (3 + 2 * self.averages) * sum(p.numel() * p.element_size() for p in self.parameters), 0
 
 
 @dataclass(frozen=True)
 class _AfterSteps:
     """The parameters after some steps, as a function that can be compared."""
 
+    op: str
     shapes: tuple[tuple[int, ...], ...]
     candidate: Candidate
 
     def __call__(self, rate: Tensor) -> tuple[Tensor, ...]:
-        run = OptimizerStep(self.shapes, self.candidate)
+        run = OptimizerStep(self.op, self.shapes, self.candidate)
         run.forward()
         return tuple(p.detach() + 0 * rate for p in run.parameters)
 
@@ -151,10 +154,10 @@ def compare_models(model: str) -> Comparison:
     return compare_values(custom, builtin, images, name=f"{model} step")
 
 
-def compare_steps(shapes: tuple[tuple[int, ...], ...]) -> Comparison:
+def compare_steps(op: str, shapes: tuple[tuple[int, ...], ...]) -> Comparison:
     """Compares the parameters after the same steps."""
-    sides = (_AfterSteps(shapes, Candidate("custom")), _AfterSteps(shapes, Candidate("builtin")))
-    return compare_values(*sides, torch.zeros(()), name="SGD")
+    sides = (_AfterSteps(op, shapes, Candidate("custom")), _AfterSteps(op, shapes, Candidate("builtin")))
+    return compare_values(*sides, torch.zeros(()), name=op)
 
 
 def training(model: str, *relies_on: str) -> Workload:
@@ -175,9 +178,9 @@ def watching(model: str) -> Workload:
     return Workload("watched step", model, step, compare, compiles=False)
 
 
-def optimizing(size: str, *shapes: tuple[int, ...]) -> Workload:
-    prepare: Any = partial(OptimizerStep, shapes)
-    return Workload("SGD", size, prepare, partial(compare_steps, shapes), relies_on=("SGD",), compiles=False)
+def optimizing(op: str, size: str, *shapes: tuple[int, ...]) -> Workload:
+    prepare: Any = partial(OptimizerStep, op, shapes)
+    return Workload(op, size, prepare, partial(compare_steps, op, shapes), relies_on=(op,), compiles=False)
 
 
 SMALL = ((64,),) * 50 + ((32, 32),) * 50
@@ -186,7 +189,13 @@ WORKLOADS = (
     training("mlp"),
     watching("cnn"),
     watching("mlp"),
-    optimizing("100 small", *SMALL),
-    optimizing("one of 10 million", (10_000_000,)),
-    optimizing(SMALL_AND_LARGE, *SMALL, (10_000_000,)),
+    *(
+        workload
+        for op in ("SGD", "Adam", "AdamW")
+        for workload in (
+            optimizing(op, "100 small", *SMALL),
+            optimizing(op, "one of 10 million", (10_000_000,)),
+            optimizing(op, SMALL_AND_LARGE, *SMALL, (10_000_000,)),
+        )
+    ),
 )

@@ -39,7 +39,7 @@ def test_layer_shapes_are_those_of_the_networks():
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated:UserWarning")
-@pytest.mark.parametrize("workload", [w for op, w in FIRST.items() if op != "SGD"], ids=str)
+@pytest.mark.parametrize("workload", [w for op, w in FIRST.items() if op not in ("SGD", "Adam", "AdamW")], ids=str)
 def test_both_sides_run_on_the_same_inputs(workload):
     ours, theirs = (workload.prepare(Candidate(side)) for side in ("custom", "builtin"))
     # Not bit for bit: each side has updated its running statistics with a batch.

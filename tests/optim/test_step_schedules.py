@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from sgd_runs import assert_same_run, tensors, train
+from optimizer_runs import Make, assert_same_run, every_optimizer, tensors, train
 from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler, swa_utils
 from torch.optim.lr_scheduler import LRScheduler
@@ -40,16 +40,17 @@ def test_every_scheduler_is_tried() -> None:
     assert public | {"SWALR"} == set(SCHEDULES)
 
 
+@every_optimizer
 @pytest.mark.parametrize("tensor_lr", [False, True])
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_schedulers_are_bit_equal(name: str, tensor_lr: bool) -> None:
+@pytest.mark.parametrize("scheduler", SCHEDULES)
+def test_schedulers_are_bit_equal(scheduler: str, tensor_lr: bool, name: str) -> None:
     rates: list[list[float]] = []
 
-    def run(optimizer_class: Callable[..., Optimizer]) -> tuple[Optimizer, list[Tensor]]:
+    def run(optimizer_class: Make) -> tuple[Optimizer, list[Tensor]]:
         params = tensors()
         lr = torch.tensor(0.1) if tensor_lr else 0.1
-        optimizer = optimizer_class(params, lr=lr, momentum=0.9)
-        schedule = SCHEDULES[name](optimizer)
+        optimizer = optimizer_class(params, lr=lr, **({"momentum": 0.9} if name == "SGD" else {}))
+        schedule = SCHEDULES[scheduler](optimizer)
         rates.append([])
         for step in range(8):
             train(optimizer, params, range(step, step + 1))
@@ -60,6 +61,6 @@ def test_schedulers_are_bit_equal(name: str, tensor_lr: bool) -> None:
             rates[-1].append(float(optimizer.param_groups[0]["lr"]))
         return optimizer, params
 
-    assert_same_run(run)
+    assert_same_run(name, run)
     assert rates[0] == rates[1]
     assert len(set(rates[1])) > 1

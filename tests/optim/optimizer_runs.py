@@ -1,20 +1,26 @@
-"""The same run with PyTorch's SGD and with ours."""
+"""The same run with PyTorch's optimizers and with ours."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.testing import assert_close
 
-from scratchnet.optim import SGD
+from scratchnet.optim import SGD, Adam, AdamW
 
-OPTIMIZERS = (torch.optim.SGD, SGD)
+Make = Callable[..., Optimizer]
+OPTIMIZERS: dict[str, tuple[Make, Make]] = {
+    "SGD": (torch.optim.SGD, SGD),
+    "Adam": (torch.optim.Adam, Adam),
+    "AdamW": (torch.optim.AdamW, AdamW),
+}
 SHAPES = [(), (3,), (5, 7), (0, 4), (2, 3, 4, 4), (129,)]
-OPTIONS: list[dict[str, Any]] = [
+OF_SGD: list[dict[str, Any]] = [
     {},
     {"lr": 1},
     {"weight_decay": 0.01},
@@ -28,6 +34,29 @@ OPTIONS: list[dict[str, Any]] = [
     {"lr": torch.tensor(0.1), "momentum": 0.9},
     {"lr": torch.tensor([0.1], dtype=torch.float64), "weight_decay": torch.tensor(0.01)},
 ]
+OF_ADAM: list[dict[str, Any]] = [
+    {},
+    {"lr": 1},
+    {"weight_decay": 0.1},
+    {"maximize": True, "weight_decay": 0.1},
+    {"betas": (0.5, 0.9), "eps": 1e-3},
+    {"betas": (0.0, 0.0), "eps": 0.0},
+    {"amsgrad": True, "betas": (0.9, 0.5)},
+    {"amsgrad": True, "weight_decay": 0.1, "maximize": True},
+    {"lr": torch.tensor(0.1), "amsgrad": True},
+    {"lr": torch.tensor([0.1], dtype=torch.float64), "weight_decay": torch.tensor(0.01)},
+    {"betas": (torch.tensor(0.9), torch.tensor([0.99])), "weight_decay": 0.1},
+]
+OPTIONS = [("SGD", options) for options in OF_SGD] + [
+    (name, options) for name in ("Adam", "AdamW") for options in OF_ADAM
+]
+
+every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
+every_option = pytest.mark.parametrize(("name", "options"), OPTIONS, ids=str)
+
+
+def has_tensors(options: dict[str, Any]) -> bool:
+    return any(isinstance(value, Tensor) for value in (*options.values(), *options.get("betas", ())))
 
 
 def tensors(dtype: torch.dtype = torch.float32, shapes: list[tuple[int, ...]] = SHAPES) -> list[Tensor]:
@@ -53,12 +82,12 @@ def train(optimizer: Optimizer, params: list[Tensor], steps: range) -> None:
 
 
 def assert_same(ours: Any, theirs: Any) -> None:
-    assert_close(ours, theirs, rtol=0, atol=0)
+    assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
 
 
-def assert_same_run(run: Callable[[Callable[..., Optimizer]], tuple[Optimizer, list[Tensor]]]) -> None:
+def assert_same_run(name: str, run: Callable[[Make], tuple[Optimizer, list[Tensor]]]) -> None:
     """Compare parameters and state after the same run with either optimizer."""
-    (their_optimizer, theirs), (our_optimizer, ours) = map(run, OPTIMIZERS)
+    (their_optimizer, theirs), (our_optimizer, ours) = map(run, OPTIMIZERS[name])
     beginning = tensors(ours[0].dtype, [p.shape for p in ours])
     assert any(not torch.equal(end, start) for end, start in zip(ours, beginning, strict=True))
     assert_same(ours, theirs)
