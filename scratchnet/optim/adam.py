@@ -164,7 +164,7 @@ class Adam(ListOptimizer):
             _scalar(group["weight_decay"]),
             group["decoupled_weight_decay"],
             group["maximize"],
-            group["capturable"] or torch.is_grad_enabled() or torch.compiler.is_compiling(),
+            group["capturable"] or torch.is_grad_enabled(),
         )
         foreach = group["foreach"]
         if rule.counts_in_tensors or any(isinstance(option, Tensor) for option in rule):
