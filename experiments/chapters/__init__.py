@@ -55,5 +55,9 @@ CHAPTERS: dict[str, Chapter] = {
         "a generative adversarial network: one network draws digits, the other distinguishes them from real ones",
         "quick 40 s, full 9 min",
     ),
+    "attention": Chapter(
+        "a small causal transformer beside an LSTM and a GRU of its size: recall over a distance, text, attention maps",
+        "quick 1 min, full 7 min",
+    ),
     "claims": Chapter("the tutorial's claims, each with a measurement", "quick 30 s, full 3 min"),
 }

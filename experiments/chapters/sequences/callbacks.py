@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from experiments.chapters.sequences.networks import Cell, SequenceModel, calculate, write
 from experiments.chapters.sequences.settings import Config
@@ -15,10 +15,11 @@ from experiments.chapters.sequences.tasks import SequenceTask
 from experiments.data import source
 from experiments.figures.curves import Curve, curves
 from experiments.report_page import PREFIX, ReportPage
+from experiments.settings import Settings
 from experiments.training import CallbackState, Learner, Training
 from experiments.training.learner import Callback
 
-__all__ = ["DECAY", "gradient_through_time", "make_callback", "plot_gradients"]
+__all__ = ["DECAY", "gradient_through_time", "make_callback", "plot_gradients", "write_source"]
 
 DECAY = "gradient_first_to_last_log10"
 PROBES = 32  # test sequences on which the gradient is measured
@@ -85,9 +86,15 @@ def sample(model: SequenceModel, task: SequenceTask, config: Config) -> str | No
     if config.task == "arithmetic":
         return "\n".join(calculate(model, task.test[0][:CALCULATED].to(config.device)))
     if config.task == "text":
-        opening = source.encode(OPENING).long().to(config.device)
-        return OPENING + source.decode(write(model, opening, WRITTEN, TEMPERATURE, config.seed))
+        return write_source(model, config)
     return None
+
+
+def write_source(model: nn.Module, settings: Settings) -> str:
+    """Returns Python that a model of text writes, with the opening that it continues."""
+    assert isinstance(model, SequenceModel)
+    opening = source.encode(OPENING).long().to(settings.device)
+    return OPENING + source.decode(write(model, opening, WRITTEN, TEMPERATURE, settings.seed))
 
 
 def gradient_through_time(

@@ -40,7 +40,7 @@ class SequenceModel(nn.Module):
     def __init__(
         self,
         backend: Backend,
-        cell: Cell,
+        cell: Cell | Literal["transformer"],
         *,
         read: int,
         hidden: int,
@@ -53,10 +53,15 @@ class SequenceModel(nn.Module):
         layers = backend.nn
         self.last = last
         self.embedding = layers.Embedding(read, hidden // 2) if characters else layers.Identity()
-        kind = {"rnn": layers.RNN, "lstm": layers.LSTM, "gru": layers.GRU}[cell]
-        self.recurrent = kind(hidden // 2 if characters else read, hidden, batch_first=True)
+        self.recurrent = self.make_layer(layers, cell, hidden // 2 if characters else read, hidden)
         self.head = layers.Linear(hidden, answer)
-        initialize(self.recurrent, span)
+        if cell != "transformer":
+            initialize(self.recurrent, span)
+
+    def make_layer(self, layers: Any, cell: Any, features: int, hidden: int) -> nn.Module:
+        """Makes the layer that maps elements (B, T, features) and a state to states (B, T, hidden) and a new state."""
+        kind = {"rnn": layers.RNN, "lstm": layers.LSTM, "gru": layers.GRU}[cell]
+        return kind(features, hidden, batch_first=True)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.answer(self.recurrent(self.embedding(inputs))[0])

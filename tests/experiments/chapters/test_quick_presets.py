@@ -18,6 +18,7 @@ SHOWN = {
     "regularization": ("0_story/1_gap", "early_stopping"),
     "sequences": ("0_story/1_gradient_before", "gru"),
     "gan": ("0_story/1_film", "duel"),
+    "attention": ("0_story/1_copying", "copy_5_lstm"),
     "claims": ("0_story/gradients_in_depth", "."),
 }
 
