@@ -46,7 +46,6 @@ from scratchnet.recurrent.steps import (
     Steps,
     input_projection,
     input_projection_tangent,
-    previous,
     previous_rows,
 )
 
@@ -73,16 +72,14 @@ class GRUFunction(Function):
     ) -> tuple[tuple[Tensor, Tensor], tuple[Maybe, ...]]:
         inputs = (x, h0, weight_ih, weight_hh, bias_ih, bias_hh)
         y, h, *saved = _forward(x, h0, (weight_ih, weight_hh), (bias_ih, bias_hh), steps)
-        # The states that are saved are a copy, since a program may change the output in place.
-        return (y, h), (*inputs, y.clone(), *saved)
+        return (y, h), (*inputs, previous_rows(y, h0, steps), *saved)
 
     @staticmethod
     def backward(
         grad: Sequence[Tensor], saved: Sequence[Tensor], needs: Sequence[bool], *, steps: Steps
     ) -> tuple[Maybe, ...]:
         """Walks back to the gradients of the two products, which all others follow from."""
-        x, h0, weight_ih, weight_hh, _, _, y, *kept = saved
-        before = previous_rows(y, h0, steps)
+        x, _, weight_ih, weight_hh, _, _, before, *kept = saved
         from_input, from_state, grad_h0 = _backward(grad, before, weight_hh, kept, steps)
         return (
             matmul_like(x, from_input, weight_ih) if needs[0] else None,
@@ -96,11 +93,10 @@ class GRUFunction(Function):
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, steps: Steps) -> tuple[Tensor, Tensor]:
         dx, dh0, dweight_ih, dweight_hh, dbias_ih, dbias_hh = tangents
-        x, h0, weight_ih, weight_hh, _, _, y, gates, new, q = saved
+        x, _, weight_ih, weight_hh, _, _, states, gates, new, q = saved
         pre = input_projection_tangent(x, weight_ih, dx, dweight_ih, dbias_ih)
         dh, found = Carry(dh0), []
-        walk = zip(steps.walk(pre, gates, new, q), previous(y, h0, steps), strict=True)
-        for (now, gate, n, q_now), h in walk:
+        for now, gate, n, q_now, h in steps.walk(pre, gates, new, q, states):
             before = dh.rows(now.shape[0])
             through = before @ weight_hh.t() + h @ dweight_hh.t()
             through = through if dbias_hh is None else through + dbias_hh

@@ -79,15 +79,14 @@ class LSTMFunction(Function):
     ) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Maybe, ...]]:
         inputs = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr)
         y, h, c, *saved = _forward(x, (h0, c0), (weight_ih, weight_hh), (bias_ih, bias_hh), weight_hr, steps)
-        # The states that are saved are a copy, since a program may change the output in place.
-        return (y, h, c), (*inputs, y.clone(), *saved)
+        return (y, h, c), (*inputs, previous_rows(y, h0, steps), *saved)
 
     @staticmethod
     def backward(
         grad: Sequence[Tensor], saved: Sequence[Tensor], needs: Sequence[bool], *, steps: Steps
     ) -> tuple[Maybe, ...]:
         """Walks back to the gradients of the pre-activations, which all others are products of."""
-        x, h0, c0, weight_ih, weight_hh, _, _, weight_hr, y, *kept = saved
+        x, h0, c0, weight_ih, weight_hh, _, _, weight_hr, states, *kept = saved
         d, dh, grad_h0, grad_c0 = _backward(grad, c0, weight_hh, weight_hr, kept, steps)
         gates, _, squashed = kept
         return (
@@ -95,7 +94,7 @@ class LSTMFunction(Function):
             in_order_of(h0, grad_h0),
             grad_c0,
             d.t() @ x if needs[3] else None,
-            d.t() @ previous_rows(y, h0, steps) if needs[4] else None,
+            d.t() @ states if needs[4] else None,
             *bias_gradients(d, needs[5:7]),
             dh.t() @ (gates.chunk(4, 1)[3] * squashed) if dh is not None else None,
         )
@@ -103,11 +102,11 @@ class LSTMFunction(Function):
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, steps: Steps) -> tuple[Tensor, Tensor, Tensor]:
         dx, dh0, dc0, dweight_ih, dweight_hh, dbias_ih, dbias_hh, dweight_hr = tangents
-        x, h0, c0, weight_ih, weight_hh, _, _, weight_hr, y, gates, cells, squashed = saved
+        x, _, c0, weight_ih, weight_hh, _, _, weight_hr, states, gates, cells, squashed = saved
         pre = input_projection_tangent(x, weight_ih, dx, dweight_ih, dbias_ih, dbias_hh)
         h, c, found = Carry(dh0), Carry(dc0), []
-        before = previous(y, h0, steps), previous(cells, c0, steps)
-        for (now, gate, tanh_c), h_before, c_before in zip(steps.walk(pre, gates, squashed), *before, strict=True):
+        walk = zip(steps.walk(pre, gates, squashed, states), previous(cells, c0, steps), strict=True)
+        for (now, gate, tanh_c, h_before), c_before in walk:
             through = h.rows(now.shape[0]) @ weight_hh.t() + h_before @ dweight_hh.t()
             (i, f, g, o), (di, df, dg, do) = gate.chunk(4, 1), (now + through).chunk(4, 1)
             di, df, do = di * sigmoid_slope(i), df * sigmoid_slope(f), do * sigmoid_slope(o)

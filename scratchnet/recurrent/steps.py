@@ -138,7 +138,9 @@ def previous(states: Tensor, initial: Tensor, steps: Steps) -> Iterator[Tensor]:
 
 
 def previous_rows(states: Tensor, initial: Tensor, steps: Steps) -> Tensor:
-    """Returns the same as one matrix, in the order of the states."""
+    """Returns the same as one matrix, in the order of the states. No later change of the states reaches it."""
+    if len(steps.sizes) == 1:
+        return initial
     if not steps.even:
         return steps.join([*previous(states, initial, steps)])
     rows, batch = states.shape[0], steps.sizes[0]
