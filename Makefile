@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 INSTALLED = $(VENV)/.installed
 
-.PHONY: train test slow reference lint clean
+.PHONY: train test slow reference lint docs docs-serve clean
 
 train: $(INSTALLED)
 	$(VENV)/bin/python -m experiments mnist
@@ -20,6 +20,12 @@ lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+docs: $(INSTALLED)
+	$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+
+docs-serve: docs
+	$(VENV)/bin/python -m http.server --bind 127.0.0.1 --directory build/docs 8000
 
 clean:
 	rm -rf $(VENV)

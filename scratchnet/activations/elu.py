@@ -6,13 +6,13 @@ r"""The exponential linear units: ELU, CELU and SELU.
 
 Negative inputs saturate at -λα, which brings the mean activation nearer to zero.
 
-====  ========  ======  ======  ==========================================================================
-op    α         r       λ       why
-====  ========  ======  ======  ==========================================================================
-ELU   free      1       1       saturates where one likes, with slope α on the left of the kink
-CELU  free      1 / α   1       the slope is 1 on both sides for every α: continuously differentiable
-SELU  1.6733…   1       1.0507… mean 0 and variance 1 are the fixed point of a deep network of such units
-====  ========  ======  ======  ==========================================================================
+====  =======  =======  =======  ==========================================================================
+op    α        r        λ        why
+====  =======  =======  =======  ==========================================================================
+ELU   free     1        1        saturates where one likes, with slope α on the left of the kink
+CELU  free     1 / α    1        the slope is 1 on both sides for every α: continuously differentiable
+SELU  1.6733…  1        1.0507…  mean 0 and variance 1 are the fixed point of a deep network of such units
+====  =======  =======  =======  ==========================================================================
 
 The exponential is taken of min(x, 0), so that it cannot overflow on the side that is not selected and turn
 a derivative into inf · 0. At the kink the first derivative is that of the left side and the second

@@ -6,7 +6,7 @@ r"""The shrinkage functions, which pull small values to zero: hard, soft and tan
     \qquad \operatorname{tanhshrink}(x) = x - \tanh x
 
 The first two have slope 1 outside [-λ, λ] and 0 in it, the ends included. Soft shrinkage is the step that a penalty
-λ |x| makes in proximal gradient descent; hard shrinkage is that of a penalty on the number of non-zeros. The slope
+``λ |x|`` makes in proximal gradient descent; hard shrinkage is that of a penalty on the number of non-zeros. The slope
 of the third is :math:`1 - (1 - \tanh^2 x) = \tanh^2 x`. Near 0 the difference x - tanh x is about x³/3, smaller than
 the rounding of x; Lambert's continued fraction gives it without a difference:
 

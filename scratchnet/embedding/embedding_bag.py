@@ -5,7 +5,7 @@ r"""The embedding bag: the sum, mean or maximum over bags of rows of a table.
     y_b = \frac{1}{|b|} \sum_{n \in b} W_{i_n}, \qquad
     y_{bd} = \max_{n \in b} W_{i_n d}
 
-Sum and mean are linear: each row gets its bag's gradient, times w or 1 / |b|, added up over its uses, and the
+Sum and mean are linear: each row gets its bag's gradient, times w or ``1 / |b|``, added up over its uses, and the
 gradient of a sample's weight is :math:`\partial L / \partial w_n = \langle g_b, W_{i_n} \rangle`. The maximum sends
 the gradient of each feature to its argmax, the first where several are equal. An empty bag is zero, and
 uses of ``padding_idx`` are not in their bag at all.

@@ -15,7 +15,7 @@ With a label y and a margin m:
 
 The hinge embedding loss takes x for a distance: like pairs are drawn together, unlike ones pushed out to the
 margin; another label than -1 and 1 gets both terms. Where a hinge bends, the slope is that of the side that
-costs, as in PyTorch. The soft margin is computed as max(-yx, 0) + log(1 + exp(-|yx|)), which does not overflow.
+costs, as in PyTorch. The soft margin is computed as ``max(-yx, 0) + log(1 + exp(-|yx|))``, which does not overflow.
 
 Source: Hadsell, Chopra and LeCun, "Dimensionality Reduction by Learning an Invariant Mapping", 2006 (embedding);
 R. Herbrich et al., "Large Margin Rank Boundaries for Ordinal Regression", 2000 (ranking).

@@ -1,0 +1,47 @@
+"""Links each page to its twin in the other language, and lets the search find Chinese words.
+
+The twin of ``PAGE.md`` is ``zh/PAGE.md``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.search.en import SearchEnglish
+
+CHINESE = re.compile(r"[\u4e00-\u9fff]+")
+FOLDER = "zh/"
+
+
+class EnglishAndChinese(SearchEnglish):
+    """Indexes words of English, and runs of Chinese characters with all pairs of neighbors in them.
+
+    The page's script looks up a query of two characters as it is, and a longer one as a part of any word.
+    Replaces English in Sphinx's table.
+    """
+
+    def split(self, input: str) -> list[str]:
+        """Splits a text into the words to index."""
+        runs = CHINESE.findall(input)
+        pairs = {run[i : i + 2] for run in runs for i in range(len(run) - 1)}
+        return [*super().split(CHINESE.sub(" ", input)), *runs, *sorted(pairs)]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Registers the search and the link."""
+    app.add_search_language(EnglishAndChinese)
+    app.connect("html-page-context", _link)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _link(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    chinese = page.startswith(FOLDER)
+    if chinese:
+        context["language"] = "zh"
+    twin = page.removeprefix(FOLDER) if chinese else FOLDER + page
+    if "body" in context and twin in app.env.found_docs:
+        name, code = ("English", "en") if chinese else ("中文", "zh")
+        link = f'<a href="{context["pathto"](twin)}" lang="{code}" hreflang="{code}" rel="alternate">{name}</a>'
+        context["body"] = f'<p class="language">{link}</p>{context["body"]}'

@@ -1,0 +1,50 @@
+"""Typesets mathematics as MathML, which browsers draw without scripts or fonts of ours.
+
+docutils, which Sphinx is built on, brings the converter from LaTeX. What it cannot convert is a warning.
+"""
+
+from __future__ import annotations
+
+import re
+
+from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.writers.html5 import HTML5Translator
+
+# What the converter does not know, in words that it does.
+SPELLINGS = ((r"\\dots\b", r"\\ldots"), (r"\\texttt\b", r"\\text"), (r"\\mathrel\b", ""))
+SIZED = re.compile(r"\\([Bb]ig)([(\[)\]])")
+LOGGER = logging.getLogger(__name__)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Registers the renderer."""
+    app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _inline(self: HTML5Translator, node: nodes.math) -> None:
+    self.body.append(_converted(node, as_block=False))
+    raise nodes.SkipNode
+
+
+def _block(self: HTML5Translator, node: nodes.math_block) -> None:
+    self.body.append(f'<div class="math">{_converted(node, as_block=True)}</div>')
+    raise nodes.SkipNode
+
+
+def _converted(node: nodes.Element, *, as_block: bool) -> str:
+    try:
+        return tex2mathml(_spelled(node.astext()), as_block)
+    except MathError as error:
+        LOGGER.warning("%s in %s", error, node.astext(), location=node)
+        return ""
+
+
+def _spelled(code: str) -> str:
+    for unknown, known in SPELLINGS:
+        code = re.sub(unknown, known, code)
+    return SIZED.sub(lambda found: rf"\{found[1]}{'l' if found[2] in '([' else 'r'}{found[2]}", code)
