@@ -1,4 +1,4 @@
-"""Typesets mathematics as MathML, which browsers draw without scripts or fonts of ours.
+"""Typesets mathematics as MathML, which browsers draw without scripts, in the font ``static/fonts/math.woff``.
 
 docutils, which Sphinx is built on, brings the converter from LaTeX. What it cannot convert is a warning.
 """
@@ -15,7 +15,13 @@ from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
 # What the converter does not know, in words that it does.
-SPELLINGS = ((r"\\dots\b", r"\\ldots"), (r"\\texttt\b", r"\\text"), (r"\\mathrel\b", ""))
+SPELLINGS = (
+    (r"\\dots\b", r"\\ldots"),
+    (r"\\texttt\b", r"\\text"),
+    (r"\\mathrel\b", ""),
+    # It takes an index after an accent for a limit.
+    (r"(\\(?:bar|hat|tilde) *(?:\\[a-z]+|\w))(?= *[_^])", r"{\1}"),
+)
 SIZED = re.compile(r"\\([Bb]ig)([(\[)\]])")
 LOGGER = logging.getLogger(__name__)
 
