@@ -20,7 +20,7 @@ SPELLINGS = (
     (r"\\texttt\b", r"\\text"),
     (r"\\mathrel\b", ""),
     # It takes an index after an accent for a limit.
-    (r"(\\(?:bar|hat|tilde) *(?:\\[a-z]+|\w))(?= *[_^])", r"{\1}"),
+    (r"(\\(?:bar|hat|tilde) *(?:\\[a-z]+|\w))(?= *[_^])", r"\1{}"),
 )
 SIZED = re.compile(r"\\([Bb]ig)([(\[)\]])")
 LOGGER = logging.getLogger(__name__)

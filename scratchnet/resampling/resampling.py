@@ -8,9 +8,9 @@ one tap for nearest, two for linear, four for cubic, a window for area and for a
 dimensions are applied one after the other. The adjoint, which the backward needs, is a map of the same kind: its taps
 are the outputs that read an input. So backward gathers, as forward does, and never scatters.
 
-Output o lies at :math:`(o + \tfrac{1}{2})\, s - \tfrac{1}{2}` of the input, with s the input's size over the output's, or at
-:math:`o\,(n_{in} - 1) / (n_{out} - 1)` with ``align_corners``. Places are computed in the precision in which PyTorch
-computes them, since rounding decides which pixel is nearest.
+Output o lies at :math:`(o + \tfrac{1}{2})\, s - \tfrac{1}{2}` of the input, with s the input's size over the
+output's, or at :math:`o\,(n_{in} - 1) / (n_{out} - 1)` with ``align_corners``. Places are computed in the precision in
+which PyTorch computes them, since rounding decides which pixel is nearest.
 
 Shapes: H × W pixels in, P × Q pixels out.
 
