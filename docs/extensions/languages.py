@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.search.en import SearchEnglish
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]+")
@@ -32,16 +33,28 @@ class EnglishAndChinese(SearchEnglish):
 def setup(app: Sphinx) -> dict[str, bool]:
     """Registers the search and the link."""
     app.add_search_language(EnglishAndChinese)
+    app.connect("env-get-outdated", _pages_to_link_anew)
     app.connect("html-page-context", _link)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
+def twin(page: str) -> str:
+    """Returns the name of a page in the other language."""
+    return page.removeprefix(FOLDER) if page.startswith(FOLDER) else FOLDER + page
+
+
+def _pages_to_link_anew(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    return [twin(page) for page in added | changed | removed if twin(page) in env.found_docs]
+
+
 def _link(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
-    chinese = page.startswith(FOLDER)
-    if chinese:
+    if page.startswith(FOLDER):
         context["language"] = "zh"
-    twin = page.removeprefix(FOLDER) if chinese else FOLDER + page
-    if "body" in context and twin in app.env.found_docs:
-        name, code = ("English", "en") if chinese else ("中文", "zh")
-        link = f'<a href="{context["pathto"](twin)}" lang="{code}" hreflang="{code}" rel="alternate">{name}</a>'
+    if "body" in context and twin(page) in app.env.found_docs:
+        name, code = ("English", "en") if page.startswith(FOLDER) else ("中文", "zh")
+        link = (
+            f'<a href="{context["pathto"](twin(page))}" lang="{code}" hreflang="{code}" rel="alternate">{name}</a>'
+        )
         context["body"] = f'<p class="language">{link}</p>{context["body"]}'
