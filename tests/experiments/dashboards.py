@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager
@@ -52,9 +53,15 @@ class TensorBoard:
     def wait_for(self, run):
         """Waits until a run is loaded."""
         deadline = time.monotonic() + 60
-        while run not in self.get("scalars", "tags"):
+        while run not in self._runs():
             assert time.monotonic() < deadline, f"{run} is not loaded"
             time.sleep(0.2)
+
+    def _runs(self):
+        try:
+            return self.get("scalars", "tags")
+        except urllib.error.HTTPError:  # of a list to which a run is just added
+            return []
 
 
 @contextmanager
