@@ -46,7 +46,9 @@ try:
     from reference.speed import command as speed
     from reference.zoo import command as zoo
     from scratchnet.testing import explain
-    from scratchnet.testing.commandline import Misuse, add_options, examine, examine_models
+    from scratchnet.testing.commandline import add_options, examine
+    from scratchnet.testing.commandline_models import examine_models
+    from scratchnet.testing.commandline_values import Misuse
     from scratchnet.testing.compare import present
 except ModuleNotFoundError as missing:
     fail(PROGRAM, f"{missing}; pip install -e '.[experiments]' brings what is missing")

@@ -9,9 +9,7 @@ Exit status 0 when everything agrees, 1 when something differs, 2 for misuse.
 from __future__ import annotations
 
 import argparse
-import ast
 import copy
-import importlib
 import inspect
 import os
 import sys
@@ -24,23 +22,17 @@ from torch import Tensor, nn
 
 from scratchnet.testing.check import NEEDS_A_BUILTIN, check
 from scratchnet.testing.checks import CHECKS
-from scratchnet.testing.compare import compare, present
+from scratchnet.testing.commandline_models import examine_models
+from scratchnet.testing.commandline_values import Misuse, argument, find_device, renamed, resolve, tensor, try_call
+from scratchnet.testing.compare import compare
 from scratchnet.testing.comparison import Comparison
 from scratchnet.testing.examination import summary
-from scratchnet.testing.models import ModelComparison, compare_models
 from scratchnet.testing.verdict import explain
 
-__all__ = ["Misuse", "add_options", "argument", "examine", "examine_models", "main", "resolve", "tensor"]
+__all__ = ["add_options", "examine", "main"]
 
 PROGRAM = "scratchnet-check"
 DTYPES = {str(t).removeprefix("torch."): t for t in (torch.float64, torch.float32, torch.bfloat16, torch.float16)}
-
-
-class Misuse(ValueError):
-    """The command line names something that is not there, or not what it should be."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -128,11 +120,11 @@ def examine(options: argparse.Namespace, dtypes: Sequence[torch.dtype]) -> list[
     if options.map:
         if options.builtin is None:
             raise Misuse("--map: expected a --builtin to compare with, got none")
-        asked["map"] = dict(_renamed(text) for text in options.map)
+        asked["map"] = dict(renamed(text) for text in options.map)
     if not options.shape:
         raise Misuse("expected a --shape for each input, such as --shape 8,16")
 
-    device = _device(options.device)
+    device = find_device(options.device)
 
     def call(dtype: torch.dtype) -> tuple[list[Callable[..., Any]], dict[str, Any], list[Tensor]]:
         generator = torch.Generator().manual_seed(0)
@@ -152,7 +144,7 @@ def examine(options: argparse.Namespace, dtypes: Sequence[torch.dtype]) -> list[
         # Shorter dtypes are about rounding: second derivatives and vmap are judged in the widest.
         first = {} if dtype is widest else {"double_backward": False, "vmap": False}
         if options.builtin is not None:
-            _try(options.builtin, sides[1], inputs, shared)
+            try_call(options.builtin, sides[1], inputs, shared)
         if options.thorough and dtype is widest:
             first = {"thorough": True}
         name = f"{options.custom.rpartition(':')[2]} in {str(dtype).removeprefix('torch.')}{refused}"
@@ -163,91 +155,6 @@ def examine(options: argparse.Namespace, dtypes: Sequence[torch.dtype]) -> list[
             raise Misuse(str(error)) from error
         results.append((dtype, result))
     return results
-
-
-def examine_models(options: argparse.Namespace) -> ModelComparison:
-    """Compares the two models that ``--models`` names, each made after the same seed.
-
-    Raises:
-        Misuse: if a name, shape or argument is none, or a model cannot be made or does not take these inputs.
-    """
-    refused = {
-        "a name": getattr(options, "name", None) or getattr(options, "names", None),
-        "--custom": options.custom,
-        "--builtin": options.builtin,
-        "--require": options.require,
-        "--thorough": options.thorough,
-        "--dtype": options.dtype,
-    }
-    for what, given in refused.items():
-        if given:
-            raise Misuse(f"--models: expected --shape, --arg, --map and --device alone beside it, got {what} too")
-    if not options.shape:
-        raise Misuse("expected a --shape for each input, such as --shape 8,16")
-    arguments, device = dict(argument(text) for text in options.arg), _device(options.device)
-    generator = torch.Generator().manual_seed(0)
-    inputs = [tensor(text, torch.float64, generator).to(device) for text in options.shape]
-    models = [_model(name, arguments).to(device) for name in options.models]
-    for name, model in zip(options.models, models, strict=True):
-        _try(name, copy.deepcopy(model).double(), inputs, {})
-    return compare_models(*models, *inputs, map=dict(_renamed(text) for text in options.map))
-
-
-def _model(name: str, arguments: dict[str, Any]) -> nn.Module:
-    found = resolve(name)
-    torch.manual_seed(0)
-    try:
-        model = found if isinstance(found, nn.Module) else found(**arguments)
-    except Exception as error:  # whatever a function of someone else's raises
-        raise Misuse(f"making {name} raises {type(error).__name__}: {error}; see --arg") from error
-    if not isinstance(model, nn.Module):
-        raise Misuse(f"expected {name} to make a torch.nn.Module, got {type(model).__name__}")
-    return model
-
-
-def resolve(name: str) -> Callable[..., Any]:
-    """The function behind ``PKG.MOD:NAME`` or ``PKG.MOD.NAME``, by import alone.
-
-    Raises:
-        Misuse: if there is no such module or name, or it cannot be called.
-    """
-    module, colon, path = name.partition(":")
-    if colon:
-        found = _imported(module)
-        if found is None:
-            raise Misuse(f"expected a module before the colon of {name!r}: no module named {module!r} is found")
-        return _callable(name, found, path)
-    parts = name.split(".")
-    for cut in range(len(parts) - 1, 0, -1):
-        if (found := _imported(".".join(parts[:cut]))) is not None:
-            return _callable(name, found, ".".join(parts[cut:]))
-    raise Misuse(f"expected MODULE:NAME or MODULE.NAME, got {name!r}, of which no part is a module")
-
-
-def _imported(module: str) -> Any:
-    """A module, or None if there is none of this name."""
-    if not all(part.isidentifier() for part in module.split(".")):
-        return None
-    try:
-        return importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # whatever a module of someone else's raises as it is imported
-        missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        if missing and f"{module}.".startswith(f"{missing}."):
-            return None
-        raise Misuse(f"importing {module!r} raises {type(error).__name__}: {error}") from error
-
-
-def _callable(name: str, found: Any, path: str) -> Callable[..., Any]:
-    for part in path.split("."):
-        try:
-            found = getattr(found, part)
-        except Exception as error:
-            raise Misuse(f"expected {name!r} to name a function, but {type(error).__name__}: {error}") from error
-    if isinstance(found, type) and issubclass(found, torch.autograd.Function):
-        return found.apply
-    if not callable(found):
-        raise Misuse(f"expected {name!r} to be a function, got {type(found).__name__}")
-    return found
 
 
 def _sides(
@@ -271,52 +178,6 @@ def _sides(
     return sides, {} if bound else arguments
 
 
-def tensor(text: str, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """Normal values in the shape ``8,16``, or integers from 0 to 9 for ``8,16:10``; an empty word is a number's.
-
-    Raises:
-        Misuse: if it is none.
-    """
-    words, colon, below = text.partition(":")
-    try:
-        sizes = tuple(int(word) for word in words.split(",") if word.strip())
-        limit = int(below) if colon else 1
-    except ValueError:
-        raise Misuse(
-            f"--shape: expected sizes such as 8,16, or 8:10 for integers below 10, got {text!r}"
-        ) from None
-    if min((*sizes, limit - 1)) < 0:
-        raise Misuse(f"--shape: expected sizes of 0 or more, got {text!r}")
-    try:
-        if colon:
-            return torch.randint(limit, sizes, generator=generator)
-        return torch.randn(sizes, generator=generator, dtype=torch.float64).to(dtype)
-    except (RuntimeError, TypeError) as error:
-        raise Misuse(f"--shape: expected tensors that fit in memory, got {text}") from error
-
-
-def argument(text: str) -> tuple[str, Any]:
-    """``k=v`` as a keyword argument: v is a Python literal, or else the word itself.
-
-    Raises:
-        Misuse: if there is no ``=``, or no name before it.
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not key.isidentifier():
-        raise Misuse(f"--arg: expected k=v, got {text!r}")
-    try:
-        return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return key, value
-
-
-def _device(name: str | None) -> torch.device:
-    try:
-        return torch.device("cpu") if name is None else present(name)
-    except ValueError as error:
-        raise Misuse(f"--device: {str(error).partition(': ')[2]}") from error
-
-
 def _refusal(sides: Sequence[Callable[..., Any]], arguments: dict[str, Any], inputs: Sequence[Tensor]) -> str:
     """Returns the error of a function that refuses these inputs; empty if it takes them."""
     try:
@@ -324,13 +185,6 @@ def _refusal(sides: Sequence[Callable[..., Any]], arguments: dict[str, Any], inp
     except Exception as error:  # whatever it raises
         return summary(error)
     return ""
-
-
-def _renamed(text: str) -> tuple[str, str]:
-    custom, equals, builtin = text.partition("=")
-    if not (custom and equals and builtin):
-        raise Misuse(f"--map: expected custom=builtin, such as w=weight, got {text!r}")
-    return custom, builtin
 
 
 def _required(texts: Sequence[str], builtin: str | None) -> list[str]:
@@ -342,14 +196,6 @@ def _required(texts: Sequence[str], builtin: str | None) -> list[str]:
         if builtin is None and name in NEEDS_A_BUILTIN:
             raise Misuse(f"--require {name}: expected a --builtin to compare with, got none")
     return names
-
-
-def _try(name: str, function: Callable[..., Any], inputs: Sequence[Tensor], arguments: dict[str, Any]) -> None:
-    try:
-        function(*inputs, **arguments)
-    except Exception as error:  # whatever the built-in says of these inputs
-        given = ", ".join(f"{tuple(x.shape)} in {str(x.dtype).removeprefix('torch.')}" for x in inputs)
-        raise Misuse(f"{name} does not take {given}: {type(error).__name__}: {error}") from error
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reference import __main__ as command
-from scratchnet.testing.commandline import Misuse, argument, resolve, tensor
+from scratchnet.testing.commandline_values import Misuse, argument, resolve, tensor
 
 MODULE = '''
 """Functions of a user."""
