@@ -11,23 +11,27 @@ from datetime import timedelta
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor, multiprocessing
+from functorch.compile import make_boxed_func
+from torch import Tensor, multiprocessing, nn
+from torch._dynamo.backends.common import aot_autograd
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.export import export
+from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.checkpoint import checkpoint_sequential
+from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 from experiments.data.vision import models
 from reference.zoo.entry import thin
 from scratchnet import convert, intercept, purity, revert
+from scratchnet.inspection import NETWORK
 
 # Networks of BatchNorm and ReLU, and of LayerNorm, GELU and functions that their forward calls.
 NETWORKS = ("mobilenet_v2", "convnext_tiny", "swin_t", "shufflenet_v2_x0_5")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
-def pair(name: str, dtype: torch.dtype = torch.float64) -> tuple[torch.nn.Module, torch.nn.Module]:
+def pair(name: str, dtype: torch.dtype = torch.float64) -> tuple[nn.Module, nn.Module]:
     """Returns a converted network, short of most of its equal layers, and the original."""
     torch.manual_seed(0)
     theirs = thin(getattr(models, name)(num_classes=10)).to(dtype)
@@ -44,7 +48,7 @@ def full(tensor: Tensor) -> Tensor:
     return getattr(tensor, "full_tensor", tensor.clone)().detach()
 
 
-def step(model: torch.nn.Module, x: Tensor) -> list[Tensor]:
+def step(model: nn.Module, x: Tensor) -> list[Tensor]:
     """Returns scores, loss, gradients and the state after a step of SGD."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     torch.manual_seed(0)  # for dropout and stochastic depth
@@ -123,7 +127,7 @@ def test_bfloat16_is_as_close_to_float64_as_the_original(name):
 @pytest.mark.parametrize("reentrant", [False, True])
 @pytest.mark.parametrize("name", ["mobilenet_v2", "convnext_tiny", "swin_t"])
 def test_activation_checkpointing_is_equal(name, reentrant):
-    def run(model: torch.nn.Module):
+    def run(model: nn.Module):
         def call(x: Tensor) -> Tensor:
             y = checkpoint_sequential(model.features, 3, x, use_reentrant=reentrant)
             return model.head(y.mean((1, 2))) if name == "swin_t" else y.mean((2, 3))
@@ -139,7 +143,7 @@ def test_activation_checkpointing_is_equal(name, reentrant):
     assert_equal(found, outcome(run(theirs), theirs, x))
 
 
-def outcome(call, model: torch.nn.Module, x: Tensor) -> list[Tensor]:
+def outcome(call, model: nn.Module, x: Tensor) -> list[Tensor]:
     torch.manual_seed(0)
     y = call(x)
     model.zero_grad()
@@ -156,6 +160,50 @@ def test_compiled_networks_are_equal(name, context):
     with context():
         found = step(ours, batch())
     assert_equal(found, step(theirs, batch()))
+
+
+class Named(nn.Module):
+    """A network that calls functions by their names alone, so that nothing of it can be converted."""
+
+    def __init__(self):
+        super().__init__()
+        self.filters = nn.Parameter(torch.randn(4, 3, 3, 3))
+        self.weight = nn.Parameter(torch.randn(3, 4, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.max_pool2d(torch.relu(functional.conv2d(x, self.filters, padding=1)), 2)
+        y = torch.conv1d(functional.gelu(functional.group_norm(y, 2)).flatten(2), self.weight, stride=2)
+        return y.softmax(1) * torch.sigmoid(y).tanh()
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("make", [Named, lambda: models.convnext.CNBlock(3, 1.0, 0.0)], ids=["named", "block"])
+def test_graphs_compiled_while_intercepting_are_equal_and_pure(make, checkpointed):
+    def outcome_of(model: nn.Module, compiler) -> list[Tensor]:
+        def call(x: Tensor) -> Tensor:
+            return checkpoint(model, x, use_reentrant=False) if checkpointed else model(x)
+
+        return outcome(compiler(call), model, batch())
+
+    kernels: list[str] = []
+
+    def record(graph: torch.fx.GraphModule, inputs: list[Tensor]):
+        kernels.extend(str(node.target) for node in graph.graph.nodes if NETWORK.search(str(node.target)))
+        return make_boxed_func(graph)
+
+    def compiled(call):
+        return torch.compile(call, backend=aot_autograd(fw_compiler=record, bw_compiler=record), fullgraph=True)
+
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    theirs = make().double()
+    ours = copy.deepcopy(theirs)
+    convert(ours)
+    with intercept():
+        found = outcome_of(ours, compiled)
+    assert [kernel for kernel in kernels if kernel.startswith("aten.")] == []
+    assert_equal(found, outcome_of(theirs, compiled))
+    assert kernels  # the original's
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "convnext_tiny", "shufflenet_v2_x0_5"])

@@ -143,8 +143,7 @@ class _Side:
                 y for y in tensors(self.model(*inputs, **options)) if y.is_floating_point() and y.requires_grad
             ]
             generator = torch.Generator().manual_seed(seed)
-            targets = [torch.randn(y.shape, generator=generator) for y in outputs]
-            loss = sum(map(functional.huber_loss, outputs, targets), torch.zeros(()))
+            loss = sum((_loss(y, torch.randn(y.shape, generator=generator)) for y in outputs), torch.zeros(()))
             loss.backward()
             self.optimizer.step()
             self.seconds.append(time.perf_counter() - start)
@@ -163,6 +162,11 @@ class _Side:
     def _given(self) -> tuple[Any, Any]:
         """The inputs on memory of their own, since some models overwrite them."""
         return mapped(_copied, self.inputs), mapped(_copied, self.options)
+
+
+def _loss(output: Tensor, target: Tensor) -> Tensor:
+    """Returns the loss of an output, and what is a number as it is: detectors return losses."""
+    return functional.huber_loss(output, target) if output.dim() else output
 
 
 def _compare(ours: _Side, theirs: _Side, first: dict[str, list[Tensor | None]]) -> dict[str, float]:

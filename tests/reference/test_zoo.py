@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
 
 import pytest
 import torch
@@ -12,10 +13,12 @@ from torch import nn
 from reference import __main__ as command
 from reference.zoo import command as zoo
 from reference.zoo.entry import Entry, Subject, normal, thin
+from reference.zoo.from_torchvision import suppress
 from reference.zoo.trial import attempt
 
 # Small ones of each family, the slow ones first, so that processes share them evenly.
 SLOW = """
+    maskrcnn_resnet50_fpn keypointrcnn_resnet50_fpn fasterrcnn_mobilenet_v3_large_320_fpn vgg11_bn raft_large
     retinanet_resnet50_fpn fcos_resnet50_fpn r3d_18 mc3_18 r2plus1d_18 swin3d_t lraspp_mobilenet_v3_large
     deeplabv3_mobilenet_v3_large raft_small ssdlite320_mobilenet_v3_large maxvit_t convnext_tiny convnext_small swin_t
     swin_s swin_v2_t swin_v2_s vit_b_16 vit_b_32 resnet18 resnet34 resnet50 resnext50_32x4d densenet121 densenet169
@@ -92,6 +95,19 @@ def test_thin_keeps_two_of_equal_layers():
     model = nn.Sequential(*(nn.Linear(3, 3) for _ in range(5)), nn.ReLU(), nn.ReLU(), nn.ReLU(), nn.Linear(3, 2))
     assert [type(m).__name__ for m in thin(model)] == ["Linear", "Linear", "ReLU", "ReLU", "ReLU", "Linear"]
     assert thin(model)(torch.zeros(3)).shape == (2,)
+
+
+def test_suppression_keeps_what_no_better_box_overlaps():
+    torch.manual_seed(0)
+    corners = 10 * torch.rand(60, 2)
+    boxes, scores = torch.cat([corners, corners + 1 + 3 * torch.rand(60, 2)], dim=1), torch.rand(60)
+    kept = suppress(boxes, scores, 0.3)
+    overlaps = import_module("torchvision.ops").box_iou(boxes, boxes) > 0.3
+    assert torch.equal(scores[kept], scores[kept].sort(descending=True).values)
+    for i in range(60):
+        better = [int(j) for j in kept if overlaps[i, j] and scores[j] > scores[i]]
+        assert (i in kept) == (not better)
+    assert 0 < len(kept) < 60
 
 
 def test_command_writes_table_json_and_page(capsys, tmp_path):
