@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -48,6 +48,29 @@ RULES: dict[str, int] = {
 # What other lists become, from their own values.
 DEPTHS = re.compile(r"(.*_)?(depths|layers|num_blocks)")
 WIDTHS = re.compile(r"(.*_)?(hidden_sizes|dims|embed_dims|channels|conv_dim|tdnn_dim|neck_hidden_sizes)")
+# The network under a detector.
+BACKBONE = {
+    "model_type": "resnet",
+    "embedding_size": 16,
+    "hidden_sizes": [16, 32, 48, 64],
+    "depths": [1, 1, 1, 1],
+    "out_features": ["stage1", "stage2", "stage3", "stage4"],
+}
+THREE_LEVELS = {
+    "encoder_in_channels": [32, 48, 64],
+    "decoder_in_channels": [32, 32, 32],
+    "backbone_config": {"out_features": ["stage2", "stage3", "stage4"]},
+}
+# What else a model's numbers have to be, to match each other.
+EXCEPTIONS: dict[str, dict[str, Any]] = {
+    "deepseek_v3": {"num_key_value_heads": 4},
+    "esm": {"vocab_size": VOCABULARY, "pad_token_id": 1},
+    "layoutlmv3": {"coordinate_size": 6, "shape_size": 4},
+    "qwen2_5_vl": {"text_config": {"rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2]}}},
+    "sam": {"vision_config": {"output_channels": 32, "num_pos_feats": 16}},
+    "swin": {"image_size": 64, "window_size": 2},
+    **dict.fromkeys(("d_fine", "rt_detr", "rt_detr_v2"), THREE_LEVELS),
+}
 # The inputs that are tried in turn.
 INPUTS = (
     "input_ids",
@@ -88,7 +111,7 @@ def _subject(name: str) -> Subject:
     for shrunk in (_shrunk, _shortened):
         try:
             kind = CONFIG_MAPPING[name]
-            config = kind(**shrunk(kind))
+            config = kind(**_merged(shrunk(kind), EXCEPTIONS.get(name, {})))
             config.use_cache = False
             config._experts_implementation = "eager"  # grouped products take no float64
             with torch.device("meta"):
@@ -124,7 +147,7 @@ def _shrunk(kind: Any) -> dict[str, Any]:
                 options[name] = [min(v, 2) for v in value]
             elif WIDTHS.fullmatch(name) and value[0] > 16:
                 options[name] = [max(16, v * 16 // value[0]) for v in value]
-    return options | {name: _shrunk(part) for name, part in _parts(kind)}
+    return options | {name: _part(name, part, _shrunk) for name, part in _parts(kind)}
 
 
 def _shortened(kind: Any) -> dict[str, Any]:
@@ -134,7 +157,17 @@ def _shortened(kind: Any) -> dict[str, Any]:
     chosen = {
         name: value for name, value in options.items() if any(re.fullmatch(pattern, name) for pattern in kept)
     }
-    return chosen | {name: _shortened(part) for name, part in _parts(kind)}
+    return chosen | {name: _part(name, part, _shortened) for name, part in _parts(kind)}
+
+
+def _part(name: str, kind: Any, shrunk: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    return BACKBONE if name == "backbone_config" else shrunk(kind)
+
+
+def _merged(options: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Joins nested options; the others prevail."""
+    nested = {k: _merged(options[k], v) for k, v in others.items() if isinstance(options.get(k), dict)}
+    return options | others | nested
 
 
 def _parts(kind: Any) -> Iterator[tuple[str, Any]]:
@@ -169,6 +202,10 @@ def _inputs(model: torch.nn.Module, config: Any) -> Iterator[dict[str, Any]]:
     for names in map(str.split, INPUTS):
         if all(name in taken for name in names):
             yield {name: given[name] for name in names}
+    if "spatial_shapes" in taken:  # images as patches
+        patches = {"pixel_values": normal(2, 16, channels * _find(config, "patch_size", 16) ** 2)}
+        patches |= {"pixel_attention_mask": torch.ones(2, 16), "spatial_shapes": torch.full((2, 2), 4)}
+        yield patches | ({"input_ids": texts} if "input_ids" in taken else {})
     # Some take larger images, videos, or features last.
     if "pixel_values" in taken:
         yield {"pixel_values": normal(2, channels, 64, 64)}
