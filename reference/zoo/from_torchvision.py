@@ -43,9 +43,10 @@ def entries() -> list[Entry]:
 def _replace_kernels() -> None:
     """Puts tensor operations in the place of torchvision's kernels, where these do not load."""
     if not import_module("torchvision.extension")._has_ops():
-        import_module("torchvision.ops.boxes").nms = suppress
+        boxes: Any = import_module("torchvision.ops.boxes")
+        boxes.nms = suppress
         # torchvision's own tensor operations, which it would compile.
-        pooling = import_module("torchvision.ops.roi_align")
+        pooling: Any = import_module("torchvision.ops.roi_align")
         pooling._roi_align = inspect.unwrap(pooling._roi_align)
 
 
