@@ -105,7 +105,10 @@ def _detection(name: str) -> Subject:
 
 
 def _video(name: str) -> Subject:
-    return Subject(_model(name, num_classes=10), (normal(1, *VIDEOS.get(name, (3, 8, 32, 32))),))
+    model: Any = _model(name, num_classes=10)
+    if name.startswith("mvit"):
+        model.blocks = thin(nn.Sequential(*model.blocks))
+    return Subject(model, (normal(1, *VIDEOS.get(name, (3, 8, 32, 32))),))
 
 
 def _optical_flow(name: str) -> Subject:
