@@ -145,12 +145,10 @@ def is_integer(x: Tensor) -> bool:
     return not (x.is_floating_point() or x.is_complex() or x.dtype is torch.bool)
 
 
-def promoted(op: str, value: Any, name: str = "input", complex: bool = False) -> Tensor:
+def promoted(op: str, value: Any, name: str = "input", complex: bool = False, boolean: bool = True) -> Tensor:
     """Returns a floating-point tensor, or a complex one where the op takes it; integers become the default dtype."""
-    x = tensor(op, value, name)
-    if x.is_floating_point() or x.is_complex():
-        return floating(op, x, name, complex=complex)
-    return x.to(torch.get_default_dtype())
+    x = floating(op, value, name, complex=complex, integer=True, boolean=boolean)
+    return x if x.is_floating_point() or x.is_complex() else x.to(torch.get_default_dtype())
 
 
 def number(op: str, value: Any, name: str) -> float:

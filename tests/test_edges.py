@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from scratchnet import functional, nn
+from scratchnet.optim.penalties import max_norm_
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -177,3 +178,86 @@ def test_lp_pool_of_negative_sums_of_odd_powers():
     y = functional.lp_pool1d(x, 3, 2)
     torch.testing.assert_close(y, torch.tensor([[-(9 ** (1 / 3)), 37 ** (1 / 3)]], dtype=torch.float64))
     assert torch.autograd.gradcheck(lambda x: functional.lp_pool1d(x, 3, 2), x)
+
+
+def grad(function, *inputs):
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    y = function(*leaves)
+    return y, torch.autograd.grad(y.sum(), leaves)
+
+
+INFINITY, NAN = float("inf"), float("nan")
+ODD = torch.tensor([[0.1, NAN, 0.2], [0.0, 1.0, 0.1], [NAN, 1.0, 1.0]])
+LABELS = torch.tensor([[0, -1, 1], [0, 1, -1], [1, 2, -1]])
+SAME_RESULTS = {
+    "margin_ranking_loss of NaN": lambda L: grad(
+        lambda a, b: L.margin_ranking_loss(a, b, torch.ones(3), reduction="none"), ODD[0], ODD[1]
+    ),
+    "multi_margin_loss of NaN": lambda L: [
+        grad(lambda x, p=p: L.multi_margin_loss(x, torch.tensor([0, 0, 1]), p=p), ODD) for p in (1, 2)
+    ],
+    "multilabel_margin_loss of NaN": lambda L: grad(lambda x: L.multilabel_margin_loss(x, LABELS), ODD),
+    "normalize with p=0": lambda L: grad(lambda x: L.normalize(x, 0.0), torch.tensor([[1.0, NAN, INFINITY, 0]])),
+    "cdist with p=0": lambda L: grad(
+        lambda x: getattr(L, "cdist", torch.cdist)(x, ODD, 0.0), torch.tensor([[INFINITY, 0.0, 1.0]])
+    ),
+    "area of infinities": lambda L: L.interpolate(torch.full((1, 1, 4, 5), INFINITY), size=(3, 8), mode="area"),
+    "one target of one dimension": lambda L: [
+        loss(torch.ones(4), torch.tensor([1]), reduction="none") for loss in (L.cross_entropy, L.nll_loss)
+    ],
+    "soft_margin_loss of two dtypes": lambda L: L.soft_margin_loss(torch.ones(3).half(), torch.ones(3)),
+    "feature_alpha_dropout of a transposed matrix": lambda L: (
+        torch.manual_seed(0),
+        L.feature_alpha_dropout(torch.ones(5, 7).t(), 0.5, True),
+    )[1],
+    "dropout1d of one position, transposed": lambda L: (
+        torch.manual_seed(0),
+        L.dropout1d(torch.ones(1, 5, 7).permute(2, 1, 0), 0.5, True),
+    )[1],
+}
+TWO_BATCHES = torch.ones(2, 1, 3, 4), torch.ones(3, 1, 3, 4), torch.ones(3, 1, 3, 4)
+BOTH_REFUSE = {
+    "softsign of booleans": lambda L: L.softsign(torch.tensor([True])),
+    "tanhshrink of booleans": lambda L: L.tanhshrink(torch.tensor([True])),
+    "l1_loss of booleans": lambda L: L.l1_loss(torch.tensor([True]), torch.ones(1)),
+    "margin_ranking_loss of booleans": lambda L: L.margin_ranking_loss(*torch.ones(3, 2).bool()),
+    "triplet_margin_loss of booleans": lambda L: L.triplet_margin_loss(*torch.ones(3, 2, 2).bool()),
+    "pairwise_distance of booleans": lambda L: L.pairwise_distance(*torch.ones(2, 2, 2).bool()),
+    "pairwise_distance of empty vectors": lambda L: L.pairwise_distance(*torch.ones(2, 2, 0), p=INFINITY),
+    "soft_margin_loss of a larger target": lambda L: L.soft_margin_loss(torch.ones(1, 4), torch.ones(3, 4)),
+    "binary_cross_entropy's weight": lambda L: L.binary_cross_entropy(*torch.ones(2, 3), torch.ones(2)),
+    "pos_weight": lambda L: L.binary_cross_entropy_with_logits(*torch.ones(2, 3), pos_weight=torch.ones(2)),
+    "embedding_bag of an integer table": lambda L: L.embedding_bag(torch.tensor([[0]]), torch.ones(2, 3).int()),
+    "attention of two batches": lambda L: L.scaled_dot_product_attention(*TWO_BATCHES),
+    "attention with a mask of another dtype": lambda L: L.scaled_dot_product_attention(
+        *torch.ones(3, 1, 1, 1, 1), attn_mask=torch.ones(1, 1).double()
+    ),
+    "scaled_mm with a number as recipe": lambda L: L.scaled_mm(
+        *[torch.ones(16, 16).to(torch.float8_e4m3fn)] * 2, torch.ones(()), (1, 2), torch.ones(()), (1, 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("call", SAME_RESULTS.values(), ids=SAME_RESULTS)
+def test_results_are_those_of_the_built_in(call):
+    torch.testing.assert_close(call(functional), call(torch.nn.functional), equal_nan=True)
+
+
+@pytest.mark.parametrize("call", BOTH_REFUSE.values(), ids=BOTH_REFUSE)
+def test_errors_say_what_the_op_expects(call):
+    errors = TypeError, ValueError, RuntimeError, IndexError, AttributeError
+    with pytest.raises(errors):
+        call(torch.nn.functional)
+    with pytest.raises(errors, match=r"^\w+: expected "):
+        call(functional)
+
+
+def test_grouped_mm_refuses_offsets_that_decrease_or_lie_beyond():
+    for offs in ([4, 2], [2, 8]):
+        with pytest.raises(RuntimeError, match="grouped_mm: expected increasing offs up to 4"):
+            functional.grouped_mm(torch.ones(4, 4), torch.ones(2, 4, 4), offs=torch.tensor(offs))
+
+
+def test_weights_whose_squares_overflow_are_shortened():
+    weight = torch.full((1, 4), 4096.0, dtype=torch.float16)
+    assert torch.equal(max_norm_(weight, 0.5), torch.full((1, 4), 0.25, dtype=torch.float16))

@@ -149,4 +149,4 @@ def tanhshrink(input: Tensor) -> Tensor:
     Raises:
         TypeError: if ``input`` is no tensor.
     """
-    return TanhshrinkFunction.apply(promoted("tanhshrink", input, complex=True))
+    return TanhshrinkFunction.apply(promoted("tanhshrink", input, complex=True, boolean=False))

@@ -52,4 +52,4 @@ def softsign(input: Tensor) -> Tensor:
     Raises:
         TypeError: if ``input`` is no tensor.
     """
-    return SoftsignFunction.apply(promoted("softsign", input, complex=True))
+    return SoftsignFunction.apply(promoted("softsign", input, complex=True, boolean=False))

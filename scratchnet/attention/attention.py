@@ -174,7 +174,7 @@ def scaled_dot_product_attention(
     last = torch.arange(q.shape[1], device=q.device).view(1, -1, 1) if is_causal else None
     mask = last if attn_mask is None else heads.flat_mask(attn_mask, shape)
     # Drawn here, not in the Function, whose forward may run a second time; in the order of the scores, not of q.
-    kept = random_mask(q.new_empty(0), (q.shape[0], *shape[-2:]), 1 - dropout_p) if dropout_p > 0 else None
+    kept = random_mask(q, (q.shape[0], *shape[-2:]), 1 - dropout_p) if dropout_p > 0 else None
     scale = default_scale(q) if scale is None else scale
     y = AttentionFunction.apply(q, k, v, mask, kept, scale, dropout_p if dropout_p < 1 else 0.0)
     return heads.in_layout_of_queries(y.reshape(*lead, *y.shape[1:]), query, mask, dropout_p)

@@ -49,8 +49,11 @@ def check_attention(
         return
     if is_causal:
         raise RuntimeError(f"{OP}: expected either attn_mask or is_causal=True, got both; put one into the other")
-    if mask.dtype is not torch.bool and not mask.is_floating_point():
-        raise RuntimeError(f"{OP}: expected attn_mask to be boolean or floating point, got {describe(mask)}")
+    if mask.dtype not in (torch.bool, torch.float32, query.dtype) and not autocasts(query):
+        raise RuntimeError(
+            f"{OP}: expected attn_mask to be boolean or floating point, in float32 or the query's dtype, got "
+            f"{describe(mask)}"
+        )
 
 
 def shared_heads(query: Tensor, shared: Tensor) -> Tensor:
@@ -67,7 +70,11 @@ def shared_heads(query: Tensor, shared: Tensor) -> Tensor:
 
 def flat_heads(*tensors: Tensor) -> tuple[list[Tensor], torch.Size]:
     """Broadcasts the leading dimensions of tensors and makes them one; returns these too."""
-    lead = torch.broadcast_shapes(*(x.shape[:-2] for x in tensors))
+    try:
+        lead = torch.broadcast_shapes(*(x.shape[:-2] for x in tensors))
+    except RuntimeError:
+        given = ", ".join(map(describe, tensors))
+        raise RuntimeError(f"{OP}: expected batches and heads that broadcast together, got {given}") from None
     return [x.expand(*lead, *x.shape[-2:]).reshape(math.prod(lead), *x.shape[-2:]) for x in tensors], lead
 
 

@@ -61,7 +61,7 @@ def _alpha_dropout(op: str, input: Tensor, p: float, training: bool, inplace: bo
     check_probability(op, p)
     if p == 0 or not training or x.numel() == 0:
         return x
-    shape = of_features(op, x) if features else x.shape
+    shape = of_features(op, x) if features else None
     if p == 1:
         y = x * x.new_zeros(())
     else:

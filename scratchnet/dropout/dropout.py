@@ -93,7 +93,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         y = input * input.new_zeros(())
     else:
         x = floating("dropout", input)
-        y = DropoutFunction.apply(x, random_mask(x, x.shape, 1 - p), p)
+        y = DropoutFunction.apply(x, random_mask(x, None, 1 - p), p)
     return input.copy_(y) if inplace else y
 
 

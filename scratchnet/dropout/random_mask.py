@@ -25,10 +25,9 @@ BLOCK = 2**15  # integers, which stay in the cache
 LEAST = 2**12
 
 
-def random_mask(x: Tensor, shape: Sequence[int], q: float) -> Tensor:
-    """A mask of some shape, true with probability q; laid out like x where it has its shape."""
-    like = tuple(shape) == tuple(x.shape)
-    mask = torch.empty_like(x, dtype=torch.bool) if like else x.new_empty(shape, dtype=torch.bool)
+def random_mask(x: Tensor, shape: Sequence[int] | None, q: float) -> Tensor:
+    """A mask, true with probability q: contiguous, or of the shape and layout of x where no shape is given."""
+    mask = torch.empty_like(x, dtype=torch.bool) if shape is None else x.new_empty(shape, dtype=torch.bool)
     if not readable(mask) or mask.numel() < LEAST or not _compares_integers():
         return mask.bernoulli_(q)
     _draw(mask.as_strided((mask.numel(),), (1,)), q)

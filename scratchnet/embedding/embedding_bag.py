@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, overridable, tensor
+from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.embedding.bags import bags_of, indices_and_offsets, members_of
 from scratchnet.embedding.embedding_table import check_indices, renormalize, row_gradient, sums_by_index, table_row
 from scratchnet.function import LOW_PRECISION, Function
@@ -173,6 +173,7 @@ def embedding_bag(
     if weight.dtype is torch.int64 and input.is_floating_point():
         warnings.warn(f"{op}: expected (input, weight), got (weight, input), which is deprecated", stacklevel=3)
         input, weight = weight, input
+    floating(op, weight, "weight", error=RuntimeError, complex=True)
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"{op}: expected mode to be 'sum', 'mean' or 'max', got {describe(mode)}")
     if weight.dim() != 2:
@@ -182,6 +183,8 @@ def embedding_bag(
     rows = weight.shape[0]
     row = table_row(op, padding_idx, rows)
     check_indices(op, indices, rows, RuntimeError)
+    if mode == "max" and not rows:
+        raise RuntimeError(f"{op}: expected a table with rows for the mode 'max', got {describe(weight)}")
     if max_norm is not None:
         renormalize(weight, indices, max_norm, norm_type)
     if mode == "max":

@@ -11,6 +11,7 @@ Shapes: G groups; M × K and K × N matrices.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import ScalingType, SwizzleType
 
 from scratchnet.arguments import describe, floating, overridable, tensor, truth
-from scratchnet.function import Function, dispatch
+from scratchnet.function import Function, dispatch, readable
 
 __all__ = ["GroupedMMFunction", "grouped_mm", "scaled_mm"]
 
@@ -126,6 +127,9 @@ def grouped_mm(
         if tensor(op, offs, "offs").dim() != 1 or offs.is_floating_point():
             raise RuntimeError(f"{op}: expected offs to be integers of shape (G,), got {describe(offs)}")
         groups.append(offs.shape[0])
+        rows = mat_a.shape[-1 if mat_b.dim() == 2 else 0] if mat_a.dim() == 2 else mat_b.shape[-1]
+        if readable(offs) and (ends := [0, *offs.tolist(), rows]) != sorted(ends):
+            raise RuntimeError(f"{op}: expected increasing offs up to {rows} for {given}, got {ends[1:-1]}")
     if any(count != groups[0] for count in groups):
         raise RuntimeError(f"{op}: expected one number of groups, got {groups} for {given}")
     y = GroupedMMFunction.apply(mat_a, mat_b, offs)
@@ -177,7 +181,13 @@ def scaled_mm(
 
 def _numbers(*choices: Any) -> list[list[int]]:
     """The numbers of the enumerations' members."""
-    lists = (choice if isinstance(choice, list | tuple) else [choice] for choice in choices)
+    lists = [choice if isinstance(choice, list | tuple) else [choice] for choice in choices]
+    for member in itertools.chain(*lists):
+        if not isinstance(member, ScalingType | SwizzleType | None):
+            raise AttributeError(
+                f"scaled_mm: expected recipes to be members of ScalingType and swizzles of SwizzleType, "
+                f"got {describe(member)}"
+            )
     return [[member.value for member in members if member is not None] for members in lists]
 
 

@@ -203,7 +203,7 @@ def binary_cross_entropy(
     op = "binary_cross_entropy"
     reduction = reduction_of(op, reduction, size_average, reduce)
     x, target = _same_shape(op, input, target)
-    weight = constant_weight(op, weight)
+    weight = constant_weight(op, weight, shape=x.shape)
     if x.dtype is not target.dtype and not autocasts(x):
         raise RuntimeError(
             f"{op}: expected input and target of one dtype, got {describe(x)} and {describe(target)}"
@@ -217,8 +217,6 @@ def binary_cross_entropy(
                     f"{op}: expected all elements of {name} to be between 0 and 1, got {odd:g}; for logits use "
                     "binary_cross_entropy_with_logits"
                 )
-    if weight is not None:
-        weight = weight.expand(x.shape)
     return BCELossFunction.apply(x, target, weight, reduction)
 
 
@@ -258,8 +256,8 @@ def binary_cross_entropy_with_logits(
     if not target.is_floating_point():
         raise RuntimeError(f"{op}: expected a floating-point target, got {describe(target)}; use .float()")
     dtype = torch.promote_types(x.dtype, target.dtype)
-    constants = [constant_weight(op, weight), constant_weight(op, pos_weight, "pos_weight")]
-    weight, pos_weight = (c if c is None else c.expand(x.shape) for c in constants)
+    weight = constant_weight(op, weight, shape=x.shape)
+    pos_weight = constant_weight(op, pos_weight, "pos_weight", x.shape)
     return BCEWithLogitsLossFunction.apply(x.to(dtype), target.to(dtype), weight, pos_weight, reduction)
 
 

@@ -123,6 +123,8 @@ def checked(
             raise RuntimeError(
                 f"{op}: expected target indices of shape {expected} for {describe(x)}, got {describe(target)}"
             )
+    if x.shape[CLASS] == 0 and labels.numel():
+        raise IndexError(f"{op}: expected an input with classes, got {describe(input)}")
     check_weight(op, weight, x)
     return x, labels.long(), alone, _ignored_among(op, labels, x.shape[CLASS], ignore_index)
 

@@ -229,7 +229,7 @@ def cross_entropy(
         return _of_probabilities(input, target, weight, ignore_index, reduction, label_smoothing)
     x, labels, alone, ignored = checked(op, input, target, weight, ignore_index)
     losses = IndexCrossEntropyFunction.apply(x, labels, weight, ignored, label_smoothing, reduction)
-    return losses.view(target.shape) if alone and reduction == "none" else losses
+    return losses.squeeze(0) if alone and reduction == "none" else losses
 
 
 def _of_probabilities(

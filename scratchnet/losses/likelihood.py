@@ -36,7 +36,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
 from scratchnet.function import Elementwise, readable
-from scratchnet.losses.pointwise import PointwiseLoss, aligned, promoted_together
+from scratchnet.losses.pointwise import PointwiseLoss, aligned, numbers, promoted_together
 from scratchnet.losses.reduction import reduction_of
 
 __all__ = ["GaussianNLLLossFunction", "PoissonNLLLossFunction", "gaussian_nll_loss", "poisson_nll_loss"]
@@ -190,7 +190,8 @@ def gaussian_nll_loss(
     elif variance.shape != x.shape:
         variance = _spread_variance(op, x, variance)
     reduction = reduction_of(op, reduction)
-    x, target, variance = promoted_together(op, *aligned(op, input=x, target=target, var=variance))
+    given = aligned(op, **numbers(op, input=x, target=target, var=variance))
+    x, target, variance = promoted_together(op, *given)
     return GaussianNLLLossFunction.apply(x, target, variance, full, eps, reduction)
 
 

@@ -67,10 +67,10 @@ class MultiMarginLossFunction(Function):
 
 
 def _violations(x: Tensor, target: Tensor, margin: float) -> Tensor:
-    """max(0, margin - target's score + score), zero at the target itself."""
+    """max(0, margin - target's score + score), zero at the target itself and, as in PyTorch, for NaN."""
     place = target.unsqueeze(1)
-    z = (margin - x.gather(1, place) + x).clamp(min=0)
-    return z.scatter(1, place, 0)
+    z = margin - x.gather(1, place) + x
+    return torch.where(z > 0, z, 0).scatter(1, place, 0)
 
 
 def _slopes(x: Tensor, target: Tensor, margin: float, p: int) -> Tensor:

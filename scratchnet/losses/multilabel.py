@@ -30,7 +30,7 @@ from torch import Tensor
 from scratchnet.arguments import describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
 from scratchnet.losses.binary import loss_of_logit, slope_of_logit
-from scratchnet.losses.pointwise import aligned, promoted_together
+from scratchnet.losses.pointwise import aligned, numbers, promoted_together
 from scratchnet.losses.reduction import mean_or_zero, reduce, reduction_of, unreduce, weighted
 
 __all__ = [
@@ -77,8 +77,9 @@ class MultiLabelMarginLossFunction(Function):
 
 def _violations(x: Tensor, labels: Tensor, listed: Tensor, absent: Tensor) -> Tensor:
     """max(0, 1 - label's score + class's score) of each label and each class that is no label: (N, K, C)."""
-    z = (1 - x.gather(1, labels).unsqueeze(2) + x.unsqueeze(1)).clamp(min=0)
-    return z.masked_fill(~(listed.unsqueeze(2) & absent.unsqueeze(1)), 0)
+    z = 1 - x.gather(1, labels).unsqueeze(2) + x.unsqueeze(1)
+    # NaN violates nothing, as in PyTorch.
+    return torch.where((z > 0) & listed.unsqueeze(2) & absent.unsqueeze(1), z, 0)
 
 
 class MultiLabelSoftMarginLossFunction(Function):
@@ -220,6 +221,6 @@ def multilabel_soft_margin_loss(
     if x.dim() == 0:
         raise IndexError(f"{op}: expected an input of shape (…, C), got {describe(x)}")
     given = {"input": x, "target": target} if weight is None else {"input": x, "target": target, "weight": weight}
-    x, target, *weights = promoted_together(op, *aligned(op, **given))
+    x, target, *weights = promoted_together(op, *aligned(op, **{**given, **numbers(op, target=target)}))
     function = MultiLabelSoftMarginLossFunction
     return function.apply(x, target, weights[0] if weights else None, input.shape[-1], reduction)

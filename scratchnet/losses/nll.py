@@ -105,4 +105,4 @@ def nll_loss(
     reduction = reduction_of(op, reduction, size_average, reduce)
     x, labels, alone, ignored = checked(op, input, target, weight, ignore_index)
     losses = NLLLossFunction.apply(x, labels, weight, x.shape[CLASS], ignored, reduction)
-    return losses.view(target.shape) if alone and reduction == "none" else losses
+    return losses.squeeze(0) if alone and reduction == "none" else losses

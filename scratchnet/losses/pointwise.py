@@ -20,11 +20,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, tensor
+from scratchnet.arguments import describe, floating, tensor
 from scratchnet.function import Autocast, Function, elementwise
 from scratchnet.losses.reduction import reduce, unreduce
 
-__all__ = ["PointwiseLoss", "aligned", "pair", "promoted_together"]
+__all__ = ["PointwiseLoss", "aligned", "numbers", "pair", "promoted_together"]
 
 Slope = Tensor | None
 
@@ -110,6 +110,11 @@ def pair(
     if x.dtype is not target.dtype:
         x, target = x.to(dtype), target.to(dtype)
     return torch.broadcast_tensors(x, target) if x.shape != target.shape else (x, target)
+
+
+def numbers(op: str, **tensors: Tensor) -> dict[str, Tensor]:
+    """The tensors, known not to be boolean: PyTorch does not subtract these."""
+    return {n: floating(op, x, n, error=RuntimeError, complex=True, integer=True) for n, x in tensors.items()}
 
 
 def promoted_together(op: str, *tensors: Tensor, complex: bool = False) -> list[Tensor]:

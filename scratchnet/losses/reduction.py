@@ -50,14 +50,23 @@ def reduction_of(op: str, reduction: str, size_average: bool | None = None, redu
     return reduction
 
 
-def constant_weight(op: str, weight: Tensor | None, name: str = "weight") -> Tensor | None:
-    """The weight, which scales the loss and is not learned.
+def constant_weight(
+    op: str, weight: Tensor | None, name: str = "weight", shape: torch.Size | None = None
+) -> Tensor | None:
+    """The weight, which scales the loss and is not learned, expanded to a shape if one is given.
 
     Raises:
-        RuntimeError: if it requires grad, as the built-ins do.
+        RuntimeError: if it requires grad, as the built-ins do, or cannot be expanded.
     """
     if weight is not None and weight.requires_grad and torch.is_grad_enabled():
         raise RuntimeError(
             f"{op}: expected {name} to be a constant, got one that requires grad; pass {name}.detach()"
         )
-    return weight
+    if weight is None or shape is None:
+        return weight
+    try:
+        return weight.expand(shape)
+    except RuntimeError:
+        raise RuntimeError(
+            f"{op}: expected {name} to broadcast to {tuple(shape)}, got {describe(weight)}"
+        ) from None

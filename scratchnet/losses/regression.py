@@ -20,7 +20,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, overridable
 from scratchnet.function import Function, reuse
-from scratchnet.losses.pointwise import pair
+from scratchnet.losses.pointwise import numbers, pair
 from scratchnet.losses.reduction import reduce, reduction_of, unreduce
 
 __all__ = ["L1LossFunction", "MSELossFunction", "l1_loss", "mse_loss"]
@@ -146,6 +146,7 @@ def l1_loss(
         NotImplementedError: if neither input nor target is floating point.
     """
     reduction = reduction_of("l1_loss", reduction, size_average, reduce)
+    numbers("l1_loss", input=input, target=target)
     x, target = pair("l1_loss", input, target, complex=True, integer=reduction != "mean" or weight is not None)
     if weight is None:
         return L1LossFunction.apply(x, target, reduction)

@@ -28,9 +28,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, floating, overridable, tensor
+from scratchnet.arguments import describe, floating, overridable
 from scratchnet.losses.binary import sigmoid_of_negative, softplus_of_negative
-from scratchnet.losses.pointwise import PointwiseLoss, aligned, promoted_together
+from scratchnet.losses.pointwise import PointwiseLoss, aligned, numbers, promoted_together
 from scratchnet.losses.reduction import constant_weight, reduction_of
 
 __all__ = [
@@ -87,7 +87,7 @@ class MarginRankingLossFunction(PointwiseLoss):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Returns the label for the scores and their difference for the label, where the margin is violated."""
         difference = x1 - x2
-        kept = margin - target * difference < 0
+        kept = ~(margin - target * difference >= 0)  # NaN has the slope 0, as in PyTorch
         slope_x2 = target.masked_fill(kept, 0)
         slope_target = -difference.masked_fill(kept, 0) if needs[2] else None
         return -slope_x2 if needs[0] else None, slope_x2 if needs[1] else None, slope_target
@@ -122,8 +122,14 @@ def soft_margin_loss(
     op = "soft_margin_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
     x, target = aligned(op, input=floating(op, input, complex=True), target=target)
+    if x.shape != input.shape:
+        raise RuntimeError(
+            f"{op}: expected a target that broadcasts to the input's shape, got {describe(target)} for "
+            f"{describe(input)}; expand the input"
+        )
     constant_weight(op, target, "target")
-    return SoftMarginLossFunction.apply(*promoted_together(op, x, target, complex=True), reduction)
+    losses = SoftMarginLossFunction.apply(*promoted_together(op, x, target, complex=True), reduction)
+    return losses.to(x.dtype)
 
 
 @overridable
@@ -192,7 +198,7 @@ def margin_ranking_loss(
     """
     op = "margin_ranking_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
-    x1, x2, y = (tensor(op, x, n) for x, n in ((input1, "input1"), (input2, "input2"), (target, "target")))
+    x1, x2, y = numbers(op, input1=input1, input2=input2, target=target).values()
     if not x1.dim() == x2.dim() == y.dim():
         raise RuntimeError(
             f"{op}: expected inputs and target with the same number of dimensions, got {describe(x1)}, "

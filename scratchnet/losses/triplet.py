@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, overridable, tensor
-from scratchnet.losses.pointwise import PointwiseLoss, promoted_together
+from scratchnet.losses.pointwise import PointwiseLoss, numbers, promoted_together
 from scratchnet.losses.reduction import reduction_of
 from scratchnet.similarity.distance import pairwise_distance
 
@@ -107,6 +107,7 @@ def triplet_margin_loss(
     op = "triplet_margin_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
     _check(op, anchor, positive, negative, margin)
+    numbers(op, anchor=anchor, positive=positive, negative=negative)
     given = promoted_together(op, anchor, positive, negative, complex=True)
     if autocasts(anchor) and torch.float64 not in (x.dtype for x in given):
         given = [x.float() for x in given]

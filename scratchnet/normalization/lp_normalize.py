@@ -49,6 +49,8 @@ class NormalizeFunction(Function):
         """The quotient's part, less what comes through the norm."""
         x, length = saved
         divisor = length.clamp(min=eps)
+        if p == 0:  # the norm counts elements
+            return grad / divisor
         through = (real(grad * x.conj()).sum(dim, keepdim=True) / divisor).masked_fill(length < eps, 0)
         return (grad - slope(x, p, True, dim, length) * through) / divisor
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable
+from scratchnet.function import LOW_PRECISION
 
 __all__ = ["l1_penalty", "l2_penalty", "max_norm_"]
 
@@ -69,7 +70,8 @@ def max_norm_(weight: Tensor, limit: float) -> Tensor:
         raise ValueError(f"max_norm_: expected weights of shape (units, …), got {describe(weight)}")
     if not limit > 0:
         raise ValueError(f"max_norm_: expected a limit above 0, got {limit}")
-    norms = (weight * weight).flatten(1).sum(1).sqrt().view(-1, *[1] * (weight.dim() - 1))
+    wide = weight.float() if weight.dtype in LOW_PRECISION else weight  # squares overflow in float16
+    norms = (wide * wide).flatten(1).sum(1).sqrt().view(-1, *[1] * (weight.dim() - 1))
     return weight.mul_((limit / norms).clamp(max=1))
 
 

@@ -82,13 +82,16 @@ def applied(x: Tensor, dim: int, taps: Taps) -> Tensor:
     """Gathers each tap and adds them up with their weights."""
     total = None
     for t in range(_most(taps)):
-        # Outputs with fewer taps read their first one again, with weight 0; those with none, anything.
+        # Outputs with fewer taps read their first one again and drop it; those with none read anything.
         read = [each[t][0] if t < len(each) else each[0][0] if each else 0 for each in taps]
         weights = [each[t][1] if t < len(each) else 0.0 for each in taps]
         part = x.index_select(dim, torch.tensor(read, device=x.device))
         if any(w != 1.0 for w in weights):
             shape = (-1, *(1,) * (x.dim() - dim - 1))
             part = part * torch.tensor(weights, dtype=x.dtype, device=x.device).view(shape)
+        if any(t >= len(each) for each in taps):  # zero times infinity is NaN
+            dropped = torch.tensor([t >= len(each) for each in taps], device=x.device)
+            part = part.masked_fill(dropped.view(-1, *(1,) * (x.dim() - dim - 1)), 0)
         total = part if total is None else total + part
     return x.new_zeros(*x.shape[:dim], len(taps), *x.shape[dim + 1 :]) if total is None else total
 

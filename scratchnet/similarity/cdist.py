@@ -23,7 +23,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number, overridable
 from scratchnet.function import Function, chunked, rows_in_cache
-from scratchnet.similarity.distance import norm, slope
+from scratchnet.similarity.distance import distances, slope
 
 __all__ = ["CDistFunction", "cdist"]
 
@@ -63,7 +63,7 @@ def _rows(a: Tensor, b: Tensor) -> int:
 
 
 def _distances(a: Tensor, *, b: Tensor, p: float) -> Tensor:
-    return norm(a.unsqueeze(-2) - b.unsqueeze(-3), p).squeeze(-1)
+    return distances(a.unsqueeze(-2) - b.unsqueeze(-3), p)
 
 
 def _pushes(grad: Tensor, a: Tensor, *, b: Tensor, p: float) -> tuple[Tensor, Tensor]:

@@ -22,10 +22,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, overridable, tensor
+from scratchnet.arguments import describe, floating, overridable
 from scratchnet.function import Function, readable
 
-__all__ = ["PairwiseDistanceFunction", "norm", "pairwise_distance", "real", "slope"]
+__all__ = ["PairwiseDistanceFunction", "distances", "norm", "pairwise_distance", "real", "slope"]
 
 INFINITY = float("inf")
 Dims = int | tuple[int, ...]
@@ -84,6 +84,12 @@ def norm(difference: Tensor, p: float, dim: Dims = -1) -> Tensor:
     return _root(total, p) if unit is None else _root(_powers(size / unit, p).sum(dim, keepdim=True), p) * unit
 
 
+def distances(differences: Tensor, p: float) -> Tensor:
+    """The norms of the last dimension, as the distances of `cdist`: with p = 0 NaN counts as NaN."""
+    y = norm(differences, p).squeeze(-1)
+    return y.masked_fill(differences.isnan().any(-1), float("nan")) if p == 0 else y
+
+
 def _powers(size: Tensor, p: float) -> Tensor:
     return size * size if p == 2 else size.pow(p)
 
@@ -125,7 +131,7 @@ def slope(difference: Tensor, p: float, shared: bool, dim: Dims = -1, distance: 
         distance: their norm, if it is known.
     """
     if p == 0:
-        return difference * 0
+        return torch.zeros_like(difference)
     if p == 1:
         return torch.sgn(difference)
     distance = norm(difference, p, dim) if distance is None else distance
@@ -137,7 +143,7 @@ def slope(difference: Tensor, p: float, shared: bool, dim: Dims = -1, distance: 
         return difference / safe
     sign, zero = torch.sgn(difference), (difference == 0) | (distance == 0)
     ratio = difference.abs().masked_fill(zero, 1) / safe
-    return (sign * ratio.pow(p - 1)).masked_fill(zero, 0)
+    return (sign * ratio.pow(p - 1)).masked_fill(zero & ~distance.isnan(), 0)
 
 
 @overridable
@@ -159,7 +165,8 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
         RuntimeError: if the shapes do not broadcast, or the inputs are not floating point.
     """
     op = "pairwise_distance"
-    a, b = tensor(op, x1, "x1"), tensor(op, x2, "x2")
+    # PyTorch does not subtract booleans.
+    a, b = (floating(op, x, n, RuntimeError, complex=True, integer=True) for x, n in ((x1, "x1"), (x2, "x2")))
     dtype = torch.promote_types(a.dtype, b.dtype)
     dtype = dtype if dtype.is_floating_point or dtype.is_complex else torch.get_default_dtype()
     try:
@@ -168,4 +175,6 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
         raise RuntimeError(
             f"{op}: expected vectors that broadcast, got {describe(a)} and {describe(b)}"
         ) from error
+    if abs(p) == INFINITY and 0 in (*a.shape[-1:], *b.shape[-1:]):
+        raise RuntimeError(f"{op}: expected vectors with elements for p={p}, got {describe(a)} and {describe(b)}")
     return PairwiseDistanceFunction.apply(a.to(dtype), b.to(dtype), float(p), eps, keepdim)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable
 from scratchnet.function import Function, chunked, rows_in_cache
-from scratchnet.similarity.distance import norm, slope
+from scratchnet.similarity.distance import distances, slope
 
 __all__ = ["PDistFunction", "pdist"]
 
@@ -65,7 +65,7 @@ def _differences(first: Tensor, second: Tensor, x: Tensor) -> Tensor:
 
 
 def _distances(first: Tensor, second: Tensor, *, x: Tensor, p: float) -> Tensor:
-    return norm(_differences(first, second, x), p).squeeze(-1)
+    return distances(_differences(first, second, x), p)
 
 
 def _pushes(grad: Tensor, first: Tensor, second: Tensor, *, x: Tensor, p: float) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from scratchnet import functional as F
+from scratchnet.arguments import describe
 
 __all__ = ["CrossMapLRN2d", "GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
 
@@ -23,6 +24,8 @@ class CrossMapLRN2d(torch.nn.CrossMapLRN2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
+        if input.dim() != 4:
+            raise ValueError(f"CrossMapLRN2d: expected images of shape (B, C, H, W), got {describe(input)}")
         return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
 
 

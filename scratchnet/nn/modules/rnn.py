@@ -206,7 +206,7 @@ class LSTM(RNNBase, torch.nn.LSTM):
             ValueError: if the input has neither two dimensions nor three, or another dtype than the parameters.
             RuntimeError: if sizes do not fit, or ``hx`` is no pair.
         """
-        if hx is not None and (isinstance(hx, Tensor) or len(hx) != 2):
+        if hx is not None and not (isinstance(hx, tuple | list) and len(hx) == 2):
             raise RuntimeError(f"LSTM: expected hx to be a pair of states, (h_0, c_0), got {type(hx).__name__}")
         output, (hidden, cell) = self._run(input, hx)
         return output, (hidden, cell)
