@@ -1,0 +1,395 @@
+"""Faults of built-ins that the campaign has found, by op and condition: differences from these are not ours.
+
+`python -m tests.campaigns faults` writes docs/builtin_faults.md from this list, and a test runs each line of proof.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .fuzz import Case
+
+__all__ = ["FAULTS", "Fault", "known", "page"]
+
+
+class Fault(NamedTuple):
+    """A fault of built-ins.
+
+    Attributes:
+        ops: The names of ops, or a pattern of them.
+        when: Under which condition, and what the built-in does.
+        proof: An expression that is true, or raises the error below, while the built-in has the fault.
+        error: Words of the error that the proof raises.
+        kinds: The kinds of findings that it explains.
+        said: A pattern of the words of these findings.
+        changes: Changes of which the case has at least one; empty for any.
+    """
+
+    ops: str
+    when: str
+    proof: str
+    error: str = ""
+    kinds: str = "differs"
+    said: str = ""
+    changes: str = ""
+
+
+NORMS = "batch_norm|instance_norm"
+PRODUCTS = (
+    r"bilinear|linear\w*|conv\w+|\w+_mm|RNN\w*|LSTM\w*|GRU\w*|\w+attention\w*|cdist|\w+_kernel|Transformer\w*"
+)
+FAULTS = (
+    Fault(
+        ".*",
+        "does not check wrong arguments for tensors without elements",
+        'F.local_response_norm(torch.ones(0, 3, 4), 2, alpha="a").shape == (0, 3, 4)',
+        kinds="refuses empty",
+        changes="spoiled one_size options",
+    ),
+    Fault(
+        "pixel_unshuffle",
+        "returns the input's shape if it has no elements",
+        "F.pixel_unshuffle(torch.ones(1, 0, 4, 4), 2).shape == (1, 0, 4, 4)",
+        kinds="differs empty",
+    ),
+    Fault(
+        NORMS,
+        "refuses inputs without channels",
+        "F.batch_norm(torch.ones(4, 0), None, None, torch.ones(0), torch.ones(0), True)",
+        "select(): index 0 out of range",
+        kinds="accepts empty",
+    ),
+    Fault(
+        "batch_norm",
+        "reads a weight as if it were contiguous in the backward of evaluation",
+        "torch.autograd.grad((y := F.batch_norm((x := torch.ones(2, 2, requires_grad=True)), torch.zeros(2), "
+        "torch.ones(2), torch.tensor([1.0, 9.0, 2.0])[::2], torch.zeros(2), eps=0.0)), x, torch.ones_like(y))[0]"
+        "[0, 1] == 9",
+        said="gradient of input 0",
+    ),
+    Fault(
+        "RNN|LSTM|GRU",
+        "refuses sequences of length 0",
+        "torch.nn.RNN(1, 1)(torch.ones(0, 1, 1))",
+        "Expected sequence length to be larger than 0",
+        kinds="accepts empty",
+    ),
+    Fault(
+        "bilinear",
+        "refuses inputs without features",
+        "F.bilinear(torch.ones(5, 0), torch.ones(5, 4), torch.ones(2, 0, 4))",
+        "cannot reshape tensor of 0 elements",
+        kinds="accepts empty",
+    ),
+    Fault(
+        "avg_pool3d|lp_pool3d",
+        "refuses kernels that fit the padded input, which avg_pool2d takes",
+        "F.avg_pool3d(torch.ones(1, 1, 1, 5, 4), 3, padding=1)",
+        "smaller than kernel size",
+        kinds="accepts",
+    ),
+    Fault(
+        "fractional_max_pool3d.*",
+        "refuses windows that fill the input, which fractional_max_pool2d takes",
+        "F.fractional_max_pool3d(torch.ones(1, 1, 2, 2, 2), 2, output_size=1)",
+        "too large relative to input",
+        kinds="accepts",
+    ),
+    Fault(
+        "max_pool3d.*|adaptive_max_pool3d.*",
+        "refuses some unbatched inputs that are not contiguous",
+        "F.max_pool3d(torch.ones(3, 3, 5, 4).to(memory_format=torch.channels_last), 2)",
+        "Unsupported memory format",
+        kinds="accepts",
+        changes="layouts",
+    ),
+    Fault(
+        "max_pool3d.*",
+        "gives, in channels last format, the index of another element for a window of -inf and padding",
+        "F.max_pool3d(torch.where(torch.arange(16).view(2, 4, 2).expand(1, 2, 2, 4, 2) == 14, -inf, 0)"
+        ".to(memory_format=torch.channels_last_3d), 2, 1, 1, 1, True, True)[1][0, 0, 2, 4, 0] == 6",
+        said="output 1",
+        changes="layouts",
+    ),
+    Fault(
+        "CrossMapLRN2d",
+        "drops the wrong channel from its running sum, checks no size, and refuses inputs without channels",
+        "torch.nn.CrossMapLRN2d(1, 1.0, 1.0, 1.0)(torch.ones(1, 4, 1, 1)).unique().numel() > 1",
+        kinds="differs accepts refuses",
+    ),
+    Fault(
+        "cross_entropy",
+        "returns NaN for probabilities of no classes",
+        "F.cross_entropy(torch.ones(3, 0), torch.ones(3, 0)).isnan()",
+        kinds="differs empty",
+    ),
+    Fault(
+        "weight_norm",
+        "has the gradient NaN for the length of a vector without elements",
+        "torch.func.grad(lambda g: torch._weight_norm(torch.ones(3, 0), g).sum())(torch.ones(3, 1)).isnan().all()",
+        kinds="differs empty",
+        said="gradient of input 1",
+    ),
+    Fault(
+        "pdist",
+        "has the gradient NaN for infinite distances in the norm inf",
+        "torch.func.grad(lambda x: F.pdist(x, inf).sum())(torch.tensor([[inf], [0.0]])).isnan().all()",
+        said="gradient.*expected nan",
+        changes="extremes",
+    ),
+    Fault(
+        "grid_sample",
+        "returns NaN at infinite places, outside the image",
+        "F.grid_sample(torch.ones(1, 1, 2, 2), torch.tensor([[[[inf, 0.0]]]]), align_corners=False).isnan().all()",
+        said="expected nan",
+        changes="extremes",
+    ),
+    Fault(
+        "conv.*",
+        "multiplies infinite numbers by the zeros of padding",
+        "torch.func.grad(lambda w: F.conv_transpose1d(torch.tensor([[[-inf, 0.0]]]), w, padding=1)[..., 1:].sum())"
+        "(torch.ones(1, 1, 3)).isnan().any()",
+        said="expected nan",
+        changes="extremes",
+    ),
+    Fault(
+        "embedding_bag",
+        "divides the gradients of wrong rows with scale_grad_by_freq",
+        "torch.func.grad(lambda w: F.embedding_bag(torch.tensor([1, 3, 1, 0, 2]), w, torch.tensor([0, 2, 2, 3]), "
+        'mode="sum", scale_grad_by_freq=True).sum())(torch.ones(5, 1))[2] == 0.5',
+        said="gradient of input 1",
+        changes="options",
+    ),
+    Fault(
+        "multilabel_soft_margin_loss",
+        "adds up another dimension than the classes for a weight of more dimensions than the input",
+        "F.multilabel_soft_margin_loss(torch.zeros(3, 4), torch.zeros(3, 4), torch.ones(2, 1, 1)) "
+        "< F.multilabel_soft_margin_loss(torch.zeros(3, 4), torch.zeros(3, 4))",
+        changes="options spoiled",
+    ),
+    Fault(
+        "embedding_bag|\\w*avg_pool\\w+|lp_pool\\w+|upsample\\w*|CrossMapLRN2d|\\w+_loss|\\w+_with_logits|threshold",
+        "lacks kernels for some booleans and integers, which other layouts, dimensions or options have",
+        "F.avg_pool1d(torch.ones(1, 1, 4, dtype=torch.uint8), 2)",
+        "not implemented for 'Byte'",
+        kinds="accepts",
+        said="not implemented for|can't be cast|bool tensor is not supported|following scalar types|without overflow"
+        "|expected scalar type",
+        changes="spoiled",
+    ),
+    Fault(
+        "weight_norm",
+        "refuses lengths of another dtype along the first dimension, which it takes along others",
+        "torch._weight_norm(torch.ones(3, 4).half(), torch.ones(3, 1).bfloat16(), 0)",
+        "expected scalar type",
+        kinds="accepts",
+        said="expected scalar type",
+        changes="spoiled",
+    ),
+    Fault(
+        "scaled_dot_product_attention|multi_head_attention_forward",
+        "returns numbers for a query that is NaN",
+        "F.scaled_dot_product_attention(torch.full((1, 1, 1, 1), nan), *[torch.ones(1, 1, 1, 1)] * 2) == 0",
+        said="got nan",
+        changes="extremes",
+    ),
+    Fault(
+        "multi_head_attention_forward",
+        "does not check a mask that is_causal=True replaces",
+        "torch.nn.MultiheadAttention(2, 1)(*[torch.ones(3, 1, 2)] * 3, attn_mask=torch.ones(3, 2).bool(), "
+        "is_causal=True, need_weights=False)[0].shape == (3, 1, 2)",
+        kinds="refuses",
+        said="expected attn_mask",
+    ),
+    Fault(
+        "lp_pool.*",
+        "rounds the average of integers before taking the root",
+        "F.lp_pool1d(torch.tensor([[0, 1]]), 2, 2) == 0",
+        changes="spoiled",
+    ),
+    Fault(
+        "conv_transpose.*",
+        "refuses outputs of size 0, which it takes with groups",
+        "F.conv_transpose2d(torch.ones(1, 2, 5, 1), torch.ones(2, 3, 2, 2), stride=2, padding=1)",
+        "Output size is too small",
+        kinds="accepts",
+    ),
+    Fault(
+        "LSTM",
+        "takes a cell state of another batch for packed sequences",
+        "torch.nn.LSTM(3, 2)(torch.nn.utils.rnn.pack_sequence([torch.ones(2, 3)] * 2), (torch.ones(1, 2, 2), "
+        "torch.ones(1, 1, 2)))[0].data.shape == (4, 2)",
+        kinds="refuses",
+        said="expected a state",
+        changes="one_size",
+    ),
+    Fault(
+        "max_unpool.*",
+        "takes negative padding",
+        "F.max_unpool1d(torch.ones(1, 1, 3), torch.zeros(1, 1, 3).long(), 3, 2, -1).shape == (1, 1, 9)",
+        kinds="refuses",
+        said="expected padding",
+    ),
+    Fault(
+        "elu_?|celu_?|selu_?",
+        "has the gradient NaN or 1 at NaN, by the place in memory",
+        "torch.func.grad(lambda x: F.celu(x).sum())(torch.full((33,), nan)).isnan().sum() == 32",
+        said="gradient.*(expected|got) nan",
+        changes="extremes",
+    ),
+    Fault(
+        "ctc_loss",
+        "has a wrong gradient for a target that ends with the blank",
+        "torch.func.grad(lambda z: F.ctc_loss(z.log_softmax(-1).unsqueeze(1), torch.tensor([[0]]), torch.tensor([2]), "
+        "torch.tensor([1])))(torch.zeros(2, 2))[1, 0] > -0.5",
+        said="gradient",
+        changes="layouts sizes spoiled",
+    ),
+    Fault(
+        "cdist|pdist",
+        "overflows for huge norms, and underflows for tiny vectors",
+        "torch.cdist(torch.full((1, 2), 2.0), torch.zeros(1, 2), 2.0**70) == inf",
+        changes="spoiled extremes",
+    ),
+    Fault(
+        "embedding_bag",
+        "ends the last bag at the last index, and not at the last offset, in some dtypes",
+        'F.embedding_bag(torch.arange(5), torch.ones(5, 1).double(), torch.tensor([0, 2, 2]), mode="sum", '
+        "include_last_offset=True)[1] == 3",
+        changes="one_size sizes layouts options",
+    ),
+    Fault(
+        "embedding_bag",
+        "refuses bags of no indices",
+        "F.embedding_bag(torch.ones(2, 0).long(), torch.ones(5, 2))",
+        "step must be nonzero",
+        kinds="accepts empty",
+    ),
+    Fault(
+        "weight_norm",
+        "reads lengths of any shape as those of rows",
+        "torch._weight_norm(torch.ones(3, 4), torch.tensor([1.0, 2.0, 3.0, 4.0]), 0)[0].unique().numel() == 1",
+        changes="options one_size",
+    ),
+    Fault(
+        "binary_cross_entropy_with_logits",
+        "subtracts 1 from a pos_weight of bytes without sign",
+        "F.binary_cross_entropy_with_logits(torch.ones(1), torch.ones(1), pos_weight=torch.zeros(1).byte()) > 9",
+        changes="spoiled",
+    ),
+    Fault(
+        NORMS,
+        "takes some statistics of other dtypes than the input's",
+        "F.instance_norm(torch.ones(1, 3, 2).half(), torch.zeros(3).double(), torch.ones(3).half()).shape[0] == 1",
+        kinds="refuses",
+        said="in the dtype of the input",
+        changes="spoiled",
+    ),
+    Fault(
+        "nll_loss|cross_entropy",
+        "takes inputs without classes where all targets are ignored",
+        'F.nll_loss(torch.ones(3, 0), torch.full((3,), -100), reduction="sum") == 0',
+        kinds="refuses empty",
+    ),
+    Fault(
+        "max_unpool.*",
+        "does not check indices into an output of size 0",
+        "F.max_unpool1d(torch.ones(1, 2, 1), torch.tensor([[[0], [7]]]), 2, padding=1).shape == (1, 2, 0)",
+        kinds="refuses",
+        said="expected indices",
+    ),
+    Fault(
+        ".*_with_indices",
+        "does not check return_indices, which it ignores",
+        'F.max_pool1d_with_indices(torch.ones(1, 4), 2, return_indices="a")[0].shape == (1, 2)',
+        kinds="refuses",
+        said="expected return_indices",
+    ),
+    Fault(
+        "grouped_mm",
+        "takes offsets that decrease, or that lie beyond the matrix",
+        "F.grouped_mm(torch.ones(4, 4), torch.ones(2, 4, 4), offs=torch.tensor([4, 2], dtype=torch.int32)).shape "
+        "== (4, 4)",
+        kinds="refuses",
+        said="expected increasing offs",
+    ),
+    Fault(
+        "linear|conv.*|multi_head.*|Transformer.*",
+        "takes biases of other shapes and dtypes than documented",
+        "F.linear(torch.ones(2, 3), torch.ones(4, 3), torch.ones(1, 4)).shape == (2, 4)",
+        kinds="refuses",
+        said="expected bias|of one dtype",
+    ),
+    Fault(
+        "conv.*",
+        "takes weights without elements, and loses their output channels",
+        "F.conv2d(torch.ones(1, 0, 5, 4), torch.ones(3, 0, 0, 0)).shape == (1, 0, 6, 5)",
+        kinds="refuses differs empty",
+    ),
+)
+# Differences that are no faults, and why.
+NO_FAULTS = (
+    (
+        r".*",
+        "differs refuses accepts",
+        r"expected (nan|-?inf)",
+        "docs/conventions.md shows what the built-in returns",
+    ),
+    (PRODUCTS, "differs", r"got (nan|-?inf), expected (nan|-?inf)", "the order of a sum of infinities is free"),
+    (
+        r".*norm.*|Transformer.*|multi_head.*",
+        "differs",
+        r"got -?\d\S*e-\d\d, expected -?\S*e-\d\d",
+        "groups of one or two cancel",
+    ),
+    (".*", "accepts", "OverflowError", "ours takes whole numbers of any size as numbers"),
+)
+
+
+def known(case: Case, kind: str, said: str) -> str:
+    """Returns why a finding is not ours; empty if nothing explains it."""
+    name, changes = case.record.name, set(case.changes)
+    for fault in FAULTS:
+        kinds = fault.kinds.split()
+        if (
+            re.fullmatch(fault.ops, name)
+            and kind in kinds
+            and ("empty" not in kinds or case.empty)
+            and re.search(fault.said, said)
+            and (not fault.changes or changes & set(fault.changes.split()))
+        ):
+            return f"{fault.ops} {fault.when}"
+    if any(beyond.says and beyond.says.split(",")[0] in said for beyond in case.record.beyond):
+        return "docs/conventions.md"
+    if case.composed and (kind in ("accepts", "refuses") or "nan" in said or "spoiled" in changes):
+        return "the catalog's composition is no built-in"
+    for ops, kinds, pattern, reason in NO_FAULTS:
+        if re.fullmatch(ops, name) and kind in kinds and re.search(pattern, said):
+            if "conventions" not in reason or case.record.beyond:
+                return reason
+    return ""
+
+
+def page() -> str:
+    """Returns docs/builtin_faults.md."""
+    lines = [
+        "# Faults of built-ins",
+        "",
+        "Random calls of every op (`python -m tests.campaigns fuzz`) found these in torch 2.13.0 on a CPU.",
+        "Each line of proof is true, or raises the error beside it, after `import torch, torch.nn.functional as F` and",
+        '`inf, nan = float("inf"), float("nan")`. docs/conventions.md has the results that are defined mathematically.',
+        "`python -m tests.campaigns faults` writes this page.",
+        "",
+    ]
+    for fault in FAULTS:
+        ops = (
+            "every op"
+            if fault.ops == ".*"
+            else ", ".join(f"`{op}`" for op in fault.ops.replace(".*", "…").split("|"))
+        )
+        lines += [f"- {ops}: {fault.when}", "", "  ```python", f"  {fault.proof}", "  ```", ""]
+        if fault.error:
+            lines[-1:] = [f"  raises `{fault.error}`", ""]
+    return "\n".join(lines)

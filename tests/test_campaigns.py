@@ -1,0 +1,46 @@
+"""A slice of each campaign, other cases each day, and the faults of built-ins that they do not count."""
+
+from __future__ import annotations
+
+import datetime
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from campaigns import fuzz
+from campaigns.__main__ import main as campaign
+from campaigns.known import FAULTS, page
+
+TODAY = datetime.date.today().toordinal()
+NAMES = {"torch": torch, "F": F, "inf": float("inf"), "nan": float("nan")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [TODAY])
+def test_random_calls_equal_the_built_in(seed):
+    assert fuzz.run(300, seed) == 0
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[f"{f.ops}-{f.when}"[:60] for f in FAULTS])
+def test_built_ins_have_the_faults_listed(fault):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if fault.error:
+            with pytest.raises((RuntimeError, IndexError, ValueError)) as raised:
+                eval(fault.proof, dict(NAMES))
+            assert fault.error in str(raised.value)
+        else:
+            assert eval(fault.proof, dict(NAMES))
+
+
+def test_the_page_of_faults_is_up_to_date():
+    assert (Path(__file__).parents[1] / "docs" / "builtin_faults.md").read_text() == page()
+
+
+@pytest.mark.parametrize("words", [["fuzz", "--cases", "0"], ["fuzz", "--cases", "a"], ["other"], []])
+def test_usage_errors_are_short(words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        campaign(words)
+    assert capsys.readouterr().err.splitlines()[-1].startswith("python -m tests.campaigns")
