@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from campaigns import fuzz
-from campaigns.__main__ import main as campaign
+from campaigns import fuzz, kills, tamper
+from campaigns.__main__ import main
 from campaigns.known import FAULTS, page
 
 TODAY = datetime.date.today().toordinal()
@@ -42,5 +42,12 @@ def test_the_page_of_faults_is_up_to_date():
 @pytest.mark.parametrize("words", [["fuzz", "--cases", "0"], ["fuzz", "--cases", "a"], ["other"], []])
 def test_usage_errors_are_short(words, capsys):
     with pytest.raises(SystemExit, match="2"):
-        campaign(words)
+        main(words)
     assert capsys.readouterr().err.splitlines()[-1].startswith("python -m tests.campaigns")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [TODAY])
+@pytest.mark.parametrize(("campaign", "cases"), [(kills, 4), (tamper, 20)], ids=["kills", "tamper"])
+def test_stopped_runs_continue_or_say_why_not(campaign, cases, seed):
+    assert campaign.run(cases, seed, first=seed % 10) == 0

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import fuzz
+from . import fuzz, kills, tamper
 from .known import page
 
-CAMPAIGNS = {"fuzz": (fuzz.run, "random calls of every op against the built-in")}
+CAMPAIGNS = {
+    "fuzz": (fuzz.run, "random calls of every op against the built-in"),
+    "kills": (kills.run, "training runs that are killed and continued"),
+    "tamper": (tamper.run, "folders of runs that are damaged and continued"),
+}
 
 
 def main(words: list[str] | None = None) -> int:

@@ -213,6 +213,25 @@ def test_every_flipped_bit_is_noticed(stopped, capsys):
     assert mnist("--resume", stopped) == 0
 
 
+def test_a_file_in_the_place_of_another_is_an_error(stopped, capsys):
+    content = (stopped / "checkpoint.pt").read_bytes()
+    for name, other in (("checkpoint.pt", "best.pt"), ("best.pt", "previous.pt")):
+        (stopped / name).write_bytes((stopped / other).read_bytes())
+        assert mnist("--resume", stopped) == 1
+        err = capsys.readouterr().err
+        assert f"{name}' is damaged (it holds no " in err
+        assert err.count("\n") == 1
+        (stopped / "checkpoint.pt").write_bytes(content)
+
+
+def test_missing_best_weights_are_mentioned(stopped, capsys):
+    (stopped / "best.pt").unlink()
+    assert mnist("--resume", stopped) == 0
+    assert (
+        "best.pt' is missing: the run continues without the best weights up to step 2" in capsys.readouterr().out
+    )
+
+
 def test_the_last_good_checkpoint_continues(stopped, finished):
     (stopped / "checkpoint.pt").write_bytes(b"")
     (stopped / "previous.pt").rename(stopped / "checkpoint.pt")
