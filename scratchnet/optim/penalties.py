@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable
-from scratchnet.function import LOW_PRECISION
 
 __all__ = ["l1_penalty", "l2_penalty", "max_norm_"]
 
@@ -70,7 +69,7 @@ def max_norm_(weight: Tensor, limit: float) -> Tensor:
         raise ValueError(f"max_norm_: expected weights of shape (units, …), got {describe(weight)}")
     if not limit > 0:
         raise ValueError(f"max_norm_: expected a limit above 0, got {limit}")
-    wide = weight.float() if weight.dtype in LOW_PRECISION else weight  # squares overflow in float16
+    wide = weight.float() if weight.itemsize < 4 else weight  # squares overflow in float16
     norms = (wide * wide).flatten(1).sum(1).sqrt().view(-1, *[1] * (weight.dim() - 1))
     return weight.mul_((limit / norms).clamp(max=1))
 
