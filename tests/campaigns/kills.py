@@ -74,7 +74,7 @@ def judge(seed: int, number: int) -> tuple[str, str]:
     try:
         return _judge(rng, folder, chapter, kind, expected)
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _judge(rng: random.Random, folder: Path, chapter: str, kind: str, expected: Any) -> tuple[str, str]:

@@ -102,7 +102,7 @@ def judge(seed: int, number: int) -> tuple[str, str]:
         wrong = "; ".join(differences(run, finished(chapter).folder)[:3])
         return f"{action.__name__}, equal", f"{what}: {wrong}" if wrong else ""
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run(cases: int, seed: int, first: int = 0) -> int:
