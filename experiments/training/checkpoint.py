@@ -61,7 +61,9 @@ def load(run: Run) -> dict[str, Any]:
         if run.best.is_file():
             files[run.best] = _read(run.best, "models")
         elif state["best"]["results"] and processes.is_writer():
-            print(f"'{run.best}' is missing: the run continues without the best weights up to step {state['step']}")
+            print(
+                f"'{run.best}' is missing: the run continues without the best weights up to step {state['step']}"
+            )
     except Damage as damage:
         raise refusal(run, damage) from damage
     for path, each in files.items():
