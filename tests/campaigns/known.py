@@ -404,7 +404,7 @@ def page() -> str:
             if fault.ops == ".*"
             else ", ".join(f"`{op}`" for op in fault.ops.replace(".*", "…").split("|"))
         )
-        lines += [f"- {ops}: {fault.when}", "", "  ```python", f"  {fault.proof}", "  ```", ""]
+        lines += [f"- {ops}: {fault.when}", "", "  ```text", f"  {fault.proof}", "  ```", ""]
         if fault.error:
             lines[-1:] = [f"  raises `{fault.error}`", ""]
     return "\n".join(lines)
