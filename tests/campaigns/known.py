@@ -353,10 +353,10 @@ NO_FAULTS = (
     ),
     (PRODUCTS, "differs", r"got (nan|-?inf), expected (nan|-?inf)", "the order of a sum of infinities is free"),
     (
-        r".*norm.*|Transformer.*|multi_head.*",
+        r".*norm.*|Transformer.*|multi_head.*|cosine.*",
         "differs",
         r"got -?\d\S*e-\d\d, expected -?\S*e-\d\d",
-        "groups of one or two cancel",
+        "terms cancel in groups of one or two, and in vectors of one direction",
     ),
     ("multilabel_margin_loss", "differs", "got 0, ", "the built-in returns unwritten memory for no samples"),
     (".*", "accepts", "OverflowError", "ours takes whole numbers of any size as numbers"),
