@@ -4,9 +4,8 @@ r"""The distances of each row of one matrix from each row of another.
     d_{ij} = \lVert a_i - b_j \rVert_p \qquad
     \bar a_i = \sum_j \bar d_{ij}\, s(a_i - b_j) \qquad \bar b_j = -\sum_i \bar d_{ij}\, s(a_i - b_j)
 
-with the norm's slope s, as in `scratchnet.similarity.distance`. The differences are D times as many numbers as the
-distances, and are made for some rows at a time. They are subtracted, never
-expanded into squares and products, so that rows that are close keep their digits whatever ``compute_mode`` says.
+with the norm's slope s, as in `scratchnet.similarity.distance`. Many pairs are computed tile by tile, as
+`scratchnet.similarity.distance_tiles` says. Rows that are close keep their digits whatever ``compute_mode`` says.
 
 Conventions, PyTorch's: the slope is 0 where the distance is 0; with p = ∞ several equal largest differences each have
 the whole slope.
@@ -22,7 +21,8 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number, overridable
-from scratchnet.function import Function, chunked, rows_in_cache
+from scratchnet.function import Function, dispatch
+from scratchnet.similarity import distance_tiles
 from scratchnet.similarity.distance import distances, slope
 
 __all__ = ["CDistFunction", "cdist"]
@@ -38,7 +38,7 @@ class CDistFunction(Function):
     @staticmethod
     def forward(a: Tensor, b: Tensor, *, p: float) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The norms of all differences."""
-        return chunked(_distances, a, b=b, p=p, dim=-2, size=_rows(a, b)), (a, b)
+        return _distances(a, b, p), (a, b)
 
     @staticmethod
     def backward(
@@ -46,8 +46,7 @@ class CDistFunction(Function):
     ) -> tuple[Tensor, Tensor]:
         """Each pair pushes its rows apart."""
         a, b = saved
-        grad_a, grad_b = chunked(_pushes, grad, a, b=b, p=p, dim=-2, size=_rows(a, b), added=(1,))
-        return grad_a.sum_to_size(a.shape), grad_b
+        return _gradients(grad, a, b, p)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, p: float) -> Tensor:
@@ -57,19 +56,15 @@ class CDistFunction(Function):
         return (slope(a.unsqueeze(-2) - b.unsqueeze(-3), p, shared=False) * change).sum(-1)
 
 
-def _rows(a: Tensor, b: Tensor) -> int:
-    """Returns how many rows of ``a`` have differences from all of ``b`` that stay in the cache."""
-    return rows_in_cache(max(b.numel(), a.numel() // max(a.shape[-2], 1)))
-
-
-def _distances(a: Tensor, *, b: Tensor, p: float) -> Tensor:
+@dispatch(distance_tiles.all_distances)
+def _distances(a: Tensor, b: Tensor, p: float) -> Tensor:
     return distances(a.unsqueeze(-2) - b.unsqueeze(-3), p)
 
 
-def _pushes(grad: Tensor, a: Tensor, *, b: Tensor, p: float) -> tuple[Tensor, Tensor]:
-    """Returns the gradients of some rows, which may have more leading dimensions than these, and of ``b``."""
+@dispatch(distance_tiles.all_gradients)
+def _gradients(grad: Tensor, a: Tensor, b: Tensor, p: float) -> tuple[Tensor, Tensor]:
     push = slope(a.unsqueeze(-2) - b.unsqueeze(-3), p, shared=False) * grad.unsqueeze(-1)
-    return push.sum(-2), -push.sum(-3).sum_to_size(b.shape)
+    return push.sum(-2).sum_to_size(a.shape), -push.sum(-3).sum_to_size(b.shape)
 
 
 @overridable
@@ -80,7 +75,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = MODES[0]) 
         x1: floating-point tensor of shape ``(*, P, D)``.
         x2: floating-point tensor of shape ``(*, R, D)``, whose leading dimensions broadcast against those of ``x1``.
         p: the norm.
-        compute_mode: has no effect: PyTorch's other modes multiply matrices, and lose digits where rows are close.
+        compute_mode: has no effect: many rows multiply matrices, without losing digits where rows are close.
 
     Returns:
         A tensor of shape ``(*, P, R)``.

@@ -4,8 +4,8 @@ r"""The distances of all pairs of rows i < j of one matrix, in the order (0, 1),
     d_{ij} = \lVert x_i - x_j \rVert_p \qquad
     \bar x_i = \sum_{j > i} \bar d_{ij}\, s(x_i - x_j) - \sum_{j < i} \bar d_{ji}\, s(x_j - x_i)
 
-with the norm's slope s, as in `distance`. The differences of all pairs are D times as many numbers as the distances,
-and are made for some pairs at a time.
+with the norm's slope s, as in `distance`. Many pairs are computed tile by tile, as
+`scratchnet.similarity.distance_tiles` says.
 
 Conventions, PyTorch's: those of `distance`; with p = ∞ several equal largest differences each have the whole slope.
 
@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable
-from scratchnet.function import Function, chunked, rows_in_cache
+from scratchnet.function import Function, dispatch
+from scratchnet.similarity import distance_tiles
 from scratchnet.similarity.distance import distances, slope
 
 __all__ = ["PDistFunction", "pdist"]
@@ -34,13 +35,13 @@ class PDistFunction(Function):
     @staticmethod
     def forward(x: Tensor, *, p: float) -> tuple[Tensor, tuple[Tensor]]:
         """The norms of all differences of two rows."""
-        return chunked(_distances, *_pairs(x), x=x, p=p, size=rows_in_cache(x.shape[1])), (x,)
+        return _distances(x, p), (x,)
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, p: float) -> Tensor:
         """Each pair pushes its rows apart."""
         (x,) = saved
-        return chunked(_pushes, grad, *_pairs(x), x=x, p=p, size=rows_in_cache(x.shape[1]), added=(0,))
+        return _gradient(grad, x, p)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, p: float) -> Tensor:
@@ -64,12 +65,14 @@ def _differences(first: Tensor, second: Tensor, x: Tensor) -> Tensor:
     return x.index_select(0, first) - x.index_select(0, second)
 
 
-def _distances(first: Tensor, second: Tensor, *, x: Tensor, p: float) -> Tensor:
-    return distances(_differences(first, second, x), p)
+@dispatch(distance_tiles.pair_distances)
+def _distances(x: Tensor, p: float) -> Tensor:
+    return distances(_differences(*_pairs(x), x), p)
 
 
-def _pushes(grad: Tensor, first: Tensor, second: Tensor, *, x: Tensor, p: float) -> Tensor:
-    """Returns the gradient of all rows for the distances of some pairs."""
+@dispatch(distance_tiles.pair_gradients)
+def _gradient(grad: Tensor, x: Tensor, p: float) -> Tensor:
+    first, second = _pairs(x)
     push = slope(_differences(first, second, x), p, shared=False) * grad.unsqueeze(-1)
     return torch.zeros_like(x).index_add(0, first, push).index_add(0, second, push, alpha=-1)
 

@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves
 from reference.catalog import RECORDS, Make
 from scratchnet.convolution.algorithms.winograd import filtering
 from scratchnet.function.dispatch import FORMS, Forms
+from scratchnet.similarity import distance_tiles
 from scratchnet.testing.subject import Call, Subject
 
 
@@ -51,7 +52,8 @@ def run(custom, sample) -> None:
 
 @pytest.fixture
 def calls(monkeypatch):
-    # The images of the catalog are small.
+    # The images and matrices of the catalog are small.
+    monkeypatch.setattr(distance_tiles, "FEW", 0)
     monkeypatch.setattr(filtering, "LEAST_CHANNELS", 1)
     monkeypatch.setattr(filtering, "LEAST_PIXELS", 0)
     calls: dict[str, int] = {}
