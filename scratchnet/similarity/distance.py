@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable
-from scratchnet.function import Function, readable
+from scratchnet.function import Function, dispatch, readable
 
 __all__ = ["PairwiseDistanceFunction", "distances", "norm", "pairwise_distance", "real", "slope"]
 
@@ -109,6 +109,11 @@ def _unit(size: Tensor, total: Tensor, p: float, dim: Dims) -> Tensor | None:
     return largest.masked_fill(~outside | (largest == 0) | (largest == INFINITY), 1)
 
 
+def _undifferentiated_root(total: Tensor, p: float) -> Tensor:
+    return NotImplemented if p < 0 else torch.sqrt(total) if p == 2 else total.pow(1 / p)
+
+
+@dispatch(_undifferentiated_root)
 def _root(total: Tensor, p: float) -> Tensor:
     """The root of a sum of powers; its slope at zero is zero."""
     zero = total == 0

@@ -30,7 +30,7 @@ __all__ = ["all_distances", "all_gradients", "pair_distances", "pair_gradients"]
 
 TILE = 2**16  # elements
 CACHED = 2**17  # differences
-FEW = 2**15  # differences: of fewer the plain form takes fewer operations
+FEW = 2**16  # differences: of fewer the plain form takes fewer operations
 NEAR = {torch.float32: 2.0**-26, torch.float64: 2.0**-10}
 NARROW = 8  # features: of narrower rows in float64, too many pairs would be near
 
@@ -275,7 +275,7 @@ def _places(tile: Tile, device: torch.device) -> Tensor:
 def pair_distances(x: Tensor, p: float) -> Tensor:
     """Distances of all pairs of rows."""
     count = len(x)
-    if count < 2 or count**2 * min(16, x.shape[1]) <= FEW:
+    if count < 2 or 4 * count**2 * min(16, x.shape[1]) <= FEW:
         return NotImplemented
     x = x.unsqueeze(0)
     way = _way(x, x, p)
@@ -287,7 +287,7 @@ def pair_distances(x: Tensor, p: float) -> Tensor:
 def pair_gradients(grad: Tensor, x: Tensor, p: float) -> Tensor:
     """Gradient of the rows for the distances of all pairs."""
     count = len(x)
-    if count < 2 or count**2 * min(16, x.shape[1]) <= FEW:
+    if count < 2 or 4 * count**2 * min(16, x.shape[1]) <= FEW:
         return NotImplemented
 
     def upstream(tile: Tile) -> Tensor:

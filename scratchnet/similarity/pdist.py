@@ -15,6 +15,7 @@ Shapes: N rows, D features.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -47,18 +48,23 @@ class PDistFunction(Function):
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, p: float) -> Tensor:
         """The slope along the difference of the tangents."""
         (x,) = saved
-        pairs = _pairs(x)
+        pairs = _pairs(x.shape[0], x.device)
         change = _differences(*pairs, tangents[0])
         return (slope(_differences(*pairs, x), p, shared=False) * change).sum(-1)
 
 
-def _pairs(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the first and the second row of each pair; those of row i begin at place i · (2 N - i - 1) / 2."""
-    count = x.shape[0]  # counted with arange: triu_indices would keep an exported program at its number of rows
-    row = torch.arange(count, device=x.device)
+def _count_pairs(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    # With arange: triu_indices would keep an exported program at its number of rows.
+    row = torch.arange(count, device=device)
     first = row.repeat_interleave(count - 1 - row, output_size=count * (count - 1) // 2)
-    place = torch.arange(first.shape[0], device=x.device)
+    place = torch.arange(first.shape[0], device=device)
     return first, place - first * (2 * count - first - 1) // 2 + first + 1
+
+
+@dispatch(lru_cache(8)(_count_pairs))  # few rows reach it: many are computed tile by tile
+def _pairs(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns the first and the second row of each pair; those of row i begin at place i · (2 N - i - 1) / 2."""
+    return _count_pairs(count, device)
 
 
 def _differences(first: Tensor, second: Tensor, x: Tensor) -> Tensor:
@@ -67,12 +73,12 @@ def _differences(first: Tensor, second: Tensor, x: Tensor) -> Tensor:
 
 @dispatch(distance_tiles.pair_distances)
 def _distances(x: Tensor, p: float) -> Tensor:
-    return distances(_differences(*_pairs(x), x), p)
+    return distances(_differences(*_pairs(x.shape[0], x.device), x), p)
 
 
 @dispatch(distance_tiles.pair_gradients)
 def _gradient(grad: Tensor, x: Tensor, p: float) -> Tensor:
-    first, second = _pairs(x)
+    first, second = _pairs(x.shape[0], x.device)
     push = slope(_differences(first, second, x), p, shared=False) * grad.unsqueeze(-1)
     return torch.zeros_like(x).index_add(0, first, push).index_add(0, second, push, alpha=-1)
 
