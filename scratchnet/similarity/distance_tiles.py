@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.function import chunked, rows_in_cache
-from scratchnet.similarity.distance import INFINITY, norm, slope
+from scratchnet.similarity.distance import INFINITY, distances, slope
 
 __all__ = ["all_distances", "all_gradients", "pair_distances", "pair_gradients"]
 
@@ -173,7 +173,7 @@ def _of_pairs(function: Callable[..., Tensor], way: Differences | Products, pair
 
 
 def _norms(batch: Tensor, first: Tensor, second: Tensor, *, a: Tensor, b: Tensor, p: float) -> Tensor:
-    return norm(a[batch, first] - b[batch, second], p).squeeze(-1)
+    return distances(a[batch, first] - b[batch, second], p)
 
 
 def _slopes(
