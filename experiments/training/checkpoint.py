@@ -59,8 +59,8 @@ def load(run: Run) -> dict[str, Any]:
         state = files[run.checkpoint]
         _check_metrics(run, state)
         if run.best.is_file():
-            files[run.best] = _read(run.best, "models")
-        elif state["best"]["results"] and processes.is_writer():
+            files[run.best] = _read(run.best, weights=True)
+        elif state.get("best", {}).get("results") and processes.is_writer():
             print(
                 f"'{run.best}' is missing: the run continues without the best weights up to step {state['step']}"
             )
@@ -82,7 +82,7 @@ class Damage(Exception):
         super().__init__(f"'{path}' is damaged ({reason})")
 
 
-def _read(path: Path, holds: str = "learners") -> dict[str, Any]:
+def _read(path: Path, weights: bool = False) -> dict[str, Any]:
     if not path.is_file():
         raise Damage(path, "it is missing")
     content = path.read_bytes()
@@ -93,8 +93,11 @@ def _read(path: Path, holds: str = "learners") -> dict[str, Any]:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # the type depends on what is wrong: archive, pickle or tensor
         raise Damage(path, error) from error
-    if not isinstance(state, dict) or not isinstance(state.get("settings"), dict) or holds not in state:
-        raise Damage(path, f"it holds no {holds} of a run")
+    if not isinstance(state, dict) or not isinstance(state.get("settings"), dict):
+        raise Damage(path, "it holds no state of a run")
+    if ("models" in state) != weights:
+        kinds = "the state of a run", "the best weights"
+        raise Damage(path, f"it holds {kinds[not weights]} in place of {kinds[weights]}")
     return state
 
 

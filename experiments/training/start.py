@@ -85,8 +85,8 @@ def train(
     if not (finished and training.ended):
         with threads_for(work):
             training.fit()
-        if run.part_name:
-            run.write_json("summary.json", summary(training))
+    if run.part_name:  # also of a finished part, whose file may be damaged
+        run.write_json("summary.json", summary(training))
     describe(training)
     return training
 

@@ -145,11 +145,11 @@ def _differences(run: Path, expected: Path) -> Iterator[tuple[Path, str]]:
 def _content(path: Path) -> Any:
     if path.suffix == ".pt":
         return torch.load(path, weights_only=True)
-    return (
-        [json.loads(line) for line in path.read_text().splitlines()]
-        if path.suffix == ".jsonl"
-        else json.loads(path.read_text())
-    )
+    text = path.read_text(errors="replace")
+    try:
+        return [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 def _unequal(a: Any, b: Any, where: str = "") -> str:

@@ -219,7 +219,7 @@ def test_a_file_in_the_place_of_another_is_an_error(stopped, capsys):
         (stopped / name).write_bytes((stopped / other).read_bytes())
         assert mnist("--resume", stopped) == 1
         err = capsys.readouterr().err
-        assert f"{name}' is damaged (it holds no " in err
+        assert f"{name}' is damaged (it holds the " in err
         assert err.count("\n") == 1
         (stopped / "checkpoint.pt").write_bytes(content)
 
