@@ -118,7 +118,7 @@ def test_a_browser_shows_the_cards_without_errors(board, tmp_path):
         browser.open(f"{board.url}/#timeseries")
         browser.wait_for("accuracy/train", "loss/train")
         browser.open(f"{board.url}/#custom_scalars")
-        browser.wait_for("does it learn", "is it in good health", "gradient norm by layer")
+        browser.wait_for("does it learn", "is it in good health", "largest and smallest of the layers")
         browser.open(f"{board.url}/#text")
         browser.wait_for("It learns slowly.", "What to look for")
         browser.open(f"{board.url}/#images")
