@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,11 +109,14 @@ class Twin:
 
 
 def unwritten(*shape, dtype=torch.float64):
-    """Returns memory that nobody wrote, and that is zero until ``fresh_memory`` fills it.
+    """Returns memory that nobody wrote; zero unless `FreshMemoryIsNaN` fills it.
 
-    More than 32 MiB always come anew from the system: used memory could hold NaN and show a fault by chance.
+    What is left in memory that was used before could be NaN, and show a fault by chance.
     """
-    return torch.empty(2**26 // dtype.itemsize, dtype=dtype)[: math.prod(shape)].view(shape)
+    memory, mark = torch.empty(shape, dtype=dtype), torch.empty(4, dtype=torch.int64)
+    filled = bool((mark == torch.iinfo(mark.dtype).max).all())
+    mark.zero_()
+    return memory if filled else memory.zero_()
 
 
 def normal(generator: torch.Generator, *shape: int) -> Tensor:
