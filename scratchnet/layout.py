@@ -11,6 +11,7 @@ from torch._C._functorch import is_legacy_batchedtensor
 
 __all__ = [
     "as_images",
+    "as_rows",
     "is_channels_last",
     "empty_beside",
     "empty_images",
@@ -39,6 +40,11 @@ def is_channels_last(x: Tensor) -> bool:
 def as_images(x: Tensor) -> Tensor:
     """Views sequences (B, C, L) as images (B, C, 1, L)."""
     return x.unsqueeze(2) if x.dim() == 3 else x
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """Returns images (B, C, *size) as a matrix with a row per pixel and a column per channel."""
+    return x.movedim(1, -1).reshape(-1, x.shape[1])
 
 
 def empty_images(

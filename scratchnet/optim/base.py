@@ -42,7 +42,7 @@ class ListOptimizer(Optimizer):
             self.param_groups.pop()
             raise RuntimeError(
                 f"scratchnet's {type(self).__name__} has no fused kernel, got fused=True; leave fused out: "
-                "the default already updates tensors in lists and in cache-sized pieces"
+                "the default already updates tensors in lists and in cache-sized tiles"
             )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -80,6 +80,7 @@ class ListOptimizer(Optimizer):
         return loss
 
     def _step_group(self, group: dict[str, Any]) -> None:
+        """Update the parameters of a group; each optimizer has its own rule."""
         raise NotImplementedError
 
 
@@ -107,21 +108,21 @@ def batches(rows: list[Row], *, cut: bool = True) -> list[list[Row]]:
 
 
 def tiles(rows: list[Row]) -> list[list[Row]]:
-    """Cut large tensors into pieces, and put small ones together, until each batch is about one tile."""
+    """Cut large tensors into tiles, and group small ones, until each batch has about ``TILE`` elements."""
     found: list[list[Row]] = []
     batch: list[Row] = []
-    room = TILE
+    left = TILE
     for row in rows:
         numel = row[0].numel()
-        pieces = numel // TILE
-        if pieces > 1 and all(tensor.dtype in _EXACT and tensor.is_contiguous() for tensor in row):
-            found += [[tile] for tile in zip(*(tensor.view(-1).chunk(pieces) for tensor in row), strict=True)]
+        count = numel // TILE
+        if count > 1 and all(tensor.dtype in _EXACT and tensor.is_contiguous() for tensor in row):
+            found += [[tile] for tile in zip(*(tensor.view(-1).chunk(count) for tensor in row), strict=True)]
             continue
-        if numel > room and batch:
+        if numel > left and batch:
             found.append(batch)
-            batch, room = [], TILE
+            batch, left = [], TILE
         batch.append(row)
-        room -= numel
+        left -= numel
     if batch:
         found.append(batch)
     return found

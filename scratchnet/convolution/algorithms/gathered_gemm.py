@@ -32,7 +32,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.layout import empty_images
+from scratchnet.convolution.algorithms.polyphase import per_channel
+from scratchnet.layout import as_rows, empty_images
 from scratchnet.windows import Geometry, slices
 
 __all__ = ["backward_input", "convolve", "correlate", "gradients", "worthwhile"]
@@ -55,7 +56,7 @@ def convolve(
 ) -> Tensor:
     """Convolves images (B, C, H, W) with a weight (O, C, R, S) and adds a bias; returns (B, O, P, Q)."""
     out, channels = weight.shape[:2]
-    own = _in_own_order(weight, len(x), outputs)
+    own = _in_own_order(out, len(x), outputs)
     if channels > SCATTERING * out and _mirrors(geometry) and not own:
         return _scatter(
             x, _mirrored(weight), bias, _mirror(geometry, x.shape[2:], outputs), outputs, channels_last, own
@@ -68,7 +69,7 @@ def backward_input(
 ) -> Tensor:
     """Multiplies outputs (B, O, P, Q) by the adjoint of `convolve` and adds a bias; returns images (B, C, H, W)."""
     out, channels = weight.shape[:2]
-    own = _in_own_order(weight, len(y), y.shape[2:])
+    own = _in_own_order(out, len(y), y.shape[2:])
     if out < SCATTERING * channels and _mirrors(geometry) and not own:
         return _gather(y, _mirrored(weight), bias, _mirror(geometry, size, y.shape[2:]), size, channels_last, own)
     return _scatter(y, weight, bias, geometry, size, channels_last, own)
@@ -86,7 +87,7 @@ def gradients(
 ) -> tuple[Tensor, Tensor]:
     """Returns `backward_input` and `correlate`, with windows that are gathered once if the cheaper ways allow it."""
     size, (out, channels) = x.shape[2:], weight.shape[:2]
-    own = _in_own_order(weight, len(y), y.shape[2:])
+    own = _in_own_order(out, len(y), y.shape[2:])
     if own or out >= SCATTERING * channels or not _mirrors(geometry):
         return backward_input(y, weight, None, geometry, size, channels_last), _correlate(y, x, geometry)
     back = _mirror(geometry, size, y.shape[2:])
@@ -127,7 +128,7 @@ def _scatter(
     columns = (channels, geometry.positions) if own else (geometry.positions, channels)
     for tile in _tiles(y, geometry.positions * channels, outputs):
         part = y[tile]
-        cols = part.flatten(2).mT @ matrix if _by_image(part, matrix.shape[1]) else _rows(part) @ matrix
+        cols = part.flatten(2).mT @ matrix if _by_image(part, matrix.shape[1]) else as_rows(part) @ matrix
         cols = cols.view(-1, *outputs, *columns).movedim(-2 if own else -1, 1)
         if geometry.positions == 1 and tuple(outputs) == tuple(size):
             total = cols.squeeze(-1)
@@ -136,13 +137,13 @@ def _scatter(
             for position, seen in zip(slices(geometry, outputs), cols.unbind(-1), strict=True):
                 total[position].add_(seen)
             total = total[geometry.inside(size)]
-        x[tile] = total if bias is None else total + bias.view(-1, *(1,) * len(size))
+        x[tile] = total if bias is None else total + per_channel(bias, total)
     return x
 
 
 def _correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
     shape = (y.shape[1], x.shape[1], *geometry.kernel)
-    own = shape[0] > len(y) * math.prod(y.shape[2:])
+    own = _in_own_order(shape[0], len(y), y.shape[2:])
     total = x.new_zeros((shape[0], math.prod(shape[1:])))
     for tile, cols in _windows(x, geometry, y.shape[2:], own):
         total += _product(y[tile], cols)
@@ -178,9 +179,9 @@ def _tiles(x: Tensor, columns: int, outputs: Sequence[int]) -> Iterator[slice]:
     yield from (slice(start, min(start + step, len(x))) for start in range(0, len(x), step))
 
 
-def _in_own_order(weight: Tensor, batch: int, outputs: Sequence[int]) -> bool:
-    """Returns whether a weight is larger than the windows of all images."""
-    return len(weight) > batch * math.prod(outputs)
+def _in_own_order(out: int, batch: int, outputs: Sequence[int]) -> bool:
+    """Returns whether a weight of ``out`` output channels is larger than the windows of all images."""
+    return out > batch * math.prod(outputs)
 
 
 def _matrix(weight: Tensor, own: bool) -> Tensor:
@@ -211,17 +212,12 @@ def _product(y: Tensor, cols: Tensor) -> Tensor:
     """Returns the product of outputs (b, O, P, Q) and windows (b·P·Q, …), (O, …)."""
     if _by_image(y, cols.shape[1]):
         return (y.flatten(2) @ cols.view(len(y), -1, cols.shape[1])).sum(0)
-    return _rows(y).t() @ cols
+    return as_rows(y).t() @ cols
 
 
 def _by_image(y: Tensor, columns: int) -> bool:
     """Returns whether products of one contiguous image each, which do not copy it, are faster than that of a tile."""
     return columns <= MOST_COLUMNS and y.stride(1) >= LEAST_PIXELS and y.is_contiguous()
-
-
-def _rows(y: Tensor) -> Tensor:
-    """Returns images (b, O, P, Q) as a matrix (b·P·Q, O)."""
-    return y.movedim(1, -1).reshape(-1, y.shape[1])
 
 
 def _mirrors(geometry: Geometry) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from scratchnet.layout import as_rows
 from scratchnet.windows import Geometry
 
 __all__ = ["applies", "backward_input", "convolve", "correlate"]
@@ -32,7 +33,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, channels_last: bool
     """Convolves images (B, C, H, W) with a weight (O, C, 1, 1) and adds a bias; returns (B, O, H, W)."""
     matrix, size = weight.flatten(1), x.shape[2:]
     if channels_last or not _large(x):
-        rows = x.movedim(1, -1).reshape(-1, x.shape[1])
+        rows = as_rows(x)
         y = rows @ matrix.t() if bias is None else torch.addmm(bias, rows, matrix.t())
         y = y.view(-1, *size, len(matrix)).movedim(-1, 1)
         return y if channels_last else y.contiguous()
@@ -51,7 +52,7 @@ def correlate(y: Tensor, x: Tensor) -> Tensor:
     if _large(y) and _large(x):
         weight = (y.flatten(2) @ x.flatten(2).mT).sum(0)
     else:
-        weight = y.transpose(0, 1).flatten(1) @ x.movedim(1, -1).reshape(-1, x.shape[1])
+        weight = y.transpose(0, 1).flatten(1) @ as_rows(x)
     return weight.view(*weight.shape, *(1,) * (x.dim() - 2))
 
 
