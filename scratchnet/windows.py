@@ -24,6 +24,7 @@ from torch import Tensor
 
 from scratchnet.arguments import integers
 from scratchnet.function import dispatch
+from scratchnet.layout import empty_images
 
 __all__ = ["Geometry", "col2im", "im2col", "padded", "sizes", "slices"]
 
@@ -134,7 +135,8 @@ def im2col(x: Tensor, geometry: Geometry, outputs: Sequence[int] | None = None) 
 
 
 def _col2im_in_place(grads: Tensor, size: Sequence[int], geometry: Geometry) -> Tensor:
-    total = grads.new_zeros((*grads.shape[:2], *geometry.extent(size)))
+    batch, channels = grads.shape[:2]
+    total = empty_images(grads, batch, channels, geometry.extent(size), grads.stride(1) == 1).zero_()
     for seen, position in zip(grads.unbind(2), slices(geometry, grads.shape[3:]), strict=True):
         total[position].add_(seen)
     return total[geometry.inside(size)] if geometry.pads else total

@@ -172,6 +172,7 @@ def options(rng: random.Random, sample: Sample, case: Case) -> Sample:
         b if type(a) is type(b) and type(a) in (int, float, bool, str) and rng.random() < 0.3 else a
         for a, b in zip(sample.inputs, (*other.inputs, *sample.inputs[len(other.inputs) :]), strict=False)
     ]
+    # The types of the fields that change are known when it runs.
     return replace(sample, inputs=tuple(rest), **changed)  # type: ignore[arg-type]
 
 

@@ -40,6 +40,7 @@ def while_writing(at: int) -> None:
                 return HalfWritten(file)
         return file
 
+    # For the rest of this process, which dies.
     pathlib.Path.open = opening  # type: ignore[method-assign, assignment]
 
 

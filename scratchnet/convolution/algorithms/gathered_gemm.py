@@ -34,7 +34,7 @@ from torch import Tensor
 
 from scratchnet.convolution.algorithms.polyphase import per_channel
 from scratchnet.layout import as_rows, empty_images
-from scratchnet.windows import Geometry, slices
+from scratchnet.windows import Geometry, col2im
 
 __all__ = ["backward_input", "convolve", "correlate", "gradients", "worthwhile"]
 
@@ -129,14 +129,8 @@ def _scatter(
     for tile in _tiles(y, geometry.positions * channels, outputs):
         part = y[tile]
         cols = part.flatten(2).mT @ matrix if _by_image(part, matrix.shape[1]) else as_rows(part) @ matrix
-        cols = cols.view(-1, *outputs, *columns).movedim(-2 if own else -1, 1)
-        if geometry.positions == 1 and tuple(outputs) == tuple(size):
-            total = cols.squeeze(-1)
-        else:
-            total = y.new_zeros((len(cols), *geometry.extent(size), channels)).movedim(-1, 1)
-            for position, seen in zip(slices(geometry, outputs), cols.unbind(-1), strict=True):
-                total[position].add_(seen)
-            total = total[geometry.inside(size)]
+        cols = cols.view(-1, *outputs, *columns).movedim((-2, -1) if own else (-1, -2), (1, 2))
+        total = col2im(cols, size, geometry)
         x[tile] = total if bias is None else total + per_channel(bias, total)
     return x
 
