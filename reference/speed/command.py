@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     options = _parser().parse_args(arguments)
     screen = console()
-    names = dict.fromkeys(w.op for w in WORKLOADS)
+    names = dict.fromkeys([*(w.op for w in WORKLOADS), layer_shapes.OP])
     if options.list:
         screen.print("\n".join(names), highlight=False)
         return 0
@@ -137,7 +137,8 @@ def _select(options: argparse.Namespace, targets: Iterable[Target]) -> list[Work
     """Returns the workloads with the given names, or those that the targets need."""
     if options.targets:
         return [w for w in (*WORKLOADS, *layer_shapes.workloads()) if any(needs(t, w) for t in targets)]
-    return [w for w in WORKLOADS if not options.names or w.op in options.names]
+    layers = layer_shapes.workloads() if layer_shapes.OP in options.names else ()
+    return [w for w in (*WORKLOADS, *layers) if not options.names or w.op in options.names]
 
 
 def _select_targets(names: Sequence[str]) -> list[Target]:

@@ -141,7 +141,7 @@ def test_gathered_gemm_equals_im2col(monkeypatch, case, tile, own, scattering, c
             torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("size", [(5,), (2, 3), (8, 9), (4, 4, 4)])
+@pytest.mark.parametrize("size", [(5,), (2, 3), (8, 9), (4, 4, 4), (5, 5, 5)])  # the last: a sum in parts
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_pointwise_equals_im2col(size, channels_last):
     dims = len(size)
@@ -162,6 +162,16 @@ def test_pointwise_equals_im2col(size, channels_last):
             )
         for one, other in zip(got, expected, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_gradient_of_a_pointwise_weight_is_as_accurate_as_pytorch():
+    generator = torch.Generator().manual_seed(0)
+    x, w, y = (torch.randn(size, generator=generator) for size in [(16, 640, 4, 4), (128, 640, 1, 1), (16, 128, 4, 4)])
+    exact = pointwise.correlate(y.double(), x.double())
+    w.requires_grad_()
+    (builtin,) = torch.autograd.grad(torch.conv2d(x, w), w, y)
+    ours, theirs = ((grad - exact).abs().max() for grad in (pointwise.correlate(y, x), builtin))
+    assert ours <= 2 * theirs + torch.finfo(torch.float32).eps * exact.abs().max()
 
 
 @each_case
