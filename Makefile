@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 INSTALLED = $(VENV)/.installed
 
-.PHONY: train test slow reference lint docs docs-serve clean
+.PHONY: train test slow reference performance lint docs docs-serve clean
 
 train: $(INSTALLED)
 	$(VENV)/bin/python -m experiments mnist
@@ -15,6 +15,9 @@ slow: $(INSTALLED)
 
 reference: $(INSTALLED)
 	$(VENV)/bin/python -m reference
+
+performance: $(INSTALLED)
+	-$(VENV)/bin/python -m reference speed --targets --compile --kernels --scaling --seconds 0.05 --markdown docs/performance_table.md
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

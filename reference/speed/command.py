@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -30,7 +31,7 @@ from reference.speed.report import (
     write_markdown,
 )
 from reference.speed.report.results import about
-from reference.speed.scaling import AXES, grow
+from reference.speed.scaling import AXES, Growth, grow
 from reference.speed.targets import TARGETS, Key, Target, judge, needs
 from reference.speed.workload import Workload
 from reference.speed.workloads import WORKLOADS, layer_shapes
@@ -54,8 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         screen.print("\n".join(names), highlight=False)
         return 0
-    known = [axis.op for axis in AXES] if options.scaling else names
-    what = "an op that --scaling times" if options.scaling else "an op or a step"
+    growing_alone = options.scaling and not options.targets
+    known = [axis.op for axis in AXES] if growing_alone else names
+    what = "an op that --scaling times" if growing_alone else "an op or a step"
     for name in options.names:
         expect_name(PROGRAM, what, name, known)
     if not options.seconds > 0:
@@ -64,8 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not 1 <= options.threads <= 1024:
             fail(PROGRAM, f"--threads: expected 1 to 1024, got {options.threads}")
         torch.set_num_threads(options.threads)
-    if options.scaling:
-        return _show_growth(options, screen)
     if options.kernels:
         try:
             kernels.enable()
@@ -77,18 +77,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fail(PROGRAM, f"--targets: expected a name that a target measures, got {' or '.join(options.names)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each timed call would repeat the warnings
-        results = run(
-            _select(options, targets), targets, options.compile, options.kernels, options.seconds, screen
-        )
+        growth = _show_growth(options, screen) if options.scaling else ()
+        workloads = () if growing_alone else _select(options, targets)
+        results = run(workloads, targets, options.compile, options.kernels, options.seconds, screen)
+    results = replace(results, growth=growth)
     for sentence in about(results.machine):
         screen.print(sentence, highlight=False)
-    screen.print(table(results))
+    if not growing_alone:
+        screen.print(table(results))
     if results.verdicts:
         screen.print(target_table(results.verdicts))
     for text in results.refusals:
         screen.print(text, style="red", markup=False, highlight=False)
     write_files(PROGRAM, options, WRITERS, results)
-    return 0 if not results.refusals and all(v.met for v in results.verdicts) else 1
+    failed = results.refusals or any(g.worse for g in growth) or not all(v.met for v in results.verdicts)
+    return 1 if failed else 0
 
 
 def run(
@@ -116,21 +119,20 @@ def run(
     return Results(machine, tuple(found.values()), tuple(dict.fromkeys(refused.values())), verdicts)
 
 
-def _show_growth(options: argparse.Namespace, screen: Console) -> int:
-    """Times the named ops, or all that have an axis, at growing sizes; returns 1 if one grows too fast."""
+def _show_growth(options: argparse.Namespace, screen: Console) -> list[Growth]:
+    """Times the named ops, or all that have an axis, at growing sizes."""
     grown = []
     for axis in AXES:
         if not options.names or axis.op in options.names:
             grown.append(grow(axis, options.seconds))
             screen.print(growth_table(grown[-1]))
-    worse = [g for g in grown if g.worse]
-    for growth in worse:
+    for growth in (g for g in grown if g.worse):
         ours, theirs = growth.exponents()
         sentence = (
             f"{growth.axis.op} grows with {growth.axis.name} to the {ours:.2f}, the built-in's to the {theirs:.2f}"
         )
         screen.print(sentence, style="red", highlight=False)
-    return 1 if worse else 0
+    return grown
 
 
 def _select(options: argparse.Namespace, targets: Iterable[Target]) -> list[Workload]:

@@ -62,6 +62,13 @@ class Growth:
         ours, theirs = self.exponents()
         return ours > theirs + BLUR and self.ratio[-1].middle > 1
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns a form that JSON can hold."""
+        sides = {"custom": self.ours, "builtin": self.theirs, "ratios": self.ratio}
+        return {"op": self.axis.op, "grows": self.axis.name, "sizes": list(self.axis.sizes)} | {
+            side: [spread._asdict() for spread in values] for side, values in sides.items()
+        }
+
 
 def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
     """Returns the exponent of a power law, fitted by least squares to the larger half of the sizes.

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from reference.report.page import Cell, table_row, write_page
 from reference.speed.measure import Measurement
 from reference.speed.report.plots import ratio_plot, time_plot
-from reference.speed.report.results import HEADINGS, TARGET_HEADINGS, Line, Results, about, lines, target_cells
+from reference.speed.report.results import (
+    GROWTH_HEADINGS,
+    HEADINGS,
+    TARGET_HEADINGS,
+    Line,
+    Results,
+    about,
+    growth_cells,
+    lines,
+    target_cells,
+)
+from reference.speed.scaling import Growth
 from reference.speed.targets import Verdict
 
 __all__ = ["write_html"]
@@ -28,7 +39,8 @@ def write_html(path: Path, results: Results) -> None:
         path,
         title="speed: ours against the built-in",
         introduction="\n".join(f"<p>{escape(sentence)}</p>" for sentence in about(results.machine))
-        + _targets(results.verdicts),
+        + _targets(results.verdicts)
+        + _growth(results.growth),
         headings=HEADINGS,
         rows=map(_row, timed),
         below=(f"<h2>Refused</h2>{refused}" if refused else "") + LEGEND + ratio_plot(timed),
@@ -55,13 +67,21 @@ def _row(line: Line) -> str:
 def _targets(verdicts: Sequence[Verdict]) -> str:
     if not verdicts:
         return ""
-    heads = "".join(f"<th>{escape(heading)}</th>" for heading in TARGET_HEADINGS)
-    rows = []
-    for verdict in verdicts:
-        styles = ["", "", "", "close" if verdict.met else "bad", ""]
-        cells = target_cells(verdict)
-        rows.append(table_row(map(Cell, cells, cells, styles)))
-    return f'\n<div class="scroll"><table class="targets"><tr>{heads}</tr>{"".join(rows)}</table></div>'
+    rows = [(target_cells(v), ["", "", "", "close" if v.met else "bad", ""]) for v in verdicts]
+    return _small_table(TARGET_HEADINGS, rows)
+
+
+def _growth(growth: Sequence[Growth]) -> str:
+    if not growth:
+        return ""
+    rows = [(growth_cells(g), ["", "", "", "", "bad" if g.worse else "close", ""]) for g in growth]
+    return _small_table(GROWTH_HEADINGS, rows)
+
+
+def _small_table(headings: Sequence[str], rows: Iterable[tuple[Sequence[str], Sequence[str]]]) -> str:
+    heads = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    body = "".join(table_row(map(Cell, cells, cells, styles)) for cells, styles in rows)
+    return f'\n<div class="scroll"><table class="targets"><tr>{heads}</tr>{body}</table></div>'
 
 
 def _section(op: str, found: Sequence[Measurement]) -> str:

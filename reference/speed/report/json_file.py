@@ -19,5 +19,6 @@ def write_json(path: Path, results: Results) -> None:
             {"what": v.target.what, "limit": v.target.limit, "figure": v.figure, "verdict": v.word, "note": v.note}
             for v in results.verdicts
         ],
+        "growth": [g.to_dict() for g in results.growth],
     }
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False))

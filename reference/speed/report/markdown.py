@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from reference.speed.report.results import HEADINGS, TARGET_HEADINGS, Results, about, lines, target_cells
+from reference.speed.report.results import (
+    GROWTH_HEADINGS,
+    HEADINGS,
+    TARGET_HEADINGS,
+    Results,
+    about,
+    growth_cells,
+    lines,
+    target_cells,
+)
 
 __all__ = ["markdown", "write_markdown"]
 
 
 def markdown(results: Results) -> str:
-    """Returns the page: the machine, the targets, refusals and the table of times."""
+    """Returns the page: the machine, the targets, growth, refusals and the table of times."""
     parts = [
         "# Speed: ours against the built-in",
         "",
@@ -23,6 +32,11 @@ def markdown(results: Results) -> str:
         parts += [f"{met} of {len(results.verdicts)} targets are met.", ""]
         rows = (_emphasized(target_cells(v), 3, v.word != "met") for v in results.verdicts)
         parts += [*_table(TARGET_HEADINGS, rows), ""]
+    if results.growth:
+        worse = sum(g.worse for g in results.growth)
+        parts += [f"Ours grows faster than the built-in on {worse} of {len(results.growth)} axes.", ""]
+        rows = (_emphasized(growth_cells(g), 4, g.worse) for g in results.growth)
+        parts += [*_table(GROWTH_HEADINGS, rows), ""]
     parts += [f"**refused**: {text}\n" for text in results.refusals]
     timed = list(lines(results.measurements))
     if timed:

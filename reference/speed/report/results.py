@@ -8,23 +8,37 @@ from typing import NamedTuple
 
 from reference.speed.machine import Machine
 from reference.speed.measure import Measurement, pairs
+from reference.speed.scaling import Growth
 from reference.speed.statistics import Spread
 from reference.speed.targets import Verdict
 
-__all__ = ["HEADINGS", "TARGET_HEADINGS", "Line", "Results", "about", "lines", "target_cells"]
+__all__ = [
+    "GROWTH_HEADINGS",
+    "HEADINGS",
+    "TARGET_HEADINGS",
+    "Line",
+    "Results",
+    "about",
+    "growth_cells",
+    "lines",
+    "target_cells",
+    "time",
+]
 
 HEADINGS = ("op", "size", "mode", "pass", "ours", "built-in", "ratio", "floor", "floor / ours", "saved", "peak")
+GROWTH_HEADINGS = ("op", "grows", "sizes", "ratio at each", "exponent of ours", "of the built-in's")
 TARGET_HEADINGS = ("work", "at most", "measured", "verdict", "workloads")
 
 
 @dataclass(frozen=True)
 class Results:
-    """The machine, its measurements, refused workloads, and verdicts on the targets."""
+    """The machine, its measurements, refused workloads, verdicts on the targets, and growth with sizes."""
 
     machine: Machine
     measurements: Sequence[Measurement]
     refusals: Sequence[str] = ()
     verdicts: Sequence[Verdict] = ()
+    growth: Sequence[Growth] = ()
 
 
 class Line(NamedTuple):
@@ -118,3 +132,16 @@ def target_cells(verdict: Verdict) -> tuple[str, ...]:
     target = verdict.target
     figure = "" if verdict.figure is None else f"{verdict.figure:.2f}{target.unit}"
     return target.what, f"{target.limit:.2f}{target.unit}", figure, verdict.word, verdict.note
+
+
+def growth_cells(growth: Growth) -> tuple[str, ...]:
+    """Returns the texts of an axis in the order of `GROWTH_HEADINGS`."""
+    ours, theirs = growth.exponents()
+    return (
+        growth.axis.op,
+        growth.axis.name,
+        ", ".join(f"{size:,}".replace(",", " ") for size in growth.axis.sizes),
+        ", ".join(f"{ratio.middle:.2f}" for ratio in growth.ratio),
+        f"{ours:.2f}",
+        f"{theirs:.2f}",
+    )

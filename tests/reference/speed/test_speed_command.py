@@ -54,7 +54,7 @@ def target(limit, *, key=("relu", "few"), each=targets.time_ratio, **more):
 
 def test_lists_what_can_be_timed(capsys):
     assert command.main(["speed", "--list"]) == 0
-    assert capsys.readouterr().out.split() == ["relu", "one_hot", "max_pool2d"]
+    assert capsys.readouterr().out.splitlines() == ["relu", "one_hot", "max_pool2d", "conv2d layer"]
 
 
 def test_prints_machine_and_every_phase_and_layout(capsys):
@@ -72,6 +72,15 @@ def test_times_only_named_ops(capsys):
     assert command.main(["speed", "one_hot"]) == 0
     out = capsys.readouterr().out
     assert "one_hot" in out
+    assert "relu" not in out
+
+
+def test_times_the_layers_of_networks_by_their_common_name(capsys, monkeypatch):
+    layer = dataclasses.replace(TINY[0], op=speed.layer_shapes.OP)
+    monkeypatch.setattr(speed.layer_shapes, "workloads", lambda: (layer,))
+    assert command.main(["speed", "conv2d layer"]) == 0
+    out = capsys.readouterr().out
+    assert "conv2d layer" in out
     assert "relu" not in out
 
 
@@ -214,6 +223,26 @@ def test_scaling_fits_exponents_and_fails_on_a_worse_one(exponents, status, caps
     out = capsys.readouterr().out
     assert "relu: exponents {:.2f}, {:.2f}".format(*exponents) in out
     assert ("relu grows with length" in out) == bool(status)
+
+
+def test_every_format_has_targets_and_growth_of_one_run(tmp_path, capsys, monkeypatch):
+    axis = Axis("relu", "length", (16, 64, 1024), lambda n, make: Sample((make.normal(n),)))
+    monkeypatch.setattr(speed, "AXES", (axis,))
+    monkeypatch.setattr(scaling, "interleave", growing((2.0, 1.0)))
+    paths = {name: tmp_path / name for name in ("json", "markdown", "html")}
+    words = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    assert command.main(["speed", "--targets", "--scaling", *words]) == 1
+    assert "met" in capsys.readouterr().out
+    content = json.loads(paths["json"].read_text())
+    assert content["targets"][0]["verdict"] == "met"
+    (grown,) = content["growth"]
+    assert (grown["op"], grown["grows"], grown["sizes"]) == ("relu", "length", [16, 64, 1024])
+    assert [row["middle"] for row in grown["ratios"]] == [16.0, 64.0, 1024.0]
+    table = paths["markdown"].read_text()
+    assert "1 of 1 targets are met." in table
+    assert "Ours grows faster than the built-in on 1 of 1 axes." in table
+    assert "| relu | length | 16, 64, 1 024 | 16.00, 64.00, 1024.00 | **2.00** | 1.00 |" in table
+    assert "1 024" in paths["html"].read_text()
 
 
 def test_scaling_knows_its_ops(capsys):
