@@ -9,7 +9,7 @@ and explains what differs; without ``--builtin`` it is checked against finite di
 ``python -m reference speed [NAME ...]`` times the ops, and ``python -m reference zoo [NAME ...]`` converts models of
 other libraries and holds them against the originals: see ``--help`` of each.
 
-Exit status 0 if everything agrees, 1 if something differs, 2 for misuse.
+Exit status 0 if everything agrees, 1 if something differs, 2 for misuse, 130 after Ctrl-C, which ends the comparisons.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ PROGRAM = "python -m reference"
 
 try:
     from rich.console import Console
-    from rich.progress import Progress
 
     from reference.capabilities import capabilities, errors
     from reference.capabilities import table as capability_table
@@ -37,6 +36,7 @@ try:
         accuracy_of_all,
         console,
         failures,
+        gather,
         table,
         write_html,
         write_json,
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["zoo"]:
         return zoo.main(words[1:])
     options = _parser().parse_args(words)
-    screen = console()
+    screen, interrupted = console(), False
     if options.list:
         screen.print("\n".join(RECORDS), highlight=False)
         return 0
@@ -104,15 +104,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             fail(PROGRAM, f"--device: {str(error).partition(': ')[2]}")
         records = [_find(name) for name in options.names] or list(RECORDS.values())
         jobs = [(record, dtype) for record in records for dtype in dtypes]
-        results = []
-        with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
-            results += progress.track(check_all(jobs, options.device), total=len(jobs), description="comparing")
-        complaints = [complaint for record in records for complaint in check_errors(record)]
+        results, interrupted = gather(screen, check_all(jobs, options.device), len(jobs), "comparing")
+        complaints, closing = [], ""
+        if not interrupted:
+            complaints = [complaint for record in records for complaint in check_errors(record)]
+            closing = (
+                f", over {len(records)} ops; {sum(len(r.errors) for r in records) - len(complaints)} errors on bad "
+                f"input checked, {len(complaints)} unlike the built-in's"
+            )
         texts = [*failures(results), *complaints]
-        closing = (
-            f", over {len(records)} ops; {sum(len(r.errors) for r in records) - len(complaints)} errors on bad "
-            f"input checked, {len(complaints)} unlike the built-in's"
-        )
     screen.print(table(results))
     for text in texts:
         screen.print(text, style="red", markup=False, highlight=False)
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if accurate := accuracy_of_all(results):  # empty if only float64 was compared
         screen.print(accurate, highlight=False)
     write_files(PROGRAM, options, WRITERS, results, complaints)
-    return 0 if agreeing == len(results) and not complaints else 1
+    return 130 if interrupted else 0 if agreeing == len(results) and not complaints else 1
 
 
 def _compare_models(options: argparse.Namespace, screen: Console) -> int:
@@ -139,13 +139,14 @@ def _compare_models(options: argparse.Namespace, screen: Console) -> int:
 def _show_capabilities(names: Sequence[str], screen: Console) -> int:
     """Prints the table of capabilities, and writes that of the whole catalog to the documentation."""
     chosen = names or list(RECORDS)
-    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        cells = progress.track(on_all_cores(capabilities, chosen), total=len(chosen), description="trying")
-        found = dict(zip(chosen, cells, strict=True))
+    cells, interrupted = gather(screen, on_all_cores(capabilities, chosen), len(chosen), "trying")
+    found = dict(zip(chosen, cells, strict=not interrupted))
     screen.print(capability_table(found))
     problems = list(errors(found))
     for line in problems:
         screen.print(line, style="red", markup=False, highlight=False)
+    if interrupted:
+        return 130
     if not names:
         try:
             write_capabilities(CAPABILITIES, found)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
@@ -104,8 +105,14 @@ def on_all_cores(function: Callable[..., T], *arguments: Sequence[Any]) -> Itera
     """Maps a function on all cores, each call in a process with one thread."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # A fork would inherit the locks of the threads that torch has started.
-    with ProcessPoolExecutor(cores, get_context("spawn"), partial(torch.set_num_threads, 1)) as pool:
+    with ProcessPoolExecutor(cores, get_context("spawn"), _begin) as pool:
         yield from pool.map(function, *arguments)
+
+
+def _begin() -> None:
+    """Prepares a process, which leaves Ctrl-C to the one that started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
 
 
 def _check_by_name(name: str, dtype: torch.dtype) -> OpCheck:

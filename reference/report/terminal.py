@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from reference.check import OpCheck, Summary
 from reference.report.summary import ACCURACY, COLUMNS, VALUES, accuracy, cells, dtype_name, in_words
 
-__all__ = ["console", "failures", "table"]
+__all__ = ["console", "failures", "gather", "table"]
+
+T = TypeVar("T")
 
 UNLIMITED = 240
 
@@ -20,6 +24,19 @@ def console() -> Console:
     """Returns a console as wide as the terminal, or wide enough for every column if output is piped."""
     terminal = Console()
     return terminal if terminal.is_terminal else Console(width=UNLIMITED)
+
+
+def gather(screen: Console, results: Iterable[T], total: int, description: str) -> tuple[list[T], bool]:
+    """Collects results beside a progress bar; after Ctrl-C, returns those that came before it, and True."""
+    found: list[T] = []
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        try:
+            for result in progress.track(results, total=total, description=description):
+                found.append(result)  # one by one: an interrupt keeps them
+        except KeyboardInterrupt:
+            screen.print(f"interrupted after {len(found)} of {total}", style="yellow", highlight=False)
+            return found, True
+    return found, False
 
 
 def table(results: Sequence[OpCheck]) -> Table:

@@ -2,24 +2,22 @@
 
 Exit status 0 if everything was timed and, with ``--targets``, every target is met, or with ``--scaling`` no op grows
 faster than the built-in's; 1 if an op was not timed because its comparison failed, or a target is missed or not
-measured; 2 for misuse.
+measured; 2 for misuse; 130 after Ctrl-C, which ends the timing and leaves what was timed.
 """
 
 from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import Progress
 
 from reference.commandline import expect_name, fail, write_files
-from reference.report import console
-from reference.speed.machine import measure_machine
+from reference.report import console, gather
+from reference.speed.machine import Machine, measure_machine
 from reference.speed.measure import Measurement, Refused, measure
 from reference.speed.report import (
     Results,
@@ -77,62 +75,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fail(PROGRAM, f"--targets: expected a name that a target measures, got {' or '.join(options.names)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each timed call would repeat the warnings
-        growth = _show_growth(options, screen) if options.scaling else ()
-        workloads = () if growing_alone else _select(options, targets)
-        results = run(workloads, targets, options.compile, options.kernels, options.seconds, screen)
-    results = replace(results, growth=growth)
-    for sentence in about(results.machine):
+        growth, interrupted = _show_growth(options, screen) if options.scaling else ([], False)
+        workloads = [] if growing_alone or interrupted else _select(options, targets)
+        machine = measure_machine()
+        timed = _timed(workloads, targets, options, machine)
+        outcomes, stopped = gather(screen, timed, len(workloads), "timing") if workloads else ([], False)
+    found = {key: outcome for key, outcome in outcomes if isinstance(outcome, Measurement)}
+    refused = {key: str(outcome) for key, outcome in outcomes if isinstance(outcome, Refused)}
+    verdicts = [judge(target, found, refused, options.compile, options.kernels) for target in targets]
+    results = Results(machine, tuple(found.values()), tuple(dict.fromkeys(refused.values())), verdicts, growth)
+    for sentence in about(machine):
         screen.print(sentence, highlight=False)
     if not growing_alone:
         screen.print(table(results))
-    if results.verdicts:
-        screen.print(target_table(results.verdicts))
+    if verdicts:
+        screen.print(target_table(verdicts))
     for text in results.refusals:
         screen.print(text, style="red", markup=False, highlight=False)
     write_files(PROGRAM, options, WRITERS, results)
-    failed = results.refusals or any(g.worse for g in growth) or not all(v.met for v in results.verdicts)
-    return 1 if failed else 0
+    if interrupted or stopped:
+        return 130
+    return 1 if refused or any(g.worse for g in growth) or not all(v.met for v in verdicts) else 0
 
 
-def run(
-    workloads: Sequence[Workload],
-    targets: Sequence[Target],
-    compiled: bool,
-    in_kernels: bool,
-    budget: float,
-    screen: Console,
-) -> Results:
-    """Measures the machine and the workloads, and judges the targets."""
-    found: dict[Key, Measurement] = {}
-    refused: dict[Key, str] = {}
-    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        machine = measure_machine()
-        for workload in progress.track(workloads, description="timing"):
-            key = workload.op, workload.size
-            compiling = compiled and (not targets or any(t.compiled and needs(t, workload) for t in targets))
-            in_turn = in_kernels and (not targets or any(t.kernels and needs(t, workload) for t in targets))
-            try:
-                found[key] = measure(workload, machine, compiled=compiling, in_kernels=in_turn, budget=budget)
-            except Refused as refusal:
-                refused[key] = str(refusal)
-    verdicts = [judge(target, found, refused, compiled, in_kernels) for target in targets]
-    return Results(machine, tuple(found.values()), tuple(dict.fromkeys(refused.values())), verdicts)
+def _timed(
+    workloads: Iterable[Workload], targets: Sequence[Target], options: argparse.Namespace, machine: Machine
+) -> Iterator[tuple[Key, Measurement | Refused]]:
+    """Yields the measurement of each workload, or why there is none; modes that only targets need, for these alone."""
+    for workload in workloads:
+        needed = [t for t in targets if needs(t, workload)]
+        compiled = options.compile and (not targets or any(t.compiled for t in needed))
+        in_kernels = options.kernels and (not targets or any(t.kernels for t in needed))
+        try:
+            outcome: Measurement | Refused = measure(
+                workload, machine, compiled=compiled, in_kernels=in_kernels, budget=options.seconds
+            )
+        except Refused as refusal:
+            outcome = refusal
+        yield (workload.op, workload.size), outcome
 
 
-def _show_growth(options: argparse.Namespace, screen: Console) -> list[Growth]:
-    """Times the named ops, or all that have an axis, at growing sizes."""
-    grown = []
-    for axis in AXES:
-        if not options.names or axis.op in options.names:
-            grown.append(grow(axis, options.seconds))
-            screen.print(growth_table(grown[-1]))
+def _show_growth(options: argparse.Namespace, screen: Console) -> tuple[list[Growth], bool]:
+    """Times the named ops, or all that have an axis, at growing sizes; also returns whether Ctrl-C ended it."""
+    axes = [axis for axis in AXES if not options.names or axis.op in options.names]
+    grown, interrupted = gather(screen, (grow(axis, options.seconds) for axis in axes), len(axes), "growing")
+    for growth in grown:
+        screen.print(growth_table(growth))
     for growth in (g for g in grown if g.worse):
         ours, theirs = growth.exponents()
         sentence = (
             f"{growth.axis.op} grows with {growth.axis.name} to the {ours:.2f}, the built-in's to the {theirs:.2f}"
         )
         screen.print(sentence, style="red", highlight=False)
-    return grown
+    return grown, interrupted
 
 
 def _select(options: argparse.Namespace, targets: Iterable[Target]) -> list[Workload]:

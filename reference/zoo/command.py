@@ -2,7 +2,7 @@
 
 A name is a model's, such as ``torchvision.resnet18`` or ``resnet18``, a library's, or a pattern such as ``timm.swin*``.
 
-Exit status 0 if every model that ran is equal and pure, 1 if one is not, 2 for misuse.
+Exit status 0 if every model that ran is equal and pure, 1 if one is not, 2 for misuse, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from rich.progress import Progress
-
 from reference.commandline import expect_name, fail, write_files
-from reference.report import console
+from reference.report import console, gather
 from reference.zoo.entry import Entry
 from reference.zoo.report import HOW_TO_READ, summary, table, write_html, write_json
 from reference.zoo.trial import Trial, attempt
@@ -45,10 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         screen.print("\n".join(entry.name for entry in chosen), highlight=False)
         return 0
-    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        trials = [
-            attempt(entry, options.limit * 1e6) for entry in progress.track(chosen, description="trying models")
-        ]
+    tried = (attempt(entry, options.limit * 1e6) for entry in chosen)
+    trials, interrupted = gather(screen, tried, len(chosen), "trying models")
     screen.print(table(trials))
     for trial in trials:
         for kernel in trial.kernels:
@@ -56,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     screen.print(HOW_TO_READ, highlight=False)
     screen.print(summary(trials), highlight=False)
     write_files(PROGRAM, options, WRITERS, trials)
-    return 0 if all(trial.ok for trial in trials) else 1
+    return 130 if interrupted else 0 if all(trial.ok for trial in trials) else 1
 
 
 def entries() -> list[Entry]:

@@ -166,7 +166,9 @@ def test_pointwise_equals_im2col(size, channels_last):
 
 def test_gradient_of_a_pointwise_weight_is_as_accurate_as_pytorch():
     generator = torch.Generator().manual_seed(0)
-    x, w, y = (torch.randn(size, generator=generator) for size in [(16, 640, 4, 4), (128, 640, 1, 1), (16, 128, 4, 4)])
+    x, w, y = (
+        torch.randn(size, generator=generator) for size in [(16, 640, 4, 4), (128, 640, 1, 1), (16, 128, 4, 4)]
+    )
     exact = pointwise.correlate(y.double(), x.double())
     w.requires_grad_()
     (builtin,) = torch.autograd.grad(torch.conv2d(x, w), w, y)

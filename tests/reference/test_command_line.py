@@ -41,6 +41,23 @@ def test_op_that_accepts_bad_input_gives_status_1(capsys, monkeypatch):
     assert "accepts what must raise TypeError" in capsys.readouterr().out
 
 
+def test_interrupt_shows_and_writes_what_was_done(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "report.json"
+
+    def interrupted(name, dtype):
+        raise KeyboardInterrupt
+
+    checked = command.check_all([(RECORDS["relu"], torch.float64)])
+    monkeypatch.setattr(
+        command, "check_all", lambda jobs, device: (next(r) for r in (checked, map(interrupted, "s", "d")))
+    )
+    assert command.main(["relu", "sigmoid", "--dtype", "float64", "--json", str(path)]) == 130
+    out = capsys.readouterr().out
+    assert "interrupted after 1 of 2" in out
+    assert "1 of 1 comparisons agree" in out
+    assert [result["name"] for result in json.loads(path.read_text())["results"]] == ["relu"]
+
+
 def test_writes_every_row_as_json(tmp_path):
     path = tmp_path / "report.json"
     assert command.main(["relu", "--dtype", "float32", "--json", str(path)]) == 0

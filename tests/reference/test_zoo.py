@@ -51,6 +51,18 @@ def trial(model, *inputs):
     return attempt(Entry("mine.model", lambda: Subject(model, inputs)), rounds=1)
 
 
+def test_interrupt_leaves_the_trials_before(capsys, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    linear = Entry("mine.linear", lambda: Subject(nn.Linear(4, 3), (normal(2, 4),)))
+    monkeypatch.setattr(zoo, "entries", lambda: [linear, Entry("mine.endless", interrupt)])
+    assert command.main(["zoo", "mine.*"]) == 130
+    out = capsys.readouterr().out
+    assert "interrupted after 1 of 2" in out
+    assert "1 models: 1 equal" in out
+
+
 def test_an_equal_model_is_pure():
     found = trial(nn.Sequential(nn.Linear(4, 3), nn.Hardsigmoid(), nn.Dropout()), normal(2, 4))
     assert (found.verdict, found.kernels, found.parameters) == ("equal", (), 15)

@@ -245,6 +245,18 @@ def test_every_format_has_targets_and_growth_of_one_run(tmp_path, capsys, monkey
     assert "1 024" in paths["html"].read_text()
 
 
+def test_interrupt_leaves_what_was_timed(tmp_path, capsys, monkeypatch):
+    def one_and_interrupt(workload, *rest, **options):
+        if workload.op == "one_hot":
+            raise KeyboardInterrupt
+        return measure.measure(workload, *rest, **options)
+
+    monkeypatch.setattr(speed, "measure", one_and_interrupt)
+    assert command.main(["speed", "--json", str(tmp_path / "times")]) == 130
+    assert "interrupted after 1 of 3" in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "times").read_text())["measurements"]) == 1
+
+
 def test_scaling_knows_its_ops(capsys):
     with pytest.raises(SystemExit) as stop:
         command.main(["speed", "--scaling", "selu"])
