@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 
 from scratchnet.testing.comparison import Finding
 from scratchnet.testing.findings import Findings, in_words
@@ -23,6 +24,17 @@ __all__ = ["Examination", "Upstream", "summary"]
 
 # What a function need not take, whatever its error says, where no built-in shows that it can be done.
 OPTIONAL = ("forward_mode", "forward_over_reverse", "vmap", "vmap_each", "compile")
+# What a Function claims by methods of its own; where none does, only torch's operations can refuse it.
+BY_METHODS: dict[str, Callable[[Any], bool]] = {
+    "forward_mode": lambda cls: cls.jvp is not torch.autograd.Function.jvp,
+    "vmap": lambda cls: cls.generate_vmap_rule or cls.vmap is not torch.autograd.Function.vmap,
+    "double_backward": lambda cls: True,
+}
+BY_METHODS |= {
+    "vmap_each": BY_METHODS["vmap"],
+    "forward_over_reverse": BY_METHODS["double_backward"],
+    "third_derivative": BY_METHODS["double_backward"],
+}
 # Checks on inputs that the caller did not give, which a function need not take.
 OTHER_INPUTS = ("autocast", "dtypes", "empty")
 
@@ -135,7 +147,7 @@ class Examination:
         got = _attempt(lambda: make(self.ours, self.call))
         if isinstance(got, Exception):
             missing = lacking(got, self.ours.is_operator)
-            if missing is None and self.findings.check in (*OTHER_INPUTS, *(OPTIONAL if self.numerical else ())):
+            if missing is None and not self._claims(self.findings.check):
                 missing = summary(got)
             if missing is None or self.findings.check in self.findings.required:
                 said = summary(got) if missing is None else missing
@@ -158,6 +170,23 @@ class Examination:
             found = Finding(kind, got.get(name), expected.get(name), wide.get(name), moved=moved)
             self.findings.take(self.prefix + name, found, self)
         return True
+
+    def _claims(self, check: str) -> bool:
+        """Whether an error in a check is the function's own: it has methods for it, or nothing can do without it."""
+        if check in (*OTHER_INPUTS, *(OPTIONAL if self.numerical else ())):
+            return False
+        return check not in BY_METHODS or any(map(BY_METHODS[check], self._functions))
+
+    @cached_property
+    def _functions(self) -> set[Any]:
+        """The Functions that the call of the custom side recorded."""
+        seen, waiting = set(), [y.grad_fn for y in self.recording(self.ours, self.call).outputs]
+        while waiting:
+            node = waiting.pop()
+            if node is not None and node not in seen:
+                seen.add(node)
+                waiting += [below for below, _ in node.next_functions]
+        return {getattr(type(node), "_forward_cls", None) for node in seen if isinstance(node, BackwardCFunction)}
 
     def weigh_gradients(self, upstream: Upstream) -> bool:
         """Weighs the gradients of the recorded forward passes under an upstream."""

@@ -12,13 +12,14 @@ import traceback
 
 import torch
 
-__all__ = ["RecordsNoGraph", "lacking"]
+__all__ = ["RecordsNoGraph", "lacking", "names_what_lacks"]
 
 
 class RecordsNoGraph(RuntimeError):
     """Gradients or tangents that a function leaves out without an error of its own."""
 
 
+GRAPH = "breaks the graph"
 # What torch's message says, and what would offer the capability.
 LACKS = (
     (r"must implement the jvp function", "no jvp: add a staticmethod jvp(ctx, *tangents)"),
@@ -35,6 +36,11 @@ LACKS = (
         "once_differentiable, so that it raises",
     ),
     (r"vmap: .*(\.item\(\)|data-dependent)", "reads the values of tensors, which vmap cannot: use torch.where"),
+    (r"accessing `data` under vmap", "no vmap: reads x.data: use x.detach()"),
+    (
+        r"use forward AD with|[Nn]ested forward mode",
+        "no forward mode: torch has none for an operation that it uses",
+    ),
     (r"'SparseCPU' backend", "sparse gradients, which torch cannot batch"),
     (
         r"don't yet support saved tensor hooks",
@@ -50,15 +56,25 @@ def lacking(error: Exception, operator: bool = False) -> str | None:
     if operator and "setup_context" in str(error):
         return "no torch.func transforms: torch applies none to operators with register_autograd"
     # torch imports its compiler, which takes a second, where it is first named.
-    if "torch._dynamo" in sys.modules and (
-        isinstance(error, torch._dynamo.exc.TorchDynamoException) or _raised_by_the_compiler(error)
-    ):
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        return f"breaks the graph: {first}"[:160]
+    if "torch._dynamo" in sys.modules and (said := _said_by_the_compiler(error)):
+        return said
     return next((how for said, how in LACKS if re.search(said, str(error))), None)
 
 
-def _raised_by_the_compiler(error: Exception) -> bool:
-    """Whether an error comes from the code of the compiler's own tracer, such as an assertion that fails there."""
+def names_what_lacks(note: str) -> bool:
+    """Whether the note of a row is one of `lacking`'s, which needs no other cause beside it."""
+    return note.startswith((GRAPH, *(how for _, how in LACKS)))
+
+
+def _said_by_the_compiler(error: Exception) -> str:
+    """What the compiler could not do, where an error is one of its own or comes from an assertion in its code."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:120]
+    if "custom jvp" in first:
+        return f"{GRAPH}: torch.compile takes no Function with a jvp: call one without it while compiling"
+    if isinstance(error, torch._dynamo.exc.Unsupported | torch._dynamo.exc.UserError):
+        why = re.search(r"Explanation: (.*)", str(error))
+        return f"{GRAPH}: {first}" + (f": {why[1].rstrip('.')}" if why else "")
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and "/torch/_dynamo/" in frames[-1].filename.replace("\\", "/")
+    within = bool(frames) and "/torch/_dynamo/" in frames[-1].filename.replace("\\", "/")
+    raised = isinstance(error, torch._dynamo.exc.TorchDynamoException)
+    return f"the compiler fails: {first}" if within or raised else ""

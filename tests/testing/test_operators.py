@@ -57,3 +57,31 @@ def test_an_operator_that_writes_to_what_its_schema_leaves_alone_is_found(x):
     found = compare(operator("spoiled", spoiled=True), torch.sin, x).failures
     assert "opcheck schema" in {row.quantity for row in found}
     assert "inputs unchanged" in {row.quantity for row in found}
+
+
+def test_operators_that_a_function_calls_are_checked_too(x):
+    sine, unfaked = operator("inside"), operator("inside_unfaked", faked=False)
+    misshapen = operator("inside_misshapen", faked=False)
+    misshapen.register_fake(lambda x: x.new_empty(()))
+
+    class Sine(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return sine(x)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * misshapen(ctx.saved_tensors[0] + torch.pi / 2)
+
+    assert compare(lambda x: sine(x) * 1, torch.sin, x).ok
+    assert (
+        "opcheck faketensor of scratchnet_tests::inside_unfaked"
+        in compare(lambda x: unfaked(x) * 1, torch.sin, x).headline
+    )
+    for function in (lambda x: misshapen(x) * 1, Sine.apply):
+        wrong = compare(function, torch.sin, x)
+        assert [row.quantity for row in wrong.failures] == [
+            "opcheck faketensor of scratchnet_tests::inside_misshapen"
+        ]
+        assert "register_fake must return" in explain(wrong)

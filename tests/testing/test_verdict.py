@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from ordinary import ORDINARY
 from test_checks import KeepsOutputOnContext, OverwritesSaved, RemembersOnTheClass, Slope
 from test_compare import AssumesDenseUpstream, IgnoresUpstream, MissingMean, NoVmap, OverwritesUpstream, builtin
 
@@ -84,6 +85,48 @@ def test_a_fault_of_softmax_is_explained(fault, cause, options):
 def test_a_fault_of_conduct_is_explained(fault, like, check, cause):
     x = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert cause in explain(compare(fault.apply, like, x, **{**QUICK, check: True}))
+
+
+class TanhWithTangents(torch.autograd.Function):
+    @staticmethod
+    def forward(x):
+        return x.tanh()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * (1 - ctx.saved_tensors[0] ** 2)
+
+    @staticmethod
+    def jvp(ctx, tangent):
+        return tangent * (1 - ctx.saved_tensors[0] ** 2)
+
+
+def branches(x):
+    return x.tanh() if x.sum() > 0 else x.tanh()
+
+
+@pytest.mark.parametrize(
+    ("function", "check", "says"),
+    [
+        (ORDINARY["TanhOnce"].custom, "forward_mode", "no jvp: add a staticmethod jvp(ctx, *tangents)"),
+        (TanhWithTangents.apply, "compile", "torch.compile takes no Function with a jvp"),
+        (TanhWithTangents.apply, "vmap", "no vmap rule: set generate_vmap_rule = True"),
+        (branches, "compile", "breaks the graph: Data-dependent branching: Detected data-dependent branching"),
+        (branches, "vmap", "use torch.where"),
+    ],
+    ids=lambda x: x if isinstance(x, str) and len(x) < 20 else "",
+)
+def test_what_is_missing_is_said_without_another_cause(function, check, says):
+    x = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    asked = {**QUICK, check: "eager" if check == "compile" else True}
+    said = explain(compare(function, torch.tanh, x, **asked))
+    assert says in said
+    assert "likely cause" not in said
 
 
 def test_the_wrong_branch_is_named():

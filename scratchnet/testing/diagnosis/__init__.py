@@ -9,12 +9,15 @@ from scratchnet.testing.diagnosis.messages import by_check, by_message
 from scratchnet.testing.diagnosis.numbers import by_numbers
 from scratchnet.testing.diagnosis.probes import by_state
 from scratchnet.testing.diagnosis.upstreams import by_reach, by_upstreams
+from scratchnet.testing.offers import names_what_lacks
 
 __all__ = ["likely_cause"]
 
 
 def likely_cause(row: Row) -> str:
-    """Says what is probably wrong; empty where no pattern fits."""
+    """Says what is probably wrong; empty where no pattern fits, or where the note says what is missing."""
+    if row.verdict == "raises" and names_what_lacks(row.note):
+        return ""
     return next((cause for look in LOOKS for cause in look(row) if cause), "")
 
 

@@ -27,6 +27,7 @@ SAID = (
     ),
     (r"Trying to backward through", "the custom operator has no backward: add one with register_autograd"),
     (r"may not alias|must not also be an input", "the custom operator returns an alias of its input: clone it"),
+    (r"use_reentrant=True", "a reentrant checkpoint, which autograd.grad cannot enter: use_reentrant=False"),
     (r"modified by an inplace operation", "a saved tensor is changed in place before the backward needs it"),
 )
 
@@ -80,13 +81,17 @@ def by_check(row: Row) -> Iterator[str]:
         yield "a tensor is kept on ctx as an attribute (a cycle), or in a list that grows: use ctx.save_for_backward"
     if row.check == "forward_mode":
         yield from patterns(row, "jvp")
-        yield "jvp is not the derivative of forward; the backward may be right"
+        yield (
+            "jvp fails"
+            if row.verdict == "raises"
+            else "jvp is not the derivative of forward; the backward may be right"
+        )
     if row.check in ("double_backward", "third_derivative") and (
         row.got == row.got or row.note.startswith("missing")
     ):
         yield CONSTANT
     yield from _by_inputs(row)
-    if row.verdict == "raises" and row.check == "compile":
+    if (row.verdict == "raises" and row.check == "compile") or row.quantity.startswith("opcheck faketensor"):
         yield "the compiler sees other shapes or dtypes than the call: register_fake must return those of the operator"
     if row.verdict == "raises" and re.search(r"vmap|[Bb]atched", row.note):
         yield "no vmap rule that works: set generate_vmap_rule = True and use tensor operations only"

@@ -273,7 +273,7 @@ def exp_that_mutates(x):
 mutating_exp = operator("mutating_exp", lambda x: x.exp_().clone(), times_output)
 
 
-@exp.around("wrong fake", "compile", cause="register_fake")
+@exp.around("wrong fake", "compile", "opcheck", cause="register_fake")
 def exp_of_another_fake_shape(x):
     """is a custom operator whose fake has another shape."""
     y = misshapen_exp(x)
