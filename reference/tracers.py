@@ -105,18 +105,18 @@ def _compared(function: Callable[..., Any], plain: Callable[..., Any], tensors: 
 
 def _gradients(function: Callable[..., Any], plain: Callable[..., Any], tensors: Tensors) -> str:
     """Compares the gradients of both functions; empty if they are equal."""
-    found = []
+    found: list[Any] = []
     for side in (function, plain):
         leaves = [x.detach().clone().requires_grad_(x.requires_grad) for x in tensors]
         wanted = [x for x in leaves if x.requires_grad]
         torch.manual_seed(0)
         outputs = [y for y in tree_leaves(side(*leaves)) if isinstance(y, Tensor) and y.requires_grad]
-        if outputs and wanted:
-            upstreams = [torch.linspace(-1, 1, y.numel()).view(y.shape) for y in outputs]
-            found.append(
-                torch.autograd.grad(outputs, wanted, upstreams, allow_unused=True, materialize_grads=True)
-            )
-    for actual, expected in zip(*found, strict=True) if len(found) == 2 else ():
+        upstreams = [torch.linspace(-1, 1, y.numel()).view(y.shape) for y in outputs]
+        given = {"allow_unused": True, "materialize_grads": True}
+        found.append(torch.autograd.grad(outputs, wanted, upstreams, **given) if outputs and wanted else ())
+    if bool(found[0]) != bool(found[1]):
+        return "no gradient" if found[1] else "a gradient where there is none"
+    for actual, expected in zip(*found, strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4, equal_nan=True)
     return ""
 
@@ -132,6 +132,14 @@ def _doubled(x: Tensor, dim: int) -> Tensor:
     return torch.cat((x, x), dim).detach().requires_grad_(x.requires_grad) if x.dim() else x
 
 
+def _at_kinks(x: Tensor) -> Tensor:
+    """Values at which functions bend, in place of those of a tensor that needs a gradient."""
+    if not x.requires_grad or x.is_complex():
+        return x
+    bends = torch.tensor([0, 1, -1, 3, -3, 6, 0.5, -0.5, 0], dtype=x.dtype)
+    return bends.repeat(x.numel() // len(bends) + 1)[: x.numel()].view(x.shape).requires_grad_()
+
+
 Attempts = Iterator[tuple[str, Callable[[], Any]]]
 
 
@@ -143,6 +151,7 @@ def jit(call: nn.Module, tensors: Tensors) -> Attempts:
     if graph:
         yield "values", lambda: _compared(graph[0], call, tensors)
         yield "gradients", lambda: _gradients(graph[0], call, tensors)
+        yield "gradients at kinks", lambda: _gradients(graph[0], call, (_at_kinks(tensors[0]), *tensors[1:]))
         for name, others in _other_sizes(tensors).items():
             yield name, partial(_compared, graph[0], call, others)
 

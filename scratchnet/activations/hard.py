@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import floating, overridable
-from scratchnet.function import Elementwise, overwrite, recorded
+from scratchnet.function import Elementwise, clipped, overwrite, recorded
 
 __all__ = ["HardsigmoidFunction", "HardswishFunction", "hardsigmoid", "hardswish"]
 
@@ -55,7 +55,7 @@ class HardswishFunction(Elementwise):
 
 
 def _ramp(x: Tensor) -> Tensor:
-    return (x + 3).clamp(0, 6) / 6
+    return clipped(x + 3, 0, 6) / 6
 
 
 @overridable

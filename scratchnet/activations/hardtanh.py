@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, overridable, tensor
-from scratchnet.function import Elementwise, overwrite
+from scratchnet.function import Elementwise, clipped, overwrite
 
 __all__ = ["HardtanhFunction", "hardtanh", "hardtanh_", "relu6"]
 
@@ -28,7 +28,7 @@ class HardtanhFunction(Elementwise):
     @staticmethod
     def value(x: Tensor, *, low: float, high: float) -> Tensor:
         """min(max(x, low), high)."""
-        return x.clamp(low, high)
+        return clipped(x, low, high)
 
     @staticmethod
     def chain(x: Tensor, v: Tensor, *, low: float, high: float) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.function import Elementwise, Function, elementwise, overwrite
+from scratchnet.function import Elementwise, Function, clipped, elementwise, overwrite
 
 __all__ = [
     "LeakyReLUFromOutputFunction",
@@ -42,7 +42,7 @@ class ReLUFunction(Function):
     @staticmethod
     def forward(x: Tensor) -> tuple[Tensor, tuple[Tensor]]:
         """Clamps from below; NaN stays NaN."""
-        y = x.clamp(min=0)
+        y = clipped(x, 0)
         return y, (y,)
 
     @staticmethod
@@ -73,7 +73,7 @@ class LeakyReLUFunction(Elementwise):
         """The two half-lines."""
         # A slope of 0 makes 0 of -∞ too; one that a traced size sets is not read.
         flat = isinstance(negative_slope, float) and negative_slope == 0
-        return torch.where(x > 0, x, x.clamp(min=0) if flat else negative_slope * x)
+        return torch.where(x > 0, x, clipped(x, 0) if flat else negative_slope * x)
 
     @staticmethod
     def chain(x: Tensor, v: Tensor, *, negative_slope: float) -> Tensor:

@@ -26,9 +26,16 @@ from torch import Tensor
 
 from scratchnet.activations.sigmoid import LogisticFunction, LogisticSlopeFunction
 from scratchnet.arguments import floating, overridable
-from scratchnet.function import Elementwise
+from scratchnet.function import Elementwise, replayed
 
-__all__ = ["LogSigmoidFunction", "SoftplusFunction", "logsigmoid", "softplus"]
+__all__ = ["LogSigmoidFunction", "SoftplusFunction", "logsigmoid", "positive_part", "softplus"]
+
+
+def positive_part(x: Tensor) -> Tensor:
+    """max(x, 0), with slope 1/2 at 0, which that of log(1 + exp(-|x|)) adds nothing to."""
+    if replayed():
+        return torch.where(x > 0, x, torch.where(x < 0, 0, x / 2))
+    return x.clamp(min=0)
 
 
 class SoftplusFunction(Elementwise):
@@ -40,7 +47,7 @@ class SoftplusFunction(Elementwise):
     def value(x: Tensor, *, beta: float, threshold: float) -> Tensor:
         """(max(βx, 0) + log(1 + exp(-|βx|))) / β."""
         z = beta * x
-        bent = (_tail(z) + z.clamp(min=0)) / beta
+        bent = (_tail(z) + positive_part(z)) / beta
         if _threshold_is_beyond_rounding(x.dtype, beta, threshold):
             return bent
         return torch.where(z > threshold, x, bent)
@@ -73,7 +80,7 @@ class LogSigmoidFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """min(x, 0) - log(1 + exp(-|x|))."""
-        return x.clamp(max=0) - _tail(x)
+        return -positive_part(-x) - _tail(x)
 
     @staticmethod
     def slope(x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import overridable, promoted
-from scratchnet.function import Elementwise
+from scratchnet.function import Elementwise, replayed
 
 __all__ = ["TanhFunction", "tanh"]
 
@@ -44,12 +44,12 @@ class TanhFunction(Elementwise):
     @staticmethod
     def value(x: Tensor) -> Tensor:
         """sign(x) · expm1(2|x|) / (expm1(2|x|) + 2)."""
-        if x.is_complex():
+        if torch.onnx.is_in_onnx_export():  # which has neither expm1 nor copysign
+            return 2 / (torch.exp(-2 * x) + 1) - 1
+        if x.is_complex() or replayed():  # copysign has slope 0 at 0
             twice = x + x  # 2 x makes NaN of an infinity
             e = torch.expm1(torch.where(x.real < 0, twice, -twice))
             return torch.where(x.real < 0, e, -e) / (e + 2)
-        if torch.onnx.is_in_onnx_export():  # which has neither expm1 nor copysign
-            return 2 / (torch.exp(-2 * x) + 1) - 1
         t = torch.expm1(2 * torch.abs(x).clamp(max=20))
         return torch.copysign(t / (t + 2), x)
 

@@ -57,9 +57,9 @@ from scratchnet.function.base import Function, overwrite
 from scratchnet.function.chunked import Product, chunked, rows_in_cache
 from scratchnet.function.dispatch import dispatch
 from scratchnet.function.opaque import opaque
-from scratchnet.function.pointwise import Elementwise, elementwise, in_elementwise_strides
+from scratchnet.function.pointwise import Elementwise, clipped, elementwise, in_elementwise_strides
 from scratchnet.function.precision import LOW_PRECISION, Autocast
-from scratchnet.function.recording import batched, readable, recorded, reuse, transformed
+from scratchnet.function.recording import batched, readable, recorded, replayed, reuse, transformed
 from scratchnet.function.rowwise import Rowwise, rowwise
 
 __all__ = [
@@ -71,6 +71,7 @@ __all__ = [
     "Rowwise",
     "batched",
     "chunked",
+    "clipped",
     "dispatch",
     "elementwise",
     "in_elementwise_strides",
@@ -78,6 +79,7 @@ __all__ = [
     "overwrite",
     "readable",
     "recorded",
+    "replayed",
     "reuse",
     "rows_in_cache",
     "rowwise",

@@ -91,7 +91,8 @@ def _owned(output: Tensor, others: Sequence[Maybe]) -> Tensor:
         return output.clone()
     if torch.compiler.is_compiling():
         return torch.ops.aten._unsafe_view(output, output.shape)
-    return output.detach()
+    # The graph of a trace has no Function in it, only the operations: there a detached output would have no gradient.
+    return output if torch._C._get_tracing_state() is not None else output.detach()
 
 
 def _place(tensor: Tensor, inputs: Sequence[Maybe], outputs: Sequence[Tensor], taken: Sequence[Place]) -> Place:

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from scratchnet.function.base import Function
-from scratchnet.function.recording import recorded, traced, transformed
+from scratchnet.function.recording import recorded, replayed, traced, transformed
 from scratchnet.kernels import enabled, kernel
 from scratchnet.layout import strided_beside
 from scratchnet.tiling.program import rehearsing
 from scratchnet.tiling.tiles import tilewise
 
-__all__ = ["Elementwise", "elementwise", "in_elementwise_strides"]
+__all__ = ["Elementwise", "clipped", "elementwise", "in_elementwise_strides"]
 
 
 def elementwise(
@@ -66,6 +66,15 @@ def in_elementwise_strides(y: Tensor, like: Sequence[Tensor]) -> Tensor:
     if torch.compiler.is_compiling() or transformed() or traced():
         return y
     return strided_beside(like, y)
+
+
+def clipped(x: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
+    """``x.clamp(low, high)``, with slope 0 at the ends as well."""
+    if not replayed():
+        return x.clamp(low, high)
+    if low is not None:
+        x = torch.where(x <= low, low, x)
+    return x if high is None else torch.where(x >= high, high, x)
 
 
 class Elementwise(Function):

@@ -12,7 +12,18 @@ from torch import Tensor, fx, nn
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
-__all__ = ["batched", "nested", "plainly", "readable", "recorded", "reuse", "traced", "transformed", "usual"]
+__all__ = [
+    "batched",
+    "nested",
+    "plainly",
+    "readable",
+    "recorded",
+    "replayed",
+    "reuse",
+    "traced",
+    "transformed",
+    "usual",
+]
 
 _MODE = torch._C._TorchDispatchModeKey
 TRACERS = (_MODE.FAKE, _MODE.FUNCTIONAL, _MODE.PROXY)
@@ -130,6 +141,15 @@ def traced() -> bool:
     if not torch._C._len_torch_dispatch_stack():
         return False
     return any(torch._C._get_dispatch_mode(tracer) is not None for tracer in TRACERS)
+
+
+def replayed() -> bool:
+    """Whether autograd may differentiate the operations themselves, in place of the op's backward: a trace, an export.
+
+    The derivatives of the plain form must then follow the op's conventions at kinks as well.
+    """
+    tracing = torch._C._get_tracing_state() is not None and torch.is_grad_enabled()
+    return tracing or torch.compiler.is_exporting()
 
 
 def readable(tensor: Tensor) -> bool:

@@ -25,7 +25,7 @@ from scratchnet.convolution.algorithms import dispatch as dispatched
 from scratchnet.convolution.algorithms.winograd import pooled
 from scratchnet.convolution.convolution import in_strides_of, prepare, tangent
 from scratchnet.convolution.shapes import Size
-from scratchnet.function import LOW_PRECISION, Function, dispatch, opaque
+from scratchnet.function import LOW_PRECISION, Function, clipped, dispatch, opaque
 from scratchnet.fused.rectified_convolution import conv2d_relu, wants_channels_last
 from scratchnet.layout import empty_images, laid_out
 from scratchnet.pooling.argmax import gather_at_argmax, max_and_argmax, scatter_to_argmax
@@ -74,7 +74,7 @@ def _convolve_rectified_pooled(
     """Returns the maximum of each window and 0, and the argmax."""
     z = dispatched.convolve(x, weight, bias, geometry, groups, geometry.outputs(x.shape[2:]), channels_last)
     largest, argmax = max_and_argmax(z, windows)
-    y = largest.clamp(min=0)
+    y = clipped(largest, 0)
     return torch.where(argmax == windows.positions, largest, y) if windows.pads else y, argmax
 
 

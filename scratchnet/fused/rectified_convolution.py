@@ -22,7 +22,7 @@ from scratchnet.arguments import overridable
 from scratchnet.convolution.algorithms.dispatch import convolve, empty_outputs
 from scratchnet.convolution.convolution import gradients, prepare, tangent
 from scratchnet.convolution.shapes import Size
-from scratchnet.function import Function, dispatch, elementwise, opaque
+from scratchnet.function import Function, clipped, dispatch, elementwise, opaque
 from scratchnet.layout import is_channels_last, laid_out
 from scratchnet.windows import Geometry
 
@@ -53,7 +53,7 @@ def convolve_rectified(
     channels_last: bool,
 ) -> Tensor:
     """Returns the maximum of 0 and a convolution."""
-    return convolve(x, weight, bias, geometry, groups, outputs, channels_last).clamp(min=0)
+    return clipped(convolve(x, weight, bias, geometry, groups, outputs, channels_last), 0)
 
 
 def wants_channels_last(op: str, memory_format: torch.memory_format, x: Tensor, weight: Tensor) -> bool:

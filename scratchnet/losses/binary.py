@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.activations.sigmoid import LogisticFunction
+from scratchnet.activations.softplus import positive_part
 from scratchnet.arguments import autocasts, describe, floating, overridable, tensor
 from scratchnet.function import Function, readable
 from scratchnet.losses.pointwise import PointwiseLoss
@@ -144,7 +145,7 @@ class BCEWithLogitsLossFunction(Function):
 
 def softplus_of_negative(x: Tensor) -> Tensor:
     """log(1 + exp(-x))."""
-    return (-x).clamp(min=0) + torch.log1p(torch.exp(-x.abs()))
+    return positive_part(-x) + torch.log1p(torch.exp(-x.abs()))
 
 
 def sigmoid_of_negative(x: Tensor) -> Tensor:
@@ -155,9 +156,9 @@ def sigmoid_of_negative(x: Tensor) -> Tensor:
 def loss_of_logit(x: Tensor, target: Tensor, pos_weight: Tensor | None = None) -> Tensor:
     """(1 - t) log(1 + exp(x)) + t p log(1 + exp(-x)), where a class without a share costs nothing."""
     tail = torch.log1p(torch.exp(-x.abs()))
-    negative = torch.where(target == 1, 0, (1 - target) * (x.clamp(min=0) + tail))
+    negative = torch.where(target == 1, 0, (1 - target) * (positive_part(x) + tail))
     share = _positive_share(target, pos_weight)
-    return negative + torch.where(share == 0, 0, share * ((-x).clamp(min=0) + tail))
+    return negative + torch.where(share == 0, 0, share * (positive_part(-x) + tail))
 
 
 def slope_of_logit(x: Tensor, target: Tensor, pos_weight: Tensor | None = None) -> Tensor:

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.function import Function, dispatch
+from scratchnet.function import Function, clipped, dispatch
 from scratchnet.layout import matmul_like
 from scratchnet.recurrent import elman_in_place
 from scratchnet.recurrent.gates import tanh, tanh_slope
@@ -106,7 +106,7 @@ def _forward(
     h, found = Carry(h0), []
     for (now,) in steps.walk(input_projection(x, weights[0], *biases)):
         a = torch.addmm(now, h.rows(now.shape[0]), weights[1].t())
-        h.state = a.clamp(min=0) if relu else tanh(a)
+        h.state = clipped(a, 0) if relu else tanh(a)
         found.append(h.state)
     return steps.join(found), h.final()
 
