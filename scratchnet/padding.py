@@ -138,18 +138,14 @@ def _margins(side: Side, mode: str, device: torch.device) -> tuple[Tensor, Tenso
     """Returns the indices of the elements that the two margins copy."""
     _, n, before, after = side
     start, length = side.interior
-    positions = range(-before, n + after)
+    # Sizes may be symbols, and the widths are numbers. Where all is cropped, a margin begins beyond the other end.
+    head = torch.arange(-max(0, before), min(0, n + after) if before > 0 else 0, device=device)
+    tail = n + torch.arange(max(0, -before - n) if before < 0 else 0, max(0, after), device=device)
     if mode == "reflect":
-        source = [abs(i) if i < n else 2 * (n - 1) - i for i in positions]
-    elif mode == "replicate":
-        source = [min(max(i, 0), n - 1) for i in positions]
-    else:
-        source = [start + (i - start) % length if length else 0 for i in positions]
-    head = min(max(0, before), len(source))
-    ends = source[:head], source[head + length :]
-    return torch.tensor(ends[0], device=device, dtype=torch.int64), torch.tensor(
-        ends[1], device=device, dtype=torch.int64
-    )
+        return -head, 2 * (n - 1) - tail
+    if mode == "replicate":
+        return head * 0, tail * 0 + (n - 1)
+    return ((head - start) % length + start, (tail - start) % length + start) if length else (head, tail)
 
 
 @overridable

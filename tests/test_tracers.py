@@ -57,6 +57,41 @@ def test_traced_pooling_in_ceil_mode_takes_other_sizes(name, windows):
             torch.testing.assert_close(graph(x), pool(x))
 
 
+WIDTHS = [(1, 1), (-1, 2), (-1, -1), (0, 3), (2, 1, -2, 1)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_traced_padding_takes_other_sizes(mode, widths):
+    class Padded(torch.nn.Module):
+        def forward(self, x):
+            return functional.pad(x, widths, mode=mode)
+
+    x, other = torch.randn(2, 3, 6), torch.randn(3, 2, 8)
+    if len(widths) == 4:
+        x, other = x[None].repeat(2, 1, 2, 1), other[None].repeat(3, 1, 3, 1)
+    wanted = torch.nn.functional.pad(other, widths, mode=mode)
+    dims = dict.fromkeys(range(x.dim()), torch.export.Dim.AUTO)
+    program = torch.export.export(Padded(), (x,), dynamic_shapes=(dims,)).module()
+    for graph in (torch.jit.trace(Padded(), x, check_trace=False), program):
+        assert torch.equal(graph(other), wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "linear"])
+def test_strict_export_leaves_the_sizes_of_interpolation_dynamic(mode):
+    class Doubled(torch.nn.Module):
+        def forward(self, x):
+            return functional.interpolate(x, size=2 * x.shape[2], mode=mode)
+
+    dims = dict.fromkeys(range(3), torch.export.Dim.AUTO)
+    program = torch.export.export(Doubled(), (torch.randn(2, 3, 6),), dynamic_shapes=(dims,), strict=True)
+    other = torch.randn(4, 5, 9)
+    torch.testing.assert_close(program.module()(other), torch.nn.functional.interpolate(other, size=18, mode=mode))
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("last", [False, True])
 def test_traced_embedding_bag_takes_offsets(last):

@@ -98,7 +98,10 @@ def interpolate(
             f"{op}: expected sizes of at least 1 of all but the batch, got {describe(input)} and outputs {outputs}"
         )
     precise = input.dtype is torch.float64 or weighs_bytes
-    if not (antialias or weighs_bytes) and not all(isinstance(n, int) for n in (*input.shape[2:], *outputs)):
+    # A strict export shows its symbols as integers, and would fix those that become places.
+    by_symbols = mode != "area" and torch.compiler.is_dynamo_compiling() and torch.compiler.is_exporting()
+    by_symbols = by_symbols or not all(isinstance(n, int) for n in (*input.shape[2:], *outputs))
+    if by_symbols and not (antialias or weighs_bytes):
         if mode == "area":
             return AdaptiveAvgPoolFunction.apply(input, tuple(input.shape[2:]), tuple(outputs), False)
         x = input
