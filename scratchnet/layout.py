@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cmp_to_key
 
 import torch
 from torch import Tensor
@@ -107,8 +106,14 @@ def elementwise_strides(tensors: Sequence[Tensor]) -> tuple[int, ...]:
                     return 1
         return 0
 
+    order: list[int] = []
+    for dim in reversed(range(len(shape))):  # sorted by insertion, since the compiler traces no cmp_to_key
+        place = len(order)
+        while place and outer(order[place - 1], dim) > 0:
+            place -= 1
+        order.insert(place, dim)
     result, step = [0] * len(shape), 1
-    for dim in sorted(reversed(range(len(shape))), key=cmp_to_key(outer)):
+    for dim in order:
         result[dim] = step
         step *= max(shape[dim], 1)
     return tuple(result)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import fx
 
-from reference.catalog import RECORDS
+from reference.catalog import RECORDS, Make
 from reference.tracers import TRACERS, traced
 from scratchnet import functional, nn
 
@@ -112,3 +114,39 @@ def test_fx_treats_modules_as_leaves():
     assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Flatten, nn.LSTM]
     images = torch.randn(2, 3, 4, 4)
     torch.testing.assert_close(graph(images)[0], net(images)[0])
+
+
+def same_tensor_twice(record):
+    """Returns a call of the custom side whose second tensor is the first, or None where no sample allows it."""
+    for sample in record.samples(Make(torch.float32)):
+        first, *rest = sample.inputs
+        for i, x in enumerate(rest, 1):
+            tensors = isinstance(x, torch.Tensor) and isinstance(first, torch.Tensor)
+            if tensors and x.dtype == first.dtype and x.shape == first.shape and x.numel():
+                inputs = (*sample.inputs[:i], first, *sample.inputs[i + 1 :])
+                return partial(record.sides(sample)[0], *inputs, **sample.options)
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [name for name in RECORDS if name not in ("SGD", "Adam", "AdamW")])
+def test_compiled_ops_take_a_tensor_twice(name):
+    call = same_tensor_twice(RECORDS[name])
+    try:
+        expected = call and call()
+    except (TypeError, ValueError, RuntimeError):  # a target that requires grad, or must be a label
+        expected = None
+    if expected is not None:
+        torch._dynamo.reset()
+        torch.manual_seed(0)
+        found = torch.compile(call, fullgraph=True, backend="eager")()
+        torch.manual_seed(0)
+        torch.testing.assert_close(found, call(), equal_nan=True)
+
+
+def test_compiled_self_attention_has_no_graph_breaks():
+    torch._dynamo.reset()
+    x = torch.randn(2, 3, 4, 8)
+    attend = torch.compile(functional.scaled_dot_product_attention, fullgraph=True, backend="eager")
+    torch.testing.assert_close(attend(x, x, x), functional.scaled_dot_product_attention(x, x, x))

@@ -72,7 +72,7 @@ class Function(torch.autograd.Function, metaclass=Op):
     def apply(cls, *arguments: Any) -> Any:
         """The op on its tensors and options, recorded for whichever kind of differentiation is under way."""
         if torch.compiler.is_dynamo_compiling():
-            return cls._plainly(arguments) if nested() else cls.eager.apply(*arguments)
+            return cls._plainly(arguments) if nested() else cls.eager.apply(*_distinct(arguments))
         if transformed():
             return cls.traced.apply(*arguments)
         if type(arguments[0]) is FakeTensor and not traced():
@@ -91,6 +91,15 @@ class Function(torch.autograd.Function, metaclass=Op):
         """
         inputs, options = cls.mathematics.split(arguments)
         return evaluate(cls.mathematics, inputs, options, cls.mathematics.precision(inputs))[0]
+
+
+def _distinct(arguments: Sequence[Any]) -> list[Any]:
+    """The arguments with a view of each tensor that comes again, which the compiler does not take twice."""
+    distinct: list[Any] = []
+    for x in arguments:
+        again = isinstance(x, Tensor) and any(x is other for other in distinct)
+        distinct.append(x.view_as(x) if again else x)
+    return distinct
 
 
 def overwrite(op: type[Function], input: Tensor, *others: Any) -> Tensor:
