@@ -83,7 +83,7 @@ def compare(
         vmap: a batch of two calls under `torch.func.vmap`, forward and backward (on by default).
         vmap_each: a batch in which only one input differs, for each input in turn.
         compile: the custom function under ``torch.compile(fullgraph=True)``; a string names the backend.
-        opcheck: the tests of `torch.library.opcheck`, where the custom function is a custom operator (on by default).
+        opcheck: the tests of `torch.library.opcheck`, of the custom operators that it is or calls (on by default).
         autocast: the float32 call under `torch.autocast` to bfloat16, dtypes included.
         dtypes: every other dtype, against float64: at most twice the built-in's own error.
         special_values: NaN, infinities, zeros, denormals, kinks and ties in place of the values given.

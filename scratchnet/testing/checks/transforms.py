@@ -58,9 +58,11 @@ def compiled(e: Examination) -> None:
     """Output and gradients under `torch.compile` without graph breaks, against the built-in's eager ones."""
     torch._dynamo.reset()
     ours = _compile(e.ours, e.backend)
-    for upstream in e.upstreams:
-        if upstream.kind in TWO:
-            e.weigh(e.under(partial(_compiled, e, ours), upstream), "compiled", upstream)
+    # A graph that is kept for another upstream must not give its buffers away.
+    with torch._functorch.config.patch(donated_buffer=False):
+        for upstream in e.upstreams:
+            if upstream.kind in TWO:
+                e.weigh(e.under(partial(_compiled, e, ours), upstream), "compiled", upstream)
 
 
 def _compile(subject: Subject, backend: str) -> Subject:
