@@ -75,7 +75,7 @@ class ElmanFunction(Function):
     ) -> tuple[Maybe, ...]:
         """Walks back to the gradients of the pre-activations, which all others are products of."""
         x, h0, weight_ih, weight_hh, _, _, y = saved
-        d, grad_h0 = _backward(grad, y, weight_hh, steps, relu)
+        d, grad_h0 = _backward(grad, y, weight_hh, steps, relu, needs[1])
         return (
             matmul_like(x, d, weight_ih) if needs[0] else None,
             in_order_of(h0, grad_h0),
@@ -113,14 +113,15 @@ def _forward(
 
 @dispatch(elman_in_place.backward)
 def _backward(
-    grads: Sequence[Tensor], y: Tensor, weight_hh: Tensor, steps: Steps, relu: bool
+    grads: Sequence[Tensor], y: Tensor, weight_hh: Tensor, steps: Steps, relu: bool, needs_h0: bool
 ) -> tuple[Tensor, Tensor]:
-    """Returns the gradients of the pre-activations and of the initial state."""
+    """Returns the gradients of the pre-activations and, if needed, of the initial state."""
     grad_y, grad_h = grads
     dh, found = Carry(grad_h), []
     for grad, h in steps.back.walk(grad_y, y):
         delta = _times_slope(grad + dh.rows(grad.shape[0]), h, relu)
-        dh.state = delta @ weight_hh
+        if needs_h0 or not steps.single:
+            dh.state = delta @ weight_hh
         found.append(delta)
     return steps.back.join(found), dh.final()
 

@@ -24,7 +24,7 @@ def forward(
     x: Tensor, h0: Tensor, weights: tuple[Tensor, Tensor], biases: tuple[Maybe, Maybe], steps: Steps, relu: bool
 ) -> tuple[Tensor, Tensor]:
     """Returns states, and the final one."""
-    if len(steps.sizes) == 1:  # one step alone has nothing to prepare for
+    if steps.single:  # one step alone has nothing to prepare for
         return NotImplemented
     weight_ih, weight_hh = weights if relu else [w * 2 for w in weights]
     pre = input_projection(x, weight_ih, *(b if b is None or relu else b * 2 for b in biases))
@@ -46,10 +46,10 @@ def forward(
 
 
 def backward(
-    grads: Sequence[Tensor], y: Tensor, weight_hh: Tensor, steps: Steps, relu: bool
+    grads: Sequence[Tensor], y: Tensor, weight_hh: Tensor, steps: Steps, relu: bool, needs_h0: bool
 ) -> tuple[Tensor, Tensor]:
     """Returns the gradients of the pre-activations and of the initial state."""
-    if len(steps.sizes) == 1:  # one step alone has nothing to prepare for
+    if steps.single:  # one step alone has nothing to prepare for
         return NotImplemented
 
     def run(rows: Rows, states: States, steps: Steps) -> tuple[Rows, States]:

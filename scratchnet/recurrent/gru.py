@@ -80,7 +80,7 @@ class GRUFunction(Function):
     ) -> tuple[Maybe, ...]:
         """Walks back to the gradients of the two products, which all others follow from."""
         x, _, weight_ih, weight_hh, _, _, before, *kept = saved
-        from_input, from_state, grad_h0 = _backward(grad, before, weight_hh, kept, steps)
+        from_input, from_state, grad_h0 = _backward(grad, before, weight_hh, kept, steps, needs[1])
         return (
             matmul_like(x, from_input, weight_ih) if needs[0] else None,
             grad_h0,
@@ -130,9 +130,14 @@ def _forward(
 
 @dispatch(gru_in_place.backward)
 def _backward(
-    grads: Sequence[Tensor], before: Tensor, weight_hh: Tensor, saved: Sequence[Tensor], steps: Steps
+    grads: Sequence[Tensor],
+    before: Tensor,
+    weight_hh: Tensor,
+    saved: Sequence[Tensor],
+    steps: Steps,
+    needs_h0: bool,
 ) -> tuple[Tensor, ...]:
-    """Returns the gradients of the input's product, of the state's, and of the initial state."""
+    """Returns the gradients of the input's product, of the state's and, if needed, of the initial state."""
     (grad_y, grad_h), (gates, new, q) = grads, saved
     back, dh, found = steps.back, Carry(grad_h), []
     for grad, gate, n, q_now, h in back.walk(grad_y, gates, new, q, before):
@@ -143,6 +148,7 @@ def _backward(
         dr = dn * q_now * sigmoid_slope(r)
         from_state = torch.cat((dr, dz, dn * r), 1)
         found.append((torch.cat((dr, dz, dn), 1), from_state))
-        dh.state = torch.addmm(g * z, from_state, weight_hh)
+        if needs_h0 or not steps.single:
+            dh.state = torch.addmm(g * z, from_state, weight_hh)
     from_input, from_state = map(back.join, zip(*found, strict=True))
     return from_input, from_state, dh.final()

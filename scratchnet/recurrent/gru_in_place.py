@@ -25,7 +25,7 @@ def forward(
     x: Tensor, h0: Tensor, weights: tuple[Tensor, Tensor], biases: tuple[Maybe, Maybe], steps: Steps
 ) -> tuple[Tensor, ...]:
     """Returns states, the final one, and of each step the gates, the new state and q."""
-    if len(steps.sizes) == 1:  # one step alone has nothing to prepare for
+    if steps.single:  # one step alone has nothing to prepare for
         return NotImplemented
     units = h0.shape[1]
     gates, new = slice(0, 2 * units), slice(2 * units, 3 * units)
@@ -58,10 +58,15 @@ def forward(
 
 
 def backward(
-    grads: Sequence[Tensor], before: Tensor, weight_hh: Tensor, saved: Sequence[Tensor], steps: Steps
+    grads: Sequence[Tensor],
+    before: Tensor,
+    weight_hh: Tensor,
+    saved: Sequence[Tensor],
+    steps: Steps,
+    needs_h0: bool,
 ) -> tuple[Tensor, ...]:
     """Returns the gradients of the input's product, of the state's, and of the initial state."""
-    if len(steps.sizes) == 1:  # one step alone has nothing to prepare for
+    if steps.single:  # one step alone has nothing to prepare for
         return NotImplemented
     (grad_y, grad_h), units = grads, weight_hh.shape[1]
 

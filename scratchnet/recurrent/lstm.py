@@ -21,7 +21,8 @@ own outputs and from the step after,
     \bar h_{t-1} &= W_{hh}^\top \delta_t, \qquad \bar c_{t-1} = \bar c_t \odot f_t
     \end{aligned}
 
-Saved of each step: the gates, the cell and its tanh, which would be a fifth of the backward to compute again.
+Saved of each step: the gates, the cell before it, and the tanh of the cell after it, which would be a fifth of the
+backward to compute again.
 
 Shapes: x ``(N, I)`` in the order of `steps`, h0 ``(B, P)``, c0 ``(B, H)``, W_ih ``(4H, I)``, W_hh ``(4H, P)``,
 W_hr ``(P, H)`` or none, where P = H; output ``(N, P)``.
@@ -49,7 +50,6 @@ from scratchnet.recurrent.steps import (
     in_order_of,
     input_projection,
     input_projection_tangent,
-    previous,
     previous_rows,
 )
 
@@ -78,16 +78,18 @@ class LSTMFunction(Function):
         steps: Steps,
     ) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Maybe, ...]]:
         inputs = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr)
-        y, h, c, *saved = _forward(x, (h0, c0), (weight_ih, weight_hh), (bias_ih, bias_hh), weight_hr, steps)
-        return (y, h, c), (*inputs, previous_rows(y, h0, steps), *saved)
+        y, h, c, gates, cells, squashed = _forward(
+            x, (h0, c0), (weight_ih, weight_hh), (bias_ih, bias_hh), weight_hr, steps
+        )
+        return (y, h, c), (*inputs, previous_rows(y, h0, steps), gates, previous_rows(cells, c0, steps), squashed)
 
     @staticmethod
     def backward(
         grad: Sequence[Tensor], saved: Sequence[Tensor], needs: Sequence[bool], *, steps: Steps
     ) -> tuple[Maybe, ...]:
         """Walks back to the gradients of the pre-activations, which all others are products of."""
-        x, h0, c0, weight_ih, weight_hh, _, _, weight_hr, states, *kept = saved
-        d, dh, grad_h0, grad_c0 = _backward(grad, c0, weight_hh, weight_hr, kept, steps)
+        x, h0, _, weight_ih, weight_hh, _, _, weight_hr, states, *kept = saved
+        d, dh, grad_h0, grad_c0 = _backward(grad, weight_hh, weight_hr, kept, steps, needs[1])
         gates, _, squashed = kept
         return (
             matmul_like(x, d, weight_ih) if needs[0] else None,
@@ -102,11 +104,10 @@ class LSTMFunction(Function):
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, steps: Steps) -> tuple[Tensor, Tensor, Tensor]:
         dx, dh0, dc0, dweight_ih, dweight_hh, dbias_ih, dbias_hh, dweight_hr = tangents
-        x, _, c0, weight_ih, weight_hh, _, _, weight_hr, states, gates, cells, squashed = saved
+        x, _, _, weight_ih, weight_hh, _, _, weight_hr, states, gates, cells, squashed = saved
         pre = input_projection_tangent(x, weight_ih, dx, dweight_ih, dbias_ih, dbias_hh)
         h, c, found = Carry(dh0), Carry(dc0), []
-        walk = zip(steps.walk(pre, gates, squashed, states), previous(cells, c0, steps), strict=True)
-        for (now, gate, tanh_c, h_before), c_before in walk:
+        for now, gate, tanh_c, h_before, c_before in steps.walk(pre, gates, squashed, states, cells):
             through = h.rows(now.shape[0]) @ weight_hh.t() + h_before @ dweight_hh.t()
             (i, f, g, o), (di, df, dg, do) = gate.chunk(4, 1), (now + through).chunk(4, 1)
             di, df, do = di * sigmoid_slope(i), df * sigmoid_slope(f), do * sigmoid_slope(o)
@@ -139,13 +140,20 @@ def _forward(
 
 @dispatch(lstm_in_place.backward)
 def _backward(
-    grads: Sequence[Tensor], c0: Tensor, weight_hh: Tensor, weight_hr: Maybe, saved: Sequence[Tensor], steps: Steps
+    grads: Sequence[Tensor],
+    weight_hh: Tensor,
+    weight_hr: Maybe,
+    saved: Sequence[Tensor],
+    steps: Steps,
+    needs_h0: bool,
 ) -> tuple[Tensor, Maybe, Tensor, Tensor]:
-    """Returns the gradients of pre-activations, of hidden states if they are projected, and of the initial states."""
+    """Returns the gradients of pre-activations, of hidden states if they are projected, and of the initial states.
+
+    The initial hidden state's is not computed for a single step that does not need it.
+    """
     (grad_y, *grad_states), (gates, cells, squashed) = grads, saved
     h, c, found = *map(Carry, grad_states), []
-    before = [*previous(cells, c0, steps)][::-1]
-    for (grad, gate, tanh_c), c_before in zip(steps.back.walk(grad_y, gates, squashed), before, strict=True):
+    for grad, gate, tanh_c, c_before in steps.back.walk(grad_y, gates, squashed, cells):
         i, f, g, o = gate.chunk(4, 1)
         dh = grad + h.rows(grad.shape[0])
         dm = dh if weight_hr is None else dh @ weight_hr
@@ -154,6 +162,8 @@ def _backward(
         dg, do = dc * i * tanh_slope(g), dm * tanh_c * sigmoid_slope(o)
         delta = torch.cat((di, df, dg, do), 1)
         found.append((delta, dh))
-        h.state, c.state = delta @ weight_hh, dc * f
+        c.state = dc * f
+        if needs_h0 or not steps.single:
+            h.state = delta @ weight_hh
     d, dh = map(steps.back.join, zip(*found, strict=True))
     return d, None if weight_hr is None else dh, h.final(), c.final()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from scratchnet.recurrent.chunks import Rows, States, in_chunks
 from scratchnet.recurrent.in_place import Numbers, head, tanh_of_half_, tanh_slope_, tile, transposed
-from scratchnet.recurrent.steps import Carry, Steps, input_projection, previous_rows
+from scratchnet.recurrent.steps import Carry, Steps, input_projection
 
 __all__ = ["backward", "forward"]
 
@@ -34,7 +34,7 @@ def forward(
     steps: Steps,
 ) -> tuple[Tensor, ...]:
     """Returns hidden states, final states, and of each step the gates, the cell and its tanh."""
-    if len(steps.sizes) == 1:  # one step alone has nothing to prepare for
+    if steps.single:  # one step alone has nothing to prepare for
         return NotImplemented
     units, numbers = states[1].shape[1], Numbers.like(x)
     factors = x.new_tensor([-1.0, -1.0, 2.0, -1.0]).repeat_interleave(units)
@@ -72,13 +72,18 @@ def forward(
 
 
 def backward(
-    grads: Sequence[Tensor], c0: Tensor, weight_hh: Tensor, weight_hr: Maybe, saved: Sequence[Tensor], steps: Steps
+    grads: Sequence[Tensor],
+    weight_hh: Tensor,
+    weight_hr: Maybe,
+    saved: Sequence[Tensor],
+    steps: Steps,
+    needs_h0: bool,
 ) -> tuple[Tensor, Maybe, Tensor, Tensor]:
     """Returns the gradients of pre-activations, of hidden states if they are projected, and of the initial states."""
-    if len(steps.sizes) == 1:  # one step alone has nothing to prepare for
+    if steps.single:  # one step alone has nothing to prepare for
         return NotImplemented
-    (grad_y, grad_h, grad_c), (gates, cells, squashed) = grads, saved
-    units = c0.shape[1]
+    (grad_y, grad_h, grad_c), (gates, before, squashed) = grads, saved
+    units = before.shape[1]
 
     def run(rows: Rows, states: States, steps: Steps) -> tuple[Rows, States]:
         (grad_y, gates, squashed, before), (grad_h, grad_c) = rows, states
@@ -113,6 +118,5 @@ def backward(
                 c.state = dc.mul_(f_t)
         return (d, dh) if weight_hr is not None else (d,), (h.final(), c.final())
 
-    rows = grad_y, gates, squashed, previous_rows(cells, c0, steps)
-    (d, *dh), ends = in_chunks(run, rows, [grad_h, grad_c], steps.back)
+    (d, *dh), ends = in_chunks(run, (grad_y, gates, squashed, before), [grad_h, grad_c], steps.back)
     return d, dh[0] if dh else None, ends[0], ends[1]

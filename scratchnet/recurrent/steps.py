@@ -59,6 +59,11 @@ class Steps(NamedTuple):
         return self.sizes[0] == self.sizes[-1]
 
     @property
+    def single(self) -> bool:
+        """Whether there is one step alone, as in a cell."""
+        return len(self.sizes) == 1
+
+    @property
     def back(self) -> Steps:
         """The walk in the other direction."""
         return self._replace(reverse=not self.reverse)
@@ -72,6 +77,8 @@ class Steps(NamedTuple):
 
     def join(self, walked: Sequence[Tensor]) -> Tensor:
         """Joins what a walk produced step by step to one matrix."""
+        if self.single:
+            return walked[0].contiguous()
         return torch.cat(list(walked)[::-1] if self.reverse else list(walked))
 
     def tiles(self, times: int) -> list[tuple[slice, Steps]]:
@@ -93,15 +100,15 @@ class Carry:
     """
 
     def __init__(self, initial: Tensor) -> None:
-        self.initial = initial
-        self.state = initial[:0]
+        self.initial = self.state = initial
+        self.size = 0
         self.left: list[Tensor] = []
 
     def rows(self, size: int) -> Tensor:
         """Returns the state for the next step: sequences that end leave it, sequences that begin join it."""
-        have = self.state.shape[0]
+        have, self.size = self.size, size
         if size > have:
-            begun = self.initial[have:size]
+            begun = self.initial if size - have == len(self.initial) else self.initial[have:size]
             self.state = torch.cat((self.state, begun)) if have else begun
         elif size < have:
             self.left.append(self.state[size:])
@@ -139,7 +146,7 @@ def previous(states: Tensor, initial: Tensor, steps: Steps) -> Iterator[Tensor]:
 
 def previous_rows(states: Tensor, initial: Tensor, steps: Steps) -> Tensor:
     """Returns the same as one matrix, in the order of the states. No later change of the states reaches it."""
-    if len(steps.sizes) == 1:
+    if steps.single:
         return initial
     if not steps.even:
         return steps.join([*previous(states, initial, steps)])
