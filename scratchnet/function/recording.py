@@ -12,6 +12,8 @@ from torch import Tensor, fx, nn
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
+from scratchnet.tiling.program import rehearsing
+
 __all__ = [
     "batched",
     "nested",
@@ -131,7 +133,7 @@ def reuse(operation: Callable[..., Tensor], x: Tensor, *others: Any) -> Tensor:
 
     Nobody else may read ``x``, which has the result's shape and dtype.
     """
-    return operation(x, *others) if recorded() else operation(x, *others, out=x)
+    return operation(x, *others) if recorded() or rehearsing() else operation(x, *others, out=x)
 
 
 def traced() -> bool:

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.function import Function, rowwise
+from scratchnet.function import Function, reuse, rowwise
 from scratchnet.losses.class_targets import CLASS, ClassTargets, check_smoothing, check_weight, checked
 from scratchnet.losses.reduction import reduce, reduction_of, unreduce, weighted
 
@@ -160,15 +160,16 @@ def _sum_exp(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _shifted_sum_exp(x: Tensor) -> tuple[Tensor, Tensor]:
     top = x.amax(CLASS, keepdim=True).detach()
-    return top, torch.exp(x - top).sum(CLASS, keepdim=True)
+    return top, reuse(torch.exp, x - top).sum(CLASS, keepdim=True)
 
 
 def _gradient(
     x: Tensor, top: Tensor, factor: Tensor, labels: Tensor, at_label: Tensor, uncounted: Tensor | None
 ) -> Tensor:
     """Returns exp(x - m) · factor, plus ``at_label`` at each sample's label; 0 for a sample that does not count."""
-    grad = (torch.exp(x - top) * factor).scatter_add(CLASS, labels, at_label)
-    return grad if uncounted is None else grad.masked_fill(uncounted, 0)
+    grad = reuse(torch.mul, reuse(torch.exp, x - top), factor)
+    grad = reuse(torch.scatter_add, grad, CLASS, labels, at_label)
+    return (grad if uncounted is None else grad.masked_fill(uncounted, 0)).contiguous()
 
 
 def _surprise(x: Tensor, top: Tensor, total: Tensor) -> Tensor:

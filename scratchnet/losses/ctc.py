@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.function import Function, dispatch, readable
+from scratchnet.function import Function, dispatch, readable, reuse
 from scratchnet.losses import ctc_in_place
 from scratchnet.losses.ctc_in_place import CLASS, FRONT, NEVER, RENEWED, closed, final, largest
 from scratchnet.losses.reduction import reduce, reduction_of, unreduce
@@ -175,7 +175,7 @@ def _slope(
     inside = torch.arange(x.shape[FRAME], device=x.device).unsqueeze(1) < frames
     other = torch.where(impossible & inside, 0.0 if zero else math.nan, 0.0).to(x.dtype)
     shares = _shares(_scores(x, classes)[0], skips, frames, labels, reached)
-    slope = torch.exp(x).scatter_add(CLASS, index, -shares)
+    slope = reuse(torch.scatter_add, torch.exp(x).contiguous(), CLASS, index, reuse(torch.neg, shares))
     return torch.where((inside & ~impossible).unsqueeze(CLASS), slope, other.unsqueeze(CLASS))
 
 

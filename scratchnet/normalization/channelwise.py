@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from scratchnet.function import readable, rowwise
+from scratchnet.function import readable, reuse, rowwise
 from scratchnet.layout import is_channels_last
 
 __all__ = ["Planes", "affine", "centered_sums", "column", "combine", "moments", "standardized"]
@@ -89,7 +89,7 @@ def centered_sums(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> tuple[
 
 
 def _products(grad: Tensor, x: Tensor, near: Tensor, *, dim: int) -> tuple[Tensor, Tensor]:
-    return grad.sum(dim, keepdim=True), (grad * (x - near)).sum(dim, keepdim=True)
+    return grad.sum(dim, keepdim=True), reuse(torch.mul, x - near, grad).sum(dim, keepdim=True)
 
 
 def _inner(x: Tensor) -> int:
@@ -118,7 +118,8 @@ def combine(x: Tensor, v: Tensor, mean: Tensor, of_x: Tensor, of_v: Tensor, shif
 
 
 def _combined(x: Tensor, v: Tensor, mean: Tensor, of_x: Tensor, of_v: Tensor, shift: Tensor) -> Tensor:
-    return torch.addcmul(torch.addcmul(shift, x - mean, of_x), v, of_v)
+    y = reuse(torch.add, reuse(torch.mul, x - mean, of_x), shift)
+    return reuse(torch.addcmul, y, v, of_v)
 
 
 def affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

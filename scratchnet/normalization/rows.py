@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, tensor
+from scratchnet.function import reuse
 
 __all__ = ["Dims", "check_rows", "last_dims", "project", "standardize", "sum_rows"]
 
@@ -33,7 +34,8 @@ def standardize(x: Tensor, dims: Dims, eps: float) -> tuple[Tensor, Tensor, Tens
 def project(h: Tensor, normal: Tensor, rstd: Tensor, dims: Dims) -> Tensor:
     """Multiplies by the Jacobian of x̂, which is symmetric: r (h - mean of h - x̂ · mean of h x̂)."""
     along = (h * normal).mean(dims, keepdim=True)
-    return rstd * (h - h.mean(dims, keepdim=True) - normal * along)
+    left = reuse(torch.sub, h - h.mean(dims, keepdim=True), normal * along)
+    return reuse(torch.mul, left, rstd)
 
 
 def sum_rows(x: Tensor, dims: Dims) -> Tensor:
