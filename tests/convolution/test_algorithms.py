@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scratchnet.convolution.algorithms import depthwise, dispatch, gathered_gemm, pointwise, shifted_gemm
+from scratchnet.convolution.algorithms import depthwise, dispatch, gathered_gemm, pointwise, shifted_gemm, toeplitz
 from scratchnet.windows import Geometry
 
 # batch, groups, channels and outputs of a group, size, kernel, stride, padding, dilation
@@ -18,6 +18,7 @@ CASES = [
     (3, 1, 40, 2, (5, 6), (2, 3), (1, 1), ((1, 0), (1, 1)), (2, 1)),
     (2, 1, 2, 3, (7, 8), (3, 3), (2, 3), ((1, 1), (2, 2)), (1, 2)),
     (2, 3, 1, 1, (4, 4), (1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1)),
+    (4, 3, 1, 1, (4, 5), (3, 2), (1, 2), ((1, 1), (2, 1)), (1, 1)),
     (4, 1, 3, 2, (4, 4), (2, 2), (3, 1), ((2, 2), (0, 3)), (3, 2)),
     (2, 2, 2, 2, (3, 4, 5), (2, 3, 2), (1, 2, 1), ((1, 1), (0, 1), (0, 0)), (1, 1, 2)),
     (2, 1, 3, 3, (3, 3, 3), (1, 1, 1), (1, 1, 1), ((0, 0), (0, 0), (0, 0)), (1, 1, 1)),
@@ -208,9 +209,12 @@ def test_shifted_gemm_accepts_channels_last(case):
 
 @each_case
 @pytest.mark.parametrize("channels_last", [False, True], ids=["channels first", "channels last"])
-@pytest.mark.parametrize("tile", [1, 1 << 21], ids=["one image", "all"])
-def test_depthwise_equals_im2col(monkeypatch, case, channels_last, tile):
+@pytest.mark.parametrize("tile", [1, 1 << 21], ids=["small tiles", "one tile"])
+@pytest.mark.parametrize("matrices", [False, True], ids=["shifted views", "matrices"])
+def test_depthwise_equals_im2col(monkeypatch, case, channels_last, tile, matrices):
     monkeypatch.setattr(depthwise, "TILE_BYTES", tile)
+    monkeypatch.setattr(toeplitz, "LEAST_TILE", tile)
+    monkeypatch.setattr(toeplitz, "worthwhile", lambda *_: matrices)
     batch, _, _, _, *options = case
     geometry, groups, size, outputs, (x, w, y, bias, _) = draw((batch, 4, 1, 1, *options))
     assert depthwise.applies(x.shape[1], y.shape[1], groups)

@@ -7,6 +7,8 @@ There is no matrix product: at each kernel position, one number per channel mult
 `scratchnet.convolution.algorithms.polyphase`). The gradient of the images adds the same multiples with negative shifts;
 the gradient of the weight is the sum of upstream times view.
 
+Small images take another algorithm, `scratchnet.convolution.algorithms.toeplitz`, unless its result is not finite.
+
 Phases keep the memory format of the images, but are in channels-last format if images have more channels than pixels,
 since each operation runs along the innermost dimension. Images are processed in tiles that stay in the cache.
 
@@ -22,6 +24,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from scratchnet.convolution.algorithms import toeplitz
 from scratchnet.convolution.algorithms.polyphase import Phases, per_channel, phases_of, shifted_views
 from scratchnet.layout import empty_images, is_channels_last
 from scratchnet.windows import Geometry
@@ -40,6 +43,10 @@ def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, outputs: Sequence[int], channels_last: bool
 ) -> Tensor:
     """Convolves images (B, C, H, W) with a weight (C, 1, R, S) and adds a bias; returns (B, C, P, Q)."""
+    if toeplitz.worthwhile(x, geometry, x.shape[2:], outputs):
+        result = toeplitz.convolve(x, weight, bias, geometry, outputs, channels_last)
+        if result is not None:
+            return result
     channels = x.shape[1]
     phases = phases_of(geometry, tuple(x.shape[2:]), tuple(outputs))
     step = _images_per_tile(x, phases)
@@ -61,6 +68,10 @@ def backward_input(
     y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, size: Sequence[int], channels_last: bool
 ) -> Tensor:
     """Multiplies outputs (B, C, P, Q) by the adjoint of `convolve` and adds a bias; returns images (B, C, H, W)."""
+    if toeplitz.worthwhile(y, geometry, size, y.shape[2:]):
+        result = toeplitz.backward_input(y, weight, bias, geometry, size, channels_last)
+        if result is not None:
+            return result
     channels = y.shape[1]
     phases = phases_of(geometry, tuple(size), tuple(y.shape[2:]))
     step = _images_per_tile(y, phases)
@@ -87,6 +98,10 @@ def backward_input(
 
 def correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
     """Correlates outputs (B, C, P, Q) with images (B, C, H, W); returns a weight (C, 1, R, S)."""
+    if toeplitz.worthwhile(x, geometry, x.shape[2:], y.shape[2:]):
+        result = toeplitz.correlate(y, x, geometry)
+        if result is not None:
+            return result
     channels_last, channels = is_channels_last(x) or _has_more_channels(x), x.shape[1]
     phases = phases_of(geometry, tuple(x.shape[2:]), tuple(y.shape[2:]))
     step = _images_per_tile(x, phases)
