@@ -1,18 +1,15 @@
-r"""Adam and AdamW: steps of about one length, whatever the scale of a parameter's gradients.
-
-Like that of `SGD`, the update stands here twice: :func:`_update_one` for a single tensor, :func:`_update_batch` for a
-list of tensors that are at the same step. Both run the same operations in the same order.
-"""
+"""Adam and AdamW: steps of about one length, whatever the scale of a parameter's gradients."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from scratchnet.optim.adam_update import Rule, in_reals, update_batch, update_one
 from scratchnet.optim.base import ListOptimizer, Row, batches, fits_a_list
 
 __all__ = ["Adam", "AdamW"]
@@ -157,7 +154,7 @@ class Adam(ListOptimizer):
                 "use torch.optim.SparseAdam, or build the embedding with sparse=False"
             )
         beta1, beta2 = group["betas"]
-        rule = _Rule(
+        rule = Rule(
             _scalar(group["lr"]),
             _scalar(beta1),
             _scalar(beta2),
@@ -182,12 +179,12 @@ class Adam(ListOptimizer):
             state["step"] += 1
             row: Row = (param, param.grad, *(state[average] for average in averages))
             if not fits_a_list(param, param.grad, foreach):
-                _update_one(rule, state["step"], row)
+                update_one(rule, state["step"], row)
             else:
-                alike[state["step"].item()].append(tuple(map(_in_reals, row)))
+                alike[state["step"].item()].append(tuple(map(in_reals, row)))
         for step, rows in alike.items():
             for batch in batches(rows):
-                _update_batch(rule, step, batch)
+                update_batch(rule, step, batch)
 
 
 class AdamW(Adam):
@@ -264,19 +261,6 @@ class AdamW(Adam):
             group["decoupled_weight_decay"] = True
 
 
-class _Rule(NamedTuple):
-    """Options of a parameter group that enter the update; ``Any`` stands for a number or a tensor."""
-
-    lr: Any
-    beta1: Any
-    beta2: Any
-    eps: float
-    weight_decay: Any
-    decoupled: bool
-    maximize: bool
-    counts_in_tensors: bool
-
-
 def _scalar(option: Any) -> Any:
     return option.squeeze() if isinstance(option, Tensor) else option
 
@@ -285,68 +269,3 @@ def _count(param: Tensor, group: dict[str, Any], start: float) -> Tensor:
     """Returns a number of steps: on the CPU, where reading it is cheap, unless it is never read."""
     dtype = torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
     return torch.tensor(start, dtype=dtype, device=param.device if group["capturable"] else "cpu")
-
-
-def _in_reals(tensor: Tensor) -> Tensor:
-    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
-
-
-def _update_one(rule: _Rule, step: Tensor, row: Row) -> None:
-    """Update one tensor and its averages in place."""
-    lr, beta1, beta2, eps, weight_decay, decoupled, maximize, counts_in_tensors = rule
-    param, grad = row[:2]
-    if maximize:
-        grad = -grad
-    if weight_decay != 0:
-        if decoupled:
-            param.mul_(1 - lr * weight_decay)
-        elif isinstance(weight_decay, Tensor) and counts_in_tensors:
-            grad = grad.addcmul(param.clone(), weight_decay)  # autograd keeps the factor, which changes below
-        else:
-            grad = grad.add(param, alpha=weight_decay)
-    param, grad, exp_avg, exp_avg_sq, *maximum = map(_in_reals, (param, grad, *row[2:]))
-    exp_avg.lerp_(grad, 1 - (beta1.to(param) if isinstance(beta1, Tensor) else beta1))
-    if isinstance(beta2, Tensor) and counts_in_tensors:
-        exp_avg_sq.mul_(beta2).addcmul_(grad * (1 - beta2), grad)
-    else:
-        exp_avg_sq.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-    if torch.is_grad_enabled():  # autograd keeps what the next step overwrites
-        step, exp_avg, exp_avg_sq = step.clone(), exp_avg.clone(), exp_avg_sq.clone()
-    if maximum:
-        exp_avg_sq = maximum[0].copy_(torch.maximum(maximum[0].clone(), exp_avg_sq))
-    if counts_in_tensors:
-        if torch.compiler.is_compiling():  # which makes steps capturable: 1 - beta2**1 in float32 is off by 1e-5
-            step = step.double()
-        rate = -lr / (1 - beta1**step)
-        scale = (1 - beta2**step).sqrt() * rate
-        param.addcdiv_(exp_avg, (exp_avg_sq.sqrt() / scale).add_(eps / rate))
-    else:
-        count = step.item()
-        root = (exp_avg_sq.sqrt() / (1 - beta2**count) ** 0.5).add_(eps)
-        param.addcdiv_(exp_avg, root, value=-lr / (1 - beta1**count))
-
-
-def _update_batch(rule: _Rule, step: float, batch: list[Row]) -> None:
-    """Update many tensors and their averages in place, all at the same step."""
-    lr, beta1, beta2, eps, weight_decay, decoupled, maximize, _ = rule
-    params, grads, exp_avgs, exp_avg_sqs, *maxima = zip(*batch, strict=True)
-    owned = False  # p.grad belongs to the user: the first change copies it, a later one reuses the copy
-    if maximize:
-        grads, owned = torch._foreach_neg(grads), True
-    if weight_decay != 0:
-        if decoupled:
-            torch._foreach_mul_(params, 1 - lr * weight_decay)
-        elif owned:
-            torch._foreach_add_(grads, params, alpha=weight_decay)
-        else:
-            grads = torch._foreach_add(grads, params, alpha=weight_decay)
-    torch._foreach_lerp_(exp_avgs, grads, 1 - beta1)
-    torch._foreach_mul_(exp_avg_sqs, beta2)
-    torch._foreach_addcmul_(exp_avg_sqs, grads, grads, 1 - beta2)
-    if maxima:
-        torch._foreach_maximum_(maxima[0], exp_avg_sqs)
-        (exp_avg_sqs,) = maxima
-    roots = torch._foreach_sqrt(exp_avg_sqs)
-    torch._foreach_div_(roots, (1 - beta2**step) ** 0.5)
-    torch._foreach_add_(roots, eps)
-    torch._foreach_addcdiv_(params, exp_avgs, roots, -lr / (1 - beta1**step))
