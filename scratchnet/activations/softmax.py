@@ -21,7 +21,7 @@ from torch import Tensor
 
 from scratchnet.activations.dimension import along_dimension
 from scratchnet.arguments import overridable
-from scratchnet.function import Rowwise
+from scratchnet.function import Rowwise, reuse
 
 __all__ = ["LogSoftmaxFunction", "SoftmaxFunction", "log_softmax", "softmax"]
 
@@ -34,8 +34,8 @@ class SoftmaxFunction(Rowwise):
     @staticmethod
     def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
         """Divides the exponentials of the shifted input by their sum."""
-        e = torch.exp(_shifted(x, dim))
-        y = (e / e.sum(dim, keepdim=True)).contiguous()
+        e = reuse(torch.exp, _shifted(x, dim))
+        y = reuse(torch.div, e, e.sum(dim, keepdim=True)).contiguous()
         return y, (y,)
 
     @staticmethod
@@ -58,13 +58,13 @@ class LogSoftmaxFunction(Rowwise):
     def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
         """Subtracts the logarithm of the sum of exponentials from the shifted input."""
         z = _shifted(x, dim)
-        y = (z - torch.exp(z).sum(dim, keepdim=True).log()).contiguous()
+        y = reuse(torch.sub, z, torch.exp(z).sum(dim, keepdim=True).log()).contiguous()
         return y, (y,)
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int) -> Tensor:
         """Subtracts the gradient's sum, shared by the probabilities."""
-        return grad - torch.exp(saved[0]) * grad.sum(dim, keepdim=True)
+        return reuse(torch.add, reuse(torch.mul, torch.exp(saved[0]), -grad.sum(dim, keepdim=True)), grad)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dim: int) -> Tensor:
@@ -78,7 +78,7 @@ def _shifted(x: Tensor, dim: int) -> Tensor:
 
 
 def _project(v: Tensor, y: Tensor, dim: int) -> Tensor:
-    return y * (v - (v * y).sum(dim, keepdim=True))
+    return reuse(torch.mul, v - (v * y).sum(dim, keepdim=True), y)
 
 
 @overridable

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.function import Function, readable
+from scratchnet.function import Function, readable, reuse
 from scratchnet.losses.reduction import constant_weight, mean_or_zero, reduction_of, unreduce
 
 __all__ = ["MultiMarginLossFunction", "multi_margin_loss"]
@@ -52,8 +52,11 @@ class MultiMarginLossFunction(Function):
         """Each violating class pushes its own score down and the target's up by as much."""
         x, target, weight = saved
         upstream = unreduce(grad, target, reduction).expand(target.shape).unsqueeze(1)
-        push = _slopes(x, target, margin, p) * _class_weight(x, target, weight) / x.shape[1] * upstream
-        return push.scatter_add(1, target.unsqueeze(1), -push.sum(1, keepdim=True)), None, None
+        push = reuse(
+            torch.mul, _slopes(x, target, margin, p), _class_weight(x, target, weight) / x.shape[1] * upstream
+        )
+        grad_x = reuse(torch.scatter_add, push, 1, target.unsqueeze(1), -push.sum(1, keepdim=True))
+        return grad_x.contiguous(), None, None
 
     @staticmethod
     def jvp(
@@ -69,8 +72,12 @@ class MultiMarginLossFunction(Function):
 def _violations(x: Tensor, target: Tensor, margin: float) -> Tensor:
     """max(0, margin - target's score + score), zero at the target itself and, as in PyTorch, for NaN."""
     place = target.unsqueeze(1)
-    z = margin - x.gather(1, place) + x
-    return torch.where(z > 0, z, 0).scatter(1, place, 0)
+    z = reuse(_positive, margin - x.gather(1, place) + x)
+    return reuse(torch.scatter, z, 1, place, 0)
+
+
+def _positive(z: Tensor, **out: Tensor) -> Tensor:
+    return torch.where(z > 0, z, z.new_zeros(()), **out)
 
 
 def _slopes(x: Tensor, target: Tensor, margin: float, p: int) -> Tensor:
