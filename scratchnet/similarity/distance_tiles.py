@@ -1,16 +1,8 @@
 r"""The fast forms of `cdist` and `pdist`: distances of all pairs of rows, tile by tile, and their gradients.
 
 A tile holds the pairs of some rows of a with the rows of b. The sums of the powers of differences are taken from the
-differences, some features at a time, which stay in the cache; or for p = 2 from matrix products, in float64, of rows
-centered on the mean of b:
-
-.. math::
-    d_{ij}^2 = |a_i|^2 + |b_j|^2 - 2 a_i \cdot b_j \qquad c_{ij} = \bar d_{ij} / d_{ij} \\
-    \bar a_i = a_i \sum_j c_{ij} - \sum_j c_{ij} b_j \qquad \bar b_j = b_j \sum_i c_{ij} - \sum_i c_{ij} a_i
-
-Such a square is off by some roundings of :math:`|a_i|^2 + |b_j|^2`. Pairs whose square is no larger than the part
-`NEAR` of that are computed by the plain form, as are those whose powers overflow or underflow. With it float32 loses
-nothing, and a float64 distance at most three of its sixteen digits.
+differences, some features at a time, which stay in the cache; or for p = 2 from matrix products
+(`scratchnet.similarity.distance_products`). Pairs whose powers overflow or underflow are computed by the plain form.
 
 Shapes: a (B, P, D), b (B, R, D), a tile (B, P, R), or some of its batches and rows.
 """
@@ -23,19 +15,15 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from scratchnet.function import chunked, rows_in_cache
-from scratchnet.similarity.distance import INFINITY, distances, slope
+from scratchnet.similarity.distance import INFINITY
+from scratchnet.similarity.distance_products import Pairs, Products, Tile, plain_distances
 
 __all__ = ["all_distances", "all_gradients", "pair_distances", "pair_gradients"]
 
 TILE = 2**16  # elements
 CACHED = 2**17  # differences
 FEW = 2**16  # differences: of fewer the plain form takes fewer operations
-NEAR = {torch.float32: 2.0**-26, torch.float64: 2.0**-10}
 NARROW = 8  # features: of narrower rows in float64, too many pairs would be near
-
-Tile = tuple[slice, slice, slice]  # of the batches, of the rows of a, and of the rows of b
-Pairs = tuple[Tensor, ...]  # indices of the batches, the rows of a and the rows of b
 
 
 class Differences:
@@ -105,83 +93,6 @@ class Differences:
         return self.grad_a.squeeze(-1).movedim(0, -1), self.grad_b.squeeze(-2).movedim(0, -1)
 
 
-class Products:
-    """Euclidean distances from products."""
-
-    p = 2.0
-
-    def __init__(self, a: Tensor, b: Tensor) -> None:
-        self.rows, self.tile, limits, near = (a, b), TILE, torch.finfo(torch.float64), NEAR[a.dtype]
-        center = b.mean(-2, keepdim=True, dtype=torch.float64)
-        center = center.masked_fill_(~center.isfinite(), 0)
-        self.a, self.b = a - center, b - center
-        a_square, b_square = (x.square().sum(-1, keepdim=True) for x in (self.a, self.b))
-        one = torch.ones(1, 1, 1, dtype=torch.float64)
-        self.left = torch.cat([self.a, one.expand_as(a_square), a_square], -1)
-        self.right = torch.cat([-2 * self.b, b_square, one.expand_as(b_square)], -1)
-        self.bound_a, self.bound_b = near * a_square + limits.tiny / limits.eps, near * b_square.mT
-
-    def sums(self, tile: Tile) -> Tensor:
-        """Returns the squares."""
-        batch, rows, columns = tile
-        return torch.bmm(self.left[batch, rows], self.right[batch, columns].mT)
-
-    def close(self, total: Tensor, tile: Tile) -> Tensor | None:
-        """Returns a mask of the pairs whose squares are not precise, if there are any."""
-        batch, rows, columns = tile
-        bound_a, bound_b = self.bound_a[batch, rows], self.bound_b[batch, :, columns]
-        bound = bound_a + bound_b.amax(-1, keepdim=True)
-        if float(total.amax()) < INFINITY and bool((total.amin(-1, keepdim=True) > bound).all()):
-            return None
-        return (total <= bound_a + bound_b) | ~(total < INFINITY)
-
-    def begin(self) -> None:
-        """Begins with gradients and sums of zero."""
-        self.sums_a, self.sums_b = torch.zeros_like(self.left), torch.zeros_like(self.right)
-        self.grad_a, self.grad_b = torch.zeros_like(self.a), torch.zeros_like(self.b)
-
-    def push(self, grad: Tensor, distance: Tensor, close: Pairs | None, tile: Tile) -> None:
-        """Adds the sums of a tile, and the gradients of pairs that are close."""
-        batch, rows, columns = tile
-        weight = torch.div(grad, distance, out=distance)
-        if close is not None:
-            weight[close] = 0
-            batches, first, second = pairs = _in_whole(close, tile)
-            push = _of_pairs(_slopes, self, pairs, grad[close])
-            self.grad_a.index_put_((batches, first), push, accumulate=True)
-            self.grad_b.index_put_((batches, second), -push, accumulate=True)
-        self.sums_a[batch, rows].baddbmm_(weight, self.right[batch, columns])
-        self.sums_b[batch, columns].baddbmm_(weight.mT, self.left[batch, rows])
-
-    def gradients(self) -> tuple[Tensor, Tensor]:
-        """Returns those of a and b."""
-        size = self.a.shape[-1]
-        self.grad_a += self.a * self.sums_a[..., -1:] + self.sums_a[..., :size] / 2
-        self.grad_b += self.b * self.sums_b[..., size : size + 1] - self.sums_b[..., :size]
-        return self.grad_a, self.grad_b
-
-
-def _in_whole(pairs: Pairs, tile: Tile) -> Pairs:
-    return tuple([x + part.start for x, part in zip(pairs, tile, strict=True)])
-
-
-def _of_pairs(function: Callable[..., Tensor], way: Differences | Products, pairs: Pairs, *grad: Tensor) -> Tensor:
-    """Returns a plain function of the differences of some pairs."""
-    a, b = way.rows
-    result: Tensor = chunked(function, *pairs, *grad, a=a, b=b, p=way.p, size=rows_in_cache(a.shape[-1]))
-    return result
-
-
-def _norms(batch: Tensor, first: Tensor, second: Tensor, *, a: Tensor, b: Tensor, p: float) -> Tensor:
-    return distances(a[batch, first] - b[batch, second], p)
-
-
-def _slopes(
-    batch: Tensor, first: Tensor, second: Tensor, grad: Tensor, *, a: Tensor, b: Tensor, p: float
-) -> Tensor:
-    return (slope(a[batch, first] - b[batch, second], p, shared=False) * grad.unsqueeze(-1)).double()
-
-
 def _distances(way: Differences | Products, tile: Tile, triangle: bool = False) -> tuple[Tensor, Pairs | None]:
     """Returns the distances of a tile, and where the plain form computed them."""
     total = way.sums(tile)
@@ -191,7 +102,7 @@ def _distances(way: Differences | Products, tile: Tile, triangle: bool = False) 
     close = None if mask is None else mask.nonzero(as_tuple=True)
     distance = total if way.p in (0, 1, INFINITY) else total.sqrt_() if way.p == 2 else total.pow_(1 / way.p)
     if close is not None:
-        distance[close] = _of_pairs(_norms, way, _in_whole(close, tile)).to(distance.dtype)
+        distance[close] = plain_distances(way.rows, close, tile, way.p).to(distance.dtype)
         diagonal.fill_(1)
     return distance, close
 
@@ -199,7 +110,7 @@ def _distances(way: Differences | Products, tile: Tile, triangle: bool = False) 
 def _way(a: Tensor, b: Tensor, p: float, by_products: bool = True) -> Differences | Products:
     """Chooses how the distances of as many rows are computed."""
     precise = a.dtype is torch.float32 or a.shape[2] >= NARROW
-    return Products(a, b) if by_products and p == 2 and precise else Differences(a, b, p)
+    return Products(a, b, TILE) if by_products and p == 2 and precise else Differences(a, b, p)
 
 
 def _tiles(size: int, batches: int, rows: int, columns: int, triangle: bool = False) -> Iterator[Tile]:
