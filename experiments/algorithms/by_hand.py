@@ -17,11 +17,6 @@ Shapes: N examples; layer l has weights (n_l, n_{l-1}), and z, a and delta of sh
 
 Sources: S. Linnainmaa, master's thesis, Helsinki 1970, for the algorithm; P. Werbos, 1974, for networks; D.
 Rumelhart, G. Hinton and R. Williams, "Learning representations by back-propagating errors", Nature 1986.
-
-Shapes: N examples; layer l has weights (n_l, n_{l-1}), and z, a and delta of shape (N, n_l).
-
-Sources: S. Linnainmaa, master's thesis, Helsinki 1970, for the algorithm; P. Werbos, 1974, for networks; D.
-Rumelhart, G. Hinton and R. Williams, "Learning representations by back-propagating errors", Nature 1986.
 """
 
 from __future__ import annotations

@@ -56,6 +56,6 @@ def gumbel_softmax(
     soft = SoftmaxFunction.apply(noisy, dim)
     if not hard:
         return soft
-    winner = soft.argmax(dim, keepdim=True)
-    one_hot = torch.zeros_like(soft, memory_format=torch.legacy_contiguous_format).scatter(dim, winner, 1.0)
+    argmax = soft.argmax(dim, keepdim=True)
+    one_hot = torch.zeros_like(soft, memory_format=torch.legacy_contiguous_format).scatter(dim, argmax, 1.0)
     return one_hot - soft.detach() + soft

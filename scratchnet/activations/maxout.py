@@ -28,17 +28,17 @@ class MaxoutFunction(Function):
     @staticmethod
     def forward(x: Tensor, *, pieces: int, dim: int) -> tuple[Tensor, tuple[Tensor]]:
         """The largest of each group."""
-        y, winner = x.unflatten(dim, (-1, pieces)).max(dim + 1)
-        return y, (winner,)
+        y, argmax = x.unflatten(dim, (-1, pieces)).max(dim + 1)
+        return y, (argmax,)
 
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, pieces: int, dim: int) -> Tensor:
         """Each gradient goes to the piece that won."""
-        winner = saved[0].unsqueeze(dim + 1)
+        argmax = saved[0].unsqueeze(dim + 1)
         spread = grad.unsqueeze(dim + 1)
-        before, features, after = winner.shape[:dim], winner.shape[dim], winner.shape[dim + 2 :]
+        before, features, after = argmax.shape[:dim], argmax.shape[dim], argmax.shape[dim + 2 :]
         blank = spread.new_zeros((*before, features, pieces, *after))
-        return blank.scatter(dim + 1, winner, spread).reshape(*before, features * pieces, *after)
+        return blank.scatter(dim + 1, argmax, spread).reshape(*before, features * pieces, *after)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, pieces: int, dim: int) -> Tensor:

@@ -1,4 +1,4 @@
-r"""Runs a recurrence on stretches of time side by side, and verifies what it assumed.
+r"""Runs a recurrence on chunks of time side by side, and verifies what it assumed.
 
 On few units a step takes as long as its calls, however few numbers they compute. A long sequence is therefore cut into
 chunks that run as one batch, as though they were sequences of their own. Each starts from a guess: the state to which

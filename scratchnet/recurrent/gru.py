@@ -79,8 +79,8 @@ class GRUFunction(Function):
         grad: Sequence[Tensor], saved: Sequence[Tensor], needs: Sequence[bool], *, steps: Steps
     ) -> tuple[Maybe, ...]:
         """Walks back to the gradients of the two products, which all others follow from."""
-        x, _, weight_ih, weight_hh, _, _, before, *kept = saved
-        from_input, from_state, grad_h0 = _backward(grad, before, weight_hh, kept, steps, needs[1])
+        x, _, weight_ih, weight_hh, _, _, before, *intermediates = saved
+        from_input, from_state, grad_h0 = _backward(grad, before, weight_hh, intermediates, steps, needs[1])
         return (
             matmul_like(x, from_input, weight_ih) if needs[0] else None,
             grad_h0,

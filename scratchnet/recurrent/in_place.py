@@ -1,4 +1,4 @@
-"""Pieces of the recurrences' in-place forms, which allocate nothing in a step.
+"""Operations of the recurrences' in-place forms, which allocate nothing in a step.
 
 On few units a step takes as long as its calls: an operation with a Python number takes 2 µs longer than one with a
 tensor of no dimensions, and one on a buffer is faster than one that allocates its result.

@@ -88,9 +88,9 @@ class LSTMFunction(Function):
         grad: Sequence[Tensor], saved: Sequence[Tensor], needs: Sequence[bool], *, steps: Steps
     ) -> tuple[Maybe, ...]:
         """Walks back to the gradients of the pre-activations, which all others are products of."""
-        x, h0, _, weight_ih, weight_hh, _, _, weight_hr, states, *kept = saved
-        d, dh, grad_h0, grad_c0 = _backward(grad, weight_hh, weight_hr, kept, steps, needs[1])
-        gates, _, squashed = kept
+        x, h0, _, weight_ih, weight_hh, _, _, weight_hr, states, *intermediates = saved
+        d, dh, grad_h0, grad_c0 = _backward(grad, weight_hh, weight_hr, intermediates, steps, needs[1])
+        gates, _, squashed = intermediates
         return (
             matmul_like(x, d, weight_ih) if needs[0] else None,
             in_order_of(h0, grad_h0),

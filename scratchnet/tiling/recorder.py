@@ -244,7 +244,7 @@ class Recorder(TorchDispatchMode):
         return tensor
 
     def _value(self, x: Any) -> Value:
-        """What is known of a tensor; one that no tensor of the call went into is a number."""
+        """Returns what is known of a tensor; one that no tensor of the call went into is a number."""
         known = self.known.get(id(x))
         if known is None and (not isinstance(x, Tensor) or x.numel() == 1):
             return self._number(x.item() if isinstance(x, Tensor) else x)

@@ -1,7 +1,6 @@
 r"""A generator, which draws images from noise, and a discriminator, which tells drawn images from real ones.
 
-With images x, noise z, the generator G, the discriminator's logit D, which is large for real images, and the
-sigmoid
+With images x, noise z, the generator G, the discriminator's logit D, which is large for real images, and the sigmoid
 :math:`\sigma`, the losses are:
 
 .. math::
@@ -14,10 +13,6 @@ through the discriminator, whose activations are therefore leaky: a dead unit wo
 Sources: I. Goodfellow et al., "Generative adversarial nets", 2014; A. Radford, L. Metz, S. Chintala, "Unsupervised
 representation learning with deep convolutional generative adversarial networks", 2016; T. Salimans et al.,
 "Improved techniques for training GANs", 2016, for the target of 0.9 for real images.
-
-Sources: I. Goodfellow et al., "Generative adversarial nets", 2014; A. Radford, L. Metz, S. Chintala, "Unsupervised
-representation learning with deep convolutional generative adversarial networks", 2016; T. Salimans et al.,
-"Improved techniques for training GANs", 2016, for real images that count as real to nine tenths.
 """
 
 from __future__ import annotations
