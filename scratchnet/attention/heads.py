@@ -70,8 +70,9 @@ def shared_heads(query: Tensor, shared: Tensor) -> Tensor:
 
 def flat_heads(*tensors: Tensor) -> tuple[list[Tensor], torch.Size]:
     """Broadcasts the leading dimensions of tensors and makes them one; returns these too."""
+    leads = [x.shape[:-2] for x in tensors]
     try:
-        lead = torch.broadcast_shapes(*(x.shape[:-2] for x in tensors))
+        lead = leads[0] if leads.count(leads[0]) == len(leads) else torch.broadcast_shapes(*leads)
     except RuntimeError:
         given = ", ".join(map(describe, tensors))
         raise RuntimeError(f"{OP}: expected batches and heads that broadcast together, got {given}") from None

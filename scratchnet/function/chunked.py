@@ -98,9 +98,10 @@ def _first(y: Tensor | Product | None, dim: int, count: int | None) -> Maybe:
     if y is None or (isinstance(y, Tensor) and count in (None, y.shape[dim])):
         return y
     shape = [*y.a.shape[:-1], y.b.shape[-1]] if isinstance(y, Product) else list(y.shape)
-    length, shape[dim] = shape[dim], shape[dim] if count is None else count
+    length = shape[dim]
+    shape[dim] = length if count is None else count
     output = (y.a if isinstance(y, Product) else y).new_empty(shape)
-    _write(y, output.narrow(dim, 0, length))
+    _write(y, output if shape[dim] == length else output.narrow(dim, 0, length))
     return output
 
 

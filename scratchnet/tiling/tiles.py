@@ -20,9 +20,9 @@ from scratchnet.tiling.recorder import BITS
 
 __all__ = ["run", "tiles", "tilewise"]
 
-# Elements of a tile for each thread: in float32 one MiB for each tensor that takes part, which the last-level
-# cache holds; smaller tiles lose more to the threads, which meet after each step, than they gain.
-PER_THREAD = 2**18
+# Elements of a tile: in float32 256 KiB for each tensor that takes part, a few of which a second-level cache holds. Of
+# several threads each gets one MiB, since they wait for each other after each step.
+ALONE, PER_THREAD = 2**16, 2**18
 
 
 def tilewise(
@@ -65,7 +65,8 @@ def _program(
 
 def run(program: Program, tensors: Sequence[Tensor], output: Tensor) -> None:
     """Runs a program on tensors of the output's shape, and writes what it computes to the output."""
-    size = PER_THREAD * torch.get_num_threads()
+    threads = torch.get_num_threads()
+    size = ALONE if threads == 1 else PER_THREAD * threads
     if output.numel() <= size:
         if len(program.registers) == 1:
             program.run(*tensors, output)

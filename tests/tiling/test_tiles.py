@@ -80,6 +80,7 @@ def strides(x):
 def outputs_and_gradients(name, x, options, tiled):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "PER_THREAD", 500)
+        patch.setattr(tiles, "ALONE", 500)
         if not tiled:
             patch.setattr(pointwise, "tilewise", lambda *tensors, **options: None)
         leaves = [t.detach().to(x.dtype).requires_grad_() for t in options.values() if isinstance(t, torch.Tensor)]
