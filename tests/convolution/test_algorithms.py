@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
+from scratchnet import functional
 from scratchnet.convolution.algorithms import depthwise, dispatch, gathered_gemm, pointwise, shifted_gemm, toeplitz
 from scratchnet.windows import Geometry
 
@@ -148,7 +151,7 @@ def test_pointwise_equals_im2col(size, channels_last):
     dims = len(size)
     case = (3, 1, 4, 5, size, (1,) * dims, (1,) * dims, ((0, 0),) * dims, (1,) * dims)
     geometry, groups, _, _, (x, w, y, of_out, of_in) = draw(case)
-    assert pointwise.applies(geometry, groups)
+    assert pointwise.applies(geometry, groups, size, size)
     for bias_out, bias_in in ((of_out, of_in), (None, None)):
         expected = (
             dispatch.convolve(x.requires_grad_(), w, bias_out, geometry, groups, size),
@@ -175,6 +178,24 @@ def test_gradient_of_a_pointwise_weight_is_as_accurate_as_pytorch():
     (builtin,) = torch.autograd.grad(torch.conv2d(x, w), w, y)
     ours, theirs = ((grad - exact).abs().max() for grad in (pointwise.correlate(y, x), builtin))
     assert ours <= 2 * theirs + torch.finfo(torch.float32).eps * exact.abs().max()
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("dims", [1, 2])
+def test_output_padding_of_any_kernel(dims, groups, kernel):
+    name = f"conv_transpose{dims}d"
+    for stride, dilation in itertools.product((1, 2), (1, 2, 3)):
+        for extra in range(max(stride, dilation)):
+            options = {"stride": stride, "dilation": dilation, "output_padding": extra, "groups": groups}
+            x = torch.randn(2, 4, *(5, 6)[:dims], dtype=torch.float64, requires_grad=True)
+            w = torch.randn(4, 4 // groups, *(kernel,) * dims, dtype=torch.float64, requires_grad=True)
+            results = []
+            for module in (torch.nn.functional, functional):
+                y = getattr(module, name)(x, w, **options)
+                results.append((y, *torch.autograd.grad((y * y).sum(), (x, w))))
+            for ours, theirs in zip(*results, strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
 @each_case

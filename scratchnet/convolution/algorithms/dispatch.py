@@ -90,7 +90,7 @@ def _fast_convolve(
 ) -> Tensor:
     if not (x.numel() and weight.numel()):
         return NotImplemented
-    if pointwise.applies(geometry, groups):
+    if pointwise.applies(geometry, groups, x.shape[2:], outputs):
         return pointwise.convolve(x, weight, bias, channels_last)
     if geometry.pads and not _finite(weight):
         return NotImplemented
@@ -138,7 +138,7 @@ def _fast_backward_input(
 ) -> Tensor:
     if not (y.numel() and weight.numel()):
         return NotImplemented
-    if pointwise.applies(geometry, groups):
+    if pointwise.applies(geometry, groups, size, y.shape[2:]):
         return pointwise.backward_input(y, weight, bias, channels_last)
     channels, out = weight.shape[1] * groups, y.shape[1]
     if winograd.worthwhile(y, channels, out, geometry, groups):
@@ -175,7 +175,7 @@ def _backward_input(
 def _fast_correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor:
     if not (y.numel() and x.numel()):
         return NotImplemented
-    if pointwise.applies(geometry, groups):
+    if pointwise.applies(geometry, groups, x.shape[2:], y.shape[2:]):
         return pointwise.correlate(y, x)
     channels, out = x.shape[1], y.shape[1]
     if winograd.worthwhile(y, channels, out, geometry, groups):
@@ -210,7 +210,7 @@ def _fast_gradients(
     """Computes both from windows or tiles that are made once."""
     if not (y.numel() and weight.numel()):
         return NotImplemented
-    if pointwise.applies(geometry, groups):
+    if pointwise.applies(geometry, groups, x.shape[2:], y.shape[2:]):
         return pointwise.backward_input(y, weight, None, channels_last), pointwise.correlate(y, x)
     grad_x: Tensor | None
     grad_weight: Tensor | None

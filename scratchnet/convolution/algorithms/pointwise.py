@@ -13,6 +13,8 @@ Source: M. Lin, Q. Chen and S. Yan, "Network in network", 2014.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -26,9 +28,10 @@ LEAST_TERMS = 64  # shorter sums would not be more accurate
 MOST_SUMS = 8  # more products would read the weight's gradient too often
 
 
-def applies(geometry: Geometry, groups: int) -> bool:
-    """Returns whether each window is one pixel."""
-    return geometry.positions == 1 and set(geometry.stride) == {1} and not geometry.pads and groups == 1
+def applies(geometry: Geometry, groups: int, size: Sequence[int], outputs: Sequence[int]) -> bool:
+    """Returns whether each window is one pixel and each pixel has one; output padding has none."""
+    alone = geometry.positions == 1 and set(geometry.stride) == {1} and not geometry.pads and groups == 1
+    return alone and tuple(size) == tuple(outputs)
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, channels_last: bool) -> Tensor:
