@@ -60,7 +60,8 @@ def pdist_samples(make: Make) -> Iterator[Sample]:
     yield Sample((leaf(make.normal(3, 4).t()),))
     yield Sample((leaf(make.normal(4, 6)[:, ::2]),))
     yield Sample((make.normal(1, 3),))
-    yield Sample((make.normal(4, 0),))
+    for p in (2.0, INFINITY):
+        yield Sample((make.normal(4, 0), p))
     for p in (2.0, 1.5, 3.0):
         yield Sample((leaf(make.normal(1, 3).expand(3, 3)), p), smooth=False)
 
@@ -74,7 +75,8 @@ def cdist_samples(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(30, 3), make.normal(28, 3)), {"compute_mode": "donot_use_mm_for_euclid_dist"})
     yield Sample((make.normal(4, 3, grad=False), make.normal(2, 3)))
     yield Sample((make.normal(0, 3), make.normal(2, 3)))
-    yield Sample((make.normal(3, 0), make.normal(2, 0)))
+    for p in (2.0, INFINITY):
+        yield Sample((make.normal(3, 0), make.normal(2, 0), p))
     same = make.normal(3, 3)
     for p in (2.0, 1.5):
         yield Sample((same, leaf(same.detach()[:2].clone()), p), smooth=False)

@@ -77,7 +77,7 @@ def norm(difference: Tensor, p: float, dim: Dims = -1) -> Tensor:
         return (difference != 0).to(size.dtype).sum(dim, keepdim=True)
     if abs(p) == INFINITY and _has_elements(size, dim):
         return size.amax(dim, keepdim=True) if p > 0 else size.amin(dim, keepdim=True)
-    if p == 1:
+    if p == 1 or abs(p) == INFINITY:  # of no elements it is 0
         return size.sum(dim, keepdim=True)
     total = _powers(size, p).sum(dim, keepdim=True)
     unit = _unit(size, total, p, dim)
@@ -141,7 +141,8 @@ def slope(difference: Tensor, p: float, shared: bool, dim: Dims = -1, distance: 
         return torch.sgn(difference)
     distance = norm(difference, p, dim) if distance is None else distance
     if abs(p) == INFINITY:
-        largest = (difference.abs() == distance).to(distance.dtype)
+        largest = difference.abs() == distance
+        largest = (largest | difference.isnan() if shared else largest).to(distance.dtype)
         return torch.sgn(difference) * (largest / largest.sum(dim, keepdim=True) if shared else largest)
     safe = distance.masked_fill(distance == 0, 1)
     if p == 2:

@@ -31,6 +31,15 @@ def test_equal_vectors_have_finite_derivatives(p):
     assert all(g is None or g.isfinite().all() for g in again)
 
 
+@pytest.mark.parametrize("p", [float("inf"), -float("inf")])
+def test_the_slope_of_the_largest_difference_is_that_of_nan(p):
+    x = torch.tensor([[1.0, float("nan"), 3.0], [4.0, 5.0, 6.0]], requires_grad=True)
+    grads = [
+        torch.autograd.grad(f(x, torch.zeros(2, 3), p).sum(), x) for f in (pairwise_distance, F.pairwise_distance)
+    ]
+    torch.testing.assert_close(*grads, equal_nan=True)
+
+
 def test_no_rows_have_no_distances_and_an_empty_gradient():
     # The built-in's backward ends the process here.
     x = torch.zeros(0, 3, requires_grad=True)
