@@ -93,6 +93,7 @@ def logsumexp_samples(make: Make) -> Iterator[Sample]:
     yield Sample((make.normal(), 0))
     yield Sample((make.normal(3, 0), 1))
     yield Sample((make.values(1000.0, 999.0, -1000.0), 0), smooth=False)
+    yield Sample((make.values(float("inf"), 1000.0, -1000.0), 0), smooth=False)
     yield Sample((make.values(float("inf"), 1.0), 0), smooth=False)
     yield Sample((make.values(-float("inf"), 1.0, float("-inf")), 0), smooth=False)
 

@@ -65,7 +65,8 @@ def _parts(x: Tensor, dims: Dims) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the maximum, the exponentials of what is below it, and their sum."""
     if x.numel():
         top = real(x.detach()).amax(dims, keepdim=True)
-        top = torch.where(top.abs() == float("inf"), 0.0, top)
+        # Below infinity: other elements have no share beside it.
+        top = torch.where(top == -float("inf"), 0.0, top).clamp(max=torch.finfo(top.dtype).max)
     else:
         top = real(x.detach()).sum(dims, keepdim=True)
     e = torch.exp(x - top)
