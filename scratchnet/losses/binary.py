@@ -199,11 +199,12 @@ def binary_cross_entropy(
     Raises:
         TypeError: if an argument is no tensor.
         ValueError: if the shapes differ, or ``reduction`` is unknown.
+        NotImplementedError: if the input is not floating point.
         RuntimeError: if the dtypes differ, a value is not between 0 and 1, or the weight does not broadcast.
     """
     op = "binary_cross_entropy"
     reduction = reduction_of(op, reduction, size_average, reduce)
-    x, target = _same_shape(op, input, target)
+    x, target = _same_shape(op, floating(op, input), target)
     weight = constant_weight(op, weight, shape=x.shape)
     if x.dtype is not target.dtype and not autocasts(x):
         raise RuntimeError(

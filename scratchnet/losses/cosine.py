@@ -28,7 +28,7 @@ from scratchnet.losses.reduction import reduce, reduction_of, unreduce
 
 __all__ = ["CosineEmbeddingLossFunction", "cosine_embedding_loss"]
 
-EPSILON = 1e-12
+EPSILON = 9.999999960041972e-13  # PyTorch's 1e-12 is of type float
 
 
 class CosineEmbeddingLossFunction(Function):
@@ -125,6 +125,7 @@ def cosine_embedding_loss(
         raise RuntimeError(
             f"{op}: expected as many pairs as labels, got {describe(x1)}, {describe(x2)} and {describe(y)}"
         ) from error
-    x1, x2 = promoted_together(op, x1, x2)
+    lengths = [x1.new_empty(0, dtype=torch.get_default_dtype()) for x in (x1, x2) if not x.is_floating_point()]
+    x1, x2, *_ = promoted_together(op, x1, x2, *lengths)
     rows = y.expand(shape[:-1])
     return CosineEmbeddingLossFunction.apply(x1.expand(shape), x2.expand(shape), rows, margin, reduction)

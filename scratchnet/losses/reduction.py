@@ -56,7 +56,7 @@ def constant_weight(
     """The weight, which scales the loss and is not learned, expanded to a shape if one is given.
 
     Raises:
-        RuntimeError: if it requires grad, as the built-ins do, or cannot be expanded.
+        RuntimeError: if it requires grad, as the built-ins do, is complex, or cannot be expanded.
     """
     if weight is not None and weight.requires_grad and torch.is_grad_enabled():
         raise RuntimeError(
@@ -64,6 +64,8 @@ def constant_weight(
         )
     if weight is None or shape is None:
         return weight
+    if weight.is_complex():
+        raise RuntimeError(f"{op}: expected {name} of real numbers, got {describe(weight)}; use .abs()")
     try:
         return weight.expand(shape)
     except RuntimeError:

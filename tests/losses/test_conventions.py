@@ -47,6 +47,13 @@ def test_no_samples_cost_nothing(reduction):
     assert S.multilabel_margin_loss(torch.zeros(0, 4), target, reduction=reduction) == 0
 
 
+@pytest.mark.parametrize("other", [torch.float16, torch.bfloat16, torch.float64, torch.int32, torch.bool])
+def test_lengths_of_integers_are_of_the_default_dtype(other):
+    vectors = torch.tensor([[1, 2], [0, 1]]), torch.tensor([[1, 0], [1, 1]]).to(other)
+    ours, theirs = (f(*vectors, torch.tensor([1, -1])) for f in (S.cosine_embedding_loss, F.cosine_embedding_loss))
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_one_hot_targets_have_a_divergence_and_a_tangent():
     x, target = torch.randn(3), torch.tensor([0.0, 1.0, 0.0])
     loss, tangent = torch.func.jvp(lambda x: S.kl_div(x, target, reduction="sum"), (x,), (torch.ones(3),))

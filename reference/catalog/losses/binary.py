@@ -74,6 +74,7 @@ RECORDS = (
             bad(RuntimeError, "got nan", X * float("nan"), X),
             bad(ValueError, "expected a target of the input's shape", X, X[0]),
             bad(RuntimeError, "of one dtype", X, X.double()),
+            bad(RuntimeError, "expected weight of real numbers", X, X, 1j * X),
         ],
         modules=[(BCELoss, nn.BCELoss)],
     ),
