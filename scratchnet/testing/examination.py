@@ -16,7 +16,7 @@ from scratchnet.testing.comparison import Finding
 from scratchnet.testing.findings import Findings, in_words
 from scratchnet.testing.offers import lacking
 from scratchnet.testing.quantities import Quantities, Recording, choose_upstreams
-from scratchnet.testing.subject import Call, Subject, widest
+from scratchnet.testing.subject import Call, Subject, continuous, widest
 from scratchnet.testing.tolerances import same_bits
 
 __all__ = ["Examination", "Upstream", "summary"]
@@ -75,7 +75,7 @@ class Examination:
         self.ours, self.theirs, self.call, self.findings = ours, theirs, call, findings
         self.backend, self.numerical, self.prefix = backend, numerical, prefix
         self.origin = self
-        short = any(x.dtype not in (torch.float64, torch.complex128) for x in call.leaves())
+        short = any(continuous(x) and x.dtype not in (torch.float64, torch.complex128) for x in call.tensors())
         self.truth = call.to(torch.float64) if short else None
         self._recordings: dict[tuple[int, int], Recording] = {}
 
