@@ -280,7 +280,7 @@ RECORDS = (
         F.gumbel_softmax,
         gumbel_samples,
         [SoftmaxFunction],
-        errors=[BAD_DIM],
+        errors=[BAD_DIM, bad(IndexError, "expected classes to draw from", torch.zeros(2, 0), hard=True)],
         builtin_lacks=frozenset({"vmap"}),
     ),
     Record(

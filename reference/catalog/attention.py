@@ -89,6 +89,9 @@ def multi_head_samples(make: Make) -> Iterator[Sample]:
     yield call(x, memory, memory.detach(), **static, **without)
 
 
+WIDE = torch.zeros(1, 3, 4)
+
+
 def bad_heads(
     says: str, query: Tensor | None = None, error: type[Exception] = AssertionError, **changes: Any
 ) -> BadInput:
@@ -148,6 +151,7 @@ RECORDS = (
             bad_heads("expected in_proj_weight", in_proj_weight=None),
             bad_heads("expected q_proj_weight", use_separate_proj_weight=True),
             bad_heads("both bias_k and bias_v", bias_v=torch.zeros(1, 1, 4)),
+            bad_heads("bias_k of shape (1, 1, 4)", error=RuntimeError, bias_k=WIDE, bias_v=WIDE),
             bad_heads("key_padding_mask of shape (B, S)", key_padding_mask=torch.zeros(5)),
             bad_heads("expected attn_mask of shape (3, 5)", error=RuntimeError, attn_mask=torch.zeros(3, 4)),
             bad_heads("expected attn_mask with is_causal", error=RuntimeError, is_causal=True),

@@ -53,7 +53,7 @@ def channelwise(make: Make) -> Iterator[Sample]:
 
 def learned_elu_composed(input: Tensor, alpha: Tensor) -> Tensor:
     per_channel = alpha.view(-1, *(1,) * (input.dim() - 2)) if alpha.numel() > 1 else alpha
-    return torch.where(input > 0, input, per_channel * torch.expm1(torch.where(input < 0, input, 0.0)))
+    return torch.where(input > 0, input, per_channel * torch.expm1(torch.where(input > 0, 0.0, input)))
 
 
 CHANNELS = bad(RuntimeError, "one for each of the input's 3 channel", torch.zeros(2, 3), torch.zeros(2))
@@ -209,6 +209,7 @@ RECORDS = (
             bad(TypeError, "expected input to be a tensor, got list", [1.0], 0.0, 0.0),
             bad(TypeError, "expected threshold to be a number", torch.zeros(2), "0", 0.0),
             bad(NotImplementedError, "expected numbers", torch.tensor([True]), 0.0, 0.0),
+            bad(NotImplementedError, "expected numbers", torch.tensor([1j]), 0.0, 0.0),
         ],
         modules=[
             (partial(Threshold, 0.5, 2.0), partial(nn.Threshold, 0.5, 2.0)),

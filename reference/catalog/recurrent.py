@@ -105,6 +105,7 @@ def network_errors(pair: bool) -> list[BadInput]:
             RuntimeError, "of 3 features", pack_padded_sequence(torch.zeros(TIMES, BATCH, 2), torch.tensor([3, 2]))
         ),
         bad_module(ValueError, "in the parameters' dtype, torch.float32", X.double()),
+        bad_module(TypeError, "expected bidirectional to be True or False", X, bidirectional=2),
         bad_module(RuntimeError, "a state of shape (1, 2, 2)", X, hx(1, BATCH, 3)),
         bad_module(RuntimeError, "a state of shape (2, 2, 2)", X, hx(1, BATCH, HIDDEN), num_layers=2),
         bad_module(RuntimeError, "a state of shape (1, 2, 2)", X, hx(1, HIDDEN)),
@@ -124,6 +125,7 @@ def cell_errors(pair: bool) -> list[BadInput]:
         bad_module(RuntimeError, "expected hx of shape (2, 2)", X[0], hx(3, HIDDEN)),
         bad_module(RuntimeError, "expected hx of shape (2, 2)", X[0], hx(BATCH, 3)),
         bad_module(RuntimeError, "of one dtype", X[0].double()),
+        *[bad_module(TypeError, "expected hx to be a pair", X[0], torch.zeros(BATCH, HIDDEN))] * pair,
     ]
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from scratchnet.activations.dimension import along_dimension
 from scratchnet.activations.softmax import SoftmaxFunction
-from scratchnet.arguments import floating, overridable
+from scratchnet.arguments import describe, floating, overridable
 
 __all__ = ["gumbel_softmax"]
 
@@ -56,6 +56,8 @@ def gumbel_softmax(
     soft = SoftmaxFunction.apply(noisy, dim)
     if not hard:
         return soft
+    if not soft.shape[dim]:
+        raise IndexError(f"gumbel_softmax: expected classes to draw from, got {describe(x)}")
     argmax = soft.argmax(dim, keepdim=True)
     one_hot = torch.zeros_like(soft, memory_format=torch.legacy_contiguous_format).scatter(dim, argmax, 1.0)
     return one_hot - soft.detach() + soft

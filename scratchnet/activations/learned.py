@@ -134,7 +134,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         TypeError: if an argument is no tensor.
         RuntimeError: if ``weight`` is not of shape ``()``, ``(1,)`` or ``(C,)``, or the dtypes differ.
     """
-    return PReLUFunction.apply(*per_channel("prelu", input, weight))
+    return PReLUFunction.apply(*per_channel("prelu", floating("prelu", input, integer=True, boolean=True), weight))
 
 
 @overridable

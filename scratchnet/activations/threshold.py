@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, overridable, tensor
+from scratchnet.arguments import describe, is_integer, overridable, tensor
 from scratchnet.function import Elementwise, overwrite
 
 __all__ = ["ThresholdFunction", "threshold", "threshold_"]
@@ -52,7 +52,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
     Raises:
         TypeError: if ``input`` is no tensor, or an option no number.
-        NotImplementedError: if ``input`` is boolean.
+        NotImplementedError: if ``input`` is boolean or complex.
     """
     return _threshold(input, threshold, value, inplace)
 
@@ -69,7 +69,7 @@ def _threshold(input: Tensor, threshold: float, value: float, inplace: bool) -> 
     options = (threshold, value)
     if x.is_floating_point():
         return overwrite(ThresholdFunction, x, *options) if inplace else ThresholdFunction.apply(x, *options)
-    if x.dtype is torch.bool:
-        raise NotImplementedError(f"threshold: expected numbers, got {describe(x)}; convert it with .float()")
+    if not is_integer(x):
+        raise NotImplementedError(f"threshold: expected numbers that have an order, got {describe(x)}")
     y = x.masked_fill(x <= int(threshold), int(value))
     return x.copy_(y) if inplace else y

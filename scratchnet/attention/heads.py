@@ -58,12 +58,12 @@ def check_attention(
 
 def shared_heads(query: Tensor, shared: Tensor) -> Tensor:
     """Repeats each head of keys or values for the heads of queries that share it."""
-    if min(query.dim(), shared.dim()) < 3 or query.shape[-3] % max(shared.shape[-3], 1):
+    if min(query.dim(), shared.dim()) < 3 or not shared.shape[-3] or query.shape[-3] % shared.shape[-3]:
         raise RuntimeError(
             f"{OP}: expected with enable_gqa=True a number of query heads (dimension -3) that the heads of keys "
             f"and values divide, got {describe(query)} and {describe(shared)}"
         )
-    times = query.shape[-3] // max(shared.shape[-3], 1)
+    times = query.shape[-3] // shared.shape[-3]
     wide = shared.unsqueeze(-3).expand(*shared.shape[:-2], times, *shared.shape[-2:])
     return wide.reshape(*shared.shape[:-3], query.shape[-3], *shared.shape[-2:])
 

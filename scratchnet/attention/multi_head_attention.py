@@ -20,7 +20,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, overridable, tensor
+from scratchnet.arguments import describe, floating, overridable
 from scratchnet.attention.attention import scaled_dot_product_attention
 from scratchnet.attention.attention_weights import attention_weights
 from scratchnet.dropout.dropout import dropout
@@ -125,11 +125,11 @@ def multi_head_attention_forward(
         key, value = (query, query) if together else (key.unsqueeze(1), value.unsqueeze(1))
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
     length, batch, features = query.shape
-    _check_features(query, key, value, embed_dim_to_check, num_heads, use_separate_proj_weight)
     padding = additive_mask(key_padding_mask, "key_padding_mask", query.dtype, attn_mask, "attn_mask")
     if is_causal and attn_mask is None:
         raise RuntimeError(f"{OP}: expected attn_mask with is_causal=True, which only hints that it is causal")
     mask = additive_mask(attn_mask, "attn_mask", query.dtype)
+    _check_features(query, key, value, embed_dim_to_check, num_heads, use_separate_proj_weight)
     if mask is not None:
         mask = _mask_of_heads(mask, length, key.shape[0], batch * num_heads)
     causal = is_causal and padding is None and not need_weights
@@ -187,7 +187,7 @@ def multi_head_attention_forward(
 def _check_shapes(query: Tensor, key: Tensor, value: Tensor, padding: Maybe, mask: Maybe, heads: int) -> bool:
     """Whether there is a batch; AssertionError where the numbers of dimensions do not fit."""
     for name, x in (("query", query), ("key", key), ("value", value)):
-        tensor(OP, x, name)
+        floating(OP, x, name)
     dims = query.dim()
     if dims not in (2, 3) or key.dim() != dims or value.dim() != dims:
         raise AssertionError(
@@ -249,6 +249,8 @@ def _with_bias(x: Tensor, bias: Maybe, static: Maybe, name: str) -> Tensor:
         return x
     if static is not None:
         raise AssertionError(f"{OP}: expected no static_{name} together with bias_{name}, got both")
+    if bias.numel() != x.shape[2]:
+        raise RuntimeError(f"{OP}: expected bias_{name} of shape (1, 1, {x.shape[2]}), got {describe(bias)}")
     return torch.cat([x, bias.reshape(1, 1, x.shape[2]).expand(1, *x.shape[1:])])
 
 

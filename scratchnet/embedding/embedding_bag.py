@@ -173,7 +173,7 @@ def embedding_bag(
     if weight.dtype is torch.int64 and input.is_floating_point():
         warnings.warn(f"{op}: expected (input, weight), got (weight, input), which is deprecated", stacklevel=3)
         input, weight = weight, input
-    floating(op, weight, "weight", error=RuntimeError, complex=True)
+    floating(op, weight, "weight", error=RuntimeError, complex=mode != "max")
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"{op}: expected mode to be 'sum', 'mean' or 'max', got {describe(mode)}")
     if weight.dim() != 2:

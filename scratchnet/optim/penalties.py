@@ -18,7 +18,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, overridable
+from scratchnet.arguments import describe, floating, overridable
 
 __all__ = ["l1_penalty", "l2_penalty", "max_norm_"]
 
@@ -33,7 +33,13 @@ def l1_penalty(parameters: Iterable[Tensor]) -> Tensor:
     Raises:
         ValueError: if there are no parameters.
     """
-    return _total("l1_penalty", [each.abs().sum() for each in parameters])
+    return _total(
+        "l1_penalty",
+        [
+            floating("l1_penalty", each, "parameters", complex=True, integer=True).abs().sum()
+            for each in parameters
+        ],
+    )
 
 
 @overridable

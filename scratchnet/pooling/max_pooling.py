@@ -17,10 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe
+from scratchnet.arguments import describe, is_integer
 from scratchnet.function import Function
 from scratchnet.layout import as_images, is_channels_last, laid_out
 from scratchnet.pooling.argmax import gather_at_argmax, max_and_argmax, scatter_to_argmax
@@ -95,8 +94,8 @@ def max_pool(
     """
     op = f"max_pool{dims}d"
     x, unbatched = with_batch(op, input, dims)
-    if x.dtype is torch.bool or (dims == 1 and not return_indices and not x.is_floating_point()):
-        raise NotImplementedError(f"{op}: expected numbers, got {describe(x)}; convert it with .float()")
+    if not (x.is_floating_point() or (is_integer(x) and (dims > 1 or return_indices))):
+        raise NotImplementedError(f"{op}: expected numbers that have an order, got {describe(x)}")
     geometry = pooling_geometry(op, x, kernel_size, stride, padding, dilation, ceil_mode)
     size = tuple(x.shape[2:])
     channels_last = is_channels_last(as_images(x))

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from scratchnet import functional as F
-from scratchnet.arguments import autocasts, describe, integer, tensor
+from scratchnet.arguments import autocasts, describe, integer, tensor, truth
 from scratchnet.recurrent.elman import ElmanFunction
 from scratchnet.recurrent.gru import GRUFunction
 from scratchnet.recurrent.lstm import LSTMFunction
@@ -138,6 +138,8 @@ class RNNBase(torch.nn.RNNBase):
     def _check_input(self, x: Tensor, leading: int) -> None:
         """Dtype, dimensions and features of an input."""
         name, weight = type(self).__name__, self.all_weights[0][0]
+        for option in ("bias", "batch_first", "bidirectional"):
+            truth(name, getattr(self, option), option)
         if x.dtype is not weight.dtype and not autocasts(x):
             raise ValueError(
                 f"{name}: expected an input in the parameters' dtype, {weight.dtype}, got {describe(x)}; convert "
@@ -305,9 +307,12 @@ class LSTMCell(RNNCellBase, torch.nn.LSTMCell):
             Two tensors of the states' shape.
 
         Raises:
+            TypeError: if ``hx`` is no pair.
             ValueError: if a tensor has neither one dimension nor two.
             RuntimeError: if sizes or dtypes do not fit.
         """
+        if hx is not None and not (isinstance(hx, tuple | list) and len(hx) == 2):
+            raise TypeError(f"LSTMCell: expected hx to be a pair of states, (h_0, c_0), got {type(hx).__name__}")
         x, (h, c), steps = self._rows(input, hx)
         parameters = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
         y, _, cell = LSTMFunction.apply(x.to(c.dtype), h, c, *parameters, None, steps)
