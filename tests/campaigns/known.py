@@ -25,6 +25,7 @@ class Fault(NamedTuple):
         kinds: The kinds of findings that it explains.
         said: A pattern of the words of these findings.
         changes: Changes of which the case has at least one; empty for any.
+        given: A pattern of the dtypes of the case's tensors, of which one has to match; empty for any.
     """
 
     ops: str
@@ -34,6 +35,7 @@ class Fault(NamedTuple):
     kinds: str = "differs"
     said: str = ""
     changes: str = ""
+    given: str = ""
 
 
 NORMS = "batch_norm|instance_norm"
@@ -170,7 +172,8 @@ FAULTS = (
         changes="options spoiled",
     ),
     Fault(
-        "embedding_bag|\\w*avg_pool\\w+|lp_pool\\w+|upsample\\w*|CrossMapLRN2d|\\w+_loss|\\w+_with_logits|threshold",
+        "embedding_bag|\\w*avg_pool\\w+|lp_pool\\w+|upsample\\w*|interpolate|CrossMapLRN2d|local_response_norm|\\w+_loss"
+        "|\\w+_with_logits|threshold",
         "lacks kernels for some booleans and integers, which other layouts, dimensions or options have",
         "F.avg_pool1d(torch.ones(1, 1, 4, dtype=torch.uint8), 2)",
         "not implemented for 'Byte'",
@@ -247,10 +250,10 @@ FAULTS = (
         said="expected padding",
     ),
     Fault(
-        "elu_?|celu_?|selu_?",
-        "has the gradient NaN or 1 at NaN, by the place in memory",
+        "elu_?|celu_?|selu_?|hardswish_?|hardtanh_?|relu6_?|hardshrink|softshrink",
+        "has one gradient at NaN in whole vectors of numbers, NaN or 0, and another one in the rest, 1",
         "torch.func.grad(lambda x: F.celu(x).sum())(torch.full((33,), nan)).isnan().sum() == 32",
-        said="gradient.*(expected|got) nan",
+        said="gradient.*(expected|got) nan|gradient.*expected -?0 ",
         changes="extremes",
     ),
     Fault(
@@ -292,13 +295,14 @@ FAULTS = (
         "subtracts 1 from a pos_weight of bytes without sign",
         "F.binary_cross_entropy_with_logits(torch.ones(1), torch.ones(1), pos_weight=torch.zeros(1).byte()) > 9",
         changes="spoiled",
+        given="uint8",
     ),
     Fault(
         NORMS,
         "takes some statistics of other dtypes than the input's",
         "F.instance_norm(torch.ones(1, 3, 2).half(), torch.zeros(3).double(), torch.ones(3).half()).shape[0] == 1",
         kinds="refuses",
-        said="in the dtype of the input",
+        said="in the dtype of the input|expected running_\\w+ to be floating point",
         changes="spoiled",
     ),
     Fault(
@@ -342,6 +346,144 @@ FAULTS = (
         "F.conv2d(torch.ones(1, 0, 5, 4), torch.ones(3, 0, 0, 0)).shape == (1, 0, 6, 5)",
         kinds="refuses differs empty",
     ),
+    Fault(
+        NORMS,
+        "takes a weight or bias without dimensions for one channel",
+        "F.batch_norm(torch.ones(4, 1), None, None, torch.ones(1), torch.tensor(0.0), True).shape == (4, 1)",
+        kinds="refuses",
+        said="expected (weight|bias) of shape",
+        changes="spoiled",
+    ),
+    Fault(
+        "cross_entropy",
+        "ignores a negative label_smoothing for class indices, which it refuses for probabilities",
+        "F.cross_entropy(torch.tensor([[0.0, 1.0]]), torch.tensor([0]), label_smoothing=-7) == "
+        "F.cross_entropy(torch.tensor([[0.0, 1.0]]), torch.tensor([0]))",
+        kinds="refuses",
+        said="expected label_smoothing between 0 and 1",
+    ),
+    Fault(
+        "cosine_embedding_loss",
+        "returns cosines beyond 1 where the features of one input are broadcast",
+        "F.cosine_embedding_loss(torch.ones(1, 1), torch.ones(1, 4), torch.ones(1)) == -1",
+        changes="sizes one_size spoiled",
+    ),
+    Fault(
+        "multilabel_soft_margin_loss",
+        "takes weights and targets that are no tensors, and complex numbers",
+        "F.multilabel_soft_margin_loss(torch.zeros(1, 2), torch.zeros(1, 2), weight=1 + 2j).is_complex()",
+        kinds="refuses",
+        said="expected (weight|target) to be a tensor|expected real numbers",
+        changes="spoiled",
+    ),
+    Fault(
+        "margin_ranking_loss",
+        "negates a target of bytes without sign",
+        "F.margin_ranking_loss(torch.ones(1), torch.zeros(1), torch.ones(1).byte()) == 255",
+        changes="spoiled",
+        given="uint8",
+    ),
+    Fault(
+        "margin_ranking_loss",
+        "has the gradient NaN for the target of an infinite difference that costs nothing",
+        "torch.func.grad(lambda t: F.margin_ranking_loss(torch.tensor([-inf]), torch.zeros(1), t))(-torch.ones(1))"
+        ".isnan()",
+        said="gradient of input 2.*expected nan",
+        changes="extremes",
+    ),
+    Fault(
+        "huber_loss",
+        "returns the input's dtype where the target has a wider one, unlike other losses",
+        'F.huber_loss(torch.ones(2).half(), torch.ones(2), reduction="none").dtype is torch.float16',
+        said="output: dtype",
+    ),
+    Fault(
+        "local_response_norm",
+        "has the gradient NaN beside channels of infinities for a beta beyond 1",
+        "torch.func.grad(lambda x: F.local_response_norm(x, 3, beta=2.0)[:, 1].sum())"
+        "(torch.tensor([[[0.5], [1.0], [inf]]]))[0, 0].isnan()",
+        said="gradient.*expected nan",
+        changes="extremes",
+    ),
+    Fault(
+        "local_response_norm",
+        "rounds the mean square of integers",
+        "F.local_response_norm(torch.tensor([[[1], [0]]]), 2, 1.0)[0, 1, 0] == 0 and "
+        "F.local_response_norm(torch.tensor([[[1], [0]]]), 2, 1.0)[0, 0, 0] == 1",
+        changes="spoiled",
+        given="int",
+    ),
+    Fault(
+        "local_response_norm",
+        "refuses images that are not contiguous, and takes sequences",
+        "F.local_response_norm(torch.ones(1, 3, 2, 2, 2).transpose(-1, -2), 3)",
+        "view size is not compatible",
+        kinds="accepts",
+        said="view size is not compatible",
+        changes="layouts",
+    ),
+    Fault(
+        "pixel_shuffle|pixel_unshuffle",
+        "refuses the memory format channels_last_3d",
+        "F.pixel_unshuffle(torch.ones(1, 2, 2, 4, 2).to(memory_format=torch.channels_last_3d), 2)",
+        "Unsupported memory format",
+        kinds="accepts",
+        said="Unsupported memory format",
+        changes="layouts",
+    ),
+    Fault(
+        "group_norm",
+        "has the gradient NaN for the weight of groups without elements",
+        "torch.func.grad(lambda w: F.group_norm(torch.ones(2, 4, 0), 2, w).sum())(torch.ones(4)).isnan().all()",
+        kinds="differs empty",
+        said="gradient of input 2.*expected nan",
+    ),
+    Fault(
+        "upsample\\w*|interpolate",
+        "multiplies infinite numbers by coefficients that are 0",
+        'F.interpolate(torch.tensor([[[[inf, 0.0]]]]), size=(1, 2), mode="bicubic").isnan().all()',
+        said="expected nan",
+        changes="extremes",
+    ),
+    Fault(
+        "embedding_bag",
+        "drops indices if there are no offsets, and in some modes writes outside its output",
+        'F.embedding_bag(torch.tensor([0]), torch.ones(1, 1), torch.zeros(0).long(), mode="sum").shape == (0, 1)',
+        kinds="refuses",
+        said="expected an offset for",
+    ),
+    Fault(
+        "multi_head_attention_forward",
+        "refuses masks of other dtypes, of which it takes float32 with need_weights=False",
+        "torch.nn.MultiheadAttention(2, 1).bfloat16()(*[torch.ones(3, 1, 2).bfloat16()] * 3, "
+        "attn_mask=torch.ones(3, 3))",
+        "Input dtypes must be the same",
+        kinds="accepts",
+        said="Input dtypes must be the same",
+        changes="spoiled",
+    ),
+    Fault(
+        "scaled_dot_product_attention",
+        "takes keys and values without heads for queries that have some",
+        "F.scaled_dot_product_attention(torch.ones(1, 4, 3, 2), *[torch.ones(1, 0, 3, 2)] * 2, enable_gqa=True)"
+        ".shape[1] == 4",
+        kinds="refuses empty",
+        said="expected with enable_gqa=True",
+    ),
+    Fault(
+        "fractional_max_pool3d.*",
+        "does not check the size of its windows",
+        "F.fractional_max_pool3d(torch.ones(1, 1, 4, 4, 4), -1, output_size=2).shape == (1, 1, 2, 2, 2)",
+        kinds="refuses",
+        said="expected kernel_size to be",
+    ),
+    Fault(
+        "normalize",
+        "takes None for the norm 2",
+        "F.normalize(torch.tensor([[3.0, 4.0]]), p=None)[0, 0] == 0.6",
+        kinds="refuses",
+        said="expected p to be a number, got None",
+    ),
 )
 # Differences that are no faults, and why.
 NO_FAULTS = (
@@ -359,6 +501,25 @@ NO_FAULTS = (
         "terms cancel in groups of one or two, and in vectors of one direction",
     ),
     ("multilabel_margin_loss", "differs", "got 0, ", "the built-in returns unwritten memory for no samples"),
+    (
+        "cross_entropy",
+        "differs",
+        r"gradient.*got -?\d\S*e-(0[7-9]|[1-9]\d), expected -?0 ",
+        "the shares of one class, with label smoothing, cancel but for their rounding",
+    ),
+    (
+        "LSTM.*",
+        "differs",
+        r"gradient.*None for output \d got nan, expected -?0 ",
+        "a gradient that does not come is zero for ours, and zero times NaN is NaN",
+    ),
+    (
+        ".*",
+        "differs",
+        r"got -?(inf|nan), expected -?\d\S*e\+(38|37|308|307)",
+        "intermediate results may overflow if the result nearly does",
+    ),
+    (".*", "refuses", "to be a number, got complex", "the signature has real numbers"),
     (".*", "accepts", "OverflowError", "ours takes whole numbers of any size as numbers"),
 )
 
@@ -366,6 +527,7 @@ NO_FAULTS = (
 def known(case: Case, kind: str, said: str) -> str:
     """Returns why a finding is not ours; empty if nothing explains it."""
     name, changes = case.record.name, set(case.changes)
+    given = " ".join(str(x.dtype) for x in case.tensors)
     for fault in FAULTS:
         kinds = fault.kinds.split()
         if (
@@ -374,6 +536,7 @@ def known(case: Case, kind: str, said: str) -> str:
             and ("empty" not in kinds or case.empty)
             and re.search(fault.said, said)
             and (not fault.changes or changes & set(fault.changes.split()))
+            and (not fault.given or re.search(fault.given, given))
         ):
             return f"{fault.ops} {fault.when}"
     if any(beyond.says and beyond.says.split(",")[0] in said for beyond in case.record.beyond):
