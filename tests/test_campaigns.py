@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ from campaigns import fuzz, kills, tamper
 from campaigns.__main__ import main
 from campaigns.known import FAULTS, page
 
+from reference.catalog import RECORDS
+from scratchnet import functional
+
 NAMES = {"torch": torch, "F": F, "inf": float("inf"), "nan": float("nan")}
 
 
@@ -19,6 +24,41 @@ NAMES = {"torch": torch, "F": F, "inf": float("inf"), "nan": float("nan")}
 @pytest.mark.slow
 def test_random_calls_equal_the_built_in():
     assert fuzz.run(300, seed=0) == 0
+
+
+def too_large(x, **options):
+    return 1.01 * F.gelu(x, **options)
+
+
+def without_gradient(x, **options):
+    return F.gelu(x, **options).detach() + 0 * x
+
+
+def refusing_empty_tensors(x, **options):
+    return F.gelu(x, **options) if x.numel() else x.amax()
+
+
+def doubled(x, **options):
+    return F.gelu(x, **options).double()
+
+
+def unclear(x, **options):
+    if x.dtype is torch.bool or options.get("approximate") not in ("none", "tanh", None):
+        raise KeyError("gelu")
+    return F.gelu(x, **options)
+
+
+def ending_the_process(x, **options):
+    return F.gelu(x, **options) if x.dim() < 3 else os._exit(3)
+
+
+FAULTY = [too_large, without_gradient, refusing_empty_tensors, doubled, unclear, ending_the_process]
+
+
+@pytest.mark.parametrize(("gelu", "clean"), [(functional.gelu, True), *((wrong, False) for wrong in FAULTY)])
+def test_planted_faults_are_found(monkeypatch, gelu, clean):
+    monkeypatch.setattr(fuzz, "RECORDS", {"gelu": replace(RECORDS["gelu"], custom=gelu)})
+    assert (fuzz.run(30, seed=1) == 0) is clean
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[f"{f.ops}-{f.when}"[:60] for f in FAULTS])
