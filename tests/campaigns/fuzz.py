@@ -42,7 +42,7 @@ NUMBERS: dict[type, list[Any]] = {
     str: ["none", "mean", "sum"],
 }
 WRONG = ["a", None, [], 1 + 2j, 10**400, 2**70, -7, (1, 2, 3, 4), 2.5, torch.zeros(2, 2)]
-LUCKY = 16  # times that a sum of terms that cancel may be off more than the built-in's, by at most 8 units of 1
+LUCKY = 16  # times that ours may be farther off than a built-in whose roundings happen to cancel
 CLEAN = (TypeError, ValueError, RuntimeError, IndexError)
 CLEAR = re.compile(r"\w+: expected |[\w.]+\(\) (got|missing|takes)")  # ours, and Python's of wrong signatures
 
@@ -346,7 +346,7 @@ def judge(case: Case) -> tuple[str, str]:
     if values.output(e):
         values.gradients(e)
         values.no_grad(e)
-    failed = [row for row in e.findings.rows() if row.fails and not as_good(row)]
+    failed = [row for row in e.findings.rows() if row.fails and not as_good(row, case)]
     if not failed:
         return "equal", ""
     row = failed[0]
@@ -357,11 +357,12 @@ def judge(case: Case) -> tuple[str, str]:
     return kind, said
 
 
-def as_good(row: Row) -> bool:
+def as_good(row: Row, case: Case) -> bool:
     """Whether ours is at most twice as far from the truth as a built-in that has lost its digits.
 
     In float32 a built-in may be lucky: in 6,000 draws of gumbel_softmax each side was off by 1e-7 on average and by
     7e-7 at most, where a sum near 2 cancels with one term; in 3 of 20,000 calls ours was off by 10 times as much.
+    Scores of a thousand, whose softmax has lost three more digits, did the same to attention.
     """
     if row.evidence is None or row.index is None:
         return False
@@ -370,8 +371,9 @@ def as_good(row: Row) -> bool:
         return bool(row.relative < 64 * torch.finfo(torch.float32).eps and finding.got.dtype is not torch.float64)
     ours, own = ((side.double() - finding.truth.double()).abs() for side in (finding.got, finding.expected))
     mine, lost = float(ours.max()), float(own.nan_to_num(float("inf")).max())
-    lucky = finding.got.dtype is torch.float32 and mine <= min(8 * torch.finfo(torch.float32).eps, LUCKY * lost)
-    return bool(ours.isfinite().all()) and (mine <= 2 * lost or lucky)
+    scale = 2**-12 * float(finding.truth.abs().max()) if "extremes" in case.changes else 8 * 2**-23
+    times = LUCKY if finding.got.dtype is torch.float32 and mine <= scale else 2
+    return bool(ours.isfinite().all()) and mine <= times * lost
 
 
 def refusal(record: Record, ours: Any, theirs: Any) -> tuple[str, str]:

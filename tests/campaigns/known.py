@@ -243,6 +243,24 @@ FAULTS = (
         changes="one_size",
     ),
     Fault(
+        "LSTMCell",
+        "takes a cell state of another dtype, and returns a hidden state that it then refuses",
+        "torch.nn.LSTMCell(1, 1).bfloat16()(torch.ones(1, 1).bfloat16(), (torch.ones(1, 1).bfloat16(), "
+        "torch.ones(1, 1)))[0].dtype is torch.float32",
+        kinds="refuses",
+        said="hx and parameters of one dtype",
+        changes="spoiled",
+    ),
+    Fault(
+        "max_unpool.*",
+        "does not check a kernel that output_size makes superfluous",
+        "F.max_unpool2d(torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1).long(), 2.5, output_size=(2, 3))"
+        ".shape == (1, 1, 2, 3)",
+        kinds="refuses",
+        said="expected (kernel_size|stride|padding) to be",
+        changes="spoiled",
+    ),
+    Fault(
         "max_unpool.*",
         "takes negative padding",
         "F.max_unpool1d(torch.ones(1, 1, 3), torch.zeros(1, 1, 3).long(), 3, 2, -1).shape == (1, 1, 9)",
@@ -265,7 +283,7 @@ FAULTS = (
         changes="layouts sizes spoiled",
     ),
     Fault(
-        "cdist|pdist",
+        "cdist|pdist|pairwise_distance|triplet_margin_loss",
         "overflows for huge norms, and underflows for tiny vectors",
         "torch.cdist(torch.full((1, 2), 2.0), torch.zeros(1, 2), 2.0**70) == inf",
         changes="spoiled extremes",
