@@ -183,7 +183,7 @@ def embedding_bag(
     rows = weight.shape[0]
     row = table_row(op, padding_idx, rows)
     check_indices(op, indices, rows, RuntimeError)
-    if mode == "max" and not rows:
+    if mode == "max" and count and not rows:
         raise RuntimeError(f"{op}: expected a table with rows for the mode 'max', got {describe(weight)}")
     if max_norm is not None:
         renormalize(weight, indices, max_norm, norm_type)
