@@ -88,12 +88,16 @@ class GridSampleFunction(Function):
         flat = x.flatten(2)
         g = grad.reshape(*flat.shape[:2], math.prod(grid.shape[1:-1]))
         grad_x, grad_grid = torch.zeros_like(flat), [torch.zeros_like(grid[..., 0].flatten(1))] * (x.dim() - 2)
+        base = None
         for corner in _corners(x, grid, mode, padding, aligned):
             if needs[0]:
                 part = (g * corner.weight.unsqueeze(1)).masked_fill(~corner.inside.unsqueeze(1), 0)
                 grad_x = grad_x.scatter_add(2, corner.pixel.unsqueeze(1).expand_as(part), part)
             if needs[1] and mode != "nearest":
-                match = (g * corner.read(flat)).sum(1)
+                pixels = corner.read(flat)
+                # The slopes add up to 0, so that any base will do; differences of pixels keep their digits.
+                base = pixels.detach().nan_to_num(0, 0, 0) if base is None else base
+                match = (g * (pixels - base)).sum(1)
                 grad_grid = [total + match * slope for total, slope in zip(grad_grid, corner.slopes, strict=True)]
         return grad_x.reshape(x.shape), torch.stack(grad_grid[::-1], -1).reshape(grid.shape)
 
