@@ -66,7 +66,7 @@ def test_built_ins_have_the_faults_listed(fault):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if fault.error:
-            with pytest.raises((RuntimeError, IndexError, ValueError)) as raised:
+            with pytest.raises((RuntimeError, IndexError, ValueError, TypeError)) as raised:
                 eval(fault.proof, dict(NAMES))
             assert fault.error in str(raised.value)
         else:
