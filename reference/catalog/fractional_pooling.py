@@ -35,6 +35,7 @@ def samples(make: Make, dims: int) -> Iterator[Sample]:
     yield Sample((make.distinct(2, 2, *shape), 2), {"output_size": 1, "return_indices": True, **draws(2, 2)})
     yield Sample((make.distinct(2, *shape), 2, 2), {"return_indices": True, **draws(1, 2)})
     yield Sample((make.distinct(0, 2, *shape), 2, 2), draws(0, 2))
+    yield Sample((make.distinct(0, *shape), 2, 2), draws(1, 0))
     yield Sample((make.distinct(2, 3, *shape), 2), {"output_ratio": ratios})
     turned = make.distinct(*reversed((2, 2, *shape))).detach().permute(*reversed(range(dims + 2)))
     yield Sample((leaf(turned), 2, 2), draws(2, 2))

@@ -103,7 +103,7 @@ def fractional_max_pool(
         RuntimeError: if the input's shape or an option is out of range.
     """
     op = f"fractional_max_pool{dims}d"
-    x, unbatched = with_batch(op, input, dims)
+    x, unbatched = with_batch(op, input, dims, may_be_empty=1 + (tensor(op, input).dim() == dims + 1))
     floating(op, x)
     x = upcast(x)
     kernel = sizes(op, "kernel_size", kernel_size, dims, least=1)

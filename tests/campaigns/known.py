@@ -252,6 +252,23 @@ FAULTS = (
         changes="spoiled",
     ),
     Fault(
+        "fractional_max_pool.*",
+        "does not check output_ratio beside output_size",
+        'F.fractional_max_pool2d(torch.ones(1, 4, 4), 2, output_size=2, output_ratio="a").shape == (1, 2, 2)',
+        kinds="refuses",
+        said="expected output_ratio",
+        changes="spoiled",
+    ),
+    Fault(
+        "gaussian_nll_loss",
+        "refuses a variance that is a whole number, and takes 3.0",
+        "F.gaussian_nll_loss(torch.ones(2), torch.ones(2), 3)",
+        "any() received an invalid combination",
+        kinds="accepts",
+        said="any.. received an invalid combination",
+        changes="spoiled",
+    ),
+    Fault(
         "LSTMCell",
         "takes a cell state of another dtype, and returns a hidden state that it then refuses",
         "torch.nn.LSTMCell(1, 1).bfloat16()(torch.ones(1, 1).bfloat16(), (torch.ones(1, 1).bfloat16(), "
@@ -412,10 +429,10 @@ FAULTS = (
     ),
     Fault(
         "margin_ranking_loss",
-        "has the gradient NaN for the target of an infinite difference that costs nothing",
+        "has the gradient NaN where an infinite difference or target costs nothing",
         "torch.func.grad(lambda t: F.margin_ranking_loss(torch.tensor([-inf]), torch.zeros(1), t))(-torch.ones(1))"
         ".isnan()",
-        said="gradient of input 2.*expected nan",
+        said="gradient.*expected nan",
         changes="extremes",
     ),
     Fault(
