@@ -12,6 +12,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "extensions.mathml",
     "extensions.gallery",
+    "extensions.notebooks",
     "extensions.languages",
 ]
 exclude_patterns = ["extensions"]
