@@ -13,6 +13,7 @@ extensions = [
     "extensions.mathml",
     "extensions.gallery",
     "extensions.notebooks",
+    "extensions.units",
     "extensions.languages",
 ]
 exclude_patterns = ["extensions"]
@@ -28,6 +29,7 @@ html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_copyright = False
+html_use_index = False  # the gallery is one
 html_theme_options = {"top_of_page_buttons": []}
 pygments_style = "friendly"
 pygments_dark_style = "monokai"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from browser import CHROMIUM, Browser
 from chapter_runs import summary
-from dashboards import CHROMIUM, Browser, tensorboard
+from dashboards import tensorboard
 
 from experiments.__main__ import main
 

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from dashboards import CHROMIUM, Browser, tensorboard
+from browser import CHROMIUM, Browser
+from dashboards import tensorboard
 from experiment_runs import mnist, rows
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
