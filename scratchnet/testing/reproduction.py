@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload, OpOverloadPacket
 
 from scratchnet.testing.comparison import Row
 from scratchnet.testing.findings import Findings
@@ -100,7 +101,8 @@ def _source(function: Any, name: str, what: str) -> tuple[list[str], str]:
         if not attribute:
             return [f"from {module} import {path} as {name}"], ""
         return [f"from {module} import {owner}"], f"{name} = {path}"
-    shown = function if isinstance(function, nn.Module) else getattr(function, "__qualname__", function)
+    named = not isinstance(function, nn.Module | OpOverload | OpOverloadPacket)
+    shown = getattr(function, "__qualname__", function) if named else function
     shown = getattr(getattr(function, "__self__", None), "__qualname__", shown)  # the Function of an ``apply``
     return [], f"{name} = ...  # {what}: {' '.join(repr(shown).split())}"
 

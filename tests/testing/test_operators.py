@@ -85,3 +85,10 @@ def test_operators_that_a_function_calls_are_checked_too(x):
             "opcheck faketensor of scratchnet_tests::inside_misshapen"
         ]
         assert "register_fake must return" in explain(wrong)
+
+
+def test_an_operator_of_a_library_is_shown_by_its_name(x):
+    operator("named")
+    packet = torch.ops.scratchnet_tests.named
+    assert "<OpOverloadPacket(op='scratchnet_tests.named')>" in explain(compare(packet, torch.cos, x))
+    assert "<OpOverload(op='scratchnet_tests.named'," in explain(compare(packet.default, torch.cos, x))
