@@ -108,7 +108,7 @@ class Carry:
         """Returns the state for the next step: sequences that end leave it, sequences that begin join it."""
         have, self.size = self.size, size
         if size > have:
-            begun = self.initial if size - have == len(self.initial) else self.initial[have:size]
+            begun = self.initial if size - have == self.initial.shape[0] else self.initial[have:size]
             self.state = torch.cat((self.state, begun)) if have else begun
         elif size < have:
             self.left.append(self.state[size:])
