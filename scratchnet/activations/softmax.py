@@ -34,8 +34,8 @@ class SoftmaxFunction(Rowwise):
     @staticmethod
     def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
         """Divides the exponentials of the shifted input by their sum."""
-        e = reuse(torch.exp, _shifted(x, dim))
-        y = reuse(torch.div, e, e.sum(dim, keepdim=True)).contiguous()
+        e = torch.exp(_shifted(x, dim))
+        y = (e / e.sum(dim, keepdim=True)).contiguous()
         return y, (y,)
 
     @staticmethod
@@ -58,7 +58,7 @@ class LogSoftmaxFunction(Rowwise):
     def forward(x: Tensor, *, dim: int) -> tuple[Tensor, tuple[Tensor]]:
         """Subtracts the logarithm of the sum of exponentials from the shifted input."""
         z = _shifted(x, dim)
-        y = reuse(torch.sub, z, torch.exp(z).sum(dim, keepdim=True).log()).contiguous()
+        y = (z - torch.exp(z).sum(dim, keepdim=True).log()).contiguous()
         return y, (y,)
 
     @staticmethod
