@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 INSTALLED = $(VENV)/.installed
 
-.PHONY: train test slow reference performance lint docs docs-serve clean
+.PHONY: train test slow reference performance lint docs docs-serve pictures clean
 
 train: $(INSTALLED)
 	$(VENV)/bin/python -m experiments mnist
@@ -29,6 +29,9 @@ docs: $(INSTALLED)
 
 docs-serve: docs
 	$(VENV)/bin/python -m http.server --bind 127.0.0.1 --directory build/docs 8000
+
+pictures: $(INSTALLED)
+	$(VENV)/bin/python docs/pictures.py
 
 clean:
 	rm -rf $(VENV)

@@ -22,7 +22,7 @@ TEXT = """
   if (node.shadowRoot) found += text(node.shadowRoot);
   for (const child of node.childNodes) if (!["STYLE", "SCRIPT"].includes(child.nodeName)) found += " " + text(child);
   return found;
-})(document.body).replace(/\\s+/g, " ")
+})(document.body ?? document).replace(/\\s+/g, " ")
 """
 
 
@@ -75,7 +75,7 @@ class Browser:
 
     def screenshot(self):
         """Returns the visible part of the page as PNG."""
-        time.sleep(2)  # until what is shown has its final place
+        time.sleep(5)  # until what is shown has its final place
         return base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"])
 
     def evaluate(self, expression):

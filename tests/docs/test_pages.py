@@ -86,3 +86,13 @@ def test_links_lead_to_pages_and_pictures(page: Path) -> None:
 def test_commands_name_experiments(page: Path) -> None:
     names = re.findall(r"python -m experiments ([a-z]+)", page.read_text())
     assert set(names) <= {*CHAPTERS, "report"}
+
+
+def test_one_command_draws_every_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS)
+    from pictures import PICTURES
+
+    drawn = {f"chapters/{name}" for each in PICTURES.values() for name in each.figures.values()}
+    drawn |= {each.screenshot[0] for each in PICTURES.values() if each.screenshot is not None} | {"report"}
+    images = DOCS / "images"
+    assert drawn == {path.relative_to(images).with_suffix("").as_posix() for path in images.rglob("*.png")}
