@@ -24,7 +24,7 @@ class Fault(NamedTuple):
         error: Words of the error that the proof raises.
         kinds: The kinds of findings that it explains.
         said: A pattern of the words of these findings.
-        changes: Changes of which the case has at least one; empty for any.
+        changes: Changes of which the case has at least one, or all of those joined by a plus; empty for any.
         given: A pattern of the dtypes of the case's tensors, of which one has to match; empty for any.
     """
 
@@ -109,11 +109,11 @@ FAULTS = (
     ),
     Fault(
         "max_pool3d.*",
-        "gives, in channels last format, the index of another element for a window of -inf and padding",
+        "takes, in channels last format, another element for the largest of a window of -inf and padding",
         "F.max_pool3d(torch.where(torch.arange(16).view(2, 4, 2).expand(1, 2, 2, 4, 2) == 14, -inf, 0)"
         ".to(memory_format=torch.channels_last_3d), 2, 1, 1, 1, True, True)[1][0, 0, 2, 4, 0] == 6",
-        said="output 1",
-        changes="layouts",
+        said="output 1|gradient of input",
+        changes="layouts+extremes",
     ),
     Fault(
         "CrossMapLRN2d",
@@ -228,10 +228,11 @@ FAULTS = (
     ),
     Fault(
         "conv_transpose.*",
-        "refuses outputs of size 0, which it takes with groups",
+        "refuses outputs of size 0, which it takes with groups, and in short dtypes",
         "F.conv_transpose2d(torch.ones(1, 2, 5, 1), torch.ones(2, 3, 2, 2), stride=2, padding=1)",
         "Output size is too small",
-        kinds="accepts",
+        kinds="accepts refuses",
+        said="Output size is too small|padding that leaves an output",
     ),
     Fault(
         "LSTM",
@@ -619,7 +620,7 @@ def known(case: Case, kind: str, said: str) -> str:
             and kind in kinds
             and ("empty" not in kinds or case.empty)
             and re.search(fault.said, said)
-            and (not fault.changes or changes & set(fault.changes.split()))
+            and (not fault.changes or any(changes.issuperset(each.split("+")) for each in fault.changes.split()))
             and (not fault.given or re.search(fault.given, given))
         ):
             return f"{fault.ops} {fault.when}"
