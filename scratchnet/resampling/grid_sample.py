@@ -96,7 +96,7 @@ class GridSampleFunction(Function):
             if needs[1] and mode != "nearest":
                 pixels = corner.read(flat)
                 # The slopes add up to 0, so that any base will do; differences of pixels keep their digits.
-                base = pixels.detach().nan_to_num(0, 0, 0) if base is None else base
+                base = pixels.detach().masked_fill(~pixels.isfinite(), 0) if base is None else base
                 match = (g * (pixels - base)).sum(1)
                 grad_grid = [total + match * slope for total, slope in zip(grad_grid, corner.slopes, strict=True)]
         return grad_x.reshape(x.shape), torch.stack(grad_grid[::-1], -1).reshape(grid.shape)
