@@ -224,6 +224,11 @@ def _check_extension(op: str, x: Tensor, sides: Sides, mode: str) -> None:
                 f"{op}: expected widths of at most {most} for mode={mode!r} and the {n} elements of dimension "
                 f"{dim}, got {(before, after)}"
             )
+        if mode == "circular" and max(before, after) > 0 and n + min(before, 0) + min(after, 0) <= 0:
+            raise RuntimeError(
+                f"{op}: expected widths that leave elements of dimension {dim} to continue in mode={mode!r}, got "
+                f"{n} elements and widths {(before, after)}"
+            )
         if mode != "circular" and (n == 0 or n + before + after == 0):
             raise RuntimeError(
                 f"{op}: expected at least one element of dimension {dim} before and after padding with mode={mode!r}, "

@@ -261,3 +261,10 @@ def test_grouped_mm_refuses_offsets_that_decrease_or_lie_beyond():
 def test_weights_whose_squares_overflow_are_shortened():
     weight = torch.full((1, 4), 4096.0, dtype=torch.float16)
     assert torch.equal(max_norm_(weight, 0.5), torch.full((1, 4), 0.25, dtype=torch.float16))
+
+
+@pytest.mark.parametrize(("size", "widths"), [(1, (1, -1)), (1, (-1, 1)), (3, (-3, 3)), (2, (1, -2))])
+def test_circular_padding_of_nothing_is_refused(size, widths):
+    # The built-in returns memory that nobody wrote.
+    with pytest.raises(RuntimeError, match="pad: expected widths that leave elements"):
+        functional.pad(torch.ones(1, 1, size), widths, mode="circular")

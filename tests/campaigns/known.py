@@ -270,6 +270,13 @@ FAULTS = (
         changes="spoiled",
     ),
     Fault(
+        "pad",
+        "returns unwritten memory for circular widths that crop all elements, and then continue them",
+        'F.pad(torch.ones(1, 1, 3), (-3, 3), mode="circular").shape == (1, 1, 3)',
+        kinds="refuses",
+        said="expected widths that leave elements",
+    ),
+    Fault(
         "LSTMCell",
         "takes a cell state of another dtype, and returns a hidden state that it then refuses",
         "torch.nn.LSTMCell(1, 1).bfloat16()(torch.ones(1, 1).bfloat16(), (torch.ones(1, 1).bfloat16(), "
