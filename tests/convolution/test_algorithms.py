@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from scratchnet import functional
-from scratchnet.convolution.algorithms import depthwise, dispatch, gathered_gemm, pointwise, shifted_gemm, toeplitz
+from scratchnet.convolution.algorithms import (
+    depthwise,
+    dispatch,
+    gathered_gemm,
+    pointwise,
+    shifted_gemm,
+    toeplitz,
+    toeplitz_rows,
+)
 from scratchnet.windows import Geometry
 
 # batch, groups, channels and outputs of a group, size, kernel, stride, padding, dilation
@@ -231,11 +239,15 @@ def test_shifted_gemm_accepts_channels_last(case):
 @each_case
 @pytest.mark.parametrize("channels_last", [False, True], ids=["channels first", "channels last"])
 @pytest.mark.parametrize("tile", [1, 1 << 21], ids=["small tiles", "one tile"])
-@pytest.mark.parametrize("matrices", [False, True], ids=["shifted views", "matrices"])
-def test_depthwise_equals_im2col(monkeypatch, case, channels_last, tile, matrices):
+@pytest.mark.parametrize("way", ["shifted views", "a matrix per image", "matrices per row"])
+def test_depthwise_equals_im2col(monkeypatch, case, channels_last, tile, way):
     monkeypatch.setattr(depthwise, "TILE_BYTES", tile)
     monkeypatch.setattr(toeplitz, "LEAST_TILE", tile)
-    monkeypatch.setattr(toeplitz, "worthwhile", lambda *_: matrices)
+    monkeypatch.setattr(toeplitz_rows, "TILE", tile)
+    monkeypatch.setattr(toeplitz_rows, "LEAST_TERMS", 2)
+    monkeypatch.setattr(toeplitz, "worthwhile", lambda *_: way == "a matrix per image")
+    rows = way == "matrices per row" and len(case[4]) > 1
+    monkeypatch.setattr(toeplitz_rows, "worthwhile", lambda *_: rows)
     batch, _, _, _, *options = case
     geometry, groups, size, outputs, (x, w, y, bias, _) = draw((batch, 4, 1, 1, *options))
     assert depthwise.applies(x.shape[1], y.shape[1], groups)

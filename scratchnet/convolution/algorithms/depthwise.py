@@ -7,7 +7,8 @@ There is no matrix product: at each kernel position, one number per channel mult
 `scratchnet.convolution.algorithms.polyphase`). The gradient of the images adds the same multiples with negative shifts;
 the gradient of the weight is the sum of upstream times view.
 
-Small images take another algorithm, `scratchnet.convolution.algorithms.toeplitz`, unless its result is not finite.
+Small images and narrow ones take products of matrices instead (`scratchnet.convolution.algorithms.toeplitz` and
+`scratchnet.convolution.algorithms.toeplitz_rows`), unless a result is not finite.
 
 Phases keep the memory format of the images, but are in channels-last format if images have more channels than pixels,
 since each operation runs along the innermost dimension. Images are processed in tiles that stay in the cache.
@@ -20,11 +21,12 @@ Source: F. Chollet, "Xception: Deep learning with depthwise separable convolutio
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.algorithms import toeplitz
+from scratchnet.convolution.algorithms import toeplitz, toeplitz_rows
 from scratchnet.convolution.algorithms.polyphase import Phases, per_channel, phases_of, shifted_views
 from scratchnet.layout import empty_images, is_channels_last
 from scratchnet.windows import Geometry
@@ -43,8 +45,8 @@ def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, outputs: Sequence[int], channels_last: bool
 ) -> Tensor:
     """Convolves images (B, C, H, W) with a weight (C, 1, R, S) and adds a bias; returns (B, C, P, Q)."""
-    if toeplitz.worthwhile(x, geometry, x.shape[2:], outputs):
-        result = toeplitz.convolve(x, weight, bias, geometry, outputs, channels_last)
+    for matrices in _matrices(x, geometry, x.shape[2:], outputs):
+        result = matrices.convolve(x, weight, bias, geometry, outputs, channels_last)
         if result is not None:
             return result
     channels = x.shape[1]
@@ -68,8 +70,8 @@ def backward_input(
     y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, size: Sequence[int], channels_last: bool
 ) -> Tensor:
     """Multiplies outputs (B, C, P, Q) by the adjoint of `convolve` and adds a bias; returns images (B, C, H, W)."""
-    if toeplitz.worthwhile(y, geometry, size, y.shape[2:]):
-        result = toeplitz.backward_input(y, weight, bias, geometry, size, channels_last)
+    for matrices in _matrices(y, geometry, size, y.shape[2:]):
+        result = matrices.backward_input(y, weight, bias, geometry, size, channels_last)
         if result is not None:
             return result
     channels = y.shape[1]
@@ -98,8 +100,8 @@ def backward_input(
 
 def correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
     """Correlates outputs (B, C, P, Q) with images (B, C, H, W); returns a weight (C, 1, R, S)."""
-    if toeplitz.worthwhile(x, geometry, x.shape[2:], y.shape[2:]):
-        result = toeplitz.correlate(y, x, geometry)
+    for matrices in _matrices(x, geometry, x.shape[2:], y.shape[2:]):
+        result = matrices.correlate(y, x, geometry)
         if result is not None:
             return result
     channels_last, channels = is_channels_last(x) or _has_more_channels(x), x.shape[1]
@@ -114,6 +116,11 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
         for weight, view in zip(total, views, strict=True):
             weight.add_(torch.mul(upstream, view, out=product).sum((0, 2)))
     return total.t().reshape(channels, 1, *geometry.kernel)
+
+
+def _matrices(x: Tensor, geometry: Geometry, size: Sequence[int], outputs: Sequence[int]) -> list[ModuleType]:
+    """Returns the module whose products of matrices are faster, if one is."""
+    return [m for m in (toeplitz, toeplitz_rows) if m.worthwhile(x, geometry, size, outputs)][:1]
 
 
 def _sum_multiples(out: Tensor, factors: Iterable[Tensor], views: Iterable[Tensor]) -> None:

@@ -32,7 +32,7 @@ from scratchnet.convolution.algorithms.polyphase import per_channel
 from scratchnet.layout import empty_images
 from scratchnet.windows import Geometry
 
-__all__ = ["backward_input", "convolve", "correlate", "worthwhile"]
+__all__ = ["backward_input", "convolve", "correlate", "finite", "paths_of", "worthwhile"]
 
 LEAST_TILE = 1 << 15  # elements; smaller tiles spend more time on calls than they save memory
 MOST = 1 << 19  # elements of S
@@ -58,11 +58,11 @@ def convolve(
 ) -> Tensor | None:
     """Convolves images (B, C, H, W) with a weight (C, 1, R, S) and adds a bias; returns (B, C, P, Q), or None."""
     y = empty_images(x, len(x), len(weight), outputs, channels_last)
-    paths = _paths(geometry, tuple(x.shape[2:]), tuple(outputs), x.dtype)
+    paths = paths_of(geometry, tuple(x.shape[2:]), tuple(outputs), x.dtype)
     for tile in _tiles(x, paths):
         product = torch.bmm(_rows(x, tile), _matrices(weight[tile], paths))
         y[:, tile] = product.transpose(0, 1).unflatten(2, outputs)
-    return _finite(y if bias is None else y.add_(per_channel(bias, y)))
+    return finite(y if bias is None else y.add_(per_channel(bias, y)))
 
 
 def backward_input(
@@ -70,21 +70,21 @@ def backward_input(
 ) -> Tensor | None:
     """Multiplies outputs (B, C, P, Q) by the adjoint of `convolve`, adds a bias; returns (B, C, H, W), or None."""
     x = empty_images(y, len(y), len(weight), size, channels_last)
-    paths = _paths(geometry, tuple(size), tuple(y.shape[2:]), y.dtype)
+    paths = paths_of(geometry, tuple(size), tuple(y.shape[2:]), y.dtype)
     for tile in _tiles(y, paths):
         product = torch.bmm(_rows(y, tile), _matrices(weight[tile], paths).transpose(1, 2))
         x[:, tile] = product.transpose(0, 1).unflatten(2, size)
-    return _finite(x if bias is None else x.add_(per_channel(bias, x)))
+    return finite(x if bias is None else x.add_(per_channel(bias, x)))
 
 
 def correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor | None:
     """Correlates outputs (B, C, P, Q) with images (B, C, H, W); returns a weight (C, 1, R, S), or None."""
-    paths = _paths(geometry, tuple(x.shape[2:]), tuple(y.shape[2:]), x.dtype)
+    paths = paths_of(geometry, tuple(x.shape[2:]), tuple(y.shape[2:]), x.dtype)
     weight = x.new_empty((x.shape[1], geometry.positions))
     for tile in _tiles(x, paths):
         entries = torch.bmm(_rows(x, tile).transpose(1, 2), _rows(y, tile))
         torch.mm(entries.flatten(1), paths.flatten(1).t(), out=weight[tile])
-    return _finite(weight.view(-1, 1, *geometry.kernel))
+    return finite(weight.view(-1, 1, *geometry.kernel))
 
 
 def _tiles(x: Tensor, paths: Tensor) -> Iterator[slice]:
@@ -106,8 +106,8 @@ def _matrices(weight: Tensor, paths: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def _paths(geometry: Geometry, size: Sizes, outputs: Sizes, dtype: torch.dtype) -> Tensor:
-    """Returns S, (RS, HW, PQ)."""
+def paths_of(geometry: Geometry, size: Sizes, outputs: Sizes, dtype: torch.dtype) -> Tensor:
+    """Returns S, (RS, HW, PQ): 1 where a kernel position leads from a pixel to an output."""
     along = []  # each dimension: (R, H, P), (S, W, Q)
     for pixels, windows, kernel, stride, dilation, (before, _) in zip(
         size, outputs, geometry.kernel, geometry.stride, geometry.dilation, geometry.padding, strict=True
@@ -117,5 +117,6 @@ def _paths(geometry: Geometry, size: Sizes, outputs: Sizes, dtype: torch.dtype) 
     return reduce(torch.kron, along)
 
 
-def _finite(x: Tensor) -> Tensor | None:
+def finite(x: Tensor) -> Tensor | None:
+    """Returns the tensor, or None if an element is infinite or NaN."""
     return x if bool(x.sum().isfinite()) else None
