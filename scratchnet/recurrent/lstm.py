@@ -8,9 +8,8 @@ r"""The long short-term memory over whole sequences, and its back-propagation th
     h_t &= m_t \quad \text{or, with a projection,} \quad W_{hr} m_t
     \end{aligned}
 
-The cell c is carried on by a product with f and a sum: where f is near 1, so is its derivative, and a gradient
-lives through many steps. With :math:`\bar h_t` and :math:`\bar c_t` for the gradients of the states, from their
-own outputs and from the step after,
+The cell c is carried on by a product with f and a sum: where f is near 1, so is its derivative, and a gradient lives
+on. With :math:`\bar h_t` and :math:`\bar c_t` for the gradients of the states, from outputs and the step after,
 
 .. math::
     \begin{aligned}
@@ -89,7 +88,7 @@ class LSTMFunction(Function):
     ) -> tuple[Maybe, ...]:
         """Walks back to the gradients of the pre-activations, which all others are products of."""
         x, h0, _, weight_ih, weight_hh, _, _, weight_hr, states, *intermediates = saved
-        d, dh, grad_h0, grad_c0 = _backward(grad, weight_hh, weight_hr, intermediates, steps, needs[1])
+        d, dh, grad_h0, grad_c0 = _backward(grad, (weight_hh, weight_hr), intermediates, steps, needs[1])
         gates, _, squashed = intermediates
         return (
             matmul_like(x, d, weight_ih) if needs[0] else None,
@@ -140,17 +139,10 @@ def _forward(
 
 @dispatch(lstm_in_place.backward)
 def _backward(
-    grads: Sequence[Tensor],
-    weight_hh: Tensor,
-    weight_hr: Maybe,
-    saved: Sequence[Tensor],
-    steps: Steps,
-    needs_h0: bool,
+    grads: Sequence[Tensor], weights: tuple[Tensor, Maybe], saved: Sequence[Tensor], steps: Steps, needs_h0: bool
 ) -> tuple[Tensor, Maybe, Tensor, Tensor]:
-    """Returns the gradients of pre-activations, of hidden states if they are projected, and of the initial states.
-
-    The initial hidden state's is not computed for a single step that does not need it.
-    """
+    """Returns the gradients of pre-activations, of hidden states if projected, and of initial states if needed."""
+    weight_hh, weight_hr = weights
     (grad_y, *grad_states), (gates, cells, squashed) = grads, saved
     h, c, found = *map(Carry, grad_states), []
     for grad, gate, tanh_c, c_before in steps.back.walk(grad_y, gates, squashed, cells):
@@ -163,7 +155,6 @@ def _backward(
         delta = torch.cat((di, df, dg, do), 1)
         found.append((delta, dh))
         c.state = dc * f
-        if needs_h0 or not steps.single:
-            h.state = delta @ weight_hh
+        h.state = delta @ weight_hh if needs_h0 or not steps.single else h.state
     d, dh = map(steps.back.join, zip(*found, strict=True))
     return d, None if weight_hr is None else dh, h.final(), c.final()

@@ -72,16 +72,12 @@ def forward(
 
 
 def backward(
-    grads: Sequence[Tensor],
-    weight_hh: Tensor,
-    weight_hr: Maybe,
-    saved: Sequence[Tensor],
-    steps: Steps,
-    needs_h0: bool,
+    grads: Sequence[Tensor], weights: tuple[Tensor, Maybe], saved: Sequence[Tensor], steps: Steps, needs_h0: bool
 ) -> tuple[Tensor, Maybe, Tensor, Tensor]:
     """Returns the gradients of pre-activations, of hidden states if they are projected, and of the initial states."""
     if steps.single:  # one step alone has nothing to prepare for
         return NotImplemented
+    weight_hh, weight_hr = weights
     (grad_y, grad_h, grad_c), (gates, before, squashed) = grads, saved
     units = before.shape[1]
 

@@ -64,10 +64,10 @@ def correlate(y: Tensor, x: Tensor) -> Tensor:
 def _sum_of_products(left: Tensor, right: Tensor) -> Tensor:
     """Multiplies matrices, adding sums of fewer terms; one long sum had up to five times the rounding error."""
     terms = max(LEAST_TERMS, -(-len(right) // MOST_SUMS))
-    parts = zip(left.split(terms, 1), right.split(terms), strict=True)
-    product = torch.mm(*next(parts))
-    for part in parts:
-        product.addmm_(*part)
+    pairs = zip(left.split(terms, 1), right.split(terms), strict=True)
+    product = torch.mm(*next(pairs))
+    for pair in pairs:
+        product.addmm_(*pair)
     return product
 
 

@@ -39,7 +39,7 @@ __all__ = ["backward_input", "convolve", "correlate", "worthwhile"]
 
 TILE = 1 << 18  # elements of inputs and outputs, which stay in the cache
 WIDEST = 5  # pixels of a row for each kernel position; more cost more than the sums over positions
-LEAST_TERMS = 64  # as in `pointwise`: sums in parts are as accurate as the built-in's
+LEAST_TERMS = 64  # as in `pointwise`: sums in chunks are as accurate as the built-in's
 MOST_SUMS = 8
 
 
@@ -84,8 +84,8 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor | None:
         upstream = _stacked(y[:, tile], rows.length // rows.stride)
         terms = max(LEAST_TERMS, -(-upstream.shape[1] // MOST_SUMS))
         for r, seen in enumerate(rows.seen(x[:, tile])):
-            parts = [part.transpose(1, 2) for part in seen.split(terms, 1)]
-            entries = _sum_of_products(parts, upstream.split(terms, 1))
+            chunks = [chunk.transpose(1, 2) for chunk in seen.split(terms, 1)]
+            entries = _sum_of_products(chunks, upstream.split(terms, 1))
             weight[tile, r] = entries.flatten(1) @ rows.paths.flatten(1).t()
     return finite(weight.view(-1, 1, *geometry.kernel))
 
