@@ -42,6 +42,8 @@ NOT_COMPARED = (
     | OTHER_CHECKS_COME_FIRST
     | BUILTIN_BROADCASTS_PROJECTIONS
 )
+# Words of ours where the built-in returns memory that nobody wrote.
+REFUSED = {"pad": "expected widths that leave elements"}
 UNINTENDED_ERRORS = (AttributeError, KeyError, NameError, UnboundLocalError, ZeroDivisionError)
 
 
@@ -111,6 +113,8 @@ def disagreements(record: Record, most: int | None) -> Iterator[str]:
             continue
         if isinstance(expected, Exception) or record.name in NOT_COMPARED:
             continue  # ours may return a result or raise another error
+        if isinstance(got, Exception) and record.name in REFUSED and REFUSED[record.name] in str(got):
+            continue
         if got != expected:
             yield f"{sample}: {got!r} instead of {expected}"
 
