@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from reference.catalog import RECORDS
 from reference.check import check
@@ -38,6 +39,15 @@ def test_are_off_until_enabled_and_for_small_tensors():
     finally:
         kernels.disable()
     assert not kernels.enabled()
+
+
+@pytest.mark.slow
+def test_give_way_to_dispatch_modes(enabled):
+    """The compiler skips calls inside a mode, then and later."""
+    x = torch.randn(8)
+    with FlopCounterMode(display=False):
+        inside = functional.silu(x)
+    torch.testing.assert_close(inside, functional.silu(x))
 
 
 def test_without_a_compiler_say_what_is_missing(monkeypatch):

@@ -72,7 +72,7 @@ def flat_heads(*tensors: Tensor) -> tuple[list[Tensor], torch.Size]:
     """Broadcasts the leading dimensions of tensors and makes them one; returns these too."""
     leads = [x.shape[:-2] for x in tensors]
     try:
-        lead = leads[0] if leads.count(leads[0]) == len(leads) else torch.broadcast_shapes(*leads)
+        lead = leads[0] if all(lead == leads[0] for lead in leads) else torch.broadcast_shapes(*leads)
     except RuntimeError:
         given = ", ".join(map(describe, tensors))
         raise RuntimeError(f"{OP}: expected batches and heads that broadcast together, got {given}") from None
