@@ -71,12 +71,6 @@ def constant_by_out(x):
     return x * weight
 
 
-@equals(lambda x: x * torch.sigmoid(x))
-@torch.jit.script
-def swish_scripted(x):
-    return x * torch.sigmoid(x)
-
-
 @equals(torch.sin)
 def checked_by_assert(x):
     torch.testing.assert_close(x, x, equal_nan=True)
