@@ -65,7 +65,8 @@ def kernel(
     A kernel is made for the options and for each rank and dtype of the tensors, which are contiguous, and serves all
     sizes above 1.
     """
-    if not _state["enabled"] or torch._C._len_torch_dispatch_stack():  # inside a mode the compiler refuses for good
+    # The compiler skips a call inside a mode, and then refuses it for good.
+    if not _state["enabled"] or torch._C._len_torch_dispatch_stack():
         return None
     given = [t for t in tensors if t is not None]
     if max(t.numel() for t in given) < LARGE or not all(t.is_contiguous() for t in given):

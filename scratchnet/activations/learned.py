@@ -100,8 +100,8 @@ class LearnedELUFunction(Function):
 
 
 def _negative_part(x: Tensor) -> Tensor:
-    """min(x, 0), with slope 0 at 0, and 0 for NaN."""
-    return x.masked_fill(~(x < 0), 0)
+    """min(x, 0), with slope 1 at 0, and 0 for NaN."""
+    return x.masked_fill(~(x <= 0), 0)
 
 
 def _elu(x: Tensor, alpha: Tensor) -> Tensor:

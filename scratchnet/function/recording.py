@@ -150,8 +150,7 @@ def replayed() -> bool:
 
     The derivatives of the plain form must then follow the op's conventions at kinks as well.
     """
-    tracing = torch._C._get_tracing_state() is not None and torch.is_grad_enabled()
-    return tracing or torch.compiler.is_exporting()
+    return torch._C._get_tracing_state() is not None or torch.compiler.is_exporting()
 
 
 def readable(tensor: Tensor) -> bool:

@@ -33,13 +33,7 @@ def l1_penalty(parameters: Iterable[Tensor]) -> Tensor:
     Raises:
         ValueError: if there are no parameters.
     """
-    return _total(
-        "l1_penalty",
-        [
-            floating("l1_penalty", each, "parameters", complex=True, integer=True).abs().sum()
-            for each in parameters
-        ],
-    )
+    return _total("l1_penalty", [_numbers(each).abs().sum() for each in parameters])
 
 
 @overridable
@@ -78,6 +72,13 @@ def max_norm_(weight: Tensor, limit: float) -> Tensor:
     wide = weight.float() if weight.itemsize < 4 else weight  # squares overflow in float16
     norms = (wide * wide).flatten(1).sum(1).sqrt().view(-1, *[1] * (weight.dim() - 1))
     return weight.mul_((limit / norms).clamp(max=1))
+
+
+def _numbers(parameter: Tensor) -> Tensor:
+    """Returns a parameter that is not boolean, or the proxy that fx traces with."""
+    if not isinstance(parameter, Tensor):
+        return parameter
+    return floating("l1_penalty", parameter, "parameters", complex=True, integer=True)
 
 
 def _total(op: str, terms: list[Tensor]) -> Tensor:
