@@ -267,3 +267,12 @@ def test_depthwise_equals_im2col(monkeypatch, case, channels_last, tile, way):
         ]
     for one, other in zip(got, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(3, 4), (9, 40)])
+def test_depthwise_outputs_may_be_empty(size):
+    x, weight = torch.ones(2, 2, *size), torch.ones(2, 1, 2, 4)
+    options = {"padding": (size[0] + 1) // 2, "dilation": (1, 3), "groups": 2}
+    builtin = torch.nn.functional.conv_transpose2d(x, weight, **options)
+    assert builtin.numel() == 0
+    assert functional.conv_transpose2d(x, weight, **options).shape == builtin.shape

@@ -102,7 +102,7 @@ def _rows(x: Tensor, tile: slice) -> Tensor:
 
 def _matrices(weight: Tensor, paths: Tensor) -> Tensor:
     """Returns T, (c, HW, PQ)."""
-    return (weight.flatten(1) @ paths.flatten(1)).view(-1, *paths.shape[1:])
+    return (weight.flatten(1) @ paths.flatten(1)).view(len(weight), *paths.shape[1:])
 
 
 @lru_cache(maxsize=32)

@@ -57,7 +57,9 @@ def convolve(
     y = empty_images(x, len(x), len(weight), outputs, channels_last)
     for tile in rows.tiles(len(weight)):
         sums = _sum_of_products(rows.seen(x[:, tile]), rows.matrices(weight[tile]))
-        y[:, tile] = sums.view(len(sums), len(x), -1, *outputs[1:])[:, :, : outputs[0]].transpose(0, 1)
+        y[:, tile] = sums.view(len(sums), len(x), rows.length // rows.stride, *outputs[1:])[
+            :, :, : outputs[0]
+        ].transpose(0, 1)
     return finite(y if bias is None else y.add_(per_channel(bias, y)))
 
 
@@ -72,7 +74,7 @@ def backward_input(
         upstream = _stacked(y[:, tile], rows.length, step=rows.stride, before=last)
         seen = [upstream[:, last - shift : len(upstream[0]) - shift] for shift in rows.shifts]
         sums = _sum_of_products(seen, [matrix.transpose(1, 2) for matrix in rows.matrices(weight[tile])])
-        x[:, tile] = sums.view(len(sums), len(y), -1, *size[1:])[:, :, rows.inside].transpose(0, 1)
+        x[:, tile] = sums.view(len(sums), len(y), rows.length, *size[1:])[:, :, rows.inside].transpose(0, 1)
     return finite(x if bias is None else x.add_(per_channel(bias, x)))
 
 
@@ -115,7 +117,7 @@ class _Rows:
     def matrices(self, weight: Tensor) -> Sequence[Tensor]:
         """Returns T for each row of the kernel, (c, W, Q)."""
         entries = weight.reshape(-1, len(self.paths)) @ self.paths.flatten(1)
-        return entries.view(len(weight), -1, *self.paths.shape[1:]).unbind(1)
+        return entries.view(len(weight), len(self.shifts), *self.paths.shape[1:]).unbind(1)
 
     def seen(self, x: Tensor) -> list[Tensor]:
         """Returns what each row of the kernel sees of images (B, c, H, W), (c, BL / stride, W)."""
