@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 IMAGES = Path(__file__).parent / "images"
 ROOT = IMAGES.parents[1]
+# The tests have a browser and a TensorBoard server; their folders must be on the path before they are imported.
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "experiments")]
 
 from browser import CHROMIUM, Browser  # noqa: E402

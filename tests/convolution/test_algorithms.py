@@ -244,7 +244,7 @@ def test_depthwise_equals_im2col(monkeypatch, case, channels_last, tile, way):
     monkeypatch.setattr(depthwise, "TILE_BYTES", tile)
     monkeypatch.setattr(toeplitz, "LEAST_TILE", tile)
     monkeypatch.setattr(toeplitz_rows, "TILE", tile)
-    monkeypatch.setattr(toeplitz_rows, "LEAST_TERMS", 2)
+    monkeypatch.setattr(pointwise, "LEAST_TERMS", 2)
     monkeypatch.setattr(toeplitz, "worthwhile", lambda *_: way == "a matrix per image")
     rows = way == "matrices per row" and len(case[4]) > 1
     monkeypatch.setattr(toeplitz_rows, "worthwhile", lambda *_: rows)

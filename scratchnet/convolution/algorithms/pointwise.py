@@ -21,7 +21,7 @@ from torch import Tensor
 from scratchnet.layout import as_rows
 from scratchnet.windows import Geometry
 
-__all__ = ["applies", "backward_input", "convolve", "correlate"]
+__all__ = ["applies", "backward_input", "convolve", "correlate", "terms_per_sum"]
 
 LEAST_PIXELS = 32  # products with fewer columns are slow
 LEAST_TERMS = 64  # shorter sums would not be more accurate
@@ -61,9 +61,14 @@ def correlate(y: Tensor, x: Tensor) -> Tensor:
     return weight.view(*weight.shape, *(1,) * (x.dim() - 2))
 
 
+def terms_per_sum(count: int) -> int:
+    """Returns how many terms to add at once; one long sum had up to five times the rounding error."""
+    return max(LEAST_TERMS, -(-count // MOST_SUMS))
+
+
 def _sum_of_products(left: Tensor, right: Tensor) -> Tensor:
-    """Multiplies matrices, adding sums of fewer terms; one long sum had up to five times the rounding error."""
-    terms = max(LEAST_TERMS, -(-len(right) // MOST_SUMS))
+    """Multiplies matrices, adding sums of fewer terms."""
+    terms = terms_per_sum(len(right))
     pairs = zip(left.split(terms, 1), right.split(terms), strict=True)
     product = torch.mm(*next(pairs))
     for pair in pairs:

@@ -30,6 +30,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from scratchnet.convolution.algorithms.pointwise import terms_per_sum
 from scratchnet.convolution.algorithms.polyphase import per_channel
 from scratchnet.convolution.algorithms.toeplitz import finite, paths_of
 from scratchnet.layout import empty_images
@@ -39,8 +40,6 @@ __all__ = ["backward_input", "convolve", "correlate", "worthwhile"]
 
 TILE = 1 << 18  # elements of inputs and outputs, which stay in the cache
 WIDEST = 5  # pixels of a row for each kernel position; more cost more than the sums over positions
-LEAST_TERMS = 64  # as in `pointwise`: sums in chunks are as accurate as the built-in's
-MOST_SUMS = 8
 
 
 def worthwhile(x: Tensor, geometry: Geometry, size: Sequence[int], outputs: Sequence[int]) -> bool:
@@ -57,9 +56,8 @@ def convolve(
     y = empty_images(x, len(x), len(weight), outputs, channels_last)
     for tile in rows.tiles(len(weight)):
         sums = _sum_of_products(rows.seen(x[:, tile]), rows.matrices(weight[tile]))
-        y[:, tile] = sums.view(len(sums), len(x), rows.length // rows.stride, *outputs[1:])[
-            :, :, : outputs[0]
-        ].transpose(0, 1)
+        images = sums.view(len(sums), len(x), rows.length // rows.stride, *outputs[1:])
+        y[:, tile] = images[:, :, : outputs[0]].transpose(0, 1)
     return finite(y if bias is None else y.add_(per_channel(bias, y)))
 
 
@@ -84,7 +82,7 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor | None:
     weight = x.new_empty((x.shape[1], len(rows.shifts), len(rows.paths)))
     for tile in rows.tiles(len(weight)):
         upstream = _stacked(y[:, tile], rows.length // rows.stride)
-        terms = max(LEAST_TERMS, -(-upstream.shape[1] // MOST_SUMS))
+        terms = terms_per_sum(upstream.shape[1])
         for r, seen in enumerate(rows.seen(x[:, tile])):
             chunks = [chunk.transpose(1, 2) for chunk in seen.split(terms, 1)]
             entries = _sum_of_products(chunks, upstream.split(terms, 1))
