@@ -70,6 +70,8 @@ def _threshold(input: Tensor, threshold: float, value: float, inplace: bool) -> 
     if x.is_floating_point():
         return overwrite(ThresholdFunction, x, *options) if inplace else ThresholdFunction.apply(x, *options)
     if not is_integer(x):
-        raise NotImplementedError(f"threshold: expected numbers that have an order, got {describe(x)}")
+        raise NotImplementedError(
+            f"threshold: expected numbers that have an order, got {describe(x)}; use .float() or .abs()"
+        )
     y = x.masked_fill(x <= int(threshold), int(value))
     return x.copy_(y) if inplace else y

@@ -95,7 +95,9 @@ def max_pool(
     op = f"max_pool{dims}d"
     x, unbatched = with_batch(op, input, dims)
     if not (x.is_floating_point() or (is_integer(x) and (dims > 1 or return_indices))):
-        raise NotImplementedError(f"{op}: expected numbers that have an order, got {describe(x)}")
+        raise NotImplementedError(
+            f"{op}: expected numbers that have an order, got {describe(x)}; use .float() or .abs()"
+        )
     geometry = pooling_geometry(op, x, kernel_size, stride, padding, dilation, ceil_mode)
     size = tuple(x.shape[2:])
     channels_last = is_channels_last(as_images(x))
