@@ -45,7 +45,7 @@ from torch import Tensor
 
 from scratchnet.arguments import describe, floating, number, overridable
 from scratchnet.function import Function
-from scratchnet.normalization.channelwise import Planes, affine, centered_sums, combine, moments, standardized
+from scratchnet.normalization.channelwise import Planes, affine, centered_sums, moments, projected, standardized
 from scratchnet.normalization.parameters import check_parameters
 from scratchnet.normalization.running_statistics import check_statistics, follow
 
@@ -88,8 +88,8 @@ class BatchNormFunction(Function):
         total, aligned = centered_sums(g, x, mean, rstd)
         grad_x = None
         if needs[0]:
-            projected = project(g, x, total / planes.count, aligned / planes.count, mean, rstd, weight)
-            grad_x = planes.back(projected)
+            flat = project(g, x, total / planes.count, aligned / planes.count, mean, rstd, weight)
+            grad_x = planes.back(flat)
         return grad_x, aligned * rstd, total
 
     @staticmethod
@@ -151,8 +151,7 @@ def project(
     v: Tensor, x: Tensor, mean_v: Tensor, along: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor | None
 ) -> Tensor:
     """w r (v - mean of v - x̂ · mean of v x̂), where ``along`` is the mean of v (x - μ)."""
-    scale, pull = scale_of(weight, rstd), rstd**2 * along
-    return combine(x, v, mean, of_x=-scale * pull, of_v=scale, shift=-scale * mean_v)
+    return projected(v, x, mean, rstd**2 * along, mean_v, scale_of(weight, rstd))
 
 
 def with_parameters(

@@ -12,10 +12,12 @@ import math
 import torch
 from torch import Tensor
 
-from scratchnet.function import readable, reuse, rowwise
+from scratchnet.function import dispatch, readable, reuse, rowwise
 from scratchnet.layout import is_channels_last
 
-__all__ = ["Planes", "affine", "centered_sums", "column", "combine", "moments", "standardized"]
+__all__ = ["Planes", "affine", "centered_sums", "moments", "projected", "standardized"]
+
+FEW = 2**17  # numbers
 
 
 class Planes:
@@ -45,13 +47,23 @@ class Planes:
         return planes.reshape(self.shape)
 
 
+def _moments_of_few(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    if not _few(x):
+        return NotImplemented
+    wide = x.double()
+    mean = wide.mean((0, 2))
+    var = wide.sub_(mean[:, None]).square_().mean((0, 2))
+    return mean.to(x.dtype), var.to(x.dtype)
+
+
+@dispatch(_moments_of_few)
 def moments(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each channel of some planes.
 
     The variance is the mean square distance from the mean, not the difference of two large numbers. The rounding
     error of the mean, which has no derivative, is found on the way, as the mean distance from it, and taken off the
     variance. The mean keeps it: where it is small, what is found is how the differences were rounded, all of them
-    alike. It is corrected where it may be all that the variance holds.
+    alike. It is corrected where it may be all that the variance holds. Few numbers are added up in float64 instead.
     """
     mean = _total(x.sum(_inner(x), keepdim=True)) / count
     var, error = _spread(x, mean, count)
@@ -74,6 +86,16 @@ def _distances(x: Tensor, mean: Tensor, *, dim: int) -> tuple[Tensor, Tensor]:
     return centered.sum(dim, keepdim=True), (centered * centered).sum(dim, keepdim=True)
 
 
+def _centered_sums_of_few(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, Tensor]:
+    if not _few(x):
+        return NotImplemented
+    wide = grad.double()
+    total = wide.sum((0, 2))
+    aligned = wide.mul_(x.double().sub_(mean[:, None])).sum((0, 2))
+    return total.to(x.dtype), aligned.to(x.dtype)
+
+
+@dispatch(_centered_sums_of_few)
 def centered_sums(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, Tensor]:
     """Σ g and Σ g (x - mean) over each channel of some planes.
 
@@ -92,6 +114,11 @@ def _products(grad: Tensor, x: Tensor, near: Tensor, *, dim: int) -> tuple[Tenso
     return grad.sum(dim, keepdim=True), reuse(torch.mul, x - near, grad).sum(dim, keepdim=True)
 
 
+def _few(x: Tensor) -> bool:
+    """Whether a call costs more than float64 does, which needs no care for roundings."""
+    return x.dtype is torch.float32 and 0 < x.numel() <= FEW and readable(x)
+
+
 def _inner(x: Tensor) -> int:
     """The dimension of planes to add up along first, so that few sums are left."""
     return 0 if x.shape[2] == 1 else 2
@@ -104,30 +131,29 @@ def _total(sums: Tensor) -> Tensor:
 
 def standardized(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
     """(x - mean) · scale + bias of some planes, by channel."""
-    shift = None if bias is None else column(bias, x)
-    return rowwise(_standardized, x, mean[:, None], column(scale, x), shift)
+    columns = (mean, scale) if bias is None else (mean, scale, bias)
+    return rowwise(_standardized, x, *[column[:, None] for column in columns])
 
 
-def _standardized(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
-    return (x - mean) * scale if bias is None else torch.addcmul(bias, x - mean, scale)
+def _standardized(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
+    y = reuse(torch.mul, x - mean, scale)
+    return y if bias is None else reuse(torch.add, y, bias)
 
 
-def combine(x: Tensor, v: Tensor, mean: Tensor, of_x: Tensor, of_v: Tensor, shift: Tensor) -> Tensor:
-    """(x - mean) · of_x + v · of_v + shift of two planes, by channel."""
-    return rowwise(_combined, x, v, mean[:, None], *(column(c, x) for c in (of_x, of_v, shift)))
+def projected(v: Tensor, x: Tensor, mean: Tensor, pull: Tensor, mean_v: Tensor, scale: Tensor) -> Tensor:
+    """(v - (x - mean) · pull - mean_v) · scale of two planes, by channel."""
+    return rowwise(_projected, v, x, *[column[:, None] for column in (mean, pull, mean_v, scale)])
 
 
-def _combined(x: Tensor, v: Tensor, mean: Tensor, of_x: Tensor, of_v: Tensor, shift: Tensor) -> Tensor:
-    y = reuse(torch.add, reuse(torch.mul, x - mean, of_x), shift)
-    return reuse(torch.addcmul, y, v, of_v)
+def _projected(v: Tensor, x: Tensor, mean: Tensor, pull: Tensor, mean_v: Tensor, scale: Tensor) -> Tensor:
+    y = reuse(torch.mul, x - mean, -pull)
+    return reuse(torch.mul, reuse(torch.sub, reuse(torch.add, y, v), mean_v), scale)
 
 
 def affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """x · scale + shift of some planes, by channel, in one pass."""
-    return torch.addcmul(column(shift, x), x, column(scale, x))
+    """x · scale + shift of some planes, by channel."""
+    return rowwise(_affine, x, scale[:, None], shift[:, None])
 
 
-def column(vector: Tensor, x: Tensor) -> Tensor:
-    """Reshapes a vector (C,) to a column (C, 1), or copies it to (C, L), which `addcmul` needs to be vectorized."""
-    channels, length = x.shape[1:]
-    return vector[:, None] if length == 1 else vector[:, None].expand(channels, length).contiguous()
+def _affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    return reuse(torch.add, x * scale, shift)
