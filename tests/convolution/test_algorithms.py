@@ -34,7 +34,13 @@ CASES = [
     (2, 2, 2, 2, (3, 4, 5), (2, 3, 2), (1, 2, 1), ((1, 1), (0, 1), (0, 0)), (1, 1, 2)),
     (2, 1, 3, 3, (3, 3, 3), (1, 1, 1), (1, 1, 1), ((0, 0), (0, 0), (0, 0)), (1, 1, 1)),
 ]
-each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: "x".join(map(str, c[4])) + f"-{c[5]}-{c[6]}")
+
+
+def named(case):
+    return "x".join(map(str, case[4])) + f"-{case[5]}-{case[6]}"
+
+
+each_case = pytest.mark.parametrize("case", CASES, ids=named)
 
 
 def draw(case):
@@ -246,8 +252,7 @@ def test_depthwise_equals_im2col(monkeypatch, case, channels_last, tile, way):
     monkeypatch.setattr(toeplitz_rows, "TILE", tile)
     monkeypatch.setattr(pointwise, "LEAST_TERMS", 2)
     monkeypatch.setattr(toeplitz, "worthwhile", lambda *_: way == "a matrix per image")
-    rows = way == "matrices per row" and len(case[4]) > 1
-    monkeypatch.setattr(toeplitz_rows, "worthwhile", lambda *_: rows)
+    monkeypatch.setattr(toeplitz_rows, "worthwhile", lambda *_: way == "matrices per row" and len(case[4]) > 1)
     batch, _, _, _, *options = case
     geometry, groups, size, outputs, (x, w, y, bias, _) = draw((batch, 4, 1, 1, *options))
     assert depthwise.applies(x.shape[1], y.shape[1], groups)
@@ -264,6 +269,31 @@ def test_depthwise_equals_im2col(monkeypatch, case, channels_last, tile, way):
             depthwise.convolve(x_in_format, w, bias, geometry, outputs, channels_last),
             depthwise.backward_input(y_in_format, w, bias, geometry, size, channels_last),
             depthwise.correlate(y_in_format, x_in_format, geometry),
+        ]
+    for one, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if len(case[4]) > 1], ids=named)
+@pytest.mark.parametrize("channels_last", [False, True], ids=["channels first", "channels last"])
+@pytest.mark.parametrize("tile", [1, 1 << 18], ids=["small tiles", "one tile"])
+def test_matrices_of_rows_equal_im2col(monkeypatch, case, channels_last, tile):
+    monkeypatch.setattr(toeplitz_rows, "TILE", tile)
+    monkeypatch.setattr(pointwise, "LEAST_TERMS", 2)
+    geometry, groups, size, outputs, (x, w, y, of_out, of_in) = draw(case)
+    x_in_format, y_in_format = (
+        t.movedim(1, -1).contiguous().movedim(-1, 1) if channels_last else t for t in (x, y)
+    )
+    expected = [
+        dispatch.convolve(x, w, of_out, geometry, groups, outputs),
+        dispatch.backward_input(y, w, of_in, geometry, groups, size),
+        dispatch.correlate(y, x, geometry, groups),
+    ]
+    with torch.no_grad():
+        got = [
+            toeplitz_rows.convolve(x_in_format, w, of_out, geometry, groups, outputs, channels_last),
+            toeplitz_rows.backward_input(y_in_format, w, of_in, geometry, groups, size, channels_last),
+            toeplitz_rows.correlate(y_in_format, x_in_format, geometry, groups),
         ]
     for one, other in zip(got, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)

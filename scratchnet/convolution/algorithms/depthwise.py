@@ -21,7 +21,6 @@ Source: F. Chollet, "Xception: Deep learning with depthwise separable convolutio
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -45,11 +44,14 @@ def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, outputs: Sequence[int], channels_last: bool
 ) -> Tensor:
     """Convolves images (B, C, H, W) with a weight (C, 1, R, S) and adds a bias; returns (B, C, P, Q)."""
-    for matrices in _matrices(x, geometry, x.shape[2:], outputs):
-        result = matrices.convolve(x, weight, bias, geometry, outputs, channels_last)
-        if result is not None:
-            return result
     channels = x.shape[1]
+    result = None
+    if toeplitz.worthwhile(x, geometry, x.shape[2:], outputs):
+        result = toeplitz.convolve(x, weight, bias, geometry, outputs, channels_last)
+    elif toeplitz_rows.worthwhile(x, 1, 1, geometry, x.shape[2:], outputs):
+        result = toeplitz_rows.convolve(x, weight, bias, geometry, channels, outputs, channels_last)
+    if result is not None:
+        return result
     phases = phases_of(geometry, tuple(x.shape[2:]), tuple(outputs))
     step = _images_per_tile(x, phases)
     y = empty_images(x, len(x), channels, outputs, channels_last)
@@ -70,11 +72,14 @@ def backward_input(
     y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, size: Sequence[int], channels_last: bool
 ) -> Tensor:
     """Multiplies outputs (B, C, P, Q) by the adjoint of `convolve` and adds a bias; returns images (B, C, H, W)."""
-    for matrices in _matrices(y, geometry, size, y.shape[2:]):
-        result = matrices.backward_input(y, weight, bias, geometry, size, channels_last)
-        if result is not None:
-            return result
     channels = y.shape[1]
+    result = None
+    if toeplitz.worthwhile(y, geometry, size, y.shape[2:]):
+        result = toeplitz.backward_input(y, weight, bias, geometry, size, channels_last)
+    elif toeplitz_rows.worthwhile(y, 1, 1, geometry, size, y.shape[2:]):
+        result = toeplitz_rows.backward_input(y, weight, bias, geometry, channels, size, channels_last)
+    if result is not None:
+        return result
     phases = phases_of(geometry, tuple(size), tuple(y.shape[2:]))
     step = _images_per_tile(y, phases)
     x = empty_images(y, len(y), channels, size, channels_last)
@@ -100,11 +105,14 @@ def backward_input(
 
 def correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
     """Correlates outputs (B, C, P, Q) with images (B, C, H, W); returns a weight (C, 1, R, S)."""
-    for matrices in _matrices(x, geometry, x.shape[2:], y.shape[2:]):
-        result = matrices.correlate(y, x, geometry)
-        if result is not None:
-            return result
     channels_last, channels = is_channels_last(x) or _has_more_channels(x), x.shape[1]
+    result = None
+    if toeplitz.worthwhile(x, geometry, x.shape[2:], y.shape[2:]):
+        result = toeplitz.correlate(y, x, geometry)
+    elif toeplitz_rows.worthwhile(x, 1, 1, geometry, x.shape[2:], y.shape[2:]):
+        result = toeplitz_rows.correlate(y, x, geometry, channels)
+    if result is not None:
+        return result
     phases = phases_of(geometry, tuple(x.shape[2:]), tuple(y.shape[2:]))
     step = _images_per_tile(x, phases)
     padded = empty_images(x, step, channels, (phases.length,), channels_last).zero_()
@@ -116,11 +124,6 @@ def correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
         for weight, view in zip(total, views, strict=True):
             weight.add_(torch.mul(upstream, view, out=product).sum((0, 2)))
     return total.t().reshape(channels, 1, *geometry.kernel)
-
-
-def _matrices(x: Tensor, geometry: Geometry, size: Sequence[int], outputs: Sequence[int]) -> list[ModuleType]:
-    """Returns the module whose products of matrices are faster, if one is."""
-    return [m for m in (toeplitz, toeplitz_rows) if m.worthwhile(x, geometry, size, outputs)][:1]
 
 
 def _sum_multiples(out: Tensor, factors: Iterable[Tensor], views: Iterable[Tensor]) -> None:

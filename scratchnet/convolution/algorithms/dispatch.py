@@ -1,9 +1,10 @@
 """Chooses an algorithm for each product of convolution.
 
 im2col runs where autograd or a transform records the operations. Otherwise: pointwise for 1 × 1 kernels, depthwise if
-groups == channels, Winograd for 3 × 3 kernels with finite results, gathered GEMM where the windows of an image fit into
-the cache, shifted GEMM for the rest. im2col also runs where these would spread an infinity or NaN to other elements. In
-compiled graphs each product is one operator (`opaque`), which chooses in the same way.
+groups == channels, Winograd for 3 × 3 kernels with finite results, Toeplitz matrices of rows for large kernels with few
+channels, gathered GEMM where the windows of an image fit into the cache, shifted GEMM for the rest. im2col also runs
+where these would spread an infinity or NaN to other elements. In compiled graphs each product is one operator
+(`opaque`), which chooses in the same way.
 
 Results are channels last if images or kernels are.
 
@@ -18,7 +19,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.convolution.algorithms import depthwise, gathered_gemm, im2col, pointwise, shifted_gemm
+from scratchnet.convolution.algorithms import (
+    depthwise,
+    gathered_gemm,
+    im2col,
+    pointwise,
+    shifted_gemm,
+    toeplitz_rows,
+)
 from scratchnet.convolution.algorithms.winograd import filtering as winograd
 from scratchnet.convolution.algorithms.winograd.pixels import Pixels
 from scratchnet.function import dispatch, opaque, readable
@@ -101,6 +109,10 @@ def _fast_convolve(
         y = winograd.convolve(Pixels(x, geometry.padding), weight, bias, outputs, channels_last)
         if y is not None:
             return y
+    if toeplitz_rows.worthwhile(x, channels // groups, out // groups, geometry, x.shape[2:], outputs):
+        y = toeplitz_rows.convolve(x, weight, bias, geometry, groups, outputs, channels_last)
+        if y is not None:
+            return y
     if gathered_gemm.worthwhile(x, channels, out, geometry, groups, outputs):
         return gathered_gemm.convolve(x, weight, bias, geometry, outputs, channels_last)
     return shifted_gemm.convolve(x, weight, bias, geometry, groups, outputs, channels_last)
@@ -149,6 +161,10 @@ def _fast_backward_input(
         return _backward_input_by_im2col(y, weight, bias, geometry, groups, size)
     if depthwise.applies(channels, out, groups):
         return depthwise.backward_input(y, weight, bias, geometry, size, channels_last)
+    if toeplitz_rows.worthwhile(y, channels // groups, out // groups, geometry, size, y.shape[2:]):
+        x = toeplitz_rows.backward_input(y, weight, bias, geometry, groups, size, channels_last)
+        if x is not None:
+            return x
     if gathered_gemm.worthwhile(y, channels, out, geometry, groups, y.shape[2:]):
         return gathered_gemm.backward_input(y, weight, bias, geometry, size, channels_last)
     return shifted_gemm.backward_input(y, weight, bias, geometry, groups, size)
@@ -180,6 +196,12 @@ def _fast_correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Te
     channels, out = x.shape[1], y.shape[1]
     if winograd.worthwhile(y, channels, out, geometry, groups):
         weight = winograd.correlate(winograd.Outputs(y), Pixels(x, geometry.padding), x)
+        if weight is not None:
+            return weight
+    if not depthwise.applies(channels, out, groups) and toeplitz_rows.worthwhile(
+        x, channels // groups, out // groups, geometry, x.shape[2:], y.shape[2:]
+    ):
+        weight = toeplitz_rows.correlate(y, x, geometry, groups)
         if weight is not None:
             return weight
     if depthwise.applies(channels, out, groups):

@@ -92,10 +92,11 @@ def gradients(
         return backward_input(y, weight, None, geometry, size, channels_last), _correlate(y, x, geometry)
     back = _mirror(geometry, size, y.shape[2:])
     grad_x, matrix = empty_images(x, len(x), channels, size, channels_last), _matrix(_mirrored(weight), own)
-    total = x.new_zeros(matrix.shape)
+    total = None
     for tile, cols in _windows(y, back, size, own):
         _multiply(cols, matrix, None, grad_x[tile])
-        total += _product(x[tile], cols)
+        total = _plus_product(total, x[tile], cols)
+    assert total is not None
     return grad_x, _mirrored(_weight(total, (channels, out, *geometry.kernel), own))
 
 
@@ -138,9 +139,10 @@ def _scatter(
 def _correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
     shape = (y.shape[1], x.shape[1], *geometry.kernel)
     own = _in_own_order(shape[0], len(y), y.shape[2:])
-    total = x.new_zeros((shape[0], math.prod(shape[1:])))
+    total = None
     for tile, cols in _windows(x, geometry, y.shape[2:], own):
-        total += _product(y[tile], cols)
+        total = _plus_product(total, y[tile], cols)
+    assert total is not None
     return _weight(total, shape, own)
 
 
@@ -202,11 +204,13 @@ def _multiply(cols: Tensor, matrix: Tensor, bias: Tensor | None, y: Tensor) -> N
         y.movedim(1, -1).copy_(rows.view(len(y), *y.shape[2:], len(matrix)))
 
 
-def _product(y: Tensor, cols: Tensor) -> Tensor:
-    """Returns the product of outputs (b, O, P, Q) and windows (b·P·Q, …), (O, …)."""
+def _plus_product(total: Tensor | None, y: Tensor, cols: Tensor) -> Tensor:
+    """Adds the product of outputs (b, O, P, Q) and windows (b·P·Q, …) to a total (O, …), in its memory."""
     if _by_image(y, cols.shape[1]):
-        return (y.flatten(2) @ cols.view(len(y), -1, cols.shape[1])).sum(0)
-    return as_rows(y).t() @ cols
+        product = (y.flatten(2) @ cols.view(len(y), -1, cols.shape[1])).sum(0)
+        return product if total is None else total.add_(product)
+    rows = as_rows(y).t()
+    return rows @ cols if total is None else total.addmm_(rows, cols)
 
 
 def _by_image(y: Tensor, columns: int) -> bool:

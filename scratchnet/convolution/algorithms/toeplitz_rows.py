@@ -1,31 +1,34 @@
-r"""Depthwise convolution of narrow images: a matrix for each row of a channel's kernel.
+r"""Convolution of narrow images with few channels: a matrix for each row of the kernel.
 
-Row p of a channel's output is a sum of products of input rows with banded matrices (W, Q), one for each row of the
-kernel, in which an entry is the weight at the kernel column that leads from pixel to output, or 0 if none does:
+Row p of the outputs is a sum of products of input rows, of C channels of W pixels, with matrices (CW, OQ), one for each
+row of the kernel, in which an entry is the weight at the kernel column that leads from pixel to output, or 0 if none
+does:
 
 .. math::
     y_p = \sum_r x_{sp + dr} T_r, \qquad
-    T_{r, i, o} = \sum_k w_{r, k} S_{k, i, o}, \qquad
-    \bar x_j = \sum_{p, r:\; sp + dr = j} \bar y_p T_r^\top, \qquad
+    T_{r, ci, oj} = \sum_k w_{o, c, r, k} S_{k, i, j}, \qquad
+    \bar x_m = \sum_{p, r:\; sp + dr = m} \bar y_p T_r^\top, \qquad
     \bar T_r = \sum_p x_{sp + dr}^\top \bar y_p, \qquad
-    \bar w_{r, k} = \sum_{i, o} S_{k, i, o} \bar T_{r, i, o}
+    \bar w_{o, c, r, k} = \sum_{i, j} S_{k, i, j} \bar T_{r, ci, oj}
 
 with stride s and dilation d. As in `scratchnet.convolution.algorithms.toeplitz`, whose matrices take whole images, most
-entries are 0, products of matrices are an order of magnitude faster than as many operations on elements, and a result
-that is not finite is discarded (None).
+entries are 0, products of matrices are an order of magnitude faster than as many operations on elements, or than
+products with a matrix of few rows, and a result that is not finite is discarded (None).
 
-All images of a channel lie below each other, with zeros in between, so that a product has the rows of all images. It
-computes rows across two images as well, which are left out.
+All images lie below each other, with zeros in between, so that a product has the rows of all images. It computes rows
+across two images as well, which are left out.
 
-Channels are processed in tiles that stay in the cache. In 3-d convolution a row is a plane, flattened.
+Each group of channels has matrices of its own; in depthwise convolution, each channel. Groups are processed in tiles
+that stay in the cache. In 3-d convolution a row is a plane, flattened.
 
-Shapes: B images, C channels, H × W pixels, R × S kernel, P × Q outputs; c channels per tile, L rows between images.
+Shapes: B images, G groups of C input and O output channels, H × W pixels, R × S kernel, P × Q outputs; g groups per
+tile, L rows between images.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -39,59 +42,89 @@ from scratchnet.windows import Geometry
 __all__ = ["backward_input", "convolve", "correlate", "worthwhile"]
 
 TILE = 1 << 18  # elements of inputs and outputs, which stay in the cache
-WIDEST = 5  # pixels of a row for each kernel position; more cost more than the sums over positions
+WIDEST = 5  # pixels of a row for each position of a depthwise kernel; more cost more than the sums over positions
+MOST_CHANNELS = 16  # of a group; with more, products of matrices without zeros are fast
+FEWEST_POSITIONS = 1 / 3  # of a row of a kernel of groups, for each pixel
 
 
-def worthwhile(x: Tensor, geometry: Geometry, size: Sequence[int], outputs: Sequence[int]) -> bool:
-    """Returns whether matrices are faster than `depthwise`, on a CPU, where a test for NaN does not stall."""
+def worthwhile(
+    x: Tensor, channels: int, out: int, geometry: Geometry, size: Sequence[int], outputs: Sequence[int]
+) -> bool:
+    """Returns whether these matrices are the fastest way for groups of C and O channels.
+
+    On a CPU alone: elsewhere a test for NaN would stall.
+    """
     widest = max(math.prod(size[1:]), math.prod(outputs[1:]))
-    return x.device.type == "cpu" and len(size) > 1 and widest <= WIDEST * geometry.positions
+    if max(channels, out) == 1:
+        narrow = widest <= WIDEST * geometry.positions
+    else:
+        narrow = max(channels, out) <= MOST_CHANNELS and widest * FEWEST_POSITIONS <= math.prod(
+            geometry.kernel[1:]
+        )
+    return x.device.type == "cpu" and len(size) > 1 and narrow
 
 
 def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, outputs: Sequence[int], channels_last: bool
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    outputs: Sequence[int],
+    channels_last: bool,
 ) -> Tensor | None:
-    """Convolves images (B, C, H, W) with a weight (C, 1, R, S) and adds a bias; returns (B, C, P, Q), or None."""
+    """Convolves images (B, GC, H, W) with a weight (GO, C, R, S) and adds a bias; returns (B, GO, P, Q), or None."""
     rows = _Rows(geometry, x.shape[2:], outputs, x)
     y = empty_images(x, len(x), len(weight), outputs, channels_last)
-    for tile in rows.tiles(len(weight)):
-        sums = _sum_of_products(rows.seen(x[:, tile]), rows.matrices(weight[tile]))
-        images = sums.view(len(sums), len(x), rows.length // rows.stride, *outputs[1:])
-        y[:, tile] = images[:, :, : outputs[0]].transpose(0, 1)
+    grouped = y.unflatten(1, (groups, -1))
+    for tile, matrices in rows.tiles(weight, groups):
+        sums = _sum_of_products(rows.seen(x.unflatten(1, (groups, -1))[:, tile]), matrices)
+        images = sums.view(len(sums), len(x), rows.length // rows.stride, -1, *outputs[1:])
+        grouped[:, tile] = images[:, :, : outputs[0]].movedim(3, 2).transpose(0, 1)
     return finite(y if bias is None else y.add_(per_channel(bias, y)))
 
 
 def backward_input(
-    y: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, size: Sequence[int], channels_last: bool
+    y: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    size: Sequence[int],
+    channels_last: bool,
 ) -> Tensor | None:
-    """Multiplies outputs (B, C, P, Q) by the adjoint of `convolve`, adds a bias; returns (B, C, H, W), or None."""
+    """Multiplies outputs (B, GO, P, Q) by the adjoint of `convolve`, adds a bias; returns (B, GC, H, W), or None."""
     rows = _Rows(geometry, size, y.shape[2:], y)
-    x = empty_images(y, len(y), len(weight), size, channels_last)
-    last = rows.shifts[-1]
-    for tile in rows.tiles(len(weight)):
-        upstream = _stacked(y[:, tile], rows.length, step=rows.stride, before=last)
+    x = empty_images(y, len(y), weight.shape[1] * groups, size, channels_last)
+    grouped, last = x.unflatten(1, (groups, -1)), rows.shifts[-1]
+    for tile, matrices in rows.tiles(weight, groups):
+        upstream = _stacked(y.unflatten(1, (groups, -1))[:, tile], rows.length, step=rows.stride, before=last)
         seen = [upstream[:, last - shift : len(upstream[0]) - shift] for shift in rows.shifts]
-        sums = _sum_of_products(seen, [matrix.transpose(1, 2) for matrix in rows.matrices(weight[tile])])
-        x[:, tile] = sums.view(len(sums), len(y), rows.length, *size[1:])[:, :, rows.inside].transpose(0, 1)
+        sums = _sum_of_products(seen, (matrix.transpose(1, 2) for matrix in matrices))
+        images = sums.view(len(sums), len(y), rows.length, -1, *size[1:])
+        grouped[:, tile] = images[:, :, rows.inside].movedim(3, 2).transpose(0, 1)
     return finite(x if bias is None else x.add_(per_channel(bias, x)))
 
 
-def correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor | None:
-    """Correlates outputs (B, C, P, Q) with images (B, C, H, W); returns a weight (C, 1, R, S), or None."""
+def correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Tensor | None:
+    """Correlates outputs (B, GO, P, Q) with images (B, GC, H, W); returns a weight (GO, C, R, S), or None."""
     rows = _Rows(geometry, x.shape[2:], y.shape[2:], x)
-    weight = x.new_empty((x.shape[1], len(rows.shifts), len(rows.paths)))
-    for tile in rows.tiles(len(weight)):
-        upstream = _stacked(y[:, tile], rows.length // rows.stride)
+    channels, out = x.shape[1] // groups, y.shape[1] // groups
+    weight = x.new_empty((groups, out, channels, len(rows.shifts), len(rows.paths)))
+    for tile in rows.groups_per_tile(groups, channels, out):
+        upstream = _stacked(y.unflatten(1, (groups, -1))[:, tile], rows.length // rows.stride)
         terms = terms_per_sum(upstream.shape[1])
-        for r, seen in enumerate(rows.seen(x[:, tile])):
+        for r, seen in enumerate(rows.seen(x.unflatten(1, (groups, -1))[:, tile])):
             chunks = [chunk.transpose(1, 2) for chunk in seen.split(terms, 1)]
-            entries = _sum_of_products(chunks, upstream.split(terms, 1))
-            weight[tile, r] = entries.flatten(1) @ rows.paths.flatten(1).t()
-    return finite(weight.view(-1, 1, *geometry.kernel))
+            entries = _sum_of_products(chunks, upstream.split(terms, 1)).view(
+                -1, channels, rows.paths.shape[1], out, rows.paths.shape[2]
+            )
+            weight[tile, :, :, r] = entries.permute(0, 3, 1, 2, 4).flatten(3) @ rows.paths.flatten(1).t()
+    return finite(weight.view(groups * out, channels, *geometry.kernel))
 
 
 class _Rows:
-    """Places of the rows of images and windows in one matrix per channel.
+    """Places of the rows of images and windows in one matrix per group.
 
     Row r of the kernel sees every ``stride``-th row from ``shifts[r]`` on. An image takes ``length`` rows, which the
     stride divides: zeros of the padding, its own (``inside``), and what else its windows see.
@@ -105,40 +138,47 @@ class _Rows:
         seen = (outputs[0] - 1) * self.stride + self.shifts[-1] + 1
         self.length = -(-max(before + size[0], seen) // self.stride) * self.stride
         self.inside = slice(before, before + size[0])
-        self.elements = len(x) * self.length * sum(self.paths.shape[1:])
+        self.rows = len(x) * self.length
 
-    def tiles(self, channels: int) -> Iterator[slice]:
-        """Yields channels, so many that inputs and outputs stay in the cache."""
-        step = max(1, TILE // self.elements)
-        return (slice(first, min(first + step, channels)) for first in range(0, channels, step))
+    def groups_per_tile(self, groups: int, channels: int, out: int) -> Iterator[slice]:
+        """Yields groups of C and O channels, so many that inputs and outputs stay in the cache."""
+        _, width, outputs = self.paths.shape
+        step = max(1, TILE // (self.rows * (channels * width + out * outputs)))
+        return (slice(first, min(first + step, groups)) for first in range(0, groups, step))
 
-    def matrices(self, weight: Tensor) -> Sequence[Tensor]:
-        """Returns T for each row of the kernel, (c, W, Q)."""
-        entries = weight.reshape(-1, len(self.paths)) @ self.paths.flatten(1)
-        return entries.view(len(weight), len(self.shifts), *self.paths.shape[1:]).unbind(1)
+    def tiles(self, weight: Tensor, groups: int) -> Iterator[tuple[slice, Iterator[Tensor]]]:
+        """Yields groups with T for each row of the kernel, (g, CW, OQ)."""
+        out, channels = len(weight) // groups, weight.shape[1]
+        kernels = weight.reshape(groups, out, channels, len(self.shifts), len(self.paths))
+        for tile in self.groups_per_tile(groups, channels, out):
+            yield tile, map(self._matrix, kernels[tile].unbind(3))
+
+    def _matrix(self, row: Tensor) -> Tensor:
+        entries = (row @ self.paths.flatten(1)).unflatten(3, self.paths.shape[1:])  # (g, O, C, W, Q)
+        return entries.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2)
 
     def seen(self, x: Tensor) -> list[Tensor]:
-        """Returns what each row of the kernel sees of images (B, c, H, W), (c, BL / stride, W)."""
+        """Returns what each row of the kernel sees of images (B, g, C, H, W), (g, BL / stride, CW)."""
         inputs = _stacked(x, self.length, first=self.inside.start, after=self.shifts[-1])
-        count = len(x) * self.length
-        return [inputs[:, shift : shift + count : self.stride] for shift in self.shifts]
+        return [inputs[:, shift : shift + self.rows : self.stride] for shift in self.shifts]
 
 
 def _stacked(x: Tensor, length: int, *, first: int = 0, step: int = 1, before: int = 0, after: int = 0) -> Tensor:
-    """Puts images (B, c, H, W) below each other in zeros, ``length`` rows for each; returns (c, BL, W).
+    """Puts images (B, g, C, H, W) below each other in zeros, ``length`` rows for each; returns (g, BL, CW).
 
     The rows of an image are every ``step``-th from the ``first``; more zeros come before all images, and after them.
     """
-    batch, channels, height, *width = x.shape
-    rows = x.new_zeros((channels, before + batch * length + after, *width))
+    batch, groups, channels, height, *width = x.shape
+    rows = x.new_zeros((groups, before + batch * length + after, channels, *width))
     images = rows[:, before : before + batch * length].unflatten(1, (batch, length))
-    images[:, :, first : first + (height - 1) * step + 1 : step] = x.transpose(0, 1)
+    images[:, :, first : first + (height - 1) * step + 1 : step] = x.transpose(0, 1).movedim(2, 3)
     return rows.flatten(2)
 
 
-def _sum_of_products(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
+def _sum_of_products(left: Iterable[Tensor], right: Iterable[Tensor]) -> Tensor:
     """Returns the sum of products of matrices, one product for each pair."""
-    total = torch.bmm(left[0], right[0])
-    for a, b in zip(left[1:], right[1:], strict=True):
-        total.baddbmm_(a, b)
+    total = None
+    for a, b in zip(left, right, strict=True):
+        total = torch.bmm(a, b) if total is None else total.baddbmm_(a, b)
+    assert total is not None
     return total
