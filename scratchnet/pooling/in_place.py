@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from scratchnet.windows import Geometry, padded, slices
 __all__ = ["average", "average_adjoint", "max_and_argmax", "scatter_to_argmax"]
 
 TILE = 2**19  # elements of a tile of images, which stays in the cache with its windows
+BY_STAGE = 1.5  # the time of a maximum of maxima, whose positions are read and added, over that of one of elements
 
 
 def _tiles(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -29,30 +31,65 @@ def _tiles(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 def max_and_argmax(x: Tensor, geometry: Geometry, channels_last: bool) -> tuple[Tensor, Tensor]:
     """Serves elements without NaN.
 
-    The argmax is the last position that is larger than all earlier ones.
+    The argmax is the last position that is larger than all earlier ones. The maximum of a large window is that of the
+    maxima of its rows, which overlapping windows share.
     """
     if not readable(x) or not x.is_floating_point():
         return NotImplemented
     outputs = geometry.outputs(x.shape[2:])
-    first, *others = slices(geometry, outputs)
-    contiguous_channels = x.stride(1) == 1
-    y = empty_images(x, len(x), x.shape[1], outputs, contiguous_channels)
+    y = empty_images(x, len(x), x.shape[1], outputs, x.stride(1) == 1)
     argmax = torch.zeros_like(y, dtype=index_dtype(geometry))
     if geometry.pads:
         argmax.copy_(first_unpadded(x, geometry))
+    stages = _stages(geometry, geometry.extent(x.shape[2:]))
     for images, best, best_position in _tiles(x, y, argmax):
-        wide = padded(images, geometry.padding, float("-inf"))
-        best.copy_(wide[first])
-        seen, larger = torch.empty_like(best), torch.empty_like(best_position, dtype=torch.bool)
-        for i, position in enumerate(others, 1):
-            seen = wide[position] if contiguous_channels else seen.copy_(wide[position])
-            torch.gt(seen, best, out=larger)
-            if best_position.dtype is torch.uint8:
-                torch.maximum(best_position, larger.view(torch.uint8).mul_(i), out=best_position)
-            else:
-                best_position.masked_fill_(larger, i)
-            torch.maximum(best, seen, out=best)
+        wide, positions, step = padded(images, geometry.padding, float("-inf")), None, 1
+        for along in stages[:-1]:
+            batch, channels, *size = wide.shape
+            rows = empty_images(wide, batch, channels, along.outputs(size), x.stride(1) == 1)
+            row_positions = torch.zeros_like(rows, dtype=argmax.dtype)
+            _maximize(rows, row_positions, wide, along, positions, step)
+            wide, positions, step = rows, row_positions, step * along.positions
+        _maximize(best, best_position, wide, stages[-1], positions, step)
     return NotImplemented if bool(y.sum().isnan()) else (y, argmax)
+
+
+def _stages(geometry: Geometry, size: Sequence[int]) -> list[Geometry]:
+    """Returns windows along each dimension, the last one first, or all at once if that takes fewer maxima."""
+    shape, maxima, stages = tuple(size), 0, []
+    for dim in reversed(range(len(size))):
+        ones = [1] * len(size)
+        kernel, stride, dilation = (
+            (*ones[:dim], numbers[dim], *ones[dim + 1 :])
+            for numbers in (geometry.kernel, geometry.stride, geometry.dilation)
+        )
+        along = Geometry(kernel, stride, ((0, 0),) * len(size), dilation)
+        shape = along.outputs(shape)
+        maxima += math.prod(shape) * along.positions
+        stages.append(along)
+    return stages if maxima * BY_STAGE < math.prod(shape) * geometry.positions else [geometry]
+
+
+def _maximize(
+    best: Tensor, best_position: Tensor, x: Tensor, geometry: Geometry, positions: Tensor | None, step: int
+) -> None:
+    """Writes the maxima of windows and their positions: ``step`` times those in the window, plus ``positions``."""
+    first, *others = slices(geometry, best.shape[2:])
+    best.copy_(x[first])
+    if positions is not None:
+        torch.where(best > float("-inf"), positions[first], best_position, out=best_position)
+    seen, larger = torch.empty_like(best), torch.empty_like(best_position, dtype=torch.bool)
+    for i, position in enumerate(others, 1):
+        seen = x[position] if x.stride(1) == 1 else seen.copy_(x[position])
+        torch.gt(seen, best, out=larger)
+        here: Any = i * step if positions is None else positions[position] + i * step
+        if best_position.dtype is torch.uint8:
+            torch.maximum(best_position, larger.view(torch.uint8).mul_(here), out=best_position)
+        elif positions is None:
+            best_position.masked_fill_(larger, here)
+        else:
+            torch.where(larger, here, best_position, out=best_position)
+        torch.maximum(best, seen, out=best)
 
 
 def scatter_to_argmax(grad: Tensor, argmax: Tensor, geometry: Geometry, size: tuple[int, ...]) -> Tensor:

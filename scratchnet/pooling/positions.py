@@ -42,7 +42,7 @@ def padding_fills_windows(geometry: Geometry, size: Sequence[int]) -> bool:
 
 def index_dtype(geometry: Geometry) -> torch.dtype:
     """Returns the smallest dtype for positions, of which there is one more for padding."""
-    return torch.uint8 if geometry.positions <= torch.iinfo(torch.uint8).max else torch.int64
+    return next(t for t in (torch.uint8, torch.int16, torch.int64) if geometry.positions <= torch.iinfo(t).max)
 
 
 def first_unpadded(x: Tensor, geometry: Geometry) -> Tensor:
