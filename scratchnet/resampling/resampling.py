@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ Taps = tuple[Weighed, ...]  # what each output reads
 Maps = tuple[tuple[int, Taps, Taps], ...]  # dimension, map and adjoint
 Round = Callable[[float], float]
 
-LARGEST_MATRIX = 64  # a longer dimension has too many zeros
+BLOCK = 32  # inputs of a matrix; with more there are too many zeros, with fewer products are small
 
 
 class ResampleFunction(Function):
@@ -60,21 +61,41 @@ class ResampleFunction(Function):
 
 
 def _multiplied(x: Tensor, dim: int, taps: Taps) -> Tensor:
-    """Multiplies with the matrix of all weights: a short dimension is faster multiplied by zeros than gathered."""
-    if not readable(x) or x.shape[dim] > LARGEST_MATRIX or _most(taps) < 2 or not _finite(x):
+    """Multiplies blocks with matrices of weights: products with some zeros are faster than gathering tap by tap."""
+    if not readable(x) or _most(taps) < 2 or not _finite(x):
         return NotImplemented
-    size, outputs = x.shape[dim], len(taps)
-    places = [o * size + place for o, each in enumerate(taps) for place, _ in each]
-    weights = [weight for each in taps for _, weight in each]
-    matrix = x.new_zeros(outputs * size)
-    matrix.index_add_(0, torch.tensor(places), torch.tensor(weights, dtype=x.dtype))
-    matrix = matrix.view(outputs, size)
-    if dim == x.dim() - 1:
-        return (x.reshape(-1, size) @ matrix.t()).view(*x.shape[:-1], outputs)
-    lines = x.reshape(math.prod(x.shape[:dim]), size, math.prod(x.shape[dim + 1 :]))
-    return torch.bmm(matrix.expand(lines.shape[0], -1, -1), lines).view(
-        *x.shape[:dim], outputs, *x.shape[dim + 1 :]
-    )
+    shape = (*x.shape[:dim], len(taps), *x.shape[dim + 1 :])
+    lines = x.reshape(math.prod(x.shape[:dim]), x.shape[dim], math.prod(x.shape[dim + 1 :]))
+    y = x.new_empty((lines.shape[0], len(taps), lines.shape[2]))
+    for outputs, inputs, matrix in _blocks(taps, x.dtype):
+        if lines.shape[2] == 1:
+            torch.mm(lines[:, inputs, 0], matrix.t(), out=y[:, outputs, 0])
+        else:
+            y[:, outputs] = torch.bmm(matrix.expand(len(lines), -1, -1), lines[:, inputs])
+    return y.view(shape)
+
+
+@lru_cache(maxsize=64)
+def _blocks(taps: Taps, dtype: torch.dtype) -> list[tuple[slice, slice, Tensor]]:
+    """Returns outputs, the inputs that they read, and the matrix of their weights."""
+    blocks = []
+    start = 0
+    while start < len(taps):
+        stop, low, high = start, math.inf, 0
+        while stop < len(taps):
+            places = [place for place, _ in taps[stop]]
+            reach = min([low, *places]), max([high, *(place + 1 for place in places)])
+            if stop > start and reach[1] - reach[0] > BLOCK:
+                break
+            (low, high), stop = reach, stop + 1
+        first = int(min(low, high))
+        rows = [[0.0] * (high - first) for _ in range(start, stop)]
+        for row, each in zip(rows, taps[start:stop], strict=True):
+            for place, weight in each:
+                row[place - first] += weight
+        blocks.append((slice(start, stop), slice(first, high), torch.tensor(rows, dtype=dtype)))
+        start = stop
+    return blocks
 
 
 @dispatch(_multiplied)

@@ -1,4 +1,4 @@
-"""Resampling by matrices against resampling by taps, which they stand in for on short dimensions."""
+"""Resampling by matrices against resampling by taps, which they stand in for."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from scratchnet.functional import interpolate
 MODULE = sys.modules["scratchnet.resampling.resampling"]
 
 
-def value_and_gradient(x, monkeypatch, largest, **options):
-    monkeypatch.setattr(MODULE, "LARGEST_MATRIX", largest)
+FORM = next(forms for forms in FORMS if forms.fast is MODULE._multiplied)
+
+
+def value_and_gradient(x, **options):
     leaf = x.detach().requires_grad_()
     y = interpolate(leaf, **options)
     (grad,) = torch.autograd.grad(y, leaf, torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view_as(y))
@@ -32,16 +34,20 @@ def value_and_gradient(x, monkeypatch, largest, **options):
     ],
 )
 @pytest.mark.parametrize("last", [False, True])
-def test_a_matrix_of_weights_does_what_taps_do(monkeypatch, shape, options, last):
+@pytest.mark.parametrize("block", [1, 3, 64])
+def test_matrices_of_weights_do_what_taps_do(monkeypatch, shape, options, last, block):
     x = torch.randn(shape, dtype=torch.float64)
     if last and x.dim() > 3:
         x = x.movedim(1, -1).contiguous().movedim(-1, 1)
     products = []
-    forms = next(forms for forms in FORMS if forms.fast is MODULE._multiplied)
-    monkeypatch.setattr(forms, "fast", _counted(forms.fast, products))
-    by_matrix = value_and_gradient(x, monkeypatch, 64, **options)
+    monkeypatch.setattr(MODULE, "BLOCK", block)
+    MODULE._blocks.cache_clear()
+    monkeypatch.setattr(FORM, "fast", _counted(FORM.fast, products))
+    by_matrices = value_and_gradient(x, **options)
     assert any(isinstance(product, torch.Tensor) for product in products)
-    torch.testing.assert_close(by_matrix, value_and_gradient(x, monkeypatch, 0, **options))
+    monkeypatch.setattr(FORM, "fast", lambda *_: NotImplemented)
+    torch.testing.assert_close(by_matrices, value_and_gradient(x, **options))
+    MODULE._blocks.cache_clear()
 
 
 def _counted(function, results):
@@ -56,7 +62,8 @@ def _counted(function, results):
 def test_what_is_not_finite_stays_among_its_readers(monkeypatch, odd):
     x = torch.randn(1, 1, 6, 6)
     x[0, 0, 1, 2] = odd
-    y, _ = value_and_gradient(x, monkeypatch, 64, mode="bilinear", scale_factor=2)
-    expected, _ = value_and_gradient(x, monkeypatch, 0, mode="bilinear", scale_factor=2)
+    y, _ = value_and_gradient(x, mode="bilinear", scale_factor=2)
+    monkeypatch.setattr(FORM, "fast", lambda *_: NotImplemented)
+    expected, _ = value_and_gradient(x, mode="bilinear", scale_factor=2)
     torch.testing.assert_close(y, expected, equal_nan=True)
     assert y.isfinite().any()
