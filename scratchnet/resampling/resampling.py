@@ -93,7 +93,7 @@ def _blocks(taps: Taps, dtype: torch.dtype) -> list[tuple[slice, slice, Tensor]]
         for row, each in zip(rows, taps[start:stop], strict=True):
             for place, weight in each:
                 row[place - first] += weight
-        blocks.append((slice(start, stop), slice(first, high), torch.tensor(rows, dtype=dtype)))
+        blocks.append((slice(start, stop), slice(first, high), torch.tensor(rows, dtype=dtype, device="cpu")))
         start = stop
     return blocks
 
