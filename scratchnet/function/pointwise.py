@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from scratchnet.function.base import Function
+from scratchnet.function.precision import LOW_PRECISION
 from scratchnet.function.recording import recorded, replayed, traced, transformed
 from scratchnet.kernels import enabled, kernel
 from scratchnet.layout import strided_beside
@@ -31,6 +33,7 @@ def elementwise(
     The mathematics is a function of a module or class, not made anew for each call. It is run once as a rehearsal,
     and then decides by `recorded` alone what it does; ``out`` may be given under the same condition. The result has
     the strides of an elementwise operation on the tensors, or on those of ``like``, the first of which decides most.
+    float16 and bfloat16 are computed in float32, tile by tile, so that no tensor is ever held in float32 as a whole.
     """
     if not recorded() and not rehearsing():
         if enabled():
@@ -40,10 +43,22 @@ def elementwise(
         result = tilewise(mathematics, tensors, options, out, like)
         if result is not None:
             return result
-    result = mathematics(*tensors, **options)
+    low = tensors[0].dtype in LOW_PRECISION
+    result = _rounded_once(mathematics, tensors, options) if low else mathematics(*tensors, **options)
     if out is not None:
         return out.copy_(result)
     return result if like is None or result is None else in_elementwise_strides(result, like)
+
+
+def _rounded_once(
+    mathematics: Callable[..., Tensor], tensors: Sequence[Tensor], options: dict[str, Any]
+) -> Tensor:
+    return mathematics(*[t.float() for t in tensors], **options).to(tensors[0].dtype)
+
+
+@cache
+def _rounding_once(mathematics: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda *tensors, **options: _rounded_once(mathematics, tensors, options)
 
 
 def _in_kernel(
@@ -54,7 +69,8 @@ def _in_kernel(
     if not all(t.is_contiguous() and t.shape == shape for t in tensors):
         return None
     flat = [t.view(-1) for t in tensors]
-    compiled = kernel(mathematics, flat, options)
+    low = tensors[0].dtype in LOW_PRECISION
+    compiled = kernel(_rounding_once(mathematics) if low else mathematics, flat, options)
     if compiled is None:
         return None
     result: Tensor = compiled(*flat).view(shape)
@@ -90,6 +106,7 @@ class Elementwise(Function):
     ``gradient_follows_input``.
     """
 
+    native_low_precision = True  # `elementwise` rounds once
     gradient_follows_input: ClassVar[bool] = False
     slope_from_output: ClassVar[bool] = False
     value: ClassVar[Callable[..., Tensor]]
@@ -111,7 +128,7 @@ class Elementwise(Function):
             return elementwise(chain, saved[0], grad, like=like, **options)
 
         def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], **options: Any) -> Tensor:
-            return chain(saved[0], tangents[0], **options)
+            return elementwise(chain, saved[0], tangents[0], **options)
 
         # What `inspect.signature` reads; functions have no such attribute in their type.
         forward.__signature__ = inspect.signature(value)  # type: ignore[attr-defined]

@@ -55,18 +55,34 @@ def _program(
     function: Callable[..., Any], tensors: int, dtype: torch.dtype, options: tuple[tuple[str, Any], ...]
 ) -> Program | None:
     """Returns the program of a function that acts on each element, None if it has none."""
-    if dtype not in BITS:
+    computed = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+    if computed not in BITS:
         return None
-    program = record(function, (ELEMENTS,) * tensors, (dtype,) * tensors, options)
+    program = record(function, (ELEMENTS,) * tensors, (computed,) * tensors, options)
     if program is None or not program.outputs or program.registers[0] != ELEMENTS or program.whole:
         return None
     return program
 
 
 def run(program: Program, tensors: Sequence[Tensor], output: Tensor) -> None:
-    """Runs a program on tensors of the output's shape, and writes what it computes to the output."""
+    """Runs a program on tensors of the output's shape, and writes what it computes to the output, in its dtype."""
     threads = torch.get_num_threads()
     size = ALONE if threads == 1 else PER_THREAD * threads
+    if output.dtype in BITS:
+        _run(program, tensors, output, size)
+    elif output.numel() <= size:
+        wide = torch.empty_like(output, dtype=torch.float32)
+        _run(program, [t.float() for t in tensors], wide, size)
+        output.copy_(wide)
+    else:
+        memory = [output.new_empty(size, dtype=torch.float32) for _ in range(1 + len(tensors))]
+        for out, *inputs in tiles([output, *tensors], size):
+            wide, *widened = [t[: out.numel()].view(out.shape) for t in memory]
+            _run(program, [w.copy_(x) for w, x in zip(widened, inputs, strict=True)], wide, size)
+            out.copy_(wide)
+
+
+def _run(program: Program, tensors: Sequence[Tensor], output: Tensor, size: int) -> None:
     if output.numel() <= size:
         if len(program.registers) == 1:
             program.run(*tensors, output)

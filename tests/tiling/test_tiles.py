@@ -124,8 +124,30 @@ def test_what_is_not_plain_numbers_is_left_alone():
     assert torch.equal(tiles.tilewise(torch.exp, (x,), {}), torch.exp(x))
     assert tiles.tilewise(torch.exp, (x.as_subclass(Mine),), {}) is None
     assert tiles.tilewise(torch.add, (x, x[:1]), {}) is None
-    assert tiles.tilewise(torch.exp, (x.to(torch.bfloat16),), {}) is None
+    assert tiles.tilewise(torch.exp, (x.to(torch.int32),), {}) is None
     assert tiles.tilewise(torch.exp, (x.to("meta"),), {}) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("layout", ["dense", "transposed", "empty", "expanded"])
+def test_low_precision_is_computed_in_float32_tile_by_tile(monkeypatch, dtype, layout):
+    x, v = (LAYOUTS[layout](torch.randn(6, 5, 4, 3).to(dtype)) for _ in range(2))
+    expected = _tilted(x.float(), v.float()).to(dtype)
+    seen = []
+    run = tiles._run
+    monkeypatch.setattr(
+        tiles, "_run", lambda *given: seen.append((given[2].numel(), given[2].dtype)) or run(*given)
+    )
+    for size in (7, 1000):
+        monkeypatch.setattr(tiles, "ALONE", size)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+        assert torch.equal(tiles.tilewise(_tilted, (x, v), {}), expected)
+    assert all(count <= 1000 and wide is torch.float32 for count, wide in seen)
+    assert layout == "empty" or min(seen)[0] <= 7
+
+
+def _tilted(x, v):
+    return torch.exp(torch.mul(1 / (1 + torch.exp(-x)), v))
 
 
 def test_a_function_that_returns_none_has_no_tiles():
