@@ -1,4 +1,4 @@
-"""Tensors of more than 2³¹ elements, whose places need more than 32 bits; each test takes up to 20 GB and minutes.
+"""Tensors of more than 2³¹ elements, whose places need more than 32 bits; each test takes minutes, and many GB.
 
 ``SCRATCHNET_LARGE=1 python -m pytest tests/test_large.py`` runs them, one after the other.
 """
@@ -16,20 +16,17 @@ from torch import Tensor
 from scratchnet import functional as F
 
 ROWS, FEATURES = 2**28 + 1, 8
-NEEDED = 20 << 30  # bytes
-
-
 def available() -> int:
     """Returns how many bytes of memory are free."""
     return int(re.search(r"MemAvailable: *(\d+)", Path("/proc/meminfo").read_text())[1]) << 10
 
 
-@pytest.fixture(autouse=True)
-def _memory():
+def needs(gigabytes: int) -> pytest.MarkDecorator:
+    """Skips a test unless it is asked for, and that much memory is free."""
     if "SCRATCHNET_LARGE" not in os.environ:
-        pytest.skip("takes 20 GB; SCRATCHNET_LARGE=1 runs it")
-    if (free := available()) < NEEDED:
-        pytest.skip(f"takes 20 GB, of which {free >> 30} are free")
+        return pytest.mark.skip(f"takes {gigabytes} GB; SCRATCHNET_LARGE=1 runs it")
+    free = available() >> 30
+    return pytest.mark.skipif(free < gigabytes, reason=f"takes {gigabytes} GB, of which {free} are free")
 
 
 def table(dtype: torch.dtype = torch.bfloat16) -> Tensor:
@@ -52,19 +49,23 @@ def check_last_rows(function, builtin, grad: bool = True) -> None:
         torch.testing.assert_close(x.grad[-3:], few.grad)
 
 
+@needs(14)
 def test_relu():
     check_last_rows(F.relu, torch.relu)
 
 
+@needs(8)
 def test_relu_of_bytes():
     y = F.relu(table(torch.int8))
     assert torch.equal(y[-3:], table(torch.int8)[-3:].clamp(min=0))
 
 
+@needs(31)
 def test_softmax():
     check_last_rows(lambda x: F.softmax(x, 1), lambda x: torch.softmax(x, 1))
 
 
+@needs(24)
 def test_dropout():
     x = torch.ones(ROWS, FEATURES, dtype=torch.bfloat16, requires_grad=True)
     y = F.dropout(x, 0.5)
@@ -74,6 +75,7 @@ def test_dropout():
         assert set(part.flatten().tolist()) == {0.0, 2.0}
 
 
+@needs(34)
 def test_cross_entropy():
     labels = torch.arange(ROWS) % FEATURES
     check_last_rows(
@@ -82,6 +84,7 @@ def test_cross_entropy():
     )
 
 
+@needs(16)
 def test_embedding():
     weight = table().requires_grad_()
     indices = torch.tensor([0, ROWS - 1, ROWS - 1])
@@ -91,7 +94,9 @@ def test_embedding():
     assert weight.grad[-2:, 0].tolist() == [0, 2]
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int8])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param(torch.bfloat16, marks=needs(34)), pytest.param(torch.int8, marks=needs(14))]
+)
 def test_sum_of_losses(dtype):
     x = torch.ones(ROWS, FEATURES, dtype=dtype, requires_grad=dtype.is_floating_point)
     y = F.l1_loss(x, torch.zeros((), dtype=dtype).expand(x.shape), reduction="sum")

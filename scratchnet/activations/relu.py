@@ -38,6 +38,7 @@ class ReLUFunction(Function):
     """max(x, 0). Saves its output, which the next layer keeps anyway."""
 
     keeps_output = True
+    native_low_precision = True  # nothing is rounded
 
     @staticmethod
     def forward(x: Tensor) -> tuple[Tensor, tuple[Tensor]]:

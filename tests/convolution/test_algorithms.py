@@ -276,7 +276,7 @@ def test_depthwise_equals_im2col(monkeypatch, case, channels_last, tile, way):
 
 @pytest.mark.parametrize("case", [case for case in CASES if len(case[4]) > 1], ids=named)
 @pytest.mark.parametrize("channels_last", [False, True], ids=["channels first", "channels last"])
-@pytest.mark.parametrize("tile", [1, 1 << 18], ids=["small tiles", "one tile"])
+@pytest.mark.parametrize("tile", [1, 1 << 20], ids=["small tiles", "one tile"])
 def test_matrices_of_rows_equal_im2col(monkeypatch, case, channels_last, tile):
     monkeypatch.setattr(toeplitz_rows, "TILE", tile)
     monkeypatch.setattr(pointwise, "LEAST_TERMS", 2)

@@ -41,7 +41,7 @@ from scratchnet.windows import Geometry
 
 __all__ = ["backward_input", "convolve", "correlate", "worthwhile"]
 
-TILE = 1 << 18  # elements of inputs and outputs, which stay in the cache
+TILE = 1 << 20  # elements of inputs and outputs, which stay in the cache
 WIDEST = 5  # pixels of a row for each position of a depthwise kernel; more cost more than the sums over positions
 MOST_CHANNELS = 16  # of a group; with more, products of matrices without zeros are fast
 FEWEST_POSITIONS = 1 / 3  # of a row of a kernel of groups, for each pixel
