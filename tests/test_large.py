@@ -16,6 +16,8 @@ from torch import Tensor
 from scratchnet import functional as F
 
 ROWS, FEATURES = 2**28 + 1, 8
+
+
 def available() -> int:
     """Returns how many bytes of memory are free."""
     return int(re.search(r"MemAvailable: *(\d+)", Path("/proc/meminfo").read_text())[1]) << 10

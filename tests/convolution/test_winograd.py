@@ -67,7 +67,7 @@ def test_winograd_equals_im2col(monkeypatch, case, chunk, layout, threads):
 def large(dtype=torch.float32):
     """Returns arguments large enough for Winograd's algorithm."""
     generator = torch.Generator().manual_seed(0)
-    shapes = (4, 32, 15, 14), (48, 32, 3, 3), (48,)
+    shapes = (16, 32, 15, 14), (48, 32, 3, 3), (48,)
     x, w, b = (torch.randn(s, generator=generator, dtype=torch.float64).to(dtype) for s in shapes)
     assert winograd.worthwhile(x, 32, 48, Geometry((3, 3), (1, 1), ((1, 1),) * 2, (1, 1)), 1)
     return [x.requires_grad_(), w.requires_grad_(), b.requires_grad_()]
@@ -142,4 +142,4 @@ def test_scratch_memory_serves_inference_and_training(monkeypatch):
 
 def test_meta_tensors_keep_their_shape():
     x, w, b = (t.detach().to("meta") for t in large())
-    assert conv2d(x, w, b, padding=1).shape == (4, 48, 15, 14)
+    assert conv2d(x, w, b, padding=1).shape == (16, 48, 15, 14)

@@ -59,6 +59,7 @@ def calls(monkeypatch):
     monkeypatch.setattr(distance_tiles, "FEW", 0)
     monkeypatch.setattr(filtering, "LEAST_CHANNELS", 1)
     monkeypatch.setattr(filtering, "LEAST_PIXELS", 0)
+    monkeypatch.setattr(filtering, "LEAST_ELEMENTS", 0)
     calls: dict[str, int] = {}
     for forms in FORMS:
         monkeypatch.setattr(forms, "fast", held_to_the_plain_form(forms, calls))

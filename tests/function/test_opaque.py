@@ -47,6 +47,7 @@ def run(record, sample) -> None:
 def test_operators_pass_opcheck_wherever_the_catalog_calls_them(monkeypatch):
     monkeypatch.setattr(filtering, "LEAST_CHANNELS", 1)
     monkeypatch.setattr(filtering, "LEAST_PIXELS", 0)
+    monkeypatch.setattr(filtering, "LEAST_ELEMENTS", 0)
     calls: dict[str, dict[str, list]] = defaultdict(dict)
     for opaque in OPERATORS:
 

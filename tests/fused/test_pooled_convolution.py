@@ -36,6 +36,7 @@ def only_winograd(monkeypatch):
 
     monkeypatch.setattr(filtering, "LEAST_CHANNELS", 1)
     monkeypatch.setattr(filtering, "LEAST_PIXELS", 0)
+    monkeypatch.setattr(filtering, "LEAST_ELEMENTS", 0)
     monkeypatch.setattr(filtering, "MOST_RATIO", 9)
     for unfused in ("max_and_argmax", "scatter_to_argmax"):
         monkeypatch.setattr(pooled_convolution, unfused, refuse)
@@ -95,7 +96,7 @@ def test_argmax_is_the_first_of_ties_and_zeros_pass_no_gradient(transpose):
 def large(dtype=torch.float32):
     """Returns arguments large enough for Winograd's algorithm."""
     generator = torch.Generator().manual_seed(0)
-    shapes = (4, 32, 15, 14), (48, 32, 3, 3), (48,)
+    shapes = (16, 32, 15, 14), (48, 32, 3, 3), (48,)
     return [torch.randn(s, generator=generator, dtype=torch.float64).to(dtype) for s in shapes]
 
 
@@ -104,14 +105,14 @@ def large(dtype=torch.float32):
 def test_non_finite_inputs_give_the_results_of_the_ops_in_turn(at, value):
     tensors = large(torch.float64)
     tensors[at].view(-1)[5] = value
-    upstream = torch.randn(4, 48, 7, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    upstream = torch.randn(16, 48, 7, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     got = results(conv2d_relu_max_pool2d, tensors, upstream, padding=1)
     for one, other in zip(got, results(in_turn, tensors, upstream, padding=1), strict=True):
         torch.testing.assert_close(one, other, equal_nan=True)
 
 
 def test_a_non_finite_upstream_gives_the_gradients_of_the_ops_in_turn():
-    upstream = torch.randn(4, 48, 7, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    upstream = torch.randn(16, 48, 7, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     upstream[0, 0, 0, 0] = float("inf")
     got = results(conv2d_relu_max_pool2d, large(torch.float64), upstream, padding=1)
     for one, other in zip(got, results(in_turn, large(torch.float64), upstream, padding=1), strict=True):
@@ -120,7 +121,7 @@ def test_a_non_finite_upstream_gives_the_gradients_of_the_ops_in_turn():
 
 @pytest.mark.parametrize("needed", [(0,), (1,), (2,), (0, 2)])
 def test_only_needed_gradients_are_computed(needed):
-    upstream = torch.randn(4, 48, 7, 7, generator=torch.Generator().manual_seed(1))
+    upstream = torch.randn(16, 48, 7, 7, generator=torch.Generator().manual_seed(1))
     expected = results(conv2d_relu_max_pool2d, large(), upstream, padding=1)
     inputs = [t.requires_grad_(i in needed) for i, t in enumerate(large())]
     conv2d_relu_max_pool2d(*inputs, padding=1).backward(upstream)
@@ -140,13 +141,13 @@ def test_saves_two_bytes_per_output_and_not_the_convolution():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_low_precision_rounds_after_each_op(dtype):
-    upstream = torch.randn(4, 48, 7, 7, generator=torch.Generator().manual_seed(1)).to(dtype)
+    upstream = torch.randn(16, 48, 7, 7, generator=torch.Generator().manual_seed(1)).to(dtype)
     got = results(conv2d_relu_max_pool2d, large(dtype), upstream, padding=1)
     assert all(map(torch.equal, got, results(in_turn, large(dtype), upstream, padding=1)))
 
 
 def test_autocast_gives_the_results_of_the_ops_in_turn():
-    upstream = torch.randn(4, 48, 7, 7, generator=torch.Generator().manual_seed(1)).bfloat16()
+    upstream = torch.randn(16, 48, 7, 7, generator=torch.Generator().manual_seed(1)).bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         got = results(conv2d_relu_max_pool2d, large(), upstream, padding=1)
         expected = results(in_turn, large(), upstream, padding=1)
@@ -158,7 +159,7 @@ def test_autocast_gives_the_results_of_the_ops_in_turn():
 def test_conv2d_relu_propagates_non_finite_values(value):
     tensors = large()
     tensors[0].view(-1)[5] = value
-    upstream = torch.randn(4, 48, 15, 14, generator=torch.Generator().manual_seed(1))
+    upstream = torch.randn(16, 48, 15, 14, generator=torch.Generator().manual_seed(1))
     got = results(conv2d_relu, tensors, upstream, padding=1)
     expected = results(lambda *t, **options: relu(conv2d(*t, **options)), tensors, upstream, padding=1)
     for one, other in zip(got, expected, strict=True):

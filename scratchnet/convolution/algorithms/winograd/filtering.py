@@ -65,6 +65,7 @@ __all__ = [
 LEAST_CHANNELS = 32
 MOST_RATIO = 2  # of channels and outputs, or outputs and channels; gathered GEMM gains by their difference
 LEAST_PIXELS = 8  # for each channel, as many as make up for transforming the kernels
+LEAST_ELEMENTS = 1 << 18  # of images and outputs, as many as make up for some hundred views of a chunk's memory
 MOST_KERNEL_BYTES = 1 << 18
 
 G = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
@@ -108,7 +109,9 @@ def worthwhile(images: Tensor, channels: int, out: int, geometry: Geometry, grou
     least, most = sorted((channels, out))
     if not plain or max(map(max, geometry.padding)) > 2 or least < LEAST_CHANNELS or most > MOST_RATIO * least:
         return False
-    return readable(images) and images.numel() // max(1, images.shape[1]) >= LEAST_PIXELS * most
+    pixels = images.numel() // max(1, images.shape[1])
+    enough = pixels >= LEAST_PIXELS * most and pixels * (channels + out) >= LEAST_ELEMENTS
+    return enough and readable(images)
 
 
 def convolve(
