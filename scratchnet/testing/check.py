@@ -16,6 +16,7 @@ from scratchnet.testing.numerical import NumericalSubject
 from scratchnet.testing.quantities import Recording
 from scratchnet.testing.subject import Call, Subject
 from scratchnet.testing.tolerances import by_hand
+from scratchnet.testing.upstreams import chosen_kinds
 
 __all__ = ["check"]
 
@@ -45,7 +46,7 @@ def check(
         seed: as for `compare`.
         name: heads the table; by default the function's name.
         **options: its keyword arguments; those under the names of `compare`'s checks turn these on or off, and
-            ``order``, ``modes``, ``rtol``, ``atol`` and ``device`` mean what they mean there.
+            ``order``, ``modes``, ``upstreams``, ``rtol``, ``atol`` and ``device`` mean what they mean there.
 
     Returns:
         A `Comparison`.
@@ -64,12 +65,13 @@ def check(
     backend = compile if isinstance(compile, str) else "aot_eager" if compile is None else "inductor"
     own = by_hand(options.pop("rtol", None), options.pop("atol", None))
     device = options.pop("device", None)
+    kinds = chosen_kinds(options.pop("upstreams", None))
     asked |= derivatives(options.pop("order", None), options.pop("modes", None)) | asked
     call = call_of(function, function, inputs, options, seed, device=device)
     if _takes(function, wide := call.to(torch.float64)) or not _takes(function, call):
         call = wide
     checks = [key for key in chosen(asked, thorough) if key not in NEEDS_A_BUILTIN]
-    findings = Findings(checks=checks, required=required(asked), by_hand=own)
+    findings = Findings(checks=checks, required=required(asked), by_hand=own, kinds=kinds)
     e = Examination(Subject(function), NumericalSubject(function), call, findings, backend, numerical=True)
     return Comparison(name or name_of(function), examine(e))
 

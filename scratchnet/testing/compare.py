@@ -16,6 +16,7 @@ from scratchnet.testing.findings import Findings
 from scratchnet.testing.quantities import Recording
 from scratchnet.testing.subject import Call, Subject, SubjectOfTwo, continuous, differentiable, mapped
 from scratchnet.testing.tolerances import UNITS, by_hand
+from scratchnet.testing.upstreams import chosen_kinds
 
 __all__ = ["call_of", "chosen", "compare", "examine", "name_of", "present", "required"]
 
@@ -54,6 +55,7 @@ def compare(
     gradient_of: Callable[..., Any] | None = None,
     order: int | None = None,
     modes: Sequence[str] | None = None,
+    upstreams: Sequence[str] | None = None,
     seed: int = 0,
     name: str | None = None,
     **options: Any,
@@ -105,6 +107,8 @@ def compare(
             straight-through estimator rounds, and passes gradients as if it did not.
         order: 1 for first derivatives alone, 2 to ask for second ones and for none of the third order.
         modes: ``"reverse"``, ``"forward"`` or both: asks for these derivatives, and leaves the others out.
+        upstreams: kinds of upstream gradients: ``random``, ``one-hot``, ``constant``, ``expanded``, ``sliced``,
+            ``transposed``, ``channels_last``; all by default.
         seed: of the upstreams, the tangents, and of the random numbers that both functions draw.
         name: heads the table; by default the custom function's name.
         **options: keyword arguments of both.
@@ -114,7 +118,7 @@ def compare(
 
     Raises:
         ValueError: if the parameters of two modules do not match, or one side is a module with parameters and
-            the other is none; if ``order``, ``modes``, ``rtol``, ``atol`` or ``device`` are none of those above.
+            the other is none; if ``order``, ``modes``, ``upstreams``, ``rtol``, ``atol`` or ``device`` are none of those above.
         TypeError: if the built-in returns something else than tensors, numbers and containers of these.
 
     Example:
@@ -129,7 +133,8 @@ def compare(
     asked = given | {key: on for key, on in derivatives(order, modes).items() if given.get(key) is None}
     call = call_of(custom, builtin, inputs, options, seed, map or {}, device)
     backend = compile if isinstance(compile, str) else "aot_eager" if compile is None else "inductor"
-    findings = Findings(roundings, chosen(asked, thorough), required(asked), by_hand(rtol, atol))
+    kinds = chosen_kinds(upstreams)
+    findings = Findings(roundings, chosen(asked, thorough), required(asked), by_hand(rtol, atol), kinds)
     ours = Subject(custom, {b: a for a, b in (map or {}).items()})
     theirs = Subject(builtin) if gradient_of is None else SubjectOfTwo(builtin, gradient_of)
     e = Examination(ours, theirs, call, findings, backend)

@@ -12,11 +12,16 @@ from torch import Tensor
 
 __all__ = ["SEVERITY", "Comparison", "Evidence", "Finding", "Row", "Verdict"]
 
-Verdict = Literal["exact", "close", "differs", "raises", "not offered", "not compared"]
+Verdict = Literal["exact", "close", "convention", "differs", "raises", "not offered", "not compared"]
 COMPARED: tuple[Verdict, ...] = ("exact", "close", "differs", "raises")
 COUNTED = ("output", "gradient", "opcheck")
 FAILURES: tuple[Verdict, ...] = ("differs", "raises")
-SEVERITY: tuple[Verdict, ...] = ("not compared", "not offered", "exact", "close", "differs", "raises")
+BESIDE: dict[Verdict, str] = {
+    "not offered": "not offered",
+    "not compared": "not compared",
+    "convention": "by another convention",
+}
+SEVERITY: tuple[Verdict, ...] = ("not compared", "not offered", "exact", "close", "convention", "differs", "raises")
 
 
 class Finding(NamedTuple):
@@ -27,7 +32,7 @@ class Finding(NamedTuple):
     expected: Tensor | None
     truth: Tensor | None
     check: str = ""
-    moved: Callable[[], Tensor | None] = lambda: None  # the truth where each input is moved by one rounding
+    moved: Callable[..., Tensor | None] = lambda *how: None  # the truth on inputs as `Examination.moved` has them
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,9 @@ class Row:
 
     Attributes:
         quantity: what was compared, such as ``output`` or ``gradient of weight``.
-        verdict: ``exact`` (bit for bit), ``close`` (within the tolerance), ``differs``, ``raises`` (an error
-            where the built-in has none), ``not offered`` (the function lacks what forward mode, vmap, a second
+        verdict: ``exact`` (bit for bit), ``close`` (within the tolerance), ``convention`` (differs, but only as is a
+            matter of taste at NaN, infinities, kinks and ties), ``differs``, ``raises`` (an error where the built-in
+            has none), ``not offered`` (the function lacks what forward mode, vmap, a second
             derivative or the compiler asks for) or ``not compared`` (the built-in cannot do it either).
         largest: the largest difference from what was expected.
         index: where it is.
@@ -132,8 +138,8 @@ class Comparison:
             compared = sum(row.verdict in COMPARED for row in self.rows)
             return f"{len(self.failures)} of {compared} quantities disagree, first: {self.failures[0].quantity}"
         skipped = [
-            f"{verdict}: {', '.join(found)}"
-            for verdict in ("not offered", "not compared")
+            f"{said}: {', '.join(found)}"
+            for verdict, said in BESIDE.items()
             if (found := dict.fromkeys(_of(row) for row in self.rows if row.verdict == verdict))
         ]
         if not self.ok:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from torch.autograd.function import BackwardCFunction
 from scratchnet.testing.comparison import Finding
 from scratchnet.testing.findings import Findings, in_words
 from scratchnet.testing.offers import lacking
-from scratchnet.testing.quantities import Quantities, Recording, choose_upstreams
+from scratchnet.testing.quantities import Quantities, Recording, choose_upstreams, like
 from scratchnet.testing.subject import Call, Subject, continuous, widest
 from scratchnet.testing.tolerances import same_bits
 
@@ -78,6 +78,7 @@ class Examination:
         short = any(continuous(x) and x.dtype not in (torch.float64, torch.complex128) for x in call.tensors())
         self.truth = call.to(torch.float64) if short else None
         self._recordings: dict[tuple[int, int], Recording] = {}
+        self._moved: dict[tuple[int, float], Call] = {}  # kept, since recordings are known by their identity
 
     def on(self, call: Call, prefix: str, ours: Subject | None = None) -> Examination:
         """The same sides on another call, whose findings have a prefix."""
@@ -102,22 +103,30 @@ class Examination:
                 kind, given, None if self.truth is None else [u if u is None else u.to(widest(u)) for u in given]
             )
             for kind, given in found
+            if not self.findings.kinds or kind in self.findings.kinds
         ]
 
-    @cached_property
-    def moved(self) -> Call | None:
-        """The arguments in float64, each moved by one rounding of its own dtype, up or down."""
+    def upstreams_of(self, kinds: Collection[str]) -> list[Upstream]:
+        """Those of the upstreams that a check takes by default, or all that the user chose."""
+        return [u for u in self.upstreams if self.findings.kinds or u.kind in kinds]
+
+    def moved(self, seed: int = 0, step: float = 0.0) -> Call | None:
+        """The arguments in float64, each moved by one rounding of its own dtype, up or down, or by a normal step."""
         if self.numerical:
             return None
+        if (seed, step) in self._moved:
+            return self._moved[seed, step]
         exact = self.truth or self.call
-        generator = torch.Generator().manual_seed(self.call.seed + 5)
+        generator = torch.Generator().manual_seed(self.call.seed + 5 + seed)
 
         def off(x: Tensor, short: Tensor) -> Tensor:
             signs = torch.randint(2, x.shape, generator=generator).to(x.device).double() * 2 - 1
-            return (x.detach() * (1 + signs * torch.finfo(short.dtype).eps)).requires_grad_()
+            moved = x.detach() * (1 + signs * torch.finfo(short.dtype).eps)
+            return (moved + step * like(x, generator) if step else moved).requires_grad_()
 
         pairs = zip(exact.leaves(), self.call.leaves(), strict=True)
-        return exact.with_leaves([off(x, short) for x, short in pairs])
+        self._moved[seed, step] = exact.with_leaves([off(x, short) for x, short in pairs])
+        return self._moved[seed, step]
 
     @cached_property
     def places(self) -> list[int]:
@@ -160,13 +169,13 @@ class Examination:
         wide = {} if isinstance(true, Exception) else true
 
         @cache
-        def on_moved_inputs() -> Quantities:
-            at = self.moved
+        def on_moved_inputs(*how: Any) -> Quantities:
+            at = self.moved(*how)
             found = {} if at is None else _attempt(lambda: make(self.theirs, at))
             return {} if isinstance(found, Exception) else found
 
         for name in expected | got:
-            moved = partial(lambda name: on_moved_inputs().get(name), name)
+            moved = partial(lambda name, *how: on_moved_inputs(*how).get(name), name)
             found = Finding(kind, got.get(name), expected.get(name), wide.get(name), moved=moved)
             self.findings.take(self.prefix + name, found, self)
         return True

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from scratchnet.testing.comparison import SEVERITY, Evidence, Finding, Row, Verdict
+from scratchnet.testing.conventions import is_convention
 from scratchnet.testing.subject import as_real
 from scratchnet.testing.tolerances import (
     UNITS,
@@ -39,6 +41,7 @@ class Findings:
         required: those of them that the function must offer.
         check: the keyword of the check under way, which every finding is marked with.
         by_hand: tolerances by dtype that stand in place of the rules.
+        kinds: of upstream gradients, where not all are tried.
         saved: bytes kept for the backward pass by either side, once measured.
     """
 
@@ -48,8 +51,10 @@ class Findings:
         checks: Sequence[str] = (),
         required: Collection[str] = (),
         by_hand: Mapping[torch.dtype, Tolerance] | None = None,
+        kinds: Collection[str] = (),
     ) -> None:
-        self.roundings, self.checks, self.required, self.by_hand = roundings, checks, required, by_hand or {}
+        self.roundings, self.checks, self.required = roundings, checks, required
+        self.by_hand, self.kinds = by_hand or {}, kinds
         self.check = ""
         self.saved: tuple[int, int] | None = None
         self.cases: dict[str, list[tuple[Finding, Any]]] = {}
@@ -107,6 +112,7 @@ def _judged(name: str, found: list[tuple[Finding, Any]], findings: Findings) -> 
     cases = [Case(n.got.detach(), n.expected.detach(), n.truth) for n, _ in found]  # type: ignore[union-attr]
     side = found[0][1].theirs
     numerical = not side.exact or "third derivative" in name or (found[0][1].numerical and chained)
+    special = found[0][0].check == "special_values" and "special_values" not in findings.required
     rows = []
     by_hand = findings.by_hand.get(cases[0].got.dtype)
     judged = agreement(cases, units, numerical, found[0][0].check == "autocast", by_hand)
@@ -116,13 +122,17 @@ def _judged(name: str, found: list[tuple[Finding, Any]], findings: Findings) -> 
             case._replace(moved=None if m is None else as_real(m)) for case, m in zip(cases, moved, strict=True)
         ]
         judged = agreement(cases, units, numerical, found[0][0].check == "autocast")
-    for i, agreed in enumerate(judged):
-        evidence = None if agreed.close else Evidence([n for n, _ in found], i, found[i][1])
-        rows.append(_row(name, agreed, found[i][0], evidence))
+    for i, (agreed, (finding, e)) in enumerate(zip(judged, found, strict=True)):
+        if not agreed.close and special and is_convention(finding, e.call.leaves(), agreed.tolerance):
+            said = "a matter of convention: a failure with special_values=True"
+            rows.append(replace(_row(name, agreed, finding), verdict="convention", note=said))
+        else:
+            evidence = None if agreed.close else Evidence([n for n, _ in found], i, e)
+            rows.append(_row(name, agreed, finding, evidence))
     return rows
 
 
-def _row(quantity: str, found: Agreement, finding: Finding, evidence: Evidence | None) -> Row:
+def _row(quantity: str, found: Agreement, finding: Finding, evidence: Evidence | None = None) -> Row:
     return Row(
         quantity,
         "exact" if found.exact else "close" if found.close else "differs",

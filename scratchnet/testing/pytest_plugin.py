@@ -6,8 +6,9 @@ Example::
     def test_gelu(gradients):
         gradients(MyGELU.apply)  # unmarked: gradients(MyGELU.apply, torch.nn.functional.gelu, torch.randn(8, 16))
 
-``inputs`` are shapes, of normal values, and tensors, which get the dtype if they are floating-point. Other options of
-the marker and the call go to `assert_gradients_match`. The run ends with a line for each call.
+``inputs`` are shapes, of normal values, and tensors, which get the dtype if they are floating-point. With
+``upstreams=("random", "sliced")`` the test runs once under each of these kinds, otherwise under all of them in one run.
+Other options of the marker and the call go to `assert_gradients_match`. The run ends with a line for each call.
 """
 
 from __future__ import annotations
@@ -27,17 +28,23 @@ SECTION = "gradients"
 def pytest_configure(config: pytest.Config) -> None:
     """Declares the marker."""
     config.addinivalue_line(
-        "markers", "gradients(builtin, dtypes, inputs, **options): what `gradients` compares with"
+        "markers", "gradients(builtin, dtypes, upstreams, inputs, **options): what `gradients` compares with"
     )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs a marked test once in each dtype."""
-    if marker := metafunc.definition.get_closest_marker(SECTION):
-        if SECTION not in metafunc.fixturenames:
-            name = metafunc.definition.name
-            pytest.fail(f"{name}: expected the marker's fixture among the arguments: def {name}(gradients)", False)
-        metafunc.parametrize(SECTION, marker.kwargs.get("dtypes", (torch.float64,)), indirect=True, ids=str)
+    """Runs a marked test once in each dtype, and under each kind of upstream that the marker names."""
+    if (marker := metafunc.definition.get_closest_marker(SECTION)) is None:
+        return
+    name = metafunc.definition.name
+    if SECTION not in metafunc.fixturenames:
+        pytest.fail(f"{name}: expected the marker's fixture among the arguments: def {name}(gradients)", False)
+    if marker.args:
+        pytest.fail(f"{name}: expected keywords, as in @pytest.mark.gradients(builtin=torch.tanh)", False)
+    dtypes, kinds = marker.kwargs.get("dtypes", (torch.float64,)), marker.kwargs.get("upstreams", (None,))
+    cases = [(dtype, kind) for dtype in dtypes for kind in kinds]
+    ids = ["-".join(str(part) for part in case if part) for case in cases]
+    metafunc.parametrize(SECTION, cases, indirect=True, ids=ids)
 
 
 @pytest.fixture
@@ -46,7 +53,10 @@ def gradients(request: pytest.FixtureRequest) -> Callable[..., Comparison]:
     marker = request.node.get_closest_marker(SECTION)
     marked = dict(marker.kwargs) if marker else {}
     marked.pop("dtypes", None)
-    inputs = [_tensor(x, request.param) for x in marked.pop("inputs", ())]
+    dtype, kind = getattr(request, "param", (torch.float64, None))
+    if kind is not None:
+        marked["upstreams"] = (kind,)
+    inputs = [_tensor(x, dtype) for x in marked.pop("inputs", ())]
     builtin = [marked.pop("builtin")] if "builtin" in marked else []
 
     recorded = request.node.user_properties  # part of the report, which the workers of pytest-xdist send

@@ -12,7 +12,17 @@ from torch import Tensor, nn
 from torch._library.custom_ops import CustomOpDef
 from torch._ops import OpOverload, OpOverloadPacket
 
-__all__ = ["Call", "Subject", "SubjectOfTwo", "as_real", "continuous", "differentiable", "mapped", "widest"]
+__all__ = [
+    "Call",
+    "Subject",
+    "SubjectOfTwo",
+    "as_real",
+    "continuous",
+    "differentiable",
+    "mapped",
+    "parts_of",
+    "widest",
+]
 
 
 def differentiable(tensor: Any) -> bool:
@@ -37,7 +47,7 @@ def as_real(x: Tensor) -> Tensor:
 
 def mapped(function: Callable[[Any], Any], argument: Any) -> Any:
     """Applies a function to an argument, or, in order, to all that a tuple, list, dict or dataclass holds."""
-    parts = _parts(argument)
+    parts = parts_of(argument)
     if parts is None:
         return function(argument)
     new = {key: mapped(function, part) for key, part in parts.items()}
@@ -48,7 +58,7 @@ def mapped(function: Callable[[Any], Any], argument: Any) -> Any:
     return type(argument)(*new.values()) if hasattr(argument, "_fields") else type(argument)(new.values())
 
 
-def _parts(argument: Any) -> dict[Any, Any] | None:
+def parts_of(argument: Any) -> dict[Any, Any] | None:
     """Returns the parts of a container by place, key or field; None for anything else."""
     if isinstance(argument, dict):
         return argument
@@ -61,7 +71,7 @@ def _parts(argument: Any) -> dict[Any, Any] | None:
 
 def _named(name: str, argument: Any) -> Iterator[tuple[str, Any]]:
     """An argument by its name, or each part of a container by its place in it."""
-    parts = _parts(argument)
+    parts = parts_of(argument)
     if parts is None:
         yield name, argument
         return
@@ -235,7 +245,7 @@ def _tensors(output: Any) -> tuple[Tensor, ...]:
         return ()
     if isinstance(output, bool | int | float | complex):
         return (torch.tensor(output, dtype=torch.float64 if isinstance(output, float) else None),)
-    parts = _parts(output)
+    parts = parts_of(output)
     if parts is None:
         raise TypeError(
             f"compare: expected tensors, or a container of tensors, as output, got {type(output).__name__}"

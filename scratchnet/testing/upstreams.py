@@ -7,14 +7,27 @@ assumes a dense upstream reads the wrong element, or the NaN that fills the gaps
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from scratchnet.testing.subject import widest
 
-__all__ = ["upstreams"]
+__all__ = ["chosen_kinds", "upstreams"]
+
+KINDS = ("random", "one-hot", "constant", "expanded", "sliced", "transposed", "channels_last")
+
+
+def chosen_kinds(kinds: Sequence[str] | None) -> tuple[str, ...]:
+    """The kinds of upstream gradients that a user chooses; none for all.
+
+    Raises:
+        ValueError: if there is no such kind, or none at all.
+    """
+    if kinds is not None and (isinstance(kinds, str) or not kinds or not set(kinds) <= set(KINDS)):
+        raise ValueError(f"compare: expected upstreams among {KINDS}, such as ('random', 'sliced'), got {kinds!r}")
+    return tuple(kinds or ())
 
 
 def upstreams(output: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:

@@ -133,7 +133,7 @@ def _finding(number: int, row: Row, following: Sequence[Row]) -> str:
         shapes = [str(tuple(x.shape)) for x in call.tensors(parameters=False)]
         lines.append(f"smallest input that shows it: {', '.join(shapes)}")
         e = row.evidence.examination
-        script = reproduction(found, e.ours, e.theirs, call, e.numerical, e.findings)
+        script = reproduction(found, call, e)
         lines += ["to see it again:", *(f"    {line}" for line in script.splitlines())]
     if following:
         lines.append(f"what follows from it: {_listed(following)}")
@@ -150,7 +150,11 @@ def _smallest(row: Row, e: Examination) -> tuple[Call, Row]:
         nonlocal last
         needed = [row.check] if row.check == "output" else ["output", row.check]
         findings = Findings(
-            e.findings.roundings, needed if row.check in CHECKS else (), e.findings.required, e.findings.by_hand
+            e.findings.roundings,
+            needed if row.check in CHECKS else (),
+            e.findings.required,
+            e.findings.by_hand,
+            e.findings.kinds,
         )
         again = Examination(start.ours, start.theirs, call, findings, e.backend, e.numerical)
         for found in examine(again):

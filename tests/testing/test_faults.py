@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import warnings
-from itertools import takewhile
-
 import pytest
 import torch
 from faults import FAULTS, TWINS
+from scripts import expect_all_to_show_again
 
 from scratchnet.testing import check, compare, explain
 from scratchnet.testing.checks import CHECKS
@@ -91,33 +88,16 @@ def test_thorough_names_the_cause():
     assert len(named) >= 0.9 * len(FAULTS), sorted(set(FAULTS) - set(named))
 
 
-def runs(text, fault, capsys):
-    """Runs a script with its places filled in, and returns its output."""
-    for side in ("custom", "builtin"):
-        text = re.sub(rf"^{side} = \.\.\.  # .*$", f"{side} = given[{side!r}]", text, flags=re.M)
-        compile(text, "script", "exec")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            exec(text, {"given": {"custom": fault.apply, "builtin": fault.twin.builtin}})
-    except Exception as error:  # what the script shows
-        return f"{type(error).__name__}: {error}"
-    return capsys.readouterr().out
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
-def test_the_printed_script_shows_the_fault_again(name, capsys):
+def test_every_printed_script_shows_its_fault_again(name):
     fault = FAULTS[name]
     inputs = inputs_of(fault.twin, 0)
     comparison = compare(fault.apply, fault.twin.builtin, *inputs)
     if comparison.ok:
         asked = dict.fromkeys(set(fault.checks) - {"output", "gradients"}, True)
         comparison = compare(fault.apply, fault.twin.builtin, *inputs, **asked)
-    text = explain(comparison).partition("to see it again:\n")[2]
-    lines = [line[9:] for line in takewhile(lambda line: line.startswith(" " * 9), text.splitlines())]
-    shown = runs("\n".join(lines), fault, capsys)
-    assert "Error" in shown or " disagree, first: " in shown, "\n".join(lines) + "\n" + shown
+    expect_all_to_show_again(explain(comparison), custom=fault.apply, builtin=fault.twin.builtin)
 
 
 def test_there_are_enough_of_them():

@@ -53,7 +53,7 @@ def fresh_memory(e: Examination) -> None:
             with FreshMemoryIsNaN():
                 return super()._call(call)
 
-    on = e.on(e.call, "fresh buffers hold NaN", ours=Filled(e.ours.function))
+    on = e.on(e.call, "fresh buffers hold NaN", ours=Filled(e.ours.function, e.ours.names))
     if output(on):
         for upstream in on.upstreams[:1]:
 
@@ -133,7 +133,9 @@ def _race(ours: Subject, calls: list[Call], given: list[Tensor | None], alone: l
 
 def _own(subject: Subject) -> Subject:
     """A module of its own for each thread: a call puts the call's parameters in the place of the module's."""
-    return Subject(copy.deepcopy(subject.function)) if isinstance(subject.function, nn.Module) else subject
+    if not isinstance(subject.function, nn.Module):
+        return subject
+    return Subject(copy.deepcopy(subject.function), subject.names)
 
 
 @contextmanager

@@ -24,8 +24,8 @@ def vmap(e: Examination) -> None:
     if e.random:
         e.findings.add(e.prefix + "vmap", "not compared", "random numbers come in no specified order under vmap")
         return
-    for upstream in e.upstreams:
-        if upstream.kind in TWO and not e.weigh(_vmapped(e, upstream, None), "vmap", upstream):
+    for upstream in e.upstreams_of(TWO):
+        if not e.weigh(_vmapped(e, upstream, None), "vmap", upstream):
             return
 
 
@@ -60,9 +60,8 @@ def compiled(e: Examination) -> None:
     ours = _compile(e.ours, e.backend)
     # A graph that is kept for another upstream must not give its buffers away.
     with torch._functorch.config.patch(donated_buffer=False):
-        for upstream in e.upstreams:
-            if upstream.kind in TWO:
-                e.weigh(e.under(partial(_compiled, e, ours), upstream), "compiled", upstream)
+        for upstream in e.upstreams_of(TWO):
+            e.weigh(e.under(partial(_compiled, e, ours), upstream), "compiled", upstream)
 
 
 def _compile(subject: Subject, backend: str) -> Subject:
@@ -70,7 +69,7 @@ def _compile(subject: Subject, backend: str) -> Subject:
         return Subject(torch.compile(subject.function, fullgraph=True, backend=backend))
     module = copy.copy(subject.function)  # shares the parameters, in whose place the call's own come
     module.forward = torch.compile(module.forward, fullgraph=True, backend=backend)
-    return Subject(module)
+    return Subject(module, subject.names)
 
 
 def _compiled(

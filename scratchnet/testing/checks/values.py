@@ -41,6 +41,9 @@ def output(e: Examination) -> bool:
 
 def gradients(e: Examination) -> None:
     """The gradients under every upstream, and that inputs and upstreams stay as they were."""
+    if e.places and not e.upstreams:
+        said = "the outputs have no shape for upstreams of these kinds"
+        e.findings.add(e.prefix + "gradient", "not compared", said)
     for upstream in e.upstreams:
         names = [*e.call.names(), *(f"upstream {i}" for i in range(len(upstream.given)))]
         tensors = [*e.watched(), *upstream.given]
@@ -126,6 +129,5 @@ def forward_mode(e: Examination) -> None:
 
 def forward_over_reverse(e: Examination) -> None:
     """The tangents of the gradients."""
-    for upstream in e.upstreams:
-        if upstream.kind in CURVED and not e.random:
-            e.weigh(e.under(quantities.forward_over_reverse, upstream), "forward over reverse", upstream)
+    for upstream in [] if e.random else e.upstreams_of(CURVED):
+        e.weigh(e.under(quantities.forward_over_reverse, upstream), "forward over reverse", upstream)
