@@ -88,7 +88,8 @@ def compare(
         opcheck: the tests of `torch.library.opcheck`, of the custom operators that it is or calls (on by default).
         autocast: the float32 call under `torch.autocast` to bfloat16, dtypes included.
         dtypes: every other dtype, against float64: at most twice the built-in's own error.
-        special_values: NaN, infinities, zeros, denormals, kinks and ties in place of the values given.
+        special_values: NaN, infinities, zeros, denormals, kinks and ties in place of the values given. What
+            differs by convention is a failure only if this is asked for, as with ``empty``.
         empty: no elements along each dimension, and zero-dimensional input, where the built-in takes them.
         strided: inputs that are transposed, sliced or expanded in memory.
         saved_unchanged: that the backward leaves the saved tensors alone, so that it can run again.
@@ -118,7 +119,8 @@ def compare(
 
     Raises:
         ValueError: if the parameters of two modules do not match, or one side is a module with parameters and
-            the other is none; if ``order``, ``modes``, ``upstreams``, ``rtol``, ``atol`` or ``device`` are none of those above.
+            the other is none; if ``order``, ``modes``, ``upstreams``, ``rtol``, ``atol`` or ``device`` are none of
+            those above.
         TypeError: if the built-in returns something else than tensors, numbers and containers of these.
 
     Example:

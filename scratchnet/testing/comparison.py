@@ -21,7 +21,15 @@ BESIDE: dict[Verdict, str] = {
     "not compared": "not compared",
     "convention": "by another convention",
 }
-SEVERITY: tuple[Verdict, ...] = ("not compared", "not offered", "exact", "close", "convention", "differs", "raises")
+SEVERITY: tuple[Verdict, ...] = (
+    "not compared",
+    "not offered",
+    "exact",
+    "close",
+    "convention",
+    "differs",
+    "raises",
+)
 
 
 class Finding(NamedTuple):

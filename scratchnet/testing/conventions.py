@@ -21,18 +21,28 @@ KINK = 1e-3
 def is_convention(finding: Finding, inputs: Sequence[Tensor], tolerance: float) -> bool:
     """Whether a disagreement on special inputs is a matter of taste.
 
-    Beside inputs that are not finite, it is which of NaN, an infinity and a number a formula makes of them. At a kink,
-    a jump or a tie it is everything between the values that the built-in has beside that point.
+    Where inputs are not finite, it is what a formula makes of these elements, and which of NaN, an infinity and a
+    number of the others. Where the built-in has NaN, it is anything. At a kink, a jump or a tie it is what lies
+    between the values that the built-in has beside it.
     """
     assert finding.got is not None
     assert finding.expected is not None
     got, expected = finding.got.double(), (finding.expected if finding.truth is None else finding.truth).double()
     wrong = ~torch.isclose(got, expected, rtol=0, atol=tolerance, equal_nan=True)
-    if not all(bool(x.isfinite().all()) for x in inputs):
-        return bool((~got.isfinite() | ~expected.isfinite())[wrong].all())
+    odd = [~as_real(x.detach()).isfinite() for x in inputs]
+    if any(bool(x.any()) for x in odd):
+        wrong &= got.isfinite() & expected.isfinite()
+        for x in odd:
+            wrong &= ~x if x.shape == got.shape else True
+    wrong &= ~expected.isnan()
+    return not bool(wrong.any()) or bool(_between(finding, got, expected)[wrong].all())
+
+
+def _between(finding: Finding, got: Tensor, expected: Tensor) -> Tensor:
+    """Which elements are between the values that the built-in has to the sides of a kink, a jump or a tie."""
     beside = [finding.moved(seed, STEP) for seed in range(SAMPLES)]
     values = torch.stack([as_real(x).double() for x in beside if x is not None] or [expected])
     low, high = values.amin(0), values.amax(0)
     size = 1 + expected.abs()
-    between = (got >= low - 10 * STEP * size) & (got <= high + 10 * STEP * size) & (high - low > KINK * size)
-    return bool(between[wrong].all())
+    slack = 10 * STEP * size
+    return (got >= low - slack) & (got <= high + slack) & (high - low > KINK * size)

@@ -121,8 +121,8 @@ class Examination:
 
         def off(x: Tensor, short: Tensor) -> Tensor:
             signs = torch.randint(2, x.shape, generator=generator).to(x.device).double() * 2 - 1
-            moved = x.detach() * (1 + signs * torch.finfo(short.dtype).eps)
-            return (moved + step * like(x, generator) if step else moved).requires_grad_()
+            by = step * like(x, generator) if step else x.detach() * signs * torch.finfo(short.dtype).eps
+            return (x.detach() + by).requires_grad_()
 
         pairs = zip(exact.leaves(), self.call.leaves(), strict=True)
         self._moved[seed, step] = exact.with_leaves([off(x, short) for x, short in pairs])

@@ -20,7 +20,19 @@ MANY = 64
 NUMBERS_AND_TEXT = (bool, int, float, complex, str)
 # Their repr() is an expression; torch's need "import torch".
 WRITTEN_AS_SHOWN = (type(None), bytes, slice, range, type(...), torch.dtype, torch.layout, torch.memory_format)
-TAKEN = ("torch", "inf", "nan", "compare", "check", "custom", "builtin", "surrogate", "upstream", "got", "expected")
+TAKEN = (
+    "torch",
+    "inf",
+    "nan",
+    "compare",
+    "check",
+    "custom",
+    "builtin",
+    "surrogate",
+    "upstream",
+    "got",
+    "expected",
+)
 
 
 class Script:

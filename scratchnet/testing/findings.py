@@ -24,6 +24,11 @@ from scratchnet.testing.tolerances import (
 __all__ = ["Findings", "in_words"]
 
 FEW = ("autocast", "dtypes")
+# Inputs moved by a rounding. Of causal attention in bfloat16, on special values of 20 seeds, 7 gradients were flagged
+# with one draw, 3 with four, 1 with eight, none with sixteen.
+DRAWS = 16
+# Checks on inputs at which equal functions may differ by convention.
+SPECIAL = ("special_values", "empty")
 CHAINS = ("double backward", "third derivative", "forward mode", "forward over reverse")
 
 
@@ -112,19 +117,20 @@ def _judged(name: str, found: list[tuple[Finding, Any]], findings: Findings) -> 
     cases = [Case(n.got.detach(), n.expected.detach(), n.truth) for n, _ in found]  # type: ignore[union-attr]
     side = found[0][1].theirs
     numerical = not side.exact or "third derivative" in name or (found[0][1].numerical and chained)
-    special = found[0][0].check == "special_values" and "special_values" not in findings.required
+    check = found[0][0].check
+    special = check in SPECIAL and check not in findings.required
     rows = []
     by_hand = findings.by_hand.get(cases[0].got.dtype)
     judged = agreement(cases, units, numerical, found[0][0].check == "autocast", by_hand)
     if by_hand is None and any(not agreed.close for agreed in judged):
-        moved = [n.moved() for n, _ in found]
         cases = [
-            case._replace(moved=None if m is None else as_real(m)) for case, m in zip(cases, moved, strict=True)
+            case._replace(moved=[as_real(m) for seed in range(DRAWS) if (m := n.moved(seed)) is not None])
+            for case, (n, _) in zip(cases, found, strict=True)
         ]
         judged = agreement(cases, units, numerical, found[0][0].check == "autocast")
     for i, (agreed, (finding, e)) in enumerate(zip(judged, found, strict=True)):
         if not agreed.close and special and is_convention(finding, e.call.leaves(), agreed.tolerance):
-            said = "a matter of convention: a failure with special_values=True"
+            said = f"a matter of convention: a failure with {check}=True"
             rows.append(replace(_row(name, agreed, finding), verdict="convention", note=said))
         else:
             evidence = None if agreed.close else Evidence([n for n, _ in found], i, e)

@@ -17,7 +17,8 @@ float32, bfloat16, float16
     transformers say how many units that may add.
     A sum that cancels has few digits left, and the built-in may have kept more of them by luck. Before anything
     is said to differ, the truth is computed again on inputs moved by one rounding, up or down at random; twice
-    that change is allowed in addition, since no computation from rounded inputs can be held to less.
+    that change is allowed in addition, since no computation from rounded inputs can be held to less. An element that
+    changes by more than `KINK_IN_UNITS` crossed a kink, and is allowed that for itself alone.
     Where the built-in itself is off by more than the root of its epsilon times the largest element, either float64
     took another path (other random numbers, a comparison that fell the other way), or the built-in alone lost its
     digits, as in a sum of many equal numbers one by one. Ours is then held against the nearer of the two, without
@@ -71,6 +72,7 @@ UNITS_OF_FEW = 2
 TIMES_BUILTIN = 2
 NOTICEABLE = 16
 KINK = 1e-6
+KINK_IN_UNITS = 1024
 
 
 class Tolerance(NamedTuple):
@@ -106,13 +108,13 @@ def _of(tolerance: float | Mapping[torch.dtype, float], dtype: torch.dtype) -> f
 class Case(NamedTuple):
     """One tensor of the custom side, the built-in's, and the built-in's in float64 where there is one.
 
-    ``moved`` is the built-in's in float64 on inputs that are off by one rounding of their own dtype.
+    ``moved`` are the built-in's in float64 on inputs that are off by one rounding of their own dtype.
     """
 
     got: Tensor
     expected: Tensor
     truth: Tensor | None = None
-    moved: Tensor | None = None
+    moved: Sequence[Tensor] = ()
 
 
 @dataclass(frozen=True)
@@ -176,14 +178,17 @@ def agreement(
         return [EXACT if same else _judge(case, *by_hand) for case, same in zip(held, alike, strict=True)]
     scale = max([1.0, *(_largest_finite(case.truth.double()) for case in cases if case.truth is not None)])
     judged = [_held_against_truth(case, scale, autocast) for case in cases]
-    allowed, ours, own = _errors(judged, units, autocast) if short else (_cancels(judged, scale), 0.0, 0.0)
+    allowed, ours, own = _errors(judged, units, autocast) if short else (0.0, 0.0, 0.0)
+    shaken = [TIMES_BUILTIN * _shaken(case, scale) for case in cases]
     if short and numerical and all(case.truth is None for case in cases):
         allowed = NUMERICAL_SHORT * max([1.0, *(_largest_finite(case.expected.double()) for case in cases)])
     return [
         replace(
-            EXACT if same else _judge(case, *_allowed(case, allowed, numerical)), error=ours, builtin_error=own
+            EXACT if same else _judge(case, *_allowed(case, allowed, numerical), extra),
+            error=ours,
+            builtin_error=own,
         )
-        for case, same in zip(judged, alike, strict=True)
+        for case, same, extra in zip(judged, alike, shaken, strict=True)
     ]
 
 
@@ -199,25 +204,24 @@ def _errors(cases: Sequence[Case], units: int, autocast: bool) -> tuple[float, f
     eps = info.eps
     if autocast and own > NOTICEABLE * eps * scale:
         eps = max(eps, torch.finfo(torch.bfloat16).eps)
-    allowed = TIMES_BUILTIN * (own + _shaken(cases)) + units * (eps * scale + info.smallest_normal)
+    allowed = TIMES_BUILTIN * own + units * (eps * scale + info.smallest_normal)
     unit = info.eps * max(1.0, scale)  # a tensor that should be all zeros has no unit of its own
     return allowed, ours / unit, own / unit
 
 
-def _cancels(cases: Sequence[Case], scale: float) -> float:
-    """The error that is allowed in float64, where the built-in itself changes with the last digit of its inputs."""
-    shaken = _shaken(cases)
-    return TIMES_BUILTIN * shaken if shaken <= KINK * scale else 0.0
+def _shaken(case: Case, scale: float) -> Tensor | float:
+    """By how much the built-in changes where inputs are moved by one rounding.
 
-
-def _shaken(cases: Sequence[Case]) -> float:
-    """By how much the built-in changes where its inputs are moved by one rounding."""
-    return max(
-        0.0
-        if case.moved is None or case.truth is None
-        else _largest_finite(_distance(case.moved.double(), case.truth))
-        for case in cases
-    )
+    An element that changes so much that a kink was crossed says nothing about the others.
+    """
+    if not case.moved:
+        return 0.0
+    truth = (case.expected if case.truth is None else case.truth).double()
+    changes = torch.stack([_distance(m.double(), truth) for m in case.moved]).amax(0)
+    smooth = changes <= max(KINK, KINK_IN_UNITS * torch.finfo(case.got.dtype).eps) * scale
+    shared = _largest_finite(changes[smooth])
+    crossing = 0.0 if case.got.dtype is torch.float64 else changes.nan_to_num(posinf=0.0)
+    return torch.where(smooth, shared, crossing)
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
@@ -260,11 +264,11 @@ def _allowed(case: Case, shared: float, numerical: bool) -> Tolerance:
     return Tolerance(rtol, atol * max(1.0, _largest_finite(case.truth)) + shared)
 
 
-def _judge(case: Case, rtol: float, atol: float) -> Agreement:
+def _judge(case: Case, rtol: float, atol: float, extra: Tensor | float = 0.0) -> Agreement:
     got, expected, truth, _ = case
     assert truth is not None
     same = (got == expected) | (got.isnan() & expected.isnan()) | (got == truth.to(got.dtype))
-    allowed = atol + rtol * truth.abs().nan_to_num(posinf=0.0)
+    allowed = atol + rtol * truth.abs().nan_to_num(posinf=0.0) + extra
     difference = _distance(got.double(), truth)
     excess = (difference - allowed).masked_fill(same, float("-inf")).flatten()
     close = not bool((excess > 0).any())

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import pytest
 import torch
-import torch.nn.functional as F
 from scripts import expect_all_to_show_again, run, scripts
 from test_checks import FAULTS, ONLY, Cube, Slope
 from torch import nn
@@ -109,7 +108,9 @@ def test_a_finding_of_each_check_shows_again(check, x):
     expect_all_to_show_again(explain(found), custom=custom, builtin=builtin)
 
 
-@pytest.mark.parametrize("custom", [raises, RaisesInBackward.apply, lambda x: x.float(), lambda x: x[:1], torch.sin])
+@pytest.mark.parametrize(
+    "custom", [raises, RaisesInBackward.apply, lambda x: x.float(), lambda x: x[:1], torch.sin]
+)
 def test_errors_dtypes_and_shapes_show_again(custom, x):
     expect_all_to_show_again(explain(compare(custom, cube, x)), custom=custom, builtin=cube)
     if custom is RaisesInBackward.apply:
@@ -219,7 +220,13 @@ def test_outputs_that_are_no_tensor_need_the_checker(x):
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [("odd-module", "f"), ("oddmodule", "[/red]"), ("oddmodule", "class"), ("__main__", "f"), ("oddmodule", "gone")],
+    [
+        ("odd-module", "f"),
+        ("oddmodule", "[/red]"),
+        ("oddmodule", "class"),
+        ("__main__", "f"),
+        ("oddmodule", "gone"),
+    ],
 )
 def test_what_no_import_finds_gets_one_line_to_fill_in(module, name, x, monkeypatch):
     def function(x):
@@ -240,7 +247,11 @@ def test_local_functions_lambdas_and_calls_are_named(x):
         return x.exp() + x
 
     called = functools.partial(torch.add, other=1)
-    for function, name in ((local, "<locals>.local"), (lambda x: x + 1, "<lambda>"), (called, "functools.partial(")):
+    for function, name in (
+        (local, "<locals>.local"),
+        (lambda x: x + 1, "<lambda>"),
+        (called, "functools.partial("),
+    ):
         (script, *_) = [text for _, _, text in scripts(explain(compare(function, torch.exp, x, **ONLY)))]
         (line,) = [line for line in script.splitlines() if line.startswith("custom = ...  # your function: ")]
         assert name in line

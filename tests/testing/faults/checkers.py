@@ -134,6 +134,13 @@ def compare_says_thoroughly(
     return not compare(function, builtin, *inputs, thorough=True, **options).ok
 
 
+def compare_says_of_conventions(
+    function: Callable[..., Any], builtin: Any, inputs: tuple[Any, ...], **options: Any
+) -> bool:
+    """The same, and asked for the built-in's conventions."""
+    return not compare(function, builtin, *inputs, thorough=True, special_values=True, empty=True, **options).ok
+
+
 def check_says(function: Callable[..., Any], builtin: Any, inputs: tuple[Any, ...], **options: Any) -> bool | None:
     """`check`, which needs no built-in, but a gradient that is the derivative of the values."""
     return None if options.get("gradient_of") else not check(function, *inputs, thorough=False).ok
@@ -148,4 +155,5 @@ CHECKERS: dict[str, Checker] = {
     "`compare`": compare_says,
     "`check(thorough=False)`, without the built-in": check_says,
     "`compare(thorough=True)`": compare_says_thoroughly,
+    "the same with `special_values=True, empty=True`": compare_says_of_conventions,
 }

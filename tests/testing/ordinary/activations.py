@@ -41,7 +41,7 @@ class ReLU(Function):
         return out
 
 
-@equals(F.relu, unlike=("special_values",))
+@equals(F.relu)
 class ReLUOfAMask(Function):
     @staticmethod
     def forward(ctx, x):
@@ -113,7 +113,7 @@ class LeakyReLU(Function):
 ORDINARY["LeakyReLU"] = ORDINARY["LeakyReLU"]._replace(builtin=F.leaky_relu)
 
 
-@equals(F.elu, unlike=("special_values",))
+@equals(F.elu)
 class ELU(Function):
     @staticmethod
     def forward(ctx, x):
@@ -155,7 +155,7 @@ class Softmax(Function):
         return y * (grad - (grad * y).sum(-1, keepdim=True))
 
 
-@equals(lambda x: F.log_softmax(x, -1), unlike=("special_values",))
+@equals(lambda x: F.log_softmax(x, -1))
 class LogSoftmax(Function):
     @staticmethod
     def forward(ctx, x):
@@ -232,7 +232,7 @@ class GLU(Function):
         return torch.cat([grad * s, grad * a * s * (1 - s)], -1)
 
 
-@equals(F.hardtanh, unlike=("special_values",))
+@equals(F.hardtanh)
 class HardTanh(Function):
     @staticmethod
     def forward(ctx, x):

@@ -20,7 +20,6 @@ class Ordinary(NamedTuple):
         inputs: makes its inputs from a generator, in float64.
         gradient_of: whose gradients it has, where these are not the built-in's.
         short: whether it takes bfloat16, which NumPy and complex numbers lack.
-        unlike: the checks on whose inputs it knowingly is another function than the built-in.
     """
 
     custom: Callable[..., Any]
@@ -28,7 +27,6 @@ class Ordinary(NamedTuple):
     inputs: Callable[[torch.Generator], tuple[Any, ...]]
     gradient_of: Callable[..., Any] | None = None
     short: bool = True
-    unlike: tuple[str, ...] = ()
 
 
 ORDINARY: dict[str, Ordinary] = {}

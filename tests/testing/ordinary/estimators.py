@@ -82,7 +82,6 @@ def learned_step(x, s):
     lambda x, s: (x / s).clamp(-4, 3).round() * s,
     lambda g: (*normal((4, 3))(g), torch.tensor(0.3, dtype=torch.float64)),
     gradient_of=learned_step,
-    unlike=("special_values",),
 )
 class LearnedStepSize(Function):
     """Esser et al., Learned step size quantization (2020), without the scale of the step's gradient."""
@@ -128,7 +127,6 @@ def fast_sigmoid(x, at):
     lambda x, at: (x > at).to(x.dtype),
     lambda g: (*normal((4, 3))(g), 0.1),
     gradient_of=fast_sigmoid,
-    unlike=("special_values",),
 )
 class Spike(Function):
     """A spiking neuron with the slope of the fast sigmoid."""

@@ -44,7 +44,7 @@ class RMSNorm(Function):
         return r * g - x * r**3 * (g * x).mean(-1, keepdim=True), (grad * x * r).sum(0)
 
 
-@equals(lambda x, w, b: F.group_norm(x, 2, w, b), normal((2, 4, 3), (4,), (4,)), unlike=("empty",))
+@equals(lambda x, w, b: F.group_norm(x, 2, w, b), normal((2, 4, 3), (4,), (4,)))
 class GroupNorm(Function):
     @staticmethod
     def forward(ctx, x, weight, bias):
@@ -70,7 +70,6 @@ class GroupNorm(Function):
         torch.zeros(3).double(),
         torch.ones(3).double(),
     ),
-    unlike=("empty",),
 )
 class BatchNorm(Function):
     """Updates its running statistics in place."""
@@ -78,8 +77,9 @@ class BatchNorm(Function):
     @staticmethod
     def forward(ctx, x, weight, bias, running_mean, running_var):
         mean, var = x.mean(0), x.var(0, unbiased=False)
-        running_mean.mul_(0.9).add_(0.1 * mean)
-        running_var.mul_(0.9).add_(0.1 * var * len(x) / (len(x) - 1))
+        if len(x):
+            running_mean.mul_(0.9).add_(0.1 * mean)
+            running_var.mul_(0.9).add_(0.1 * var * len(x) / (len(x) - 1))
         scale = (var + 1e-5).rsqrt()
         z = (x - mean) * scale
         ctx.save_for_backward(z, scale, weight)
@@ -93,7 +93,7 @@ class BatchNorm(Function):
         return scale * (g - g.mean(0) - z * (g * z).mean(0)), (grad * z).sum(0), grad.sum(0), None, None
 
 
-@equals(lambda x: F.normalize(x, dim=-1), normal((4, 5)), unlike=("special_values",))
+@equals(lambda x: F.normalize(x, dim=-1), normal((4, 5)))
 class Normalize(Function):
     @staticmethod
     def forward(ctx, x):

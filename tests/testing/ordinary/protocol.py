@@ -94,7 +94,6 @@ ORDINARY["custom_op"] = Ordinary(exp_op, torch.exp, normal((4, 3)))
     lambda z: z * z.conj(),
     lambda g: (torch.complex(*normal((3,), (3,))(g)),),
     short=False,
-    unlike=("special_values",),
 )
 class SquaredModulus(Function):
     @staticmethod
