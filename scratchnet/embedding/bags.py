@@ -39,6 +39,8 @@ def indices_and_offsets(
             raise RuntimeError(
                 f"{op}: expected offsets from 0 to {input.shape[0]}, the number of indices, got {first} to {last}"
             )
+        if offsets.shape[0] > 2 and bool((offsets[1:] < offsets[:-1]).any()):
+            raise RuntimeError(f"{op}: expected offsets that do not decrease, got {describe(offsets.tolist())}")
         if include_last:
             input = input[:last]
     return input, offsets, offsets.shape[0] - int(include_last)

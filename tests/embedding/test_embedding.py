@@ -79,6 +79,16 @@ def test_what_lies_beyond_the_last_offset_is_in_no_bag():
     assert shares.grad[4] == 0
 
 
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+@pytest.mark.parametrize("include_last_offset", [False, True])
+@pytest.mark.parametrize("offsets", [[0, 4, 3], [0, 2, 2, 3, 0], [0, 9, 5]], ids=str)
+def test_offsets_that_decrease_are_refused(mode, include_last_offset, offsets):
+    with pytest.raises(RuntimeError, match="embedding_bag: expected offsets that do not decrease, got list"):
+        embedding_bag(
+            torch.arange(5), table(), torch.tensor(offsets), mode=mode, include_last_offset=include_last_offset
+        )
+
+
 @pytest.mark.parametrize("layer", [Embedding, EmbeddingBag])
 def test_a_pretrained_table_is_shared_and_frozen(layer):
     given = table().detach()
