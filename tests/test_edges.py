@@ -210,11 +210,24 @@ SAME_RESULTS = {
         torch.manual_seed(0),
         L.feature_alpha_dropout(torch.ones(5, 7).t(), 0.5, True),
     )[1],
+    "dropout of all channels of a vector": lambda L: [
+        drop(torch.tensor([1.0, NAN, 2.0]), 1.0, True) for drop in (L.dropout2d, L.feature_alpha_dropout)
+    ],
     "dropout1d of one position, transposed": lambda L: (
         torch.manual_seed(0),
         L.dropout1d(torch.ones(1, 5, 7).permute(2, 1, 0), 0.5, True),
     )[1],
 }
+
+
+def attention_over_static_keys(library, keys, values, mask, **options):
+    """Attends from 3 queries to static keys and values in place of 2 projected ones."""
+    tensors = torch.ones(3, 1, 4), *[torch.ones(2, 1, 4)] * 2
+    projections = torch.ones(12, 4), None, None, None, False, 0.0, torch.ones(4, 4), None
+    static = {"static_k": torch.ones(2, keys, 2), "static_v": torch.ones(2, values, 2)}
+    return library.multi_head_attention_forward(*tensors, 4, 2, *projections, attn_mask=mask, **static, **options)
+
+
 TWO_BATCHES = torch.ones(2, 1, 3, 4), torch.ones(3, 1, 3, 4), torch.ones(3, 1, 3, 4)
 BOTH_REFUSE = {
     "softsign of booleans": lambda L: L.softsign(torch.tensor([True])),
@@ -232,12 +245,18 @@ BOTH_REFUSE = {
     "attention with a mask of another dtype": lambda L: L.scaled_dot_product_attention(
         *torch.ones(3, 1, 1, 1, 1), attn_mask=torch.ones(1, 1).double()
     ),
+    "attention with a mask for other keys": lambda L: attention_over_static_keys(L, 5, 5, torch.zeros(3, 2)),
+    "attention over fewer values than keys": lambda L: attention_over_static_keys(L, 5, 4, None),
+    "attention over fewer values than keys, without weights": lambda L: attention_over_static_keys(
+        L, 5, 4, None, need_weights=False
+    ),
     "scaled_mm with a number as recipe": lambda L: L.scaled_mm(
         *[torch.ones(16, 16).to(torch.float8_e4m3fn)] * 2, torch.ones(()), (1, 2), torch.ones(()), (1, 2)
     ),
 }
 
 
+@pytest.mark.filterwarnings("ignore:dropout2d:UserWarning")
 @pytest.mark.parametrize("call", SAME_RESULTS.values(), ids=SAME_RESULTS)
 def test_results_are_those_of_the_built_in(call):
     torch.testing.assert_close(call(functional), call(torch.nn.functional), equal_nan=True)

@@ -157,10 +157,14 @@ def multi_head_attention_forward(
     q = _heads(q, num_heads)
     k = _static(static_k, "static_k", q) if static_k is not None else _heads(k, num_heads)
     v = _static(static_v, "static_v", q) if static_v is not None else _heads(v, num_heads)
+    if k.shape[1] != v.shape[1]:
+        raise RuntimeError(f"{OP}: expected as many values as keys, got {v.shape[1]} and {k.shape[1]}")
     if add_zero_attn:
         k, v = (torch.cat([x, x.new_zeros(x.shape[0], 1, x.shape[2])], 1) for x in (k, v))
     extra = (bias_k is not None) + bool(add_zero_attn)
     mask, padding = _widened(mask, extra), _widened(padding, extra)
+    if mask is not None and mask.shape[2] not in (1, k.shape[1]):  # static keys may be more than key has
+        raise RuntimeError(f"{OP}: expected attn_mask for {k.shape[1] - extra} keys, got {describe(attn_mask)}")
     if padding is not None:
         if padding.shape != (batch, k.shape[1]):
             raise AssertionError(

@@ -61,10 +61,10 @@ def _alpha_dropout(op: str, input: Tensor, p: float, training: bool, inplace: bo
     check_probability(op, p)
     if p == 0 or not training or x.numel() == 0:
         return x
-    shape = of_features(op, x) if features else None
-    if p == 1:
+    if p == 1:  # of any shape and dtype
         y = x * x.new_zeros(())
     else:
+        shape = of_features(op, x) if features else None
         y = AlphaDropoutFunction.apply(floating(op, x, error=RuntimeError), random_mask(x, shape, 1 - p), p)
     return input.copy_(y) if inplace else y
 

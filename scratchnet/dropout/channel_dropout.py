@@ -28,9 +28,9 @@ def _channel_dropout(op: str, x: Tensor, p: float, training: bool) -> Tensor:
     """Drops channels of an input (N, C, …), or returns it where there is nothing to do."""
     if p == 0 or not training or x.numel() == 0:
         return x
-    shape = of_features(op, x)
-    if p == 1:
+    if p == 1:  # of any shape and dtype
         return x * x.new_zeros(())
+    shape = of_features(op, x)
     return DropoutFunction.apply(floating(op, x, error=RuntimeError), random_mask(x, shape, 1 - p), p)
 
 
