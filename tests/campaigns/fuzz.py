@@ -76,15 +76,17 @@ class Case:
     @property
     def composed(self) -> bool:
         """Whether the catalog composed the built-in of tensor operations, which checks nothing."""
-        builtin = self.record.builtin
-        if getattr(builtin, "__qualname__", "").startswith("rounded_once"):
-            builtin = inspect.getclosurevars(builtin).nonlocals["builtin"]
-        return of_catalog(builtin)
+        return of_catalog(unwrapped(self.record.builtin))
 
     @property
     def empty(self) -> bool:
         """Whether a tensor has no elements."""
         return any(x.numel() == 0 for x in self.tensors)
+
+    @property
+    def infinite(self) -> bool:
+        """Whether a tensor holds an infinity or NaN."""
+        return not all(bool(x.isfinite().all()) for x in self.tensors)
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -99,6 +101,12 @@ class Case:
 def of_catalog(function: Any) -> bool:
     """Whether the catalog wrote it: a composition of operations, or a function that makes a module's call."""
     return str(getattr(function, "__module__", "")).startswith("reference")
+
+
+def unwrapped(builtin: Any) -> Any:
+    """Returns the built-in that the catalog computes in float32 for short dtypes, and any other one as it is."""
+    wraps = getattr(builtin, "__qualname__", "").startswith("rounded_once")
+    return inspect.getclosurevars(builtin).nonlocals["builtin"] if wraps else builtin
 
 
 def tensors(sample: Sample) -> list[Tensor]:
@@ -274,7 +282,7 @@ def spoiled(rng: random.Random, sample: Sample, case: Case) -> Sample:
         if kind == 3:
             return like(x.detach().flatten(), x)
         if kind == 4 and x.numel() and not x.is_floating_point():
-            y = x.clone()
+            y = x.clone(memory_format=torch.contiguous_format)
             y.view(-1)[rng.randrange(y.numel())] = rng.choice([-1, -100, 7, 1000])
             return y
         dtypes = [torch.bool, torch.int64, torch.int32, torch.uint8, torch.complex64, *DTYPES]
@@ -331,7 +339,7 @@ def judge(case: Case) -> tuple[str, str]:
     call = theirs[1]
     units = max(record.roundings, UNITS_OF_FEW)
     e = Examination(kind(ours[0].function), kind(theirs[0].function), call, Findings(units))
-    expected = attempt(lambda: e.recording(e.theirs, call))
+    expected = attempt(lambda: mixture(case) or e.recording(e.theirs, call))
     upstreams = [] if isinstance(expected, Exception) else attempt(lambda: e.upstreams)
     if isinstance(expected, Exception) and case.in_place:
         case.in_place = False
@@ -355,6 +363,17 @@ def judge(case: Case) -> tuple[str, str]:
     if row.index is not None:
         said += f" got {row.got:.6g}, expected {row.expected:.6g} ± {row.tolerance:.1e}"
     return kind, said
+
+
+def mixture(case: Case) -> Exception | None:
+    """Returns the error that a built-in has for two dtypes where the catalog widens one of them to the other."""
+    builtin = unwrapped(case.record.builtin)
+    dtypes = {x.dtype for x in case.tensors if x.is_floating_point()}
+    if builtin is case.record.builtin or len(dtypes) < 2 or case.composed:
+        return None
+    wide = with_tensors(case.sample, lambda x: x.double() if x.dtype in DTYPES[2:] else x)
+    found = attempt(lambda: builtin(*wide.inputs, **wide.options))
+    return found if isinstance(found, Exception) else None
 
 
 def as_good(row: Row, case: Case) -> bool:
@@ -399,7 +418,7 @@ def show(seed: int, number: int) -> None:
     print(*judge(case))
 
 
-def _work(pipe: Any, seed: int, numbers: range, ours: bool) -> None:
+def _work(pipe: Any, seed: int, numbers: range, alone: str) -> None:
     import resource
 
     torch.set_num_threads(1)
@@ -410,8 +429,9 @@ def _work(pipe: Any, seed: int, numbers: range, ours: bool) -> None:
     for number in numbers:
         signal.alarm(SECONDS)
         case = Case(seed, number)
-        if ours:
-            case.record = replace(case.record, builtin=case.record.custom)
+        if alone:
+            side = getattr(case.record, alone)
+            case.record = replace(case.record, custom=side, builtin=side)
         kind, said = judge(case)
         if "memory" in said and ("alloc" in said or "MemoryError" in said):
             kind = "refused"
@@ -419,15 +439,15 @@ def _work(pipe: Any, seed: int, numbers: range, ours: bool) -> None:
         pipe.send((number, f"known: {reason}" if reason else kind, said))
 
 
-def outcomes(seed: int, first: int, count: int, ours: bool = False) -> Iterator[tuple[int, str, str]]:
-    """Yields number, kind and words of each case; with ``ours``, ours is compared with itself.
+def outcomes(seed: int, first: int, count: int, alone: str = "") -> Iterator[tuple[int, str, str]]:
+    """Yields number, kind and words of each case; one side ``alone``, custom or builtin, is compared with itself.
 
-    A case that crashes or hangs is of the kind ``crashes``.
+    A case that ends or holds up ours is of the kind ``crashes``, unless the built-in is held up, too.
     """
     done, end, context = first, first + count, get_context("fork")
     while done < end:
         receiver, sender = context.Pipe(duplex=False)
-        child = context.Process(target=_work, args=(sender, seed, range(done, end), ours))
+        child = context.Process(target=_work, args=(sender, seed, range(done, end), alone))
         child.start()
         sender.close()
         try:
@@ -437,10 +457,16 @@ def outcomes(seed: int, first: int, count: int, ours: bool = False) -> Iterator[
         except EOFError:
             child.join()
         if done < end:
-            alone = [] if ours else [kind for _, kind, _ in outcomes(seed, done, 1, ours=True)]
-            side = "built-in" if alone and alone != ["crashes"] else ""
-            yield done, f"{side} crashes".strip(), f"exit status {child.exitcode}"
+            theirs = not alone and not crashes(seed, done, "custom")
+            if not alone and not theirs and child.exitcode == -signal.SIGALRM:
+                theirs = crashes(seed, done, "builtin")
+            yield done, "built-in crashes" if theirs else "crashes", f"exit status {child.exitcode}"
             done += 1
+
+
+def crashes(seed: int, number: int, side: str) -> bool:
+    """Whether one side of a case alone ends its process, or holds it up."""
+    return [kind for _, kind, _ in outcomes(seed, number, 1, side)] == ["crashes"]
 
 
 def run(cases: int, seed: int, first: int = 0) -> int:
