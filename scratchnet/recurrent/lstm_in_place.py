@@ -54,8 +54,9 @@ def forward(
                 i, f, g, o = z.split(units, 1)
             torch.addmm(gate, h.rows(size), across, out=z)
             torch.expm1(torch.minimum(g, numbers.limit, out=g), out=u)
-            z.exp_().add_(numbers.one).reciprocal_()
-            g.mul_(u)
+            z.exp_().add_(numbers.one)
+            g.div_(u)  # the inverse, exactly 1 or -1 where saturated, so that the slope is 0
+            z.reciprocal_()
             gate.copy_(z)
             torch.mul(f, c.rows(size), out=next_c).addcmul_(i, g, value=2)
             tanh_of_half_(next_c, u, tanh_c, numbers)

@@ -176,6 +176,19 @@ def test_gates_are_accurate_from_tiny_to_huge(dtype):
     assert tanh_of_half_(nan, nan.clone(), nan.clone(), Numbers.like(nan)).isnan().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("length", [1, 2])
+@pytest.mark.parametrize("units", [1, 2, 9, 33])
+def test_saturated_units_have_no_slope(name, dtype, length, units):
+    torch.manual_seed(0)
+    network = getattr(nn, name)(1, units, dtype=dtype)
+    x = torch.full((length, 2, 1), 1e20, dtype=dtype, requires_grad=True)
+    final = flat(network(x)[1])[0]
+    # Nothing moves a saturated unit, and the input would make much of a rounding.
+    assert not torch.autograd.grad(final.sum(), network.weight_ih_l0)[0].any()
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("sizes", [(3, 2, 2, 1), (2, 2), (2,)])
 def test_states_come_from_the_step_before(sizes, reverse):
