@@ -210,6 +210,13 @@ SAME_RESULTS = {
         torch.manual_seed(0),
         L.feature_alpha_dropout(torch.ones(5, 7).t(), 0.5, True),
     )[1],
+    "multilabel_margin_loss of one score": lambda L: [
+        L.multilabel_margin_loss(torch.ones(shape), torch.zeros(other).long(), reduction="none")
+        for shape, other in (((), (1,)), ((1,), ()))
+    ],
+    "batch_norm of nothing, by a variance that is no number": lambda L: grad(
+        lambda w: L.batch_norm(torch.ones(2, 3, 0), torch.zeros(3), torch.full((3,), NAN), w), torch.ones(3)
+    ),
     "dropout of all channels of a vector": lambda L: [
         drop(torch.tensor([1.0, NAN, 2.0]), 1.0, True) for drop in (L.dropout2d, L.feature_alpha_dropout)
     ],

@@ -34,7 +34,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scratchnet.arguments import describe, overridable, tensor
+from scratchnet.arguments import describe, overridable, promoted, tensor
 from scratchnet.function import Elementwise, readable
 from scratchnet.losses.pointwise import PointwiseLoss, aligned, numbers, promoted_together
 from scratchnet.losses.reduction import reduction_of
@@ -144,7 +144,9 @@ def poisson_nll_loss(
     """
     op = "poisson_nll_loss"
     reduction = reduction_of(op, reduction, size_average, reduce)
-    x, target = promoted_together(op, *aligned(op, input=input, target=target), complex=not full)
+    # Of integers a function is taken, whose result has the default dtype.
+    x, target = aligned(op, input=input, target=target)
+    x, target = promoted_together(op, promoted(op, x, complex=True), target, complex=not full)
     if not log_input and not x.is_complex() and readable(x) and bool((x < -eps).any()):
         raise ValueError(
             f"{op}: expected rates of at least 0, got {x.detach().min().item():g}; use log_input=True for logarithms"

@@ -155,7 +155,8 @@ def multilabel_margin_loss(
     x, target = floating(op, input), tensor(op, target, "target")
     if x.dim() > 2 or (x.dim() and x.shape[-1] == 0):
         raise RuntimeError(f"{op}: expected an input of shape (N, C) or (C,) with classes, got {describe(x)}")
-    if target.shape != x.shape:
+    single = x.dim() + target.dim() == 1 and x.numel() == target.numel()  # of shapes () and (1,)
+    if target.shape != x.shape and not single:
         raise RuntimeError(
             f"{op}: expected a target of the input's shape {tuple(x.shape)}, got {describe(target)}"
         )

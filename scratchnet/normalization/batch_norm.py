@@ -130,7 +130,7 @@ class FixedNormFunction(Function):
         if not (needs[1] or needs[2]):
             return grad_x, None, None, None, None
         total, aligned = centered_sums(g, planes.of(x), mean, rstd)
-        return grad_x, aligned * rstd, total, None, None
+        return grad_x, aligned * rstd if x.numel() else aligned, total, None, None
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, eps: float) -> Tensor:
