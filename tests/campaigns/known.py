@@ -299,6 +299,14 @@ FAULTS = (
         kinds="differs infinite",
     ),
     Fault(
+        "cross_entropy",
+        "takes a weight of another dtype for probabilities, and refuses it for class indices",
+        "F.cross_entropy(*torch.ones(2, 1, 2).half(), torch.ones(2).double()).dtype is torch.float64",
+        kinds="refuses",
+        said="expected weight in the input's dtype",
+        changes="spoiled",
+    ),
+    Fault(
         "gaussian_nll_loss",
         "takes complex numbers, for which the loss has no meaning",
         "F.gaussian_nll_loss(torch.ones(1) * 2j, torch.zeros(1), torch.ones(1)).real == -2",
