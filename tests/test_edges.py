@@ -252,6 +252,17 @@ BOTH_REFUSE = {
     "attention with a mask of another dtype": lambda L: L.scaled_dot_product_attention(
         *torch.ones(3, 1, 1, 1, 1), attn_mask=torch.ones(1, 1).double()
     ),
+    **{
+        f"max_unpool{d}d to less than nothing, batch {n}": lambda L, d=d, n=n: getattr(L, f"max_unpool{d}d")(
+            torch.zeros(n, 2, *[2] * d), torch.zeros(n, 2, *[2] * d).long(), 2, padding=4
+        )
+        for d in (1, 2, 3)
+        for n in (0, 1)
+    },
+    "attention of two batches with projections": lambda L: L.multi_head_attention_forward(
+        *[torch.ones(2, n, 4) for n in (8, 2, 2)],
+        *(4, 2, torch.ones(12, 4), None, None, None, False, 0.0, torch.ones(4, 4), None),
+    ),
     "attention with a mask for other keys": lambda L: attention_over_static_keys(L, 5, 5, torch.zeros(3, 2)),
     "attention over fewer values than keys": lambda L: attention_over_static_keys(L, 5, 4, None),
     "attention over fewer values than keys, without weights": lambda L: attention_over_static_keys(

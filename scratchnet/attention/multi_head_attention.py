@@ -157,8 +157,11 @@ def multi_head_attention_forward(
     q = _heads(q, num_heads)
     k = _static(static_k, "static_k", q) if static_k is not None else _heads(k, num_heads)
     v = _static(static_v, "static_v", q) if static_v is not None else _heads(v, num_heads)
-    if k.shape[1] != v.shape[1]:
-        raise RuntimeError(f"{OP}: expected as many values as keys, got {v.shape[1]} and {k.shape[1]}")
+    if k.shape[:2] != v.shape[:2] or k.shape[0] != q.shape[0]:
+        raise RuntimeError(
+            f"{OP}: expected as many values as keys for the heads of all {batch} samples, {q.shape[0]}, got "
+            f"{tuple(v.shape[:2])} and {tuple(k.shape[:2])} of heads and length"
+        )
     if add_zero_attn:
         k, v = (torch.cat([x, x.new_zeros(x.shape[0], 1, x.shape[2])], 1) for x in (k, v))
     extra = (bias_k is not None) + bool(add_zero_attn)

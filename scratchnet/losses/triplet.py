@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, overridable, tensor
+from scratchnet.function import LOW_PRECISION
 from scratchnet.losses.pointwise import PointwiseLoss, numbers, promoted_together
 from scratchnet.losses.reduction import reduction_of
 from scratchnet.similarity.distance import pairwise_distance
@@ -111,7 +112,9 @@ def triplet_margin_loss(
     given = promoted_together(op, anchor, positive, negative, complex=True)
     if autocasts(anchor) and torch.float64 not in (x.dtype for x in given):
         given = [x.float() for x in given]
-    return _compare(op, given, lambda a, b: pairwise_distance(a, b, p, eps), margin, swap, reduction)
+    wide = [x.float() for x in given] if _short(given) else given
+    found = _compare(op, wide, lambda a, b: pairwise_distance(a, b, p, eps), margin, swap, reduction)
+    return found.to(given[0].dtype)
 
 
 @overridable
@@ -150,9 +153,11 @@ def triplet_margin_with_distance_loss(
     _check(op, anchor, positive, negative, margin)
     if distance_function is not None and not callable(distance_function):
         raise TypeError(f"{op}: expected distance_function to be callable, got {describe(distance_function)}")
-    return _compare(
-        op, (anchor, positive, negative), distance_function or pairwise_distance, margin, swap, reduction
-    )
+    given = (anchor, positive, negative)
+    if distance_function is None and _short(given):
+        wide = [x.float() for x in given]
+        return _compare(op, wide, pairwise_distance, margin, swap, reduction).to(anchor.dtype)
+    return _compare(op, given, distance_function or pairwise_distance, margin, swap, reduction)
 
 
 def _check(op: str, anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> None:
@@ -165,6 +170,11 @@ def _check(op: str, anchor: Tensor, positive: Tensor, negative: Tensor, margin: 
             f"{op}: expected anchor, positive and negative with the same number of dimensions, got "
             f"{describe(anchor)}, {describe(positive)} and {describe(negative)}; use unsqueeze to make them equal"
         )
+
+
+def _short(given: Sequence[Tensor]) -> bool:
+    """Whether distances would be rounded to a short dtype, of which their difference would have few digits left."""
+    return all(x.dtype is given[0].dtype and x.dtype in LOW_PRECISION for x in given) and not autocasts(given[0])
 
 
 def _compare(

@@ -108,6 +108,10 @@ def max_unpool(
     kernel = sizes(op, "kernel_size", kernel_size, dims, least=0)
     steps = kernel if stride is None else sizes(op, "stride", stride, dims, least=1 if dims == 3 else 0)
     size = _size(op, x.shape[2:], kernel, steps, sizes(op, "padding", padding, dims, least=0), output_size)
+    if min(size) < 0:
+        raise ValueError(
+            f"{op}: expected padding that leaves an output, got {padding} for an output of size {size}"
+        )
     count = math.prod(size)
     flat = indices.reshape(x.shape).flatten(2)
     if readable(flat) and flat.numel() and not 0 <= int(flat.min()) <= int(flat.max()) < count:
