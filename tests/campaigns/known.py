@@ -307,6 +307,33 @@ FAULTS = (
         changes="spoiled",
     ),
     Fault(
+        "RNN|LSTM|GRU",
+        "takes states of more sequences than a packed batch has",
+        "torch.nn.RNN(3, 2)(torch.nn.utils.rnn.pack_sequence([torch.ones(1, 3), torch.ones(2, 3)], "
+        "enforce_sorted=False), torch.ones(1, 5, 2))[0].data.shape == (3, 2)",
+        kinds="refuses",
+        said="expected a state of shape",
+        changes="one_size",
+    ),
+    Fault(
+        "LSTM",
+        "takes, with a projection, a cell state of another dtype than the hidden one",
+        "torch.nn.LSTM(3, 2, proj_size=1).bfloat16()(torch.ones(3, 2, 3).bfloat16(), (torch.ones(1, 2, 1).bfloat16(), "
+        "torch.ones(1, 2, 2).int()))[0].dtype is torch.bfloat16",
+        kinds="refuses",
+        said="expected input and states of one dtype",
+        changes="spoiled",
+    ),
+    Fault(
+        "multi_head_attention_forward",
+        "refuses padding of no keys without weights, and takes it with them",
+        "torch.nn.MultiheadAttention(4, 2)(*[torch.ones(n, 4) for n in (3, 0, 0)], key_padding_mask=torch.ones(0), "
+        "need_weights=False)",
+        "cannot reshape tensor of 0 elements",
+        kinds="accepts empty",
+        said="cannot reshape tensor of 0 elements",
+    ),
+    Fault(
         "gaussian_nll_loss",
         "takes complex numbers, for which the loss has no meaning",
         "F.gaussian_nll_loss(torch.ones(1) * 2j, torch.zeros(1), torch.ones(1)).real == -2",
@@ -452,7 +479,7 @@ FAULTS = (
         "takes biases of other shapes and dtypes than documented",
         "F.linear(torch.ones(2, 3), torch.ones(4, 3), torch.ones(1, 4)).shape == (2, 4)",
         kinds="refuses",
-        said="expected bias|of one dtype",
+        said="expected (in_proj_)?bias|of one dtype",
     ),
     Fault(
         "conv.*",
