@@ -1,6 +1,7 @@
 """Writes the gallery: a page for each op, from its source, its record in the catalog and the measured tables.
 
-The pages are reStructuredText, as the docstrings are, in ``docs/gallery``, which git ignores.
+The pages are reStructuredText, as the docstrings are, in ``docs/gallery`` and, with Chinese words around the English
+docstrings, in ``docs/zh/gallery``; git ignores both.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sphinx.application import Sphinx
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
 import scratchnet.functional
+from extensions.chinese import OPS, WORDS
 from reference.catalog import RECORDS, Record
 from reference.check import check
 from reference.report.plots import activation_plot, curves
@@ -29,15 +31,26 @@ from reference.report.summary import accuracy
 
 DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent
-PAGES = DOCS / "gallery"
+PAGES = {"en": DOCS / "gallery", "zh": DOCS / "zh" / "gallery"}
 SOURCES = re.compile(r"\n\n(?=(?:Sources?|References?|After)\b)")
+CAPTION = re.compile("(?<=<figcaption>)[^<]*")
 VERDICTS = {"works": "works", "**alone**": "works here alone", "-": "not compared"}
 SPEED = ("size", "mode", "pass", "ours", "built-in", "ratio", "saved", "peak")
 
+WHAT = (
+    "Every op of scratchnet: its equation and derivative, its source, what it can do, how precise and how fast it "
+    "is. The last column names what works here where PyTorch's op raises an error."
+)
+OF_MODULES = "A module, ``scratchnet.nn.{0}``, with the arguments of ``torch.nn.{0}``."
+PRECISION = (
+    "The largest errors of float32 against float64 over the {} samples of the catalog, in units in the last place of the "
+    "largest element. ``python -m reference {}`` compares again."
+)
+UNMEASURED = "Not among the measured workloads; ``python -m reference speed {}`` times it."
 FILTER = """
 .. raw:: html
 
-   <p><input id="filter" type="search" placeholder="filter: softmax, losses, vmap" aria-label="filter the ops"></p>
+   <p><input id="filter" type="search" placeholder="%s" aria-label="%s"></p>
    <script>
    document.querySelector("#filter").addEventListener("input", event => {
      const words = event.target.value.toLowerCase().split(/\\s+/);
@@ -55,56 +68,71 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 
 def write_pages() -> None:
-    """Writes a page for each record that has Functions, or is a functional form, and the index."""
-    records = [r for r in RECORDS.values() if r.functions or r.name in scratchnet.functional.__all__]
-    texts = {f"{record.name}.rst": page(record) for record in records}
-    texts["index.rst"] = index(records)
-    PAGES.mkdir(exist_ok=True)
-    for path in PAGES.glob("*.rst"):
-        if path.name not in texts:
-            path.unlink()
-    for name, text in texts.items():
-        path = PAGES / name
-        if not path.exists() or path.read_text(encoding="utf-8") != text:  # Sphinx reads again what is newer
-            path.write_text(text, encoding="utf-8")
+    """Writes a page for each op, and the index, in both languages."""
+    for language, folder in PAGES.items():
+        texts = {f"{record.name}.rst": page(record, language) for record in records()}
+        texts["index.rst"] = index(language)
+        folder.mkdir(exist_ok=True)
+        for path in folder.glob("*.rst"):
+            if path.name not in texts:
+                path.unlink()
+        for name, text in texts.items():
+            path = folder / name
+            if not path.exists() or path.read_text(encoding="utf-8") != text:  # Sphinx reads again what is newer
+                path.write_text(text, encoding="utf-8")
 
 
-def index(records: Sequence[Record]) -> str:
+def records() -> list[Record]:
+    """Returns the ops that have a page: those with Functions, and functional forms."""
+    return [r for r in RECORDS.values() if r.functions or r.name in scratchnet.functional.__all__]
+
+
+def say(text: str, language: str) -> str:
+    """Returns words of the frame in a language. Those in tables are translated when they are read."""
+    return text if language == "en" else WORDS[text]
+
+
+def in_english(text: str, language: str) -> str:
+    """Marks a docstring as English on a page in another language."""
+    return text if language == "en" else f".. container:: language-en\n\n{textwrap.indent(text, '   ')}"
+
+
+def index(language: str) -> str:
     """Returns the page that lists all ops and filters them."""
-    rows = [(f":doc:`{r.name}`", family(r), sentence(r), shown(found_alone(r))) for r in records]
-    names = "\n".join(f"   {record.name}" for record in sorted(records, key=lambda r: r.name.lower()))
+    what = sentence if language == "en" else lambda record: OPS[record.name]
+    rows = [(f":doc:`{r.name}`", family(r), what(r), shown(found_alone(r))) for r in records()]
+    names = "\n".join(f"   {record.name}" for record in sorted(records(), key=lambda r: r.name.lower()))
     tree = f".. toctree::\n   :hidden:\n\n{names}\n"
-    what = (
-        "Every op of scratchnet: its equation and derivative, its source, what it can do, how precise and how fast it "
-        "is. The last column names what works here where PyTorch's op raises an error."
-    )
     table = list_table(("op", "package", "what it computes", "works here alone"), rows, style="gallery")
-    return f"{heading('The gallery', '=')}{what}\n{FILTER}\n{table}\n{tree}"
+    search = FILTER % (say("filter: softmax, losses, vmap", language), say("filter the ops", language))
+    return f"{heading(say('The gallery', language), '=')}{say(WHAT, language)}\n{search}\n{table}\n{tree}"
 
 
-def page(record: Record) -> str:
+def page(record: Record, language: str) -> str:
     """Returns the page of an op."""
     modules = modules_of(record)
     docs = [SOURCES.split(inspect.cleandoc(module.__doc__ or ""), maxsplit=1) for module in modules]
     papers = [text for _, *rest in docs for text in rest]
-    parts = [
-        heading(record.name.replace("_", r"\_"), "="),
-        usage(record),
-        heading("Mathematics", "-"),
-        *(f"{text}\n\n" for text, *_ in docs),
-        plot(record),
-        heading("Source", "-"),
-        *(source(record, module) for module in modules),
-        heading("What it can do", "-"),
-        capabilities(record),
-        heading("Precision", "-"),
-        precision(record),
-        heading("Speed", "-"),
-        speed(record),
-        conventions(record),
-        *([heading("Papers", "-"), *(f"{text}\n\n" for text in papers)] if papers else []),
-    ]
-    return "".join(parts)
+
+    def section(title: str, *parts: str) -> str:
+        return heading(say(title, language), "-") + "".join(parts) if any(parts) else ""
+
+    return "".join(
+        (
+            heading(record.name.replace("_", r"\_"), "="),
+            "" if language == "en" else f"{OPS[record.name]}\n\n",
+            usage(record, language),
+            section(
+                "Mathematics", *(in_english(f"{text}\n\n", language) for text, *_ in docs), plot(record, language)
+            ),
+            section("Source", *(source(record, module) for module in modules)),
+            section("What it can do", capabilities(record), say("See :doc:`/capabilities`.", language), "\n\n"),
+            section("Precision", precision(record, language)),
+            section("Speed", speed(record, language)),
+            section("Where it differs from the built-in", conventions(record)),
+            section("Papers", *(in_english(f"{text}\n\n", language) for text in papers)),
+        )
+    )
 
 
 def function_of(record: Record) -> Callable[..., Any]:
@@ -129,22 +157,24 @@ def sentence(record: Record) -> str:
     return inspect.cleandoc(documented.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
 
 
-def usage(record: Record) -> str:
+def usage(record: Record, language: str) -> str:
     """Returns the signature and the docstring; those of modules are torch's."""
     if record.of_modules:
-        return f"A module, ``scratchnet.nn.{record.name}``, with the arguments of ``torch.nn.{record.name}``.\n\n"
+        return say(OF_MODULES, language).format(record.name) + "\n\n"
     function = function_of(record)
     signature = f"{record.name}{inspect.signature(function)}".replace("'", "")
     docs = str(GoogleDocstring(inspect.cleandoc(function.__doc__ or ""), Config(), what="function"))
-    # A description of a function, of which one page each is enough for Sphinx's index.
     body = textwrap.indent(f"{docs}\n", "   ")
-    return f".. py:function:: {signature}\n   :module: scratchnet.functional\n\n{body}\n"
+    once = "" if language == "en" else "   :no-index:\n"  # a name leads to one page
+    described = f".. py:function:: {signature}\n   :module: scratchnet.functional\n{once}\n{body}\n"
+    return in_english(described, language)
 
 
-def plot(record: Record) -> str:
+def plot(record: Record, language: str) -> str:
     """Returns value, slope and error as SVG, for ops that act elementwise on one tensor."""
-    found = curves(record)
-    return raw(activation_plot(found)) if found else ""
+    if (found := curves(record)) is None:
+        return ""
+    return raw(re.sub(CAPTION, lambda caption: say(caption[0], language), activation_plot(found)))
 
 
 def source(record: Record, module: ModuleType) -> str:
@@ -152,7 +182,7 @@ def source(record: Record, module: ModuleType) -> str:
     path = Path(module.__file__ or "").relative_to(ROOT)
     classes = [f.__name__ for f in record.functions if f.__module__ == module.__name__]
     return "".join(
-        f".. literalinclude:: ../../{path}\n   :pyobject: {name}\n   :caption: {path}\n   :lineno-match:\n\n"
+        f".. literalinclude:: /../{path}\n   :pyobject: {name}\n   :caption: {path}\n   :lineno-match:\n\n"
         for name in called(path, classes or [record.name])
     )
 
@@ -186,7 +216,9 @@ def capabilities(record: Record) -> str:
         (meaning, shown([what for what, verdict in found.items() if verdict == word]))
         for word, meaning in VERDICTS.items()
     ]
-    return list_table((), lines) + "See :doc:`/capabilities`.\n\n"
+    if failures := [f"{what}: {verdict}" for what, verdict in found.items() if verdict not in VERDICTS]:
+        lines.append(("does not work", shown(failures)))
+    return list_table((), lines)
 
 
 def found_alone(record: Record) -> list[str]:
@@ -194,39 +226,39 @@ def found_alone(record: Record) -> list[str]:
     return [what for row in rows_of("capabilities.md", record.name) for what, v in row.items() if v == "**alone**"]
 
 
-def precision(record: Record) -> str:
-    """Compares the errors of float32 relative to float64, over the samples of the catalog."""
+@cache
+def errors(name: str) -> tuple[int, Sequence[tuple[str, str, str]]]:
+    """Returns how many samples the catalog has, and the largest errors of float32 relative to float64 over them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = check(record, torch.float32)
+        found = check(RECORDS[name], torch.float32)
     rows = [
         (kind, f"{a.ours:.2f}", f"{a.builtin:.2f}")
         for kind in ("output", "gradient")
         if (a := accuracy(found, kind)) is not None
     ]
-    what = (
-        f"The largest errors of float32 against float64 over the {len(found.comparisons)} samples of the catalog, in "
-        f"units in the last place of the largest element. ``python -m reference {record.name}`` compares again.\n\n"
-    )
-    return what + list_table(("", "ours", "built-in"), rows)
+    return len(found.comparisons), rows
 
 
-def speed(record: Record) -> str:
+def precision(record: Record, language: str) -> str:
+    """Returns the table of errors, and where it comes from."""
+    samples, rows = errors(record.name)
+    what = say(PRECISION, language).format(samples, record.name)
+    return f"{what}\n\n{list_table(('', 'ours', 'built-in'), rows)}"
+
+
+def speed(record: Record, language: str) -> str:
     """Returns the op's rows of the table of times."""
     rows = [tuple(row[name] for name in SPEED) for row in rows_of("performance_table.md", record.name)]
     if not rows:
-        return f"Not among the measured workloads; ``python -m reference speed {record.name}`` times it.\n\n"
-    return list_table(SPEED, rows) + "See :doc:`/performance` for the columns.\n\n"
+        return say(UNMEASURED, language).format(record.name) + "\n\n"
+    return list_table(SPEED, rows) + say("See :doc:`/performance` for the columns.", language) + "\n\n"
 
 
 def conventions(record: Record) -> str:
     """Returns where the results differ from the built-in's."""
     rows = [tuple(row.values()) for row in rows_of("conventions.md", record.name)]
-    if not rows:
-        return ""
-    return heading("Where it differs from the built-in", "-") + list_table(
-        ("when", "built-in", "scratchnet"), rows
-    )
+    return list_table(("when", "built-in", "scratchnet"), rows) if rows else ""
 
 
 @cache
@@ -257,7 +289,7 @@ def shown(words: Sequence[str]) -> str:
 
 def heading(text: str, line: str) -> str:
     """Returns a heading of reStructuredText."""
-    return f"{text}\n{line * len(text)}\n\n"
+    return f"{text}\n{line * 2 * len(text)}\n\n"  # Chinese characters count twice
 
 
 def raw(html: str) -> str:

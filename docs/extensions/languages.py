@@ -1,4 +1,4 @@
-"""Links each page to its twin in the other language, and lets the search find Chinese words.
+"""Links each page to its twin in the other language, translates tables, and lets the search find Chinese words.
 
 The twin of ``PAGE.md`` is ``zh/PAGE.md``.
 """
@@ -8,12 +8,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.search.en import SearchEnglish
 
+from extensions.chinese import WORDS
+
 CHINESE = re.compile(r"[\u4e00-\u9fff]+")
 FOLDER = "zh/"
+NUMBER = re.compile(r"\d(?:[\d,.]*\d)?")
+TRANSLATIONS = {NUMBER.sub("{}", english): chinese for english, chinese in WORDS.items()}
 
 
 class EnglishAndChinese(SearchEnglish):
@@ -34,6 +39,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Registers the search and the link."""
     app.add_search_language(EnglishAndChinese)
     app.connect("env-get-outdated", _pages_to_link_anew)
+    app.connect("doctree-read", _translate, priority=400)  # before titles are collected
     app.connect("html-page-context", _link)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -41,6 +47,19 @@ def setup(app: Sphinx) -> dict[str, bool]:
 def twin(page: str) -> str:
     """Returns the name of a page in the other language."""
     return page.removeprefix(FOLDER) if page.startswith(FOLDER) else FOLDER + page
+
+
+def _translate(app: Sphinx, document: nodes.document) -> None:
+    if app.env.docname.startswith(FOLDER):
+        for text in list(document.findall(nodes.Text)):
+            if isinstance(text.parent, nodes.paragraph | nodes.strong | nodes.title):
+                text.parent.replace(text, nodes.Text("; ".join(map(_translated, text.split("; ")))))
+
+
+def _translated(words: str) -> str:
+    """Returns words in Chinese if they are known, with the numbers that they contain."""
+    chinese = TRANSLATIONS.get(NUMBER.sub("{}", words))
+    return chinese.format(*NUMBER.findall(words)) if chinese else words
 
 
 def _pages_to_link_anew(

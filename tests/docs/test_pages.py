@@ -38,7 +38,7 @@ def listed(page: Path) -> list[Path]:
 
 def generated(path: Path) -> bool:
     """Whether the build of the site writes a page of the gallery."""
-    return path.parent == DOCS / "gallery" and (path.stem == "index" or path.stem in RECORDS)
+    return path.parent in (DOCS / "gallery", DOCS / "zh" / "gallery") and path.stem in {"index", *RECORDS}
 
 
 def defines(source: Path, name: str) -> bool:
