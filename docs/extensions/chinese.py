@@ -5,8 +5,9 @@ WORDS = {
     # the gallery
     "The gallery": "算子图鉴",
     "Every op of scratchnet: its equation and derivative, its source, what it can do, how precise and how fast it is. "
-    "The last column names what works here where PyTorch's op raises an error.": "scratchnet 的所有算子：公式与导数、"
-    "源代码、支持的功能、精度和速度。最后一列是 PyTorch 的算子会报错、而本库可用的功能。每一页的公式与推导取自源代码的文档字符串，文字为英文。",
+    "The last column names what works here where PyTorch's op raises an error.": "scratchnet 的所有算子："
+    "公式与导数、源代码、支持的功能、精度和速度。最后一列是 PyTorch 的算子会报错、而本库可用的功能。"
+    "每一页的公式与推导取自源代码的文档字符串，文字为英文。",
     "filter: softmax, losses, vmap": "筛选：softmax、losses、vmap、卷积",
     "filter the ops": "筛选算子",
     "op": "算子",
@@ -18,9 +19,9 @@ WORDS = {
     "What it can do": "支持的功能",
     "See :doc:`/capabilities`.": "见 :doc:`/zh/capabilities`。",
     "Precision": "精度",
-    "The largest errors of float32 against float64 over the {} samples of the catalog, in units in the last place of the "
-    "largest element. ``python -m reference {}`` compares again.": "在目录的 {} 个样本上，float32 相对于 float64 的最大误差，"
-    "以最大元素的末位单位（ulp）计。``python -m reference {}`` 会重新比较。",
+    "The largest errors of float32 against float64 over the {} samples of the catalog, in units in the last place of "
+    "the largest element. ``python -m reference {}`` compares again.": "在目录的 {} 个样本上，float32 相对于 float64 的"
+    "最大误差，以最大元素的末位单位（ulp）计。``python -m reference {}`` 会重新比较。",
     "Speed": "速度",
     "Not among the measured workloads; ``python -m reference speed {}`` times it.": "不在已测量的负载之列；"
     "可用 ``python -m reference speed {}`` 计时。",
@@ -91,8 +92,8 @@ WORDS = {
     "a target probability of 0 at a logit of -∞: 0 · ∞ counts as 0": "logit 为 -∞ 处目标概率为 0：0 · ∞ 算作 0",
     "an ignored sample whose logits are all -∞: its gradient is 0": "被忽略的样本，logits 全为 -∞：梯度为 0",
     "a class of weight 0 at a logit of -∞: 0 · ∞ counts as 0": "logit 为 -∞ 的类别权重为 0：0 · ∞ 算作 0",
-    "a class of weight 0 at a logit of -∞, with smoothed labels or probabilities as targets": "logit 为 -∞ 的类别权重为 0，"
-    "目标是平滑标签或概率",
+    "a class of weight 0 at a logit of -∞, with smoothed labels or probabilities as targets": "logit 为 -∞ 的类别"
+    "权重为 0，目标是平滑标签或概率",
     "an ignored row of infinities: its gradient is 0": "被忽略的一行全为无穷大：梯度为 0",
     "a confident wrong score whose exponential overflows": "自信而错误的得分，其指数上溢",
     "sequences of length 0: the output is empty and the final states are the initial ones": "长度为 0 的序列："
@@ -169,9 +170,7 @@ OPS = {
     "triplet_margin_loss": "以 p 范数为距离的三元组损失。",
     "triplet_margin_with_distance_loss": "以任意函数为距离的三元组损失。",
     "ctc_loss": "没有与各帧对齐的标签序列的负对数概率。",
-    **{
-        f"conv{n}d": f"用卷积核对{what} ({shape}) 做卷积，再加上偏置。" for n, (what, shape) in SIZES.items()
-    },
+    **{f"conv{n}d": f"用卷积核对{what} ({shape}) 做卷积，再加上偏置。" for n, (what, shape) in SIZES.items()},
     **{
         f"conv_transpose{n}d": f"对{what} ({shape}) 计算 `conv{n}d` 的伴随，再加上偏置。"
         for n, (what, shape) in SIZES.items()
@@ -207,7 +206,7 @@ OPS = {
         }.items()
     },
     **{
-        f"fractional_max_pool{n}d{end}": f"在{SIZES[n][0]} ({SIZES[n][1]}) 上以伪随机的间隔放置等大的窗口，取每个窗口的最大值{what}。"
+        f"fractional_max_pool{n}d{end}": f"以伪随机的间隔在{SIZES[n][0]}上放置等大的窗口，取每个窗口的最大值{what}。"
         for n in (2, 3)
         for end, what in (("", ""), ("_with_indices", "及其位置"))
     },
@@ -221,7 +220,10 @@ OPS = {
     "CrossMapLRN2d": "模块形式的 `local_response_norm`，以图像 (B, C, H, W) 为输入。",
     "normalize": "向量除以它的 p 范数；范数小于 ``eps`` 时除以 ``eps``。",
     "dropout": "以概率 p 把每个元素置零，其余乘以 1 / (1 - p)。",
-    **{f"dropout{n}d": f"把{what} ({shape}) 的整个通道置零，参数同 `dropout`。" for n, (what, shape) in SIZES.items()},
+    **{
+        f"dropout{n}d": f"把{what} ({shape}) 的整个通道置零，参数同 `dropout`。"
+        for n, (what, shape) in SIZES.items()
+    },
     "alpha_dropout": "把元素换成 SELU 的饱和值，并恢复均值和方差。",
     "feature_alpha_dropout": "像 `alpha_dropout` 那样替换整个通道。",
     "embedding": "查出一张表的若干行。",
@@ -229,11 +231,6 @@ OPS = {
     "one_hot": "由类别序号得到 one-hot 向量。",
     "scaled_dot_product_attention": "查询对键的 softmax 注意力，作用于值。",
     "multi_head_attention_forward": "投影查询、键和值，各个头分别计算注意力，再投影所得的结果。",
-    "TransformerEncoderLayer": "编码器的一层：自注意力，然后是前馈网络。",
-    "TransformerDecoderLayer": "解码器的一层：自注意力、对编码器的注意力，然后是前馈网络。",
-    "TransformerEncoder": "叠在一起的编码器层。",
-    "TransformerDecoder": "叠在一起的解码器层。",
-    "Transformer": "编码器与解码器。",
     "cosine_similarity": "向量沿某一维的夹角的余弦。",
     "pairwise_distance": "``x1 - x2 + eps`` 在最后一维上的 p 范数。",
     "pdist": "所有行两两之间的距离。",
@@ -251,7 +248,4 @@ OPS = {
     "native_channel_shuffle": "与 `channel_shuffle` 同样打乱通道；PyTorch 的同名 kernel 没有导数。",
     "grid_sample": "在网格给出的位置读取图像或体数据。",
     "affine_grid": "生成使 `grid_sample` 对图像或体数据做仿射变换的网格。",
-    "l1_penalty": "绝对值之和。",
-    "l2_penalty": "平方和的一半。",
-    "max_norm_": "原地缩短每个单元的权重，使范数至多为 ``limit``，并返回这些权重。",
 }

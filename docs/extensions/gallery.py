@@ -43,8 +43,8 @@ WHAT = (
 )
 OF_MODULES = "A module, ``scratchnet.nn.{0}``, with the arguments of ``torch.nn.{0}``."
 PRECISION = (
-    "The largest errors of float32 against float64 over the {} samples of the catalog, in units in the last place of the "
-    "largest element. ``python -m reference {}`` compares again."
+    "The largest errors of float32 against float64 over the {} samples of the catalog, in units in the last place of "
+    "the largest element. ``python -m reference {}`` compares again."
 )
 UNMEASURED = "Not among the measured workloads; ``python -m reference speed {}`` times it."
 FILTER = """

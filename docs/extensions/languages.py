@@ -1,4 +1,4 @@
-"""Links each page to its twin in the other language, translates tables, and lets the search find Chinese words.
+"""Links each page to its twin in the other language, lists the pages of its own, and translates tables.
 
 The twin of ``PAGE.md`` is ``zh/PAGE.md``.
 """
@@ -6,11 +6,14 @@ The twin of ``PAGE.md`` is ``zh/PAGE.md``.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.environment.adapters.toctree import TocTree
 from sphinx.search.en import SearchEnglish
 
 from extensions.chinese import WORDS
@@ -40,7 +43,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_search_language(EnglishAndChinese)
     app.connect("env-get-outdated", _pages_to_link_anew)
     app.connect("doctree-read", _translate, priority=400)  # before titles are collected
-    app.connect("html-page-context", _link)
+    app.connect("html-page-context", _link, priority=400)  # before the theme shows the table of contents
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -69,6 +72,7 @@ def _pages_to_link_anew(
 
 
 def _link(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    context["toctree"] = partial(_contents, app, page)
     if page.startswith(FOLDER):
         context["language"] = "zh"
     if "body" in context and twin(page) in app.env.found_docs:
@@ -77,3 +81,13 @@ def _link(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
             f'<a href="{context["pathto"](twin(page))}" lang="{code}" hreflang="{code}" rel="alternate">{name}</a>'
         )
         context["body"] = f'<p class="language">{link}</p>{context["body"]}'
+
+
+def _contents(app: Sphinx, page: str, **options: Any) -> str:
+    """Returns the table of contents of the pages in a page's language."""
+    in_chinese = page.startswith(FOLDER)
+    home = app.env.get_doctree(FOLDER + "index" if in_chinese else "index")
+    (tree,) = home.findall(addnodes.toctree)
+    tree["entries"] = [entry for entry in tree["entries"] if entry[1].startswith(FOLDER) == in_chinese]
+    found = TocTree(app.env).resolve(page, app.builder, tree, **options)
+    return app.builder.render_partial(found)["fragment"]

@@ -125,7 +125,9 @@ def test_no_page_is_wider_than_a_phone(pages: dict[str, dict[str, Any]]) -> None
 
 
 def test_each_page_leads_to_its_twin_and_back(pages: dict[str, dict[str, Any]], served: str) -> None:
-    twins = {name: served + (name.removeprefix("zh/") if name.startswith("zh/") else f"zh/{name}") for name in pages}
+    twins = {
+        name: served + (name.removeprefix("zh/") if name.startswith("zh/") else f"zh/{name}") for name in pages
+    }
     alone = {"search.html", "genindex.html"} & pages.keys()
     assert {n: look["twin"] for n, look in pages.items()} == {n: None if n in alone else twins[n] for n in pages}
     chinese = {name for name, look in pages.items() if look["language"] == "zh"}

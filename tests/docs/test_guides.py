@@ -16,7 +16,9 @@ from scratchnet.testing.commandline import main
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 COMMAND = re.compile(r"scratchnet-check (.*?) +# exit status (\d)$", re.MULTILINE)
 COMMANDS = [found for page in sorted(GUIDES.glob("*.md")) for found in COMMAND.findall(page.read_text())]
-PYTHON = re.compile(r"^```python\n(?P<code>.*?)^```$(?:\n\n```text\n(?P<shown>.*?)^```$)?", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(
+    r"^```python\n(?P<code>.*?)^```$(?:\n\n```text\n(?P<shown>.*?)^```$)?", re.MULTILINE | re.DOTALL
+)
 LIBRARY = """
 #include <ATen/ATen.h>
 #include <torch/library.h>
@@ -76,6 +78,11 @@ def test_an_operator_of_a_library_is_checked_as_the_guide_says(tmp_path: Path) -
     where = [*(f"-I{folder}" for folder in include_paths()), *(f"-L{folder}" for folder in library_paths())]
     options = ["-shared", "-fPIC", "-std=c++20", "-o", "build/libmykernels.so"]
     subprocess.run(["g++", *options, *where, "mykernels.cpp", "-ltorch_cpu", "-lc10"], cwd=tmp_path, check=True)
-    command = [sys.executable, "-m", "scratchnet.testing.commandline", *shlex.split(words.replace("--device cuda", ""))]
+    command = [
+        sys.executable,
+        "-m",
+        "scratchnet.testing.commandline",
+        *shlex.split(words.replace("--device cuda", "")),
+    ]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -19,5 +19,7 @@ def test_the_site_is_complete_and_loads_only_itself(site: Path) -> None:
             address = found[1] or found[2] or ""
             assert not re.match("(?:https?:)?//", address), f"{page.name} loads {address}"
     pages = {path.relative_to(site).as_posix() for path in site.rglob("*.html")} - {"search.html", "genindex.html"}
-    assert {name for name in pages if name.startswith("zh/")} == {f"zh/{n}" for n in pages if not n.startswith("zh/")}
+    assert {name for name in pages if name.startswith("zh/")} == {
+        f"zh/{n}" for n in pages if not n.startswith("zh/")
+    }
     assert "<math" in (site / "course" / "activations.html").read_text()
