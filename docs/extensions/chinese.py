@@ -1,6 +1,6 @@
 """The Chinese words of the pages that are generated, and what each op computes."""
 
-# Of the gallery's frame, of table heads, and of cells.
+# Of the gallery's frame, of tables, and of the theme.
 WORDS = {
     # the gallery
     "The gallery": "算子图鉴",
@@ -74,6 +74,13 @@ WORDS = {
     # pictures
     "value and slope": "值与斜率",
     "error of float32, in units in the last place": "float32 的误差，以末位单位计",
+    # the theme
+    "Search": "搜索",
+    "On this page": "本页内容",
+    "Previous": "上一页",
+    "Next": "下一页",
+    "Home": "首页",
+    "Back to top": "回到顶部",
     # docs/conventions.md
     "beta=0, which would divide by 0: an error": "beta=0，会除以 0：报错",
     "inputs ±∞: the limits": "输入 ±∞：取极限",

@@ -75,6 +75,7 @@ def _link(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
     context["toctree"] = partial(_contents, app, page)
     if page.startswith(FOLDER):
         context["language"] = "zh"
+        context["_"] = context["gettext"] = _translated  # of the theme's words
     if "body" in context and twin(page) in app.env.found_docs:
         name, code = ("English", "en") if page.startswith(FOLDER) else ("中文", "zh")
         link = (
