@@ -26,6 +26,7 @@ html_theme = "furo"
 html_title = "scratchnet"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_favicon = "static/icon.svg"  # or browsers ask for one that is not there
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_copyright = False
