@@ -146,8 +146,8 @@ def projected(v: Tensor, x: Tensor, mean: Tensor, pull: Tensor, mean_v: Tensor, 
 
 
 def _projected(v: Tensor, x: Tensor, mean: Tensor, pull: Tensor, mean_v: Tensor, scale: Tensor) -> Tensor:
-    y = reuse(torch.mul, x - mean, -pull)
-    return reuse(torch.mul, reuse(torch.sub, reuse(torch.add, y, v), mean_v), scale)
+    left = torch.addcmul(v, x - mean, pull, value=-1)
+    return reuse(torch.mul, reuse(torch.sub, left, mean_v), scale)
 
 
 def affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
