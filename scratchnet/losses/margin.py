@@ -36,7 +36,9 @@ class MultiMarginLossFunction(Function):
         x: Tensor, target: Tensor, weight: Tensor | None, *, p: int, margin: float, reduction: str
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """The mean over classes of the violations' p-th power."""
-        losses = _violations(x, target, margin).pow(p) * _class_weight(x, target, weight)
+        z = _violations(x, target, margin)
+        losses = z if p == 1 else z * z
+        losses = losses if weight is None else losses * _class_weight(x, target, weight)
         return mean_or_zero(losses.sum(1) / x.shape[1], reduction), (x, target, weight)
 
     @staticmethod
