@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.testing import differences
+from scratchnet.testing.pullback import vjp
 from scratchnet.testing.quantities import own_constants
 from scratchnet.testing.subject import Call, Subject, as_real, continuous, differentiable, mapped
 
@@ -56,7 +57,7 @@ class NumericalSubject(Subject):
                 found = plain.run(_replaced(own_constants(frozen), tensors))
                 return tuple(as_real(y) for y in found if continuous(y))
 
-            return torch.func.vjp(outputs, *tensors)[1](tuple(grads))
+            return vjp(outputs, *tensors)[1](tuple(grads))
 
         dense = [
             a.detach().contiguous().clone() if differentiable(x) else a

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from scratchnet.testing.offers import RecordsNoGraph
+from scratchnet.testing.pullback import vjp
 from scratchnet.testing.subject import Call, Subject, differentiable, mapped, widest
 from scratchnet.testing.upstreams import upstreams
 
@@ -193,7 +194,7 @@ def _pullback(
         return tuple(outputs[i] for i in places)
 
     def pull(*leaves: Tensor, given: Sequence[Tensor] = usual) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        outputs, back, *_ = torch.func.vjp(run, *leaves)
+        outputs, back = vjp(run, *leaves)
         return outputs, back(tuple(given))
 
     return pull

@@ -12,7 +12,7 @@ from scratchnet.testing.examination import Examination
 
 __all__ = ["CONSTANT", "UNUSED", "by_check", "by_message"]
 
-CONSTANT = "an intermediate is taken for a constant: it was kept on ctx, or detached"
+CONSTANT = "an intermediate is taken for a constant: compute it again in the backward, or mark that once_differentiable"
 UNUSED = "it assumes that every output has an upstream gradient: that of an unused output is None"
 # What an error says, and what is wrong then.
 SAID = (

@@ -57,7 +57,7 @@ def patterns(row: Row, what: str) -> Iterator[str]:
 
 def _zero(row: Row, what: str) -> str:
     if row.check in ("double_backward", "third_derivative"):
-        return "an intermediate is taken for a constant: it was kept on ctx, or detached"
+        return "an intermediate is taken for a constant: compute it again in the backward, or mark that once_differentiable"
     return f"{what} is zero throughout"
 
 
