@@ -68,6 +68,33 @@ def test_required(gradients):
     )
 
 
+def test_a_marked_test_runs_under_each_upstream_that_it_names(run):
+    result = run(
+        """
+class Dense(Tanh):
+    @staticmethod
+    def backward(ctx, grad):
+        return Tanh.backward(ctx, torch.as_strided(grad, grad.shape, ctx.saved_tensors[0].stride()))
+
+@pytest.mark.gradients(
+    builtin=torch.tanh, upstreams=("random", "sliced"), inputs=[(3, 4)], thorough=False, double_backward=False
+)
+def test_dense(gradients):
+    gradients(Dense.apply)
+"""
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines_random(
+        ["*::test_dense[[]torch.float64-random]: *equal*", "*::test_dense[[]torch.float64-sliced]: *disagree*"]
+    )
+
+
+def test_positional_arguments_of_the_marker_are_an_error(run):
+    result = run("@pytest.mark.gradients(torch.tanh)\ndef test_tanh(gradients): pass")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*expected keywords*"])
+
+
 def test_a_marker_without_its_fixture_is_an_error(run):
     result = run("@pytest.mark.gradients(builtin=torch.tanh)\ndef test_tanh(): pass")
     result.assert_outcomes(errors=1)

@@ -7,12 +7,11 @@ import re
 from collections.abc import Iterator
 
 from scratchnet.testing.comparison import Row
-from scratchnet.testing.diagnosis.numbers import patterns
+from scratchnet.testing.diagnosis.numbers import CONSTANT, patterns
 from scratchnet.testing.examination import Examination
 
-__all__ = ["CONSTANT", "UNUSED", "by_check", "by_message"]
+__all__ = ["UNUSED", "by_check", "by_message"]
 
-CONSTANT = "an intermediate is taken for a constant: compute it again in the backward, or mark that once_differentiable"
 UNUSED = "it assumes that every output has an upstream gradient: that of an unused output is None"
 # What an error says, and what is wrong then.
 SAID = (

@@ -13,8 +13,11 @@ from scratchnet.testing.diagnosis.closeness import apart, close
 from scratchnet.testing.diagnosis.probes import input_for_output, other_arguments
 from scratchnet.testing.examination import Examination
 
-__all__ = ["by_numbers", "patterns"]
+__all__ = ["CONSTANT", "by_numbers", "patterns"]
 
+CONSTANT = (
+    "an intermediate is taken for a constant: compute it again in the backward, or mark that once_differentiable"
+)
 NEARLY = 2e-2
 MOST = 0.8
 
@@ -57,7 +60,7 @@ def patterns(row: Row, what: str) -> Iterator[str]:
 
 def _zero(row: Row, what: str) -> str:
     if row.check in ("double_backward", "third_derivative"):
-        return "an intermediate is taken for a constant: compute it again in the backward, or mark that once_differentiable"
+        return CONSTANT
     return f"{what} is zero throughout"
 
 
