@@ -334,6 +334,22 @@ FAULTS = (
         said="cannot reshape tensor of 0 elements",
     ),
     Fault(
+        "(RNN|LSTM|GRU)Cell",
+        "takes several states for one sample, and may end the process",
+        "torch.nn.RNNCell(3, 2)(torch.ones(3), torch.ones(2, 2)).shape == (2, 2)",
+        kinds="refuses",
+        said="expected hx of shape",
+        changes="spoiled one_size",
+    ),
+    Fault(
+        "gaussian_nll_loss",
+        "takes a target that is a number",
+        "F.gaussian_nll_loss(torch.ones(2), 1.5, torch.ones(2)) == 0.125",
+        kinds="refuses",
+        said="expected target to be a tensor",
+        changes="spoiled",
+    ),
+    Fault(
         "gaussian_nll_loss",
         "takes complex numbers, for which the loss has no meaning",
         "F.gaussian_nll_loss(torch.ones(1) * 2j, torch.zeros(1), torch.ones(1)).real == -2",
@@ -689,6 +705,12 @@ NO_FAULTS = (
         "refuses",
         "expected int64 or int32 indices, got a bool",
         "the built-in reads beyond the end of booleans, as if they were integers, and may crash",
+    ),
+    (
+        "kl_div",
+        "differs",
+        r"gradient of input 1:.*got nan, expected -?0 ",
+        "a negative target has the slope NaN, and zero times NaN is NaN",
     ),
     (
         "cross_entropy",
