@@ -210,6 +210,10 @@ SAME_RESULTS = {
         torch.manual_seed(0),
         L.feature_alpha_dropout(torch.ones(5, 7).t(), 0.5, True),
     )[1],
+    "embedding_bag of a table without rows": lambda L: [
+        L.embedding_bag(torch.zeros(0).long(), torch.ones(0, 3), torch.zeros(4).long(), mode=mode)
+        for mode in ("sum", "mean", "max")
+    ],
     "multilabel_margin_loss of one score": lambda L: [
         L.multilabel_margin_loss(torch.ones(shape), torch.zeros(other).long(), reduction="none")
         for shape, other in (((), (1,)), ((1,), ()))

@@ -183,11 +183,9 @@ def embedding_bag(
     rows = weight.shape[0]
     row = table_row(op, padding_idx, rows)
     check_indices(op, indices, rows, RuntimeError)
-    if mode == "max" and count and not rows:
-        raise RuntimeError(f"{op}: expected a table with rows for the mode 'max', got {describe(weight)}")
     if max_norm is not None:
         renormalize(weight, indices, max_norm, norm_type)
-    if mode == "max":
+    if mode == "max" and rows:  # else there are no indices, and sums of nothing are the zeros of maxima of nothing
         members, present = members_of(indices, offsets, count, row)
         return EmbeddingMaxFunction.apply(members, present, weight, rows)
     bags = bags_of(offsets, indices, count)
