@@ -299,6 +299,19 @@ def test_matrices_of_rows_equal_im2col(monkeypatch, case, channels_last, tile):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_transposed_outputs_may_be_empty(dims, groups):
+    # In bfloat16, since the built-in refuses outputs of size 0 in other dtypes without groups.
+    convolve = f"conv_transpose{dims}d"
+    for padding in itertools.product((0, 1), repeat=dims):
+        for size in itertools.product((1, 2), repeat=dims):
+            x, weight = torch.ones(2, 2, *size).bfloat16(), torch.ones(2, 2 // groups, *[2] * dims).bfloat16()
+            call = x, weight, None, 1, padding, 0, groups
+            expected = getattr(torch.nn.functional, convolve)(*call)
+            assert torch.equal(getattr(functional, convolve)(*call), expected), (padding, size)
+
+
 @pytest.mark.parametrize("size", [(3, 4), (9, 40)])
 def test_depthwise_outputs_may_be_empty(size):
     x, weight = torch.ones(2, 2, *size), torch.ones(2, 1, 2, 4)

@@ -79,7 +79,7 @@ def convolve(
     grouped = y.unflatten(1, (groups, -1))
     for tile, matrices in rows.tiles(weight, groups):
         sums = _sum_of_products(rows.seen(x.unflatten(1, (groups, -1))[:, tile]), matrices)
-        images = sums.view(len(sums), len(x), rows.length // rows.stride, -1, *outputs[1:])
+        images = sums.view(len(sums), len(x), rows.length // rows.stride, len(weight) // groups, *outputs[1:])
         grouped[:, tile] = images[:, :, : outputs[0]].movedim(3, 2).transpose(0, 1)
     return finite(y if bias is None else y.add_(per_channel(bias, y)))
 
@@ -101,7 +101,7 @@ def backward_input(
         upstream = _stacked(y.unflatten(1, (groups, -1))[:, tile], rows.length, step=rows.stride, before=last)
         seen = [upstream[:, last - shift : len(upstream[0]) - shift] for shift in rows.shifts]
         sums = _sum_of_products(seen, (matrix.transpose(1, 2) for matrix in matrices))
-        images = sums.view(len(sums), len(y), rows.length, -1, *size[1:])
+        images = sums.view(len(sums), len(y), rows.length, weight.shape[1], *size[1:])
         grouped[:, tile] = images[:, :, rows.inside].movedim(3, 2).transpose(0, 1)
     return finite(x if bias is None else x.add_(per_channel(bias, x)))
 
