@@ -34,7 +34,8 @@ def by_groups(
     }:
         return F.grouped_mm(mat_a, mat_b, offs=offs, bias=bias)
     if offs is None or mat_a.shape[-1] != mat_b.shape[-2]:
-        return torch.bmm(mat_a, mat_b)
+        y = torch.bmm(mat_a, mat_b)
+        return y if out_dtype is None else y.to(out_dtype)
     spans = [slice(s, e) for s, e in pairwise([0, *offs.tolist()])]
     if mat_a.dim() == mat_b.dim():
         y = torch.stack([mat_a[:, span] @ mat_b[span] for span in spans])

@@ -112,9 +112,10 @@ def triplet_margin_loss(
     given = promoted_together(op, anchor, positive, negative, complex=True)
     if autocasts(anchor) and torch.float64 not in (x.dtype for x in given):
         given = [x.float() for x in given]
-    wide = [x.float() for x in given] if _short(given) else given
+    short = _short(given)
+    wide = [x.float() for x in given] if short else given
     found = _compare(op, wide, lambda a, b: pairwise_distance(a, b, p, eps), margin, swap, reduction)
-    return found.to(given[0].dtype)
+    return found.to(given[0].dtype) if short else found
 
 
 @overridable

@@ -50,7 +50,7 @@ class Planes:
 def _moments_of_few(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     if not _few(x):
         return NotImplemented
-    wide = x.double()
+    wide = x.to(torch.float64, copy=True)
     mean = wide.mean((0, 2))
     var = wide.sub_(mean[:, None]).square_().mean((0, 2))
     return mean.to(x.dtype), var.to(x.dtype)
@@ -89,9 +89,9 @@ def _distances(x: Tensor, mean: Tensor, *, dim: int) -> tuple[Tensor, Tensor]:
 def _centered_sums_of_few(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, Tensor]:
     if not _few(x):
         return NotImplemented
-    wide = grad.double()
+    wide = grad.to(torch.float64, copy=True)
     total = wide.sum((0, 2))
-    aligned = wide.mul_(x.double().sub_(mean[:, None])).sum((0, 2))
+    aligned = wide.mul_(x.double() - mean[:, None]).sum((0, 2))
     return total.to(x.dtype), aligned.to(x.dtype)
 
 
