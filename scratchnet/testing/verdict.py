@@ -103,7 +103,7 @@ def _explains(root: Row, row: Row) -> bool:
     if row.is_side_effect:
         return root.quantity == row.quantity
     if root.is_side_effect:
-        return root.check in ("gradients", "saved_unchanged") or row.check == "output"
+        return root.check != "output" or row.check != "gradients"
     if root.check == "gradients":
         return row.check not in BESIDE_GRADIENTS
     return root.check == "output" or root.check == row.check
@@ -140,6 +140,11 @@ def _finding(number: int, row: Row, following: Sequence[Row]) -> str:
     return "\n".join([f"  {number}. {lines[0]}", *(f"     {line}" for line in lines[1:])])
 
 
+def _copied(call: Call) -> Call:
+    """The call on copies, which a function that overwrites its inputs may change."""
+    return call.with_leaves([x.detach().clone().requires_grad_() for x in call.leaves()])
+
+
 def _smallest(row: Row, e: Examination) -> tuple[Call, Row]:
     """The smallest call that still shows a row, and the row there."""
     last = row
@@ -156,7 +161,7 @@ def _smallest(row: Row, e: Examination) -> tuple[Call, Row]:
             e.findings.by_hand,
             e.findings.kinds,
         )
-        again = Examination(start.ours, start.theirs, call, findings, e.backend, e.numerical)
+        again = Examination(start.ours, start.theirs, _copied(call), findings, e.backend, e.numerical)
         for found in examine(again):
             if found.quantity == row.quantity and found.verdict == row.verdict:
                 last = found
