@@ -90,7 +90,7 @@ def test_dense(gradients):
 
 
 def test_positional_arguments_of_the_marker_are_an_error(run):
-    result = run("@pytest.mark.gradients(torch.tanh)\ndef test_tanh(gradients): pass")
+    result = run("@pytest.mark.gradients(torch.tanh, torch.float64)\ndef test_tanh(gradients): pass")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*expected keywords*"])
 
