@@ -33,11 +33,10 @@ def by_groups(
         torch.float16,
     }:
         return F.grouped_mm(mat_a, mat_b, offs=offs, bias=bias)
+    spans = [] if offs is None else [slice(s, e) for s, e in pairwise([0, *offs.tolist()])]
     if offs is None or mat_a.shape[-1] != mat_b.shape[-2]:
         y = torch.bmm(mat_a, mat_b)
-        return y if out_dtype is None else y.to(out_dtype)
-    spans = [slice(s, e) for s, e in pairwise([0, *offs.tolist()])]
-    if mat_a.dim() == mat_b.dim():
+    elif mat_a.dim() == mat_b.dim():
         y = torch.stack([mat_a[:, span] @ mat_b[span] for span in spans])
     elif mat_b.dim() == 3:
         parts = [mat_a[span] @ b for span, b in zip(spans, mat_b, strict=True)]

@@ -112,10 +112,7 @@ def triplet_margin_loss(
     given = promoted_together(op, anchor, positive, negative, complex=True)
     if autocasts(anchor) and torch.float64 not in (x.dtype for x in given):
         given = [x.float() for x in given]
-    short = _short(given)
-    wide = [x.float() for x in given] if short else given
-    found = _compare(op, wide, lambda a, b: pairwise_distance(a, b, p, eps), margin, swap, reduction)
-    return found.to(given[0].dtype) if short else found
+    return _rounded_once(op, given, lambda a, b: pairwise_distance(a, b, p, eps), margin, swap, reduction)
 
 
 @overridable
@@ -154,11 +151,9 @@ def triplet_margin_with_distance_loss(
     _check(op, anchor, positive, negative, margin)
     if distance_function is not None and not callable(distance_function):
         raise TypeError(f"{op}: expected distance_function to be callable, got {describe(distance_function)}")
-    given = (anchor, positive, negative)
-    if distance_function is None and _short(given):
-        wide = [x.float() for x in given]
-        return _compare(op, wide, pairwise_distance, margin, swap, reduction).to(anchor.dtype)
-    return _compare(op, given, distance_function or pairwise_distance, margin, swap, reduction)
+    if distance_function is None:
+        return _rounded_once(op, (anchor, positive, negative), pairwise_distance, margin, swap, reduction)
+    return _compare(op, (anchor, positive, negative), distance_function, margin, swap, reduction)
 
 
 def _check(op: str, anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> None:
@@ -173,9 +168,14 @@ def _check(op: str, anchor: Tensor, positive: Tensor, negative: Tensor, margin: 
         )
 
 
-def _short(given: Sequence[Tensor]) -> bool:
-    """Whether distances would be rounded to a short dtype, of which their difference would have few digits left."""
-    return all(x.dtype is given[0].dtype and x.dtype in LOW_PRECISION for x in given) and not autocasts(given[0])
+def _rounded_once(
+    op: str, given: Sequence[Tensor], distance: Distance, margin: float, swap: bool, reduction: str
+) -> Tensor:
+    """`_compare` with a distance of ours, in float32 where a short dtype would leave few digits of differences."""
+    dtype = given[0].dtype
+    if dtype not in LOW_PRECISION or any(x.dtype is not dtype for x in given) or autocasts(given[0]):
+        return _compare(op, given, distance, margin, swap, reduction)
+    return _compare(op, [x.float() for x in given], distance, margin, swap, reduction).to(dtype)
 
 
 def _compare(

@@ -130,6 +130,7 @@ class FixedNormFunction(Function):
         if not (needs[1] or needs[2]):
             return grad_x, None, None, None, None
         total, aligned = centered_sums(g, planes.of(x), mean, rstd)
+        # Of no elements the sum is 0, whatever the variance is.
         return grad_x, aligned * rstd if x.numel() else aligned, total, None, None
 
     @staticmethod

@@ -107,7 +107,7 @@ class Examination:
         ]
 
     def upstreams_of(self, kinds: Collection[str]) -> list[Upstream]:
-        """Those of the upstreams that a check takes by default, or all that the user chose."""
+        """Returns the upstreams of these kinds, or all of them if the user chose the kinds."""
         return [u for u in self.upstreams if self.findings.kinds or u.kind in kinds]
 
     def moved(self, seed: int = 0, step: float = 0.0) -> Call | None:

@@ -198,14 +198,11 @@ def _fast_correlate(y: Tensor, x: Tensor, geometry: Geometry, groups: int) -> Te
         weight = winograd.correlate(winograd.Outputs(y), Pixels(x, geometry.padding), x)
         if weight is not None:
             return weight
-    if not depthwise.applies(channels, out, groups) and toeplitz_rows.worthwhile(
-        x, channels // groups, out // groups, geometry, x.shape[2:], y.shape[2:]
-    ):
-        weight = toeplitz_rows.correlate(y, x, geometry, groups)
-        if weight is not None:
-            return weight
+    by_rows = toeplitz_rows.worthwhile(x, channels // groups, out // groups, geometry, x.shape[2:], y.shape[2:])
     if depthwise.applies(channels, out, groups):
         weight = depthwise.correlate(y, x, geometry)
+    elif by_rows and (found := toeplitz_rows.correlate(y, x, geometry, groups)) is not None:
+        return found
     elif gathered_gemm.worthwhile(y, channels, out, geometry, groups, y.shape[2:]):
         weight = gathered_gemm.correlate(y, x, geometry)
     else:
