@@ -248,8 +248,8 @@ def precision(record: Record, language: str) -> str:
 
 
 def speed(record: Record, language: str) -> str:
-    """Returns the op's rows of the table of times."""
-    rows = [tuple(row[name] for name in SPEED) for row in rows_of("performance_table.md", record.name)]
+    """Returns the op's rows of the table of times, which stands among tables of targets and of growth."""
+    rows = [tuple(row[name] for name in SPEED) for row in rows_of("performance_table.md", record.name) if "size" in row]
     if not rows:
         return say(UNMEASURED, language).format(record.name) + "\n\n"
     return list_table(SPEED, rows) + say("See :doc:`/performance` for the columns.", language) + "\n\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -13,7 +14,8 @@ from torch.utils.cpp_extension import include_paths, library_paths
 
 from scratchnet.testing.commandline import main
 
-GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+CHECKOUT = Path(__file__).parents[2]
+GUIDES = CHECKOUT / "docs" / "guides"
 COMMAND = re.compile(r"scratchnet-check (.*?) +# exit status (\d)$", re.MULTILINE)
 COMMANDS = [found for page in sorted(GUIDES.glob("*.md")) for found in COMMAND.findall(page.read_text())]
 PYTHON = re.compile(
@@ -58,6 +60,7 @@ def test_the_code_of_a_guide_prints_what_it_shows(guide: str, tmp_path: Path) ->
     ran = subprocess.run(
         [sys.executable, "-c", "\n".join(block["code"] for block in blocks)],
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
         capture_output=True,
         text=True,
         timeout=300,
