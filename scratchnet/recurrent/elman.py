@@ -40,6 +40,7 @@ from scratchnet.recurrent.steps import (
     input_projection_tangent,
     previous,
     previous_rows,
+    weight_gradient,
 )
 
 __all__ = ["ElmanFunction"]
@@ -79,8 +80,8 @@ class ElmanFunction(Function):
         return (
             matmul_like(x, d, weight_ih) if needs[0] else None,
             in_order_of(h0, grad_h0),
-            d.t() @ x if needs[2] else None,
-            d.t() @ previous_rows(y, h0, steps) if needs[3] else None,
+            weight_gradient(d, x) if needs[2] else None,
+            weight_gradient(d, previous_rows(y, h0, steps)) if needs[3] else None,
             *bias_gradients(d, needs[4:6]),
         )
 

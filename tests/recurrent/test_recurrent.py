@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from copy import deepcopy
 
 import pytest
 import torch
@@ -212,3 +213,18 @@ def test_a_carry_returns_every_sequence_in_its_place():
     for size in (3, 1, 1):
         carry.state = carry.rows(size) + 10
     assert carry.final().tolist() == [30.0, 11.0, 12.0]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_long_sequences_of_few_units_keep_their_digits(name):
+    torch.manual_seed(0)
+    ours, theirs = (getattr(module, name)(8, 8) for module in (nn, torch.nn))
+    ours.load_state_dict(theirs.state_dict())
+    x, upstream = torch.randn(4000, 1, 8), torch.ones(4000, 1, 8)
+    exact = deepcopy(theirs).double()
+    for module, at in ((ours, x), (theirs, x), (exact, x.double())):
+        module(at)[0].backward(upstream.to(at.dtype))
+    for mine, builtin, truth in zip(ours.parameters(), theirs.parameters(), exact.parameters(), strict=True):
+        eps = torch.finfo(torch.float32).eps * truth.grad.abs().max()
+        mistake, own = ((p.grad.double() - truth.grad).abs().max() for p in (mine, builtin))
+        assert mistake <= 2 * own + eps
