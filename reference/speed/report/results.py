@@ -140,7 +140,7 @@ def growth_cells(growth: Growth) -> tuple[str, ...]:
     return (
         growth.axis.op,
         growth.axis.name,
-        ", ".join(f"{size:,}".replace(",", " ") for size in growth.axis.sizes),
+        ", ".join(f"{size:,}".replace(",", "\N{NO-BREAK SPACE}") for size in growth.axis.sizes),
         ", ".join(f"{ratio.middle:.2f}" for ratio in growth.ratio),
         f"{ours:.2f}",
         f"{theirs:.2f}",

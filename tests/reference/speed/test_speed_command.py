@@ -241,8 +241,8 @@ def test_every_format_has_targets_and_growth_of_one_run(tmp_path, capsys, monkey
     table = paths["markdown"].read_text()
     assert "1 of 1 targets are met." in table
     assert "Ours grows faster than the built-in on 1 of 1 axes." in table
-    assert "| relu | length | 16, 64, 1 024 | 16.00, 64.00, 1024.00 | **2.00** | 1.00 |" in table
-    assert "1 024" in paths["html"].read_text()
+    assert "| relu | length | 16, 64, 1\N{NO-BREAK SPACE}024 | 16.00, 64.00, 1024.00 | **2.00** | 1.00 |" in table
+    assert "1\N{NO-BREAK SPACE}024" in paths["html"].read_text()
 
 
 def test_interrupt_leaves_what_was_timed(tmp_path, capsys, monkeypatch):
