@@ -35,7 +35,8 @@ PAGES = {"en": DOCS / "gallery", "zh": DOCS / "zh" / "gallery"}
 SOURCES = re.compile(r"\n\n(?=(?:Sources?|References?|After)\b)")
 CAPTION = re.compile("(?<=<figcaption>)[^<]*")
 VERDICTS = {"works": "works", "**alone**": "works here alone", "-": "not compared"}
-SPEED = ("size", "mode", "pass", "ours", "built-in", "ratio", "saved", "peak")
+TIMES = ("size", "mode", "pass", "ours", "built-in", "ratio", "saved", "peak")
+GROWTH = ("grows", "sizes", "ratio at each", "exponent of ours", "of the built-in's")
 
 WHAT = (
     "Every op of scratchnet: its equation and derivative, its source, what it can do, how precise and how fast it "
@@ -248,11 +249,13 @@ def precision(record: Record, language: str) -> str:
 
 
 def speed(record: Record, language: str) -> str:
-    """Returns the op's rows of the table of times, which stands among tables of targets and of growth."""
-    rows = [tuple(row[name] for name in SPEED) for row in rows_of("performance_table.md", record.name) if "size" in row]
-    if not rows:
+    """Returns the op's rows of the tables of times and of growth."""
+    rows = rows_of("performance_table.md", record.name)
+    found = [(head, [[row[name] for name in head] for row in rows if head[0] in row]) for head in (TIMES, GROWTH)]
+    measured = "".join(list_table(head, cells) for head, cells in found if cells)
+    if not measured:
         return say(UNMEASURED, language).format(record.name) + "\n\n"
-    return list_table(SPEED, rows) + say("See :doc:`/performance` for the columns.", language) + "\n\n"
+    return measured + say("See :doc:`/performance` for the columns.", language) + "\n\n"
 
 
 def conventions(record: Record) -> str:

@@ -61,7 +61,7 @@ def _translate(app: Sphinx, document: nodes.document) -> None:
 
 def _translated(words: str) -> str:
     """Returns words in Chinese if they are known, with the numbers that they contain."""
-    chinese = TRANSLATIONS.get(NUMBER.sub("{}", words))
+    chinese = TRANSLATIONS.get(NUMBER.sub("{}", words.replace("’", "'")))
     return chinese.format(*NUMBER.findall(words)) if chinese else words
 
 
@@ -76,6 +76,9 @@ def _link(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
     if page.startswith(FOLDER):
         context["language"] = "zh"
         context["_"] = context["gettext"] = _translated  # of the theme's words
+    for side, neighbor in zip(("prev", "next"), app.builder.relations.get(page, ())[1:], strict=False):
+        if neighbor and neighbor.startswith(FOLDER) != page.startswith(FOLDER):
+            context[side] = None
     if "body" in context and twin(page) in app.env.found_docs:
         name, code = ("English", "en") if page.startswith(FOLDER) else ("中文", "zh")
         link = (

@@ -6,6 +6,7 @@ docutils, which Sphinx is built on, brings the converter from LaTeX. What it can
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from docutils import nodes
 from docutils.utils.math import MathError
@@ -22,21 +23,31 @@ SPELLINGS = (
     # It takes an index after an accent for a limit.
     (r"(\\(?:bar|hat|tilde) *(?:\\[a-z]+|\w))(?= *[_^])", r"\1{}"),
 )
-# What Chromium draws less well than TeX: bars in no font and too near, primes too straight, no space after names.
+# What Chromium draws less well than TeX: bars in no font and too near, a gap in +=, primes too straight, no space after
+# names.
 MARKUP = (
     ("\u02c9", "\u00af"),
     ('<mover accent="true">', "<mover>"),
+    (r"<mo>\+</mo>\s*<mo>=</mo>", "<mo>+=</mo>"),
     ("<mo>'</mo>", '<mo lspace="0" rspace="0">\u2032</mo>'),
     (r"(<mo>&ApplyFunction;</mo>)(?!\s*(?:<mrow>\s*)?<mo)", r'\1<mspace width="0.17em"/>'),
 )
 SIZED = re.compile(r"\\([Bb]ig)([(\[)\]])")
+# A formula and the punctuation after it, which else may begin the next line.
+PUNCTUATED = re.compile(r"<math\b(?:(?!</math>).)*</math>[.,;:!?)，。；：、！？）]+", re.DOTALL)
 LOGGER = logging.getLogger(__name__)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Registers the renderer."""
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+    app.connect("html-page-context", _keep_punctuation)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _keep_punctuation(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    if "body" in context:
+        context["body"] = PUNCTUATED.sub(r'<span class="unbroken">\g<0></span>', context["body"])
 
 
 def _inline(self: HTML5Translator, node: nodes.math) -> None:

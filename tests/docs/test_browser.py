@@ -25,10 +25,20 @@ LOOK = r"""
   while (texts.nextNode())
     if (!texts.currentNode.parentElement.closest("script, style, pre, code, svg") &&
         /\$|:(math|doc|func|class):|\\[a-z]+|\]\(/.test(texts.currentNode.data)) raw.push(texts.currentNode.data);
-  const boxes = [...document.querySelectorAll("math")].map(math => math.getBoundingClientRect());
+  const formulas = [...document.querySelectorAll("math")];
+  const boxes = formulas.map(math => math.getBoundingClientRect());
+  const startOf = text => {
+    const range = document.createRange();
+    range.setStart(text, 0);
+    range.setEnd(text, 1);
+    return range.getBoundingClientRect();
+  };
   return {
     title: document.title, raw,
     mathematics: boxes.length, empty: boxes.filter(box => !box.width || !box.height).length,
+    apart: formulas.filter(
+      ({nextSibling: text}, i) => /^[.,;:!?)，。；：、！？）]/.test(text?.data) && startOf(text).top >= boxes[i].bottom
+    ).length,
     wide: [...document.querySelectorAll("article *")].filter(
       element => !element.parentElement.closest("pre, svg, div.math, div.table-wrapper") &&
       element.getBoundingClientRect().right > innerWidth
@@ -37,6 +47,7 @@ LOOK = r"""
     ids: [...document.querySelectorAll("[id]")].map(element => element.id),
     links: [...document.links].map(link => link.href),
     language: document.documentElement.lang, twin: document.querySelector(".language a[rel=alternate]")?.href ?? null,
+    neighbors: [...document.querySelectorAll("a.prev-page, a.next-page")].map(link => link.href),
   };
 })()
 """
@@ -105,6 +116,7 @@ def test_mathematics_is_typeset(pages: dict[str, dict[str, Any]]) -> None:
                 assert look["mathematics"], name
         assert look["raw"] == [], name
         assert not look["empty"], name
+        assert not look["apart"], name  # no line begins with the punctuation after a formula
         assert look["font"], name
     assert written > 100
 
@@ -132,6 +144,9 @@ def test_each_page_leads_to_its_twin_and_back(pages: dict[str, dict[str, Any]], 
     assert {n: look["twin"] for n, look in pages.items()} == {n: None if n in alone else twins[n] for n in pages}
     chinese = {name for name, look in pages.items() if look["language"] == "zh"}
     assert chinese == {name for name in pages if name.startswith("zh/")}
+    neighbors = [(name, href) for name, look in pages.items() for href in look["neighbors"]]
+    assert len(neighbors) > 300
+    assert [pair for pair in neighbors if (pair[0] in chinese) != pair[1].startswith(f"{served}zh/")] == []
 
 
 @pytest.mark.parametrize(

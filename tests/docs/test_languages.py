@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,24 @@ def test_the_gallery_has_a_chinese_sentence_for_each_op(monkeypatch: pytest.Monk
     from extensions.gallery import records
 
     assert sorted(OPS) == sorted(record.name for record in records())
+
+
+def test_the_tables_of_times_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS)
+    from extensions.languages import NUMBER, TRANSLATIONS
+
+    lines = (DOCS / "performance_table.md").read_text(encoding="utf-8").splitlines()
+    words = {line for line in lines if line.endswith(".")}
+    column = None  # whose texts are words
+    for line, following in pairwise(lines):
+        cells = line.strip("| ").split(" | ")
+        if following.startswith("| ---"):
+            column = {"work": 0, "grows": 1}.get(next((cell for cell in cells if cell in ("work", "grows")), ""))
+            words |= set(cells)
+        elif line.startswith("|") and not line.startswith("| ---") and column is not None:
+            words.add(cells[column])
+    assert len(words) > 50
+    assert sorted(word for word in words if NUMBER.sub("{}", word) not in TRANSLATIONS) == []
 
 
 def test_readmes_link_to_each_other_at_the_top() -> None:
