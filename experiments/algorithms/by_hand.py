@@ -3,15 +3,15 @@ r"""Back-propagation through a fully connected network, written out line by line
 Layer l maps the activations of the previous layer to its own; the error compares the last ones with the targets:
 
 .. math::
-    z^l = W^l a^{l-1} + b^l, \qquad a^l = \sigma(z^l), \qquad E = \tfrac{1}{N n_L} \sum \lVert a^L - y \rVert^2
+    z^l = a^{l-1} W^{l\top} + b^l, \qquad a^l = \sigma(z^l), \qquad E = \tfrac{1}{N n_L} \sum (a^L - y)^2
 
 The delta of a layer is the derivative of E with respect to its weighted sums. Each follows from the next layer's:
 
 .. math::
     \delta^L = \tfrac{2}{N n_L} (a^L - y) \odot \sigma'(z^L), \qquad
-    \delta^l = (W^{l+1\top} \delta^{l+1}) \odot \sigma'(z^l), \qquad
+    \delta^l = (\delta^{l+1} W^{l+1}) \odot \sigma'(z^l), \qquad
     \frac{\partial E}{\partial W^l} = \delta^{l\top} a^{l-1}, \quad
-    \frac{\partial E}{\partial b^l} = \textstyle\sum \delta^l
+    \frac{\partial E}{\partial b^l} = \textstyle\sum_n \delta^l_n
 
 Shapes: N examples; layer l has weights (n_l, n_{l-1}), and z, a and delta of shape (N, n_l).
 
