@@ -16,7 +16,7 @@ CHEAP = ("fx", "jit.trace", "fake tensors")
 # Ours loop over time, and a trace unrolls the loop: the number of steps is fixed.
 UNROLLED = ("RNN", "LSTM", "GRU", "ctc_loss")
 # With grouped kernels, the batch stays dynamic but the number of kernels does not.
-GROUPED = ("conv1d", "conv2d", "conv3d", "conv2d_relu", "conv2d_relu_max_pool2d")
+GROUPED = ("conv1d", "conv2d", "conv3d", "conv2d_relu")
 
 
 @pytest.mark.parametrize("tracer", CHEAP)

@@ -141,7 +141,7 @@ def convolution(
     """Checks the arguments and convolves; returns the memory format that PyTorch returns."""
     x, geometry, unbatched = prepare(op, dims, input, weight, bias, stride, padding, dilation, groups)
     if x.shape[1] == 0:  # PyTorch returns no output channels either
-        y = (x * weight.sum()).reshape(len(x), 0, *geometry.outputs(x.shape[2:]))
+        y = (x * weight.sum()).reshape(x.shape[0], 0, *geometry.outputs(x.shape[2:]))
         return y.squeeze(0) if unbatched else y
     y = ConvolutionFunction.apply(x, weight, bias, geometry, groups)
     return y.squeeze(0) if unbatched else y
@@ -190,6 +190,8 @@ def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tenso
         )
     tensor(op, bias, "bias")
     y = convolution(op, 1, x.permute(1, 2, 0), kernels.permute(2, 1, 0), bias, 1, pad, 1, 1)
+    if not x.shape[2]:  # sums of no terms, where other convolutions return no output channels
+        y = y.sum(1, keepdim=True) + bias.unsqueeze(1)
     return y.permute(2, 0, 1).contiguous()
 
 

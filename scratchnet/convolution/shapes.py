@@ -35,7 +35,7 @@ def with_batch(op: str, dims: int, input: Tensor, weight: Tensor, weight_is: str
     without_batch = x.dim() == dims + 2 and x.shape[0] == 0
     if (
         (0 in x.shape[-dims:] and not without_batch)
-        or 0 in (len(weight), *weight.shape[2:])
+        or 0 in (weight.shape[0], *weight.shape[2:])
         or (weight.shape[1] == 0 and x.shape[-dims - 1])
     ):
         raise RuntimeError(

@@ -212,7 +212,7 @@ def conv2d_relu_max_pool2d(
     op = "conv2d_relu_max_pool2d"
     x, geometry, unbatched = prepare(op, 2, input, weight, bias, stride, padding, dilation, groups)
     pooling = pool_kernel_size, pool_stride, pool_padding, pool_dilation, ceil_mode
-    outputs = x.new_empty((1, len(weight), *geometry.outputs(x.shape[2:])), device="meta")
+    outputs = x.new_empty((1, weight.shape[0], *geometry.outputs(x.shape[2:])), device="meta")
     windows = pooling_geometry(op, outputs, *pooling, prefix="pool_")
     channels_last = wants_channels_last(op, memory_format, x, weight)
     if x.dtype in LOW_PRECISION or autocasts(x):

@@ -64,12 +64,12 @@ def convolve_unpadded(
     x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int, outputs: Sequence[int]
 ) -> Tensor:
     """Computes `convolve` without multiplying by padding."""
-    y = x.new_zeros((len(x), len(weight), *outputs))
+    y = x.new_zeros((x.shape[0], weight.shape[0], *outputs))
     slices = _unpadded_slices(geometry, x.shape[2:], outputs)
     for matrix, (windows, pixels) in zip(weight.flatten(2).unbind(2), slices, strict=True):
         seen = x[pixels]
         product = torch.matmul(_matrix(matrix, groups), _grouped(seen, len(outputs), groups))
-        product = product.reshape(len(x), len(weight), *seen.shape[2:])
+        product = product.reshape(x.shape[0], weight.shape[0], *seen.shape[2:])
         margins = tuple((at.start, n - at.stop) for at, n in zip(windows[2:], outputs, strict=True))
         y = y + padded(product, margins, 0.0)
     return _with_bias(y, bias)
