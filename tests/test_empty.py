@@ -123,3 +123,29 @@ def disagreements(record: Record, most: int | None) -> Iterator[str]:
 @pytest.mark.parametrize("name", RECORDS)
 def test_shapes_with_zeros_and_ones_match_the_built_in(name, most):
     assert list(disagreements(RECORDS[name], most)) == []
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [n for n, r in RECORDS.items() if r.empty and n not in BUILTIN_CRASHES])
+def test_empty_outputs_have_zero_gradients_beside_infinities_as_the_built_in_has(name):
+    record = RECORDS[name]
+    for sample in (v for s in record.samples(Make(torch.float64)) for v in variants(s)):
+        leaves = [x for x in sample.inputs if isinstance(x, Tensor) and x.requires_grad]
+        for x in leaves:
+            x.data.fill_(float("inf"))
+        ours, theirs = (gradients_of_nothing(side, sample, leaves) for side in record.sides(sample))
+        for mine, own in zip(ours, theirs, strict=False):
+            assert not mine.count_nonzero() or own.count_nonzero(), str(sample)
+
+
+def gradients_of_nothing(function, sample: Sample, leaves: list[Tensor]) -> list[Tensor]:
+    """Returns the gradients of a call whose outputs have no elements; none for other calls."""
+    try:
+        result = function(*sample.inputs, **sample.options)
+        outputs = [y for y in (result if isinstance(result, tuple) else (result,)) if isinstance(y, Tensor)]
+        graded = [y.sum() for y in outputs if y.requires_grad]
+        if not graded or any(y.numel() for y in outputs):
+            return []
+        return list(torch.autograd.grad(graded, leaves, allow_unused=True, materialize_grads=True))
+    except (AssertionError, IndexError, RuntimeError, ValueError):  # compared above
+        return []

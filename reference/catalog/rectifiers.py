@@ -52,7 +52,7 @@ def channelwise(make: Make) -> Iterator[Sample]:
 
 
 def learned_elu_composed(input: Tensor, alpha: Tensor) -> Tensor:
-    per_channel = alpha.view(-1, *(1,) * (input.dim() - 2)) if alpha.numel() > 1 else alpha
+    per_channel = alpha.view(-1, *(1,) * (input.dim() - 2)) if alpha.numel() != 1 else alpha
     return torch.where(input > 0, input, per_channel * torch.expm1(torch.where(input > 0, 0.0, input)))
 
 

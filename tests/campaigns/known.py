@@ -206,6 +206,15 @@ FAULTS = (
         said="shape",
     ),
     Fault(
+        "scaled_dot_product_attention",
+        "returns NaN for infinite queries, and in float16 for large ones, where there are no keys, whose sum is 0",
+        "F.scaled_dot_product_attention(torch.full((1, 1, 1, 4), 60000.0).half(), *[torch.ones(1, 1, 0, 4).half()] * 2)"
+        ".isnan().all()",
+        kinds="differs empty",
+        said="expected nan",
+        changes="extremes",
+    ),
+    Fault(
         "lp_pool.*",
         "has the gradient 0 at NaN",
         "torch.func.grad(lambda x: F.lp_pool1d(x, 1.0, 1).sum())(torch.tensor([[nan]])) == 0",
@@ -356,6 +365,29 @@ FAULTS = (
         kinds="refuses",
         said="expected real numbers",
         changes="spoiled",
+    ),
+    Fault(
+        "poisson_nll_loss",
+        "takes complex numbers, for which the loss has no meaning",
+        "F.poisson_nll_loss(torch.ones(1), torch.ones(1) * 2j).imag == -2",
+        kinds="refuses",
+        said="expected real numbers",
+        changes="spoiled",
+    ),
+    Fault(
+        "binary_cross_entropy_with_logits",
+        "takes complex targets, for which the loss has no meaning",
+        "F.binary_cross_entropy_with_logits(torch.ones(1), torch.ones(1) * 2j).imag == -2",
+        kinds="refuses",
+        said="expected a floating-point target, got a complex",
+        changes="spoiled",
+    ),
+    Fault(
+        "weight_norm",
+        "divides by 0 for tiny vectors, whose squares underflow",
+        "torch._weight_norm(torch.full((1, 4), 1e-30), torch.ones(1, 1), 0).isinf().all()",
+        said="expected (nan|-?inf)",
+        changes="extremes",
     ),
     Fault(
         "fractional_max_pool.*",
