@@ -47,7 +47,7 @@ RECORDS = (
             NOT_A_TENSOR,
             BOOLEANS,
             bad(ValueError, "expected min_val of at most max_val", torch.zeros(2), 1.0, -1.0),
-            bad(RuntimeError, "expected min_val of at least 0", torch.zeros(2, dtype=torch.uint8)),
+            bad(RuntimeError, "expected ends between 0 and 255", torch.zeros(2, dtype=torch.uint8)),
         ],
         modules=[
             (Hardtanh, nn.Hardtanh),

@@ -52,7 +52,8 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     Raises:
         TypeError: if ``input`` is no tensor, or an end no number.
         ValueError: if ``min_val`` is greater than ``max_val``.
-        RuntimeError: if ``input`` is boolean, or unsigned and an end negative.
+        NotImplementedError: if ``input`` is complex.
+        RuntimeError: if ``input`` is boolean, or its integer dtype does not hold an end.
     """
     return _hardtanh("hardtanh", input, min_val, max_val, inplace)
 
@@ -89,7 +90,12 @@ def _hardtanh(op: str, input: Tensor, low: float, high: float, inplace: bool) ->
         return overwrite(HardtanhFunction, x, low, high) if inplace else HardtanhFunction.apply(x, low, high)
     if x.dtype is torch.bool:
         raise RuntimeError(f"{op}: expected numbers, got {describe(x)}; convert it with .float()")
-    if low < 0 and not x.dtype.is_signed:
-        raise RuntimeError(f"{op}: expected min_val of at least 0 for {describe(x)}, got {low}")
+    if x.is_complex():
+        raise NotImplementedError(f"{op}: expected real numbers, got {describe(x)}; choose .real or .abs()")
+    least, most = torch.iinfo(x.dtype).min, torch.iinfo(x.dtype).max
+    if not (least - 1 < low and high < most + 1):  # also of NaN
+        raise RuntimeError(
+            f"{op}: expected ends between {least} and {most} for {describe(x)}, got {low} and {high}"
+        )
     y = x.clamp(int(low), int(high))
     return x.copy_(y) if inplace else y

@@ -90,7 +90,7 @@ def interpolate(
     of_bytes = input.dtype is torch.uint8
     weighs_bytes = of_bytes and dims == 2 and mode in KERNELS
     if not weighs_bytes and not mode.startswith("nearest"):  # which takes elements as they are
-        floating(op, input)
+        floating(op, input, f"input of mode {mode!r}")
     whole = all(n == 1 for n in outputs)
     averages_nothing = mode == "area" and min(outputs) >= 0 and (dims < 3 or whole or input.shape[1] > 0)
     if not averages_nothing and (min(outputs) < 1 or 0 in input.shape[1:]) or 0 in input.shape[2:]:

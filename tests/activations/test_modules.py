@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reference.catalog import activations, hard, rectifiers, shrinkage
-from scratchnet import nn
+from scratchnet import functional, nn
 
 PAIRS = [
     pytest.param(ours, theirs, id=f"{record.name}-{i}")
@@ -79,6 +79,20 @@ def test_autocast_of_a_learned_elu_widens_to_its_parameter(dtype):
     assert ours.dtype is composed.dtype is torch.float32
     # The composition rounds exp(x) - 1 to bfloat16, which makes 0.002 here.
     torch.testing.assert_close(ours, composed, rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize("low", [-1e30, -200, -1.5, -0.5, 0, 2.5, 300, float("-inf"), float("nan")])
+@pytest.mark.parametrize("high", [-0.5, 0.5, 3.5, 300, 1e19, float("inf")])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64], ids=str)
+def test_hardtanh_of_integers_takes_the_ends_that_they_hold(dtype, low, high):
+    x = torch.tensor([-4, -1, 0, 1, 5]).to(dtype)
+    try:
+        expected = torch.nn.functional.hardtanh(x, low, high)
+    except (RuntimeError, ValueError):
+        with pytest.raises((RuntimeError, ValueError), match="hardtanh: expected"):
+            functional.hardtanh(x, low, high)
+    else:
+        assert torch.equal(functional.hardtanh(x, low, high), expected)
 
 
 def test_relu6_is_a_hardtanh():

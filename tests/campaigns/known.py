@@ -173,7 +173,7 @@ FAULTS = (
     ),
     Fault(
         "embedding_bag|\\w*avg_pool\\w+|lp_pool\\w+|upsample\\w*|interpolate|CrossMapLRN2d|local_response_norm|\\w+_loss"
-        "|\\w+_with_logits|threshold",
+        "|\\w+_with_logits|cross_entropy|threshold",
         "lacks kernels for some booleans and integers, which other layouts, dimensions or options have",
         "F.avg_pool1d(torch.ones(1, 1, 4, dtype=torch.uint8), 2)",
         "not implemented for 'Byte'",
@@ -213,6 +213,14 @@ FAULTS = (
         kinds="differs empty",
         said="expected nan",
         changes="extremes",
+    ),
+    Fault(
+        "interpolate|upsample|adaptive_avg_pool.*",
+        "takes integers where the output has no elements, and refuses them elsewhere",
+        'F.interpolate(torch.ones(1, 1, 6, 1).byte(), scale_factor=0.6, mode="area").shape == (1, 1, 3, 0)',
+        kinds="refuses",
+        said="expected input (of mode 'area' )?to be floating point",
+        changes="spoiled options",
     ),
     Fault(
         "lp_pool.*",
