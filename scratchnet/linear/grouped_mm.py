@@ -221,7 +221,9 @@ def _scaled_mm(
     if any(any(swizzle) for swizzle in swizzles):
         raise ValueError(f"{op}: expected no swizzle, got {swizzles}")
     scales = (_scale(op, a, scale_a, recipes[0], 0), _scale(op, b, scale_b, recipes[1], 1))
-    y = (a.float() @ b.float()) * scales[0] * scales[1]
+    y = a.float() @ b.float()
+    if a.shape[1]:  # a sum of no terms is 0, also with infinite scales
+        y = y * scales[0] * scales[1]
     y = y if bias is None else y + bias.float()
     return y.to(a.dtype if output_dtype is None else output_dtype)
 
