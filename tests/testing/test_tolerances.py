@@ -29,6 +29,14 @@ def test_errors_are_the_largest_under_any_upstream():
     assert {(f.error, f.builtin_error) for f in found} == {(1, 3)}
 
 
+def test_a_truth_beyond_the_dtype_allows_others_no_more():
+    truth = torch.tensor([1e280, 2.0], dtype=torch.float64)
+    builtin = truth.float()
+    (found,) = agreement([Case(builtin + torch.tensor([0, 8 * UNIT]), builtin, truth)])
+    assert not found.close
+    assert found.index == (1,)
+
+
 def test_what_should_be_zero_is_counted_in_units_of_one():
     zero, tiny = torch.zeros(3), torch.full((3,), UNIT)
     (found,) = agreement([Case(tiny, tiny / 2, zero.double())])
