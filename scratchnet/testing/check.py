@@ -37,7 +37,7 @@ def check(
     derivatives must equal complex steps where the function takes complex numbers and is analytic, else extrapolated
     differences; second derivatives differences of the first; and everything else that `compare` examines and that
     needs no built-in holds too. Where an input sits on a kink, derivatives are reported as not compared, with its
-    place.
+    place, and nothing is said to agree.
 
     Args:
         function: the function or module.

@@ -14,6 +14,7 @@ __all__ = ["SEVERITY", "Comparison", "Evidence", "Finding", "Row", "Verdict"]
 
 Verdict = Literal["exact", "close", "convention", "differs", "raises", "not offered", "not compared"]
 COMPARED: tuple[Verdict, ...] = ("exact", "close", "differs", "raises")
+AGREEING: tuple[Verdict, ...] = ("exact", "close")
 COUNTED = ("output", "gradient", "opcheck")
 FAILURES: tuple[Verdict, ...] = ("differs", "raises")
 BESIDE: dict[Verdict, str] = {
@@ -135,9 +136,19 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
-        """Whether something was compared with the built-in and nothing disagrees."""
-        compared = [row for row in self.rows if not row.is_side_effect]
-        return not self.failures and any(row.verdict in ("exact", "close") for row in compared)
+        """Whether something was compared with the built-in, gradients if there are any, and nothing disagrees."""
+        return not self.failures and not self._unseen
+
+    @property
+    def _unseen(self) -> str:
+        """What all else rests on and was not looked at."""
+        values = [row for row in self.rows if not row.is_side_effect]
+        gradients = [row for row in values if row.check == "gradients"]
+        if not any(row.verdict in AGREEING for row in values):
+            return "nothing could be compared"
+        if gradients and not any(row.verdict in AGREEING for row in gradients):
+            return "no gradient could be compared"
+        return ""
 
     @property
     def headline(self) -> str:
@@ -150,11 +161,10 @@ class Comparison:
             for verdict, said in BESIDE.items()
             if (found := dict.fromkeys(_of(row) for row in self.rows if row.verdict == verdict))
         ]
-        if not self.ok:
-            return "; ".join(["nothing could be compared", *skipped])
         counts = Counter(_of(row) for row in self.rows if row.verdict in COMPARED and not row.is_side_effect)
-        equal = [f"{n} {what}s" if n > 1 and what in COUNTED else what for what, n in counts.items()]
-        return "; ".join([f"equal: {', '.join(equal)}", *skipped])
+        words = [f"{n} {what}s" if n > 1 and what in COUNTED else what for what, n in counts.items()]
+        equal = f"equal: {', '.join(words)}" if words else ""
+        return "; ".join(filter(None, [self._unseen, equal, *skipped]))
 
     def without_evidence(self) -> Comparison:
         """The findings alone, which can be pickled whatever was compared."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch._functorch import eager_transforms
 
-__all__ = ["vjp"]
+__all__ = ["gradients_or_zeros", "vjp"]
 
 
 def vjp(function: Callable[..., Any], *at: Tensor) -> tuple[Any, Callable[..., tuple[Tensor, ...]]]:
@@ -32,11 +32,11 @@ def _without_compiler() -> Iterator[None]:
     if "torch._dynamo" in sys.modules or not hasattr(eager_transforms, "_autograd_grad"):
         yield
         return
-    with patch.object(eager_transforms, "_autograd_grad", _gradients):
+    with patch.object(eager_transforms, "_autograd_grad", gradients_or_zeros):
         yield
 
 
-def _gradients(
+def gradients_or_zeros(
     outputs: Sequence[Tensor],
     inputs: Sequence[Tensor],
     grad_outputs: Sequence[Tensor],

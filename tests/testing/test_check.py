@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from test_checks import Changing, Cube, Grows, OverwritesSaved, RemembersOnTheClass, Slope
@@ -70,6 +73,49 @@ def test_a_wrong_function_is_caught_without_a_built_in(fault, quantity, x):
     assert quantity in [row.quantity for row in result.failures], str(result)
 
 
+class Plain(torch.autograd.Function):
+    """Offers a backward that can be differentiated, and nothing else."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return 3 * grad * x * x
+
+
+class Constant(Plain):
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return 3 * grad * x.detach() * x
+
+
+def test_a_plain_function_is_judged_by_what_it_offers(x):
+    result = check(Plain.apply, x, thorough=False)
+    assert result.headline == (
+        "equal: output, gradient, no grad, double backward; not offered: forward mode, vmap"
+    )
+    assert [row.quantity for row in check(Constant.apply, x, thorough=False).failures] == [
+        "double backward of input"
+    ]
+    for keyword in ("forward_mode", "vmap"):
+        assert [r.check for r in check(Plain.apply, x, thorough=False, **{keyword: True}).failures] == [keyword]
+
+
+def test_needs_no_numpy():
+    script = (
+        "import sys; sys.modules['numpy'] = None\n"
+        "import torch; from scratchnet.testing import check\n"
+        "found = check(torch.sin, torch.ones(2), thorough=False)\n"
+        "assert found.headline.startswith('equal: output, gradient'), found\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True)
+
+
 @pytest.mark.parametrize(
     "function",
     [Cube.apply, torch.sin, torch.abs, lambda x: x.softmax(-1), lambda x: (x.exp(), x.sum()), nn.Linear(4, 2)],
@@ -84,9 +130,11 @@ def test_what_it_calls_is_compiled_too(x):
     assert [row.quantity for row in result.failures] == ["compiled output"]
 
 
-def test_a_kink_is_no_failure_and_is_named():
+def test_a_kink_is_neither_right_nor_wrong_and_is_named():
     result = check(torch.relu, torch.tensor([-1.0, 0.0, 1.0]), **QUICK)
-    assert result.ok
+    assert not result.ok
+    assert not result.failures
+    assert result.headline.startswith("no gradient could be compared; equal: output")
     (row,) = [row for row in result.rows if row.quantity == "gradient"]
     assert row.verdict == "not compared"
     assert "input 0[1]" in row.note
