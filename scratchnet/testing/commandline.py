@@ -131,11 +131,11 @@ def examine(options: argparse.Namespace, dtypes: Sequence[torch.dtype]) -> list[
         inputs = [tensor(text, dtype, generator).to(device) for text in options.shape]
         return *_sides(names, arguments, dtype, device), inputs
 
-    refused = "" if dtypes else _refusal(*call(torch.float64))
-    if refused and not _refusal(*call(torch.float32)):
-        dtypes, refused = [torch.float32], f", since float64 is refused: {refused}"
+    because = ""
+    if not dtypes and (refused := _refusal(*call(torch.float64))) and not _refusal(*call(torch.float32)):
+        dtypes, because = [torch.float32], f", since float64 is refused: {refused}"
     elif options.builtin is None:
-        dtypes, refused = [torch.float64], ""
+        dtypes = [torch.float64]
     dtypes = dtypes or [torch.float64, torch.float32]
     widest = max(dtypes, key=lambda dtype: dtype.itemsize)
     results = []
@@ -147,7 +147,7 @@ def examine(options: argparse.Namespace, dtypes: Sequence[torch.dtype]) -> list[
             try_call(options.builtin, sides[1], inputs, shared)
         if options.thorough and dtype is widest:
             first = {"thorough": True}
-        name = f"{options.custom.rpartition(':')[2]} in {str(dtype).removeprefix('torch.')}{refused}"
+        name = f"{options.custom.rpartition(':')[2]} in {str(dtype).removeprefix('torch.')}{because}"
         try:
             run = check if options.builtin is None else compare
             result = run(*sides, *inputs, name=name, **{**first, **asked, **shared})

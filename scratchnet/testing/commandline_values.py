@@ -32,7 +32,9 @@ def resolve(name: str) -> Callable[..., Any]:
     if colon:
         found = _imported(module)
         if found is None:
-            raise Misuse(f"expected a module before the colon of {name!r}: no module named {module!r} is found")
+            raise Misuse(
+                f"expected a module before the colon of {name!r}: no module named {module!r} is found from this folder"
+            )
         return _callable(name, found, path)
     parts = name.split(".")
     for cut in range(len(parts) - 1, 0, -1):

@@ -15,7 +15,7 @@ __all__ = ["SEVERITY", "Comparison", "Evidence", "Finding", "Row", "Verdict"]
 Verdict = Literal["exact", "close", "convention", "differs", "raises", "not offered", "not compared"]
 COMPARED: tuple[Verdict, ...] = ("exact", "close", "differs", "raises")
 AGREEING: tuple[Verdict, ...] = ("exact", "close")
-COUNTED = ("output", "gradient", "opcheck")
+COUNTED = ("output", "buffer", "gradient", "opcheck")
 FAILURES: tuple[Verdict, ...] = ("differs", "raises")
 BESIDE: dict[Verdict, str] = {
     "not offered": "not offered",
@@ -103,6 +103,11 @@ class Row:
         """Whether it is about what stays as it was, and not about a value."""
         return self.quantity.endswith("unchanged")
 
+    @property
+    def is_state(self) -> bool:
+        """Whether it is about what a call left in its inputs."""
+        return self.is_side_effect or (self.quantity.startswith("input ") and self.quantity.endswith("afterwards"))
+
 
 def _of(row: Row) -> str:
     """Names what a row belongs to: an output, a gradient, or the check that made it."""
@@ -111,6 +116,8 @@ def _of(row: Row) -> str:
     if row.check == "opcheck" and row.verdict == "not offered":
         return row.quantity
     if row.check in ("", "output", "gradients"):
+        if row.quantity.startswith("buffer "):
+            return "buffer"
         return "gradient" if row.check == "gradients" else "output"
     return row.check.replace("_", " ")
 
@@ -142,7 +149,7 @@ class Comparison:
     @property
     def _unseen(self) -> str:
         """What all else rests on and was not looked at."""
-        values = [row for row in self.rows if not row.is_side_effect]
+        values = [row for row in self.rows if not row.is_state]
         gradients = [row for row in values if row.check == "gradients"]
         if not any(row.verdict in AGREEING for row in values):
             return "nothing could be compared"
@@ -161,7 +168,7 @@ class Comparison:
             for verdict, said in BESIDE.items()
             if (found := dict.fromkeys(_of(row) for row in self.rows if row.verdict == verdict))
         ]
-        counts = Counter(_of(row) for row in self.rows if row.verdict in COMPARED and not row.is_side_effect)
+        counts = Counter(_of(row) for row in self.rows if row.verdict in COMPARED and not row.is_state)
         words = [f"{n} {what}s" if n > 1 and what in COUNTED else what for what, n in counts.items()]
         equal = f"equal: {', '.join(words)}" if words else ""
         return "; ".join(filter(None, [self._unseen, equal, *skipped]))

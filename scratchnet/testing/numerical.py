@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.testing import differences
-from scratchnet.testing.pullback import gradients_or_zeros
+from scratchnet.testing.pullback import vjp
 from scratchnet.testing.quantities import own_constants
 from scratchnet.testing.subject import Call, Subject, as_real, continuous, differentiable, mapped
 
@@ -52,11 +52,12 @@ class NumericalSubject(Subject):
 
         def pull(tensors: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Tensor, ...]:
             """The gradients as the function itself gives them."""
-            leaves = [x.detach().requires_grad_() for x in tensors]
-            with torch.enable_grad():
-                found = plain.run(_replaced(own_constants(frozen), leaves))
-            outputs = [as_real(y) for y in found if continuous(y)]
-            return gradients_or_zeros(outputs, leaves, grads, create_graph=False)
+
+            def outputs(*tensors: Tensor) -> tuple[Tensor, ...]:
+                found = plain.run(_replaced(own_constants(frozen), tensors))
+                return tuple(as_real(y) for y in found if continuous(y))
+
+            return vjp(outputs, *tensors)[1](tuple(grads))
 
         dense = [
             a.detach().contiguous().clone() if differentiable(x) else a
@@ -74,7 +75,7 @@ class NumericalSubject(Subject):
 
     def jacobian(self, run: Run, at: Sequence[Tensor]) -> list[Tensor]:
         """The derivatives of all outputs, remembered."""
-        key = tuple(bytes(x.detach().cpu().flatten().view(torch.uint8).tolist()) for x in at)
+        key = tuple(bytes(x.detach().cpu().flatten().contiguous().view(torch.uint8).tolist()) for x in at)
         if key not in self.known:
             dense = [x.detach().contiguous().clone() for x in at]
             found = differences.jacobian(_flat(run), dense)

@@ -1,4 +1,7 @@
-"""`torch.func.vjp` without the second and more that its first call takes to import the compiler."""
+"""`torch.func.vjp` where a transform is under way, without the second that its first call takes to import the compiler.
+
+Elsewhere plain autograd does the same, and takes Functions without a ``setup_context`` too.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,16 @@ import torch
 from torch import Tensor
 from torch._functorch import eager_transforms
 
-__all__ = ["gradients_or_zeros", "vjp"]
+__all__ = ["vjp"]
 
 
 def vjp(function: Callable[..., Any], *at: Tensor) -> tuple[Any, Callable[..., tuple[Tensor, ...]]]:
-    """The same as `torch.func.vjp`."""
+    """The same as `torch.func.vjp`, for one call of the pullback."""
+    if not torch._C._are_functorch_transforms_active():
+        leaves = [x.detach().requires_grad_() for x in at]
+        with torch.enable_grad():
+            found = function(*leaves)
+        return tuple(y.detach() for y in found), lambda given: _gradients(found, leaves, given, create_graph=False)
     outputs, back, *_ = torch.func.vjp(function, *at)
 
     def pull(given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -32,11 +40,11 @@ def _without_compiler() -> Iterator[None]:
     if "torch._dynamo" in sys.modules or not hasattr(eager_transforms, "_autograd_grad"):
         yield
         return
-    with patch.object(eager_transforms, "_autograd_grad", gradients_or_zeros):
+    with patch.object(eager_transforms, "_autograd_grad", _gradients):
         yield
 
 
-def gradients_or_zeros(
+def _gradients(
     outputs: Sequence[Tensor],
     inputs: Sequence[Tensor],
     grad_outputs: Sequence[Tensor],

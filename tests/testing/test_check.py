@@ -123,6 +123,7 @@ def test_needs_no_numpy():
 def test_a_right_function_passes(function, x):
     result = check(function, x, **QUICK)
     assert result.ok, str(result)
+    assert "not compared" not in result.headline
 
 
 def test_what_it_calls_is_compiled_too(x):

@@ -68,6 +68,17 @@ def test_what_takes_float32_alone_is_judged_there(capsys):
     assert "the gradient is not the derivative of forward" in capsys.readouterr().out
 
 
+def test_what_takes_no_dtype_is_named_by_its_dtype_alone(capsys):
+    assert main(["of_mine:Tanh", *TANH, "--arg", "approximate=tanh"]) == 2
+    assert main(["of_mine:Tanh", "--builtin", "torch.softmax", "--shape", "3,4", "--arg", "dim=0"]) == 1
+    assert "Tanh in float64: " in capsys.readouterr().out
+
+
+def test_targets_are_not_counted_among_outputs(capsys):
+    assert main("of_mine:chosen --builtin torch.nn.functional.cross_entropy --shape 4,3 --shape 4:3".split()) == 0
+    assert "in float64: equal: output, gradient, " in capsys.readouterr().out
+
+
 def test_what_is_wrong_gives_status_1_and_is_explained(capsys):
     assert main(["of_mine:Twice", *TANH]) == 1
     out = capsys.readouterr().out
