@@ -65,7 +65,7 @@ def compare(
     Compared are always the output and the gradient of each input and parameter under random and hostile
     upstreams, and that inputs and upstreams are left as they were; by default also double backward, forward mode
     and vmap; and whatever else is asked for. Gradients are taken of the inputs that require grad, or, where none
-    does, of all real and complex ones, by position and by keyword. What the built-in cannot do is reported as not
+    does, of all dense real and complex ones, by position and by keyword. What the built-in cannot do is reported as not
     compared. What the custom function lacks the methods for, such as ``jvp``, is reported as not offered, and is a
     failure only if it was asked for: ``forward_mode=True``.
 
@@ -207,7 +207,7 @@ def call_of(
     if not any(differentiable(x) for x in Call(inputs, options).tensors()):
 
         def enable(x: Any) -> Any:
-            return x.detach().requires_grad_() if continuous(x) else x
+            return x.detach().requires_grad_() if continuous(x) and x.layout is torch.strided else x
 
         inputs = mapped(enable, inputs)
         for name, constant in list(options.items()):

@@ -132,6 +132,8 @@ def tensor(x: Tensor) -> str:
     """An expression for a tensor, in its layout: its values, or, of many, values like them."""
     kind = f"dtype={x.dtype}" + (f", device={str(x.device)!r}" if not x.is_cpu else "")
     grad = ".requires_grad_()" if x.requires_grad else ""
+    if x.layout is not torch.strided:
+        return f"{tensor(x.detach().to_dense())}.to_sparse(layout={x.layout}){grad}"
     if x.is_contiguous():
         return _values(x, kind + (", requires_grad=True" if grad else ""))
     if any(stride == 0 and size > 1 for stride, size in zip(x.stride(), x.shape, strict=True)):

@@ -35,7 +35,7 @@ class NumericalSubject(Subject):
         return bool(self.known) and all(sharp for _, sharp in self.known.values())
 
     def _call(self, call: Call) -> Any:
-        given = [x for x in call.tensors() if continuous(x)]
+        given = [x for x in call.tensors() if _moves(x)]
         # What is not differentiated may be written to: running statistics are.
         at = [as_real(x if differentiable(x) else x.clone()) for x in given]
         frozen = own_constants(call)
@@ -138,12 +138,17 @@ class _Gradient(torch.autograd.Function):
         return _unflat(*_along(lambda at: ctx.pull(at[: ctx.count], at[ctx.count :]), tensors, tangents[2:]))
 
 
+def _moves(x: Any) -> bool:
+    """Whether an argument can be moved by a step: a dense tensor of real or complex numbers."""
+    return continuous(x) and x.layout is torch.strided
+
+
 def _replaced(call: Call, tensors: Sequence[Tensor]) -> Call:
     """The call with other tensors in place of all real ones, and pairs of parts in place of all complex ones."""
     rest = iter(tensors)
 
     def swap(x: Any) -> Any:
-        if not continuous(x):
+        if not _moves(x):
             return x
         return torch.view_as_complex(next(rest)) if x.is_complex() else next(rest)
 

@@ -69,7 +69,7 @@ class Recording:
         constants = {
             i: x for i, x in enumerate(self.call.inputs) if isinstance(x, Tensor) and not differentiable(x)
         }
-        found |= {f"input {i} afterwards": x for i, x in constants.items()}
+        found |= {f"input {i} afterwards": _dense(x) for i, x in constants.items()}
         return found | {f"buffer {name} afterwards": b for name, b in self.call.buffers.items()}
 
     def gradients(self, upstream: Sequence[Tensor | None]) -> Quantities:
@@ -79,8 +79,7 @@ class Recording:
         grads: Sequence[Tensor | None] = [None] * len(leaves)
         if outputs and leaves:
             grads = torch.autograd.grad(outputs, leaves, given, retain_graph=True, allow_unused=True)
-        dense = (g.to_dense() if g is not None and g.layout is not torch.strided else g for g in grads)
-        return dict(zip((f"gradient of {name}" for name in self.call.names()), dense, strict=True))
+        return dict(zip((f"gradient of {name}" for name in self.call.names()), map(_dense, grads), strict=True))
 
     def higher(self, upstream: Sequence[Tensor | None], order: int = 2) -> Quantities:
         """The gradients of a random combination of the gradients, of inputs, parameters and upstream.
@@ -134,7 +133,14 @@ def _refuses(gradient: Tensor) -> bool:
 def outputs_of(outputs: Sequence[Tensor | None], title: str = "output") -> Quantities:
     """The outputs by name, numbered where there are several."""
     several = len(outputs) > 1
-    return {f"{title} {i}" if several else title: None if y is None else y.detach() for i, y in enumerate(outputs)}
+    return {
+        f"{title} {i}" if several else title: None if y is None else _dense(y.detach())
+        for i, y in enumerate(outputs)
+    }
+
+
+def _dense(x: Tensor | None) -> Tensor | None:
+    return x if x is None or x.layout is torch.strided else x.to_dense()
 
 
 def choose_upstreams(

@@ -19,9 +19,10 @@ class SavedMemory:
         self.storages: dict[int, int] = {}
 
     def add(self, tensor: Tensor) -> Tensor:
-        """Adds a tensor's storage, and returns the tensor."""
-        storage = tensor.untyped_storage()
-        self.storages[storage.data_ptr()] = storage.nbytes()
+        """Adds a tensor's storage, if it has one as a sparse one has not, and returns the tensor."""
+        if tensor.layout is torch.strided:
+            storage = tensor.untyped_storage()
+            self.storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     def add_attributes(self, outputs: Iterable[Tensor]) -> None:
@@ -39,7 +40,7 @@ class SavedMemory:
 
     def beyond(self, tensors: Iterable[Tensor]) -> int:
         """Bytes of the storages that belong to none of the tensors."""
-        known = {x.untyped_storage().data_ptr() for x in tensors}
+        known = {x.untyped_storage().data_ptr() for x in tensors if x.layout is torch.strided}
         return sum(size for place, size in self.storages.items() if place not in known)
 
 

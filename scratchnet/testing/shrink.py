@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from scratchnet.testing.subject import Call, mapped
@@ -71,6 +72,8 @@ def _mapped(call: Call, change: Callable[[Tensor, int], Tensor]) -> Call:
         if not isinstance(x, Tensor):
             return x
         count += 1
+        if x.layout is not torch.strided:
+            return x
         small = change(x.detach(), count)
         return (small.contiguous() if x.is_contiguous() else small).requires_grad_(x.requires_grad)
 

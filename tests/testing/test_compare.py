@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scratchnet.testing import assert_gradients_match, compare, explain
+from scratchnet.testing import assert_gradients_match, check, compare, explain
 from scratchnet.testing.subject import Call
 
 
@@ -170,6 +170,40 @@ def test_the_correct_twin_passes(x, dtype):
     assert {"output", "gradient of input", "double backward of input", "double backward of upstream"} <= {
         row.quantity for row in result.rows
     }
+
+
+class TimesSparse(torch.autograd.Function):
+    """Takes the matrix, as of a graph, for a constant."""
+
+    @staticmethod
+    def forward(ctx, x, matrix):
+        ctx.matrix = matrix
+        return torch.sparse.mm(matrix, x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return torch.sparse.mm(ctx.matrix.t(), grad), None
+
+
+class TimesSparseUnturned(TimesSparse):
+    @staticmethod
+    def backward(ctx, grad):
+        return torch.sparse.mm(ctx.matrix, grad), None
+
+
+def test_a_sparse_input_is_a_constant():
+    x = torch.randn(4, 2, dtype=torch.float64)
+    matrix = torch.randn(4, 4, dtype=torch.float64).relu().to_sparse()
+
+    def builtin(x, matrix):
+        return torch.sparse.mm(matrix, x)
+
+    right = compare(TimesSparse.apply, builtin, x, matrix, thorough=True, compile=False)
+    assert right.ok, str(right)
+    assert check(TimesSparse.apply, x, matrix, compile=False).ok
+    wrong = compare(TimesSparseUnturned.apply, builtin, x, matrix)
+    assert [row.quantity for row in wrong.failures][:1] == ["gradient of input 0"]
+    assert ".to_sparse(layout=torch.sparse_coo)" in explain(wrong)
 
 
 def test_a_float32_result_that_lost_half_its_digits_is_caught(x):

@@ -79,6 +79,13 @@ def test_what_is_asked_for_must_be_offered(keyword):
     assert [row.check for row in result.failures] == [keyword]
 
 
+def test_what_another_check_looks_at_is_not_asked_for():
+    x = torch.randn(4, 3, dtype=torch.float64)
+    result = compare(ORDINARY["TanhOnce"].custom, torch.tanh, x, dtypes=True)
+    assert result.ok, str(result)
+    assert result.headline.endswith("dtypes; not offered: double backward, forward mode, vmap")
+
+
 def test_order_and_modes_choose_derivatives():
     x = torch.randn(4, dtype=torch.float64)
     first = compare(torch.exp, torch.exp, x, order=1, modes=("reverse",), vmap=False)

@@ -141,7 +141,9 @@ def _where_taken(e: Examination, change: Callable[[Tensor], Tensor], prefix: str
     """Examines the call with other inputs if the built-in takes them."""
 
     def apply(x: object) -> object:
-        return change(x).detach().clone().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x
+        if not isinstance(x, Tensor) or x.layout is not torch.strided:
+            return x
+        return change(x).detach().clone().requires_grad_(x.requires_grad)
 
     call = Call(mapped(apply, e.call.inputs), e.call.options, e.call.parameters, e.call.buffers, e.call.seed)
     on = e.on(call, prefix)
