@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -247,3 +249,12 @@ def test_thorough_finds_no_fault_in_the_twin(x):
     result = compare(torch.tanh, torch.tanh, x, thorough=True, compile="eager")
     assert result.ok
     assert {row.check for row in result.rows} >= set(CHECKS) - {"memory", "vmap_each", "each_alone", "opcheck"}
+
+
+def test_two_threads_are_left_out_where_triton_interprets(monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    found = compare(torch.sin, torch.sin, torch.randn(3), threads=True)
+    (row,) = [row for row in found.rows if row.check == "threads"]
+    assert row.verdict == "not compared"
+    assert "one thread at a time" in row.note
