@@ -23,7 +23,8 @@ def is_convention(finding: Finding, inputs: Sequence[Tensor], tolerance: float) 
 
     Where inputs are not finite, it is what a formula makes of these elements, and which of NaN, an infinity and a
     number of the others. Where the built-in has NaN, it is anything. At a kink, a jump or a tie it is what lies
-    between the values that the built-in has beside it.
+    between the values that the built-in has beside it, and adds up to what they add up to, where that is the same to
+    all sides: equal elements share a gradient, or one takes it; each taking all of it is wrong.
     """
     assert finding.got is not None
     assert finding.expected is not None
@@ -42,10 +43,19 @@ def is_convention(finding: Finding, inputs: Sequence[Tensor], tolerance: float) 
 
 
 def _between(finding: Finding, got: Tensor, expected: Tensor) -> Tensor:
-    """Which elements are between the values that the built-in has to the sides of a kink, a jump or a tie."""
+    """Which elements are between the values that the built-in has to the sides of a kink, a jump or a tie.
+
+    None is if these values add up to the same on all sides, as where equal elements compete for a gradient, and the
+    elements add up to something else.
+    """
     beside = [finding.moved(seed, STEP) for seed in range(SAMPLES)]
     values = torch.stack([as_real(x).double() for x in beside if x is not None] or [expected])
     low, high = values.amin(0), values.amax(0)
     size = 1 + expected.abs()
     slack = 10 * STEP * size
+    sums = values.reshape(len(values), -1).sum(1)
+    apart = max(KINK, 2 * torch.finfo(finding.got.dtype).eps) * float(1 + got.abs().sum())  # type: ignore[union-attr]
+    fixed = bool(sums.max() - sums.min() <= apart)
+    if fixed and abs(float(got.sum() - sums.mean())) > apart:
+        return torch.zeros_like(got, dtype=torch.bool)
     return (got >= low - slack) & (got <= high + slack) & (high - low > KINK * size)

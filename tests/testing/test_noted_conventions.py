@@ -60,6 +60,15 @@ class Largest(Function):
         return grad * hit / hit.sum(-1, keepdim=True)
 
 
+class LargestInFull(Largest):
+    """Gives the whole gradient to each of equal maxima."""
+
+    @staticmethod
+    def backward(ctx, grad):
+        (hit,) = ctx.saved_tensors
+        return grad * hit
+
+
 class SpreadsNaN(Function):
     @staticmethod
     def forward(ctx, x):
@@ -125,6 +134,8 @@ def test_a_matter_of_taste_is_a_note_and_fails_only_if_asked_for(kind):
 
 
 MISTAKES = {
+    "tie in full": (LargestInFull.apply, lambda x: x.amax(-1, keepdim=True), "ties in input: gradient of input"),
+    "tie in full beside the first's": (LargestInFull.apply, first_of_largest, "ties in input: gradient of input"),
     "slope outside": (ReLUWithAnySlope.apply, F.relu, "zeros in input: gradient of input"),
     "division by zero": (Norm.apply, torch.norm, "zeros in input: gradient of input"),
     "other elements beside NaN": (SpreadsNaN.apply, torch.exp, "NaN in input: output"),

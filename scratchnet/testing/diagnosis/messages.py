@@ -104,7 +104,10 @@ def _by_inputs(row: Row) -> Iterator[str]:
         yield "a NaN is lost on the way: in a comparison, a clamp or a minimum"
     if row.check == "special_values" and math.isfinite(row.got):
         if kind in ("zeros", "negative zeros", "ones", "ties", "halves"):
-            yield f"only for {kind} in {where}: a kink or a tie, at which the built-in takes the other branch"
+            yield (
+                f"only for {kind} in {where}: a kink or a tie, at which the built-in takes the other branch, or whose "
+                "gradient each equal element gets in full: divide it among them, or give it to one"
+            )
         if kind == "an offset":
             yield "digits are lost far from zero: a difference of large numbers, such as E[x²] − E[x]²"
     if row.check == "strided" and row.verdict == "differs":
