@@ -10,10 +10,11 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
-__all__ = ["SEVERITY", "Comparison", "Evidence", "Finding", "Row", "Verdict"]
+__all__ = ["RAISES", "SEVERITY", "Comparison", "Evidence", "Finding", "Row", "Verdict"]
 
 Verdict = Literal["exact", "close", "convention", "differs", "raises", "not offered", "not compared"]
 COMPARED: tuple[Verdict, ...] = ("exact", "close", "differs", "raises")
+RAISES = "built-in raises"  # so begins the note of what was not compared for it
 AGREEING: tuple[Verdict, ...] = ("exact", "close")
 COUNTED = ("output", "buffer", "gradient", "opcheck")
 FAILURES: tuple[Verdict, ...] = ("differs", "raises")
@@ -143,7 +144,7 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
-        """Whether something was compared with the built-in, gradients if there are any, and nothing disagrees."""
+        """Whether something was compared, gradients if there are any and the built-in has them, and all agrees."""
         return not self.failures and not self._unseen
 
     @property
@@ -153,7 +154,7 @@ class Comparison:
         gradients = [row for row in values if row.check == "gradients"]
         if not any(row.verdict in AGREEING for row in values):
             return "nothing could be compared"
-        if gradients and not any(row.verdict in AGREEING for row in gradients):
+        if gradients and not any(row.verdict in AGREEING or row.note.startswith(RAISES) for row in gradients):
             return "no gradient could be compared"
         return ""
 
