@@ -20,8 +20,7 @@ on. With :math:`\bar h_t` and :math:`\bar c_t` for the gradients of the states, 
     \bar h_{t-1} &= W_{hh}^\top \delta_t, \qquad \bar c_{t-1} = \bar c_t \odot f_t
     \end{aligned}
 
-Saved of each step: the gates, the cell before it, and the tanh of the cell after it, which would be a fifth of the
-backward to compute again.
+Saved of each step: the gates, the cell before it, and the tanh of the cell after it.
 
 Shapes: x ``(N, I)`` in the order of `steps`, h0 ``(B, P)``, c0 ``(B, H)``, W_ih ``(4H, I)``, W_hh ``(4H, P)``,
 W_hr ``(P, H)`` or none, where P = H; output ``(N, P)``.
