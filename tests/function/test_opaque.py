@@ -270,6 +270,18 @@ class Block(torch.nn.Module):
         return self.head(self.block(self.embed(tokens), src_mask=mask, is_causal=True)).mean(1)
 
 
+class Rows(torch.nn.Module):
+    """An LSTM that reads an image row by row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = scratchnet.nn.LSTM(28, 16, batch_first=True)
+        self.head = scratchnet.nn.Linear(16, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.lstm(images.squeeze(1))[0][:, -1])
+
+
 def resnet() -> torch.nn.Module:
     model = models.resnet18(num_classes=10)
     convert(model)
@@ -283,6 +295,7 @@ def digits() -> Tensor:
 WHOLE_MODELS = {
     "cnn": (lambda: MODELS["cnn"](CUSTOM), digits),
     "mlp": (lambda: MODELS["mlp"](CUSTOM), digits),
+    "lstm": (Rows, digits),
     "resnet18": (
         resnet,
         lambda: torch.randn(2, 3, 64, 64, dtype=torch.float64),
