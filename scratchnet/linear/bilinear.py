@@ -47,7 +47,7 @@ class BilinearFunction(Function):
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
         x1, x2, weight = saved
         grad_x1 = grad_x2 = None
-        if not len(weight):  # sums of no terms, also beside infinities
+        if not weight.shape[0]:  # sums of no terms, also beside infinities
             grad_x1, grad_x2 = torch.zeros_like(x1), torch.zeros_like(x2)
         elif needs[0] or needs[1]:
             pairs = (grad @ weight.flatten(1)).view(grad.shape[0], *weight.shape[1:])

@@ -46,7 +46,7 @@ __all__ = [
     "weight_gradient",
 ]
 
-NARROW, BLOCK = 16, 64
+NARROW, BLOCK = 16, 64  # columns, from which on a product adds up in blocks by itself, and rows of a block
 
 
 class Steps(NamedTuple):
@@ -166,8 +166,8 @@ def in_order_of(x: Tensor, grad: Tensor) -> Tensor:
 def weight_gradient(grads: Tensor, inputs: Tensor) -> Tensor:
     r"""Returns :math:`\sum_t g_t x_t^T`, the gradient of a weight that multiplies the inputs of all steps.
 
-    It is one product over all rows. One with few columns adds up row after row, and of 4,000 rows it loses 20 units in
-    the last place; where sums of 64 rows are added up, it loses 2.
+    It is one product over all rows. One with few columns adds up row after row, which loses digits over long sequences;
+    there the sums of blocks of rows are added up instead.
     """
     count, columns = inputs.shape
     if columns >= NARROW or count <= BLOCK:

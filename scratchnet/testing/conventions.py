@@ -39,14 +39,14 @@ def is_convention(finding: Finding, inputs: Sequence[Tensor], tolerance: float) 
         for x in odd:
             wrong &= ~x if x.shape == got.shape else True
     wrong &= ~expected.isnan()
-    return not bool(wrong.any()) or bool(_between(finding, got, expected)[wrong].all())
+    return not bool(wrong.any()) or bool(_between(finding, got, expected, rounding)[wrong].all())
 
 
-def _between(finding: Finding, got: Tensor, expected: Tensor) -> Tensor:
+def _between(finding: Finding, got: Tensor, expected: Tensor, rounding: float) -> Tensor:
     """Which elements are between the values that the built-in has to the sides of a kink, a jump or a tie.
 
-    None is if these values add up to the same on all sides, as where equal elements compete for a gradient, and the
-    elements add up to something else.
+    None of them is if these values add up to the same on all sides, as where equal elements compete for a gradient,
+    and the elements add up to something else.
     """
     beside = [finding.moved(seed, STEP) for seed in range(SAMPLES)]
     values = torch.stack([as_real(x).double() for x in beside if x is not None] or [expected])
@@ -54,7 +54,7 @@ def _between(finding: Finding, got: Tensor, expected: Tensor) -> Tensor:
     size = 1 + expected.abs()
     slack = 10 * STEP * size
     sums = values.reshape(len(values), -1).sum(1)
-    apart = max(KINK, 2 * torch.finfo(finding.got.dtype).eps) * float(1 + got.abs().sum())  # type: ignore[union-attr]
+    apart = max(KINK, rounding) * float(1 + got.abs().sum())
     fixed = bool(sums.max() - sums.min() <= apart)
     if fixed and abs(float(got.sum() - sums.mean())) > apart:
         return torch.zeros_like(got, dtype=torch.bool)
