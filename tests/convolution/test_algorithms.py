@@ -130,7 +130,7 @@ def test_shifted_gemm_equals_im2col(monkeypatch, case, cache):
 @pytest.mark.parametrize(
     "case", [c for c in CASES if c[1] == 1], ids=lambda c: "x".join(map(str, c[4])) + f"-{c[5]}"
 )
-@pytest.mark.parametrize("tile", [1, 1 << 22], ids=["an image", "all"])
+@pytest.mark.parametrize("tile", [1, 5000, 1 << 22], ids=["a row", "some rows or images", "all"])
 @pytest.mark.parametrize("own", [True, False], ids=["own order", "channels last"])
 @pytest.mark.parametrize("scattering", [0, 3, 1000], ids=["one way", "by channels", "the other way"])
 @pytest.mark.parametrize("channels_last", [False, True])

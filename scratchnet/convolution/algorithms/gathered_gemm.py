@@ -93,7 +93,7 @@ def gradients(
     back = _mirror(geometry, size, y.shape[2:])
     grad_x, matrix = empty_images(x, len(x), channels, size, channels_last), _matrix(_mirrored(weight), own)
     total = None
-    for tile, cols in _windows(y, back, size, own):
+    for tile, cols in _windows(y, back, size, own, channels):
         _multiply(cols, matrix, None, grad_x[tile])
         total = _plus_product(total, x[tile], cols)
     assert total is not None
@@ -110,7 +110,7 @@ def _gather(
     own: bool,
 ) -> Tensor:
     y, matrix = empty_images(x, len(x), len(weight), outputs, channels_last), _matrix(weight, own)
-    for tile, cols in _windows(x, geometry, outputs, own):
+    for tile, cols in _windows(x, geometry, outputs, own, len(weight)):
         _multiply(cols, matrix, bias, y[tile])
     return y
 
@@ -127,12 +127,16 @@ def _scatter(
     outputs, channels = y.shape[2:], weight.shape[1]
     x, matrix = empty_images(y, len(y), channels, size, channels_last), _matrix(weight, own)
     columns = (channels, geometry.positions) if own else (geometry.positions, channels)
-    for tile in _tiles(y, geometry.positions * channels, outputs):
+    for tile in _tiles(y, math.prod(outputs) * geometry.positions * channels * y.element_size()):
         part = y[tile]
-        cols = part.flatten(2).mT @ matrix if _by_image(part, matrix.shape[1]) else as_rows(part) @ matrix
+        if _by_image(part, matrix.shape[1]):
+            cols = torch.bmm(part.flatten(2).mT, matrix.expand(len(part), -1, -1))
+        else:
+            cols = as_rows(part) @ matrix
         cols = cols.view(-1, *outputs, *columns).movedim((-2, -1) if own else (-1, -2), (1, 2))
         total = col2im(cols, size, geometry)
         x[tile] = total if bias is None else total + per_channel(bias, total)
+        del cols, total  # before the next tile takes as much memory
     return x
 
 
@@ -140,16 +144,24 @@ def _correlate(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
     shape = (y.shape[1], x.shape[1], *geometry.kernel)
     own = _in_own_order(shape[0], len(y), y.shape[2:])
     total = None
-    for tile, cols in _windows(x, geometry, y.shape[2:], own):
+    for tile, cols in _windows(x, geometry, y.shape[2:], own, shape[0]):
         total = _plus_product(total, y[tile], cols)
     assert total is not None
     return _weight(total, shape, own)
 
 
-def _windows(x: Tensor, geometry: Geometry, outputs: Sequence[int], own: bool) -> Iterator[tuple[slice, Tensor]]:
-    """Yields the windows of a tile of images at a time, (b·P·Q, R·S·C), or (b·P·Q, C·R·S) in the weight's own order."""
+def _windows(
+    x: Tensor, geometry: Geometry, outputs: Sequence[int], own: bool, others: int
+) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
+    """Yields an index of outputs (B, ·, P, Q) and the windows of these, a tile at a time.
+
+    The windows are rows of R·S·C columns, or C·R·S in the weight's own order; ``others`` is the number of columns of
+    the outputs.
+    """
     columns = geometry.positions * x.shape[1]
-    for tile in _tiles(x, columns, outputs):
+    bytes_of_row = math.prod(outputs[1:]) * max(columns, others) * x.element_size()
+    height = max(1, TILE_BYTES // max(1, bytes_of_row))
+    for tile in _tiles(x, bytes_of_row * outputs[0]):
         wide = x[tile] if own or geometry.pads else x[tile].movedim(1, -1).contiguous().movedim(-1, 1)
         if geometry.pads:
             extent = (len(wide), *geometry.extent(x.shape[2:]))
@@ -163,15 +175,19 @@ def _windows(x: Tensor, geometry: Geometry, outputs: Sequence[int], own: bool) -
             if own
             else ((*geometry.kernel, x.shape[1]), (*within, channel))
         )
-        windows = wide.as_strided(
-            (len(wide), *outputs, *kernel), (batch, *between, *strides), wide.storage_offset()
-        )
-        yield tile, windows.reshape(-1, columns)
+        for top in range(0, max(1, outputs[0]), height):
+            rows = slice(top, min(top + height, outputs[0]))
+            windows = wide.as_strided(
+                (len(wide), rows.stop - top, *outputs[1:], *kernel),
+                (batch, *between, *strides),
+                wide.storage_offset() + top * between[0],
+            )
+            yield (tile, slice(None), rows), windows.reshape(-1, columns)
 
 
-def _tiles(x: Tensor, columns: int, outputs: Sequence[int]) -> Iterator[slice]:
-    """Yields tiles of images whose windows fit into the cache."""
-    step = max(1, TILE_BYTES // max(1, math.prod(outputs) * columns * x.element_size()))
+def _tiles(x: Tensor, bytes_of_image: int) -> Iterator[slice]:
+    """Yields tiles of images, of as many bytes each, that fit into the cache."""
+    step = max(1, TILE_BYTES // max(1, bytes_of_image))
     yield from (slice(start, min(start + step, len(x))) for start in range(0, len(x), step))
 
 
@@ -193,29 +209,33 @@ def _weight(matrix: Tensor, shape: Sequence[int], own: bool) -> Tensor:
 
 def _multiply(cols: Tensor, matrix: Tensor, bias: Tensor | None, y: Tensor) -> None:
     """Writes the product of windows (b·P·Q, …) and a weight (O, …), and a bias, to outputs (b, O, P, Q)."""
-    if _by_image(y, cols.shape[1]):
-        factors, out = (matrix.expand(len(y), -1, -1), cols.view(len(y), -1, cols.shape[1]).mT), y.flatten(2)
-        if bias is None:
-            torch.bmm(*factors, out=out)
-        else:
-            torch.baddbmm(bias.unsqueeze(1), *factors, out=out)
-    else:
+    if not _by_image(y, cols.shape[1]):
         rows = cols @ matrix.t() if bias is None else torch.addmm(bias, cols, matrix.t())
         y.movedim(1, -1).copy_(rows.view(len(y), *y.shape[2:], len(matrix)))
+        return
+    start = matrix.new_zeros(()) if bias is None else bias.unsqueeze(1)
+    beta = 0 if bias is None else 1
+    if len(y) == 1:
+        torch.addmm(start, matrix, cols.t(), beta=beta, out=y[0].flatten(1))
+    else:
+        of_images = cols.view(len(y), -1, cols.shape[1]).mT
+        torch.baddbmm(start, matrix.expand(len(y), -1, -1), of_images, beta=beta, out=y.flatten(2))
 
 
 def _plus_product(total: Tensor | None, y: Tensor, cols: Tensor) -> Tensor:
     """Adds the product of outputs (b, O, P, Q) and windows (b·P·Q, …) to a total (O, …), in its memory."""
-    if _by_image(y, cols.shape[1]):
+    if _by_image(y, cols.shape[1]) and len(y) > 1:
         product = (y.flatten(2) @ cols.view(len(y), -1, cols.shape[1])).sum(0)
         return product if total is None else total.add_(product)
-    rows = as_rows(y).t()
+    rows = y[0].flatten(1) if len(y) == 1 else as_rows(y).t()
     return rows @ cols if total is None else total.addmm_(rows, cols)
 
 
 def _by_image(y: Tensor, columns: int) -> bool:
-    """Returns whether products of one contiguous image each, which do not copy it, are faster than that of a tile."""
-    return columns <= MOST_COLUMNS and y.stride(1) >= LEAST_PIXELS and y.is_contiguous()
+    """Returns whether products of one image each, which do not copy it, are faster than that of a tile."""
+    image = y[0, 0]
+    contiguous = y.is_contiguous() or (len(y) == 1 and image.is_contiguous())
+    return columns <= MOST_COLUMNS and image.numel() >= LEAST_PIXELS and contiguous
 
 
 def _mirrors(geometry: Geometry) -> bool:
