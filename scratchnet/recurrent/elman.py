@@ -39,7 +39,7 @@ from scratchnet.recurrent.steps import (
     input_projection,
     input_projection_tangent,
     previous,
-    previous_rows,
+    state_weight_gradient,
     weight_gradient,
 )
 
@@ -81,7 +81,7 @@ class ElmanFunction(Function):
             matmul_like(x, d, weight_ih) if needs[0] else None,
             in_order_of(h0, grad_h0),
             weight_gradient(d, x) if needs[2] else None,
-            weight_gradient(d, previous_rows(y, h0, steps)) if needs[3] else None,
+            state_weight_gradient(d, y, h0, steps) if needs[3] else None,
             *bias_gradients(d, needs[4:6]),
         )
 

@@ -43,6 +43,7 @@ __all__ = [
     "input_projection_tangent",
     "previous",
     "previous_rows",
+    "state_weight_gradient",
     "weight_gradient",
 ]
 
@@ -175,6 +176,18 @@ def weight_gradient(grads: Tensor, inputs: Tensor) -> Tensor:
     whole = count - count % BLOCK
     g, x = (rows[:whole].reshape(-1, BLOCK, rows.shape[1]) for rows in (grads, inputs))
     return torch.addmm((g.transpose(1, 2) @ x).sum(0), grads[whole:].t(), inputs[whole:])
+
+
+def state_weight_gradient(grads: Tensor, states: Tensor, initial: Tensor, steps: Steps) -> Tensor:
+    """Returns the gradient of a weight that multiplies `previous_rows`, which it does not copy if it need not."""
+    if steps.single or not steps.even:
+        return weight_gradient(grads, previous_rows(states, initial, steps))
+    batch, rows = steps.sizes[0], states.shape[0]
+    first, later = slice(0, batch), slice(batch, rows)
+    before = slice(0, rows - batch)
+    if steps.reverse:
+        first, later, before = slice(rows - batch, rows), before, later
+    return weight_gradient(grads[later], states[before]) + weight_gradient(grads[first], initial)
 
 
 def bias_gradients(grads: Tensor, needs: Sequence[bool]) -> tuple[Tensor | None, Tensor | None]:
