@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable, tensor
-from scratchnet.function import Function
+from scratchnet.function import Function, chunked, rows_in_cache
 
 __all__ = ["AffineGridFunction", "GridSampleFunction", "affine_grid", "grid_sample"]
 
@@ -73,33 +73,16 @@ class GridSampleFunction(Function):
     def forward(
         x: Tensor, grid: Tensor, *, mode: str, padding: str, aligned: bool
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        flat, parts = x.flatten(2), None
-        for corner in _corners(x, grid, mode, padding, aligned):
-            part = corner.read(flat) * corner.weight.unsqueeze(1)
-            parts = part if parts is None else parts + part
-        assert parts is not None
-        return parts.reshape(*x.shape[:2], *grid.shape[1:-1]), (x, grid)
+        size = _images_in_cache(x, grid)
+        return chunked(_read, x, grid, size=size, mode=mode, padding=padding, aligned=aligned), (x, grid)
 
     @staticmethod
     def backward(
-        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, mode: str, padding: str, aligned: bool
+        grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], **options: Any
     ) -> tuple[Tensor | None, Tensor | None]:
-        x, grid = saved
-        flat = x.flatten(2)
-        g = grad.reshape(*flat.shape[:2], math.prod(grid.shape[1:-1]))
-        grad_x, grad_grid = torch.zeros_like(flat), [torch.zeros_like(grid[..., 0].flatten(1))] * (x.dim() - 2)
-        base = None
-        for corner in _corners(x, grid, mode, padding, aligned):
-            if needs[0]:
-                part = (g * corner.weight.unsqueeze(1)).masked_fill(~corner.inside.unsqueeze(1), 0)
-                grad_x = grad_x.scatter_add(2, corner.pixel.unsqueeze(1).expand_as(part), part)
-            if needs[1] and mode != "nearest":
-                pixels = corner.read(flat)
-                # The slopes add up to 0, so that any base will do; differences of pixels keep their digits.
-                base = pixels.detach().masked_fill(~pixels.isfinite(), 0) if base is None else base
-                match = (g * (pixels - base)).sum(1)
-                grad_grid = [total + match * slope for total, slope in zip(grad_grid, corner.slopes, strict=True)]
-        return grad_x.reshape(x.shape), torch.stack(grad_grid[::-1], -1).reshape(grid.shape)
+        size = _images_in_cache(*saved)
+        gradients: tuple[Tensor, Tensor] = chunked(_gradients, grad, *saved, size=size, needs=needs, **options)
+        return gradients
 
     @staticmethod
     def jvp(
@@ -107,11 +90,46 @@ class GridSampleFunction(Function):
     ) -> Tensor:
         x, grid = saved
         flat, pushes = x.flatten(2), tangents[1].flatten(1, -2).unbind(-1)[::-1]
-        y = GridSampleFunction.forward(tangents[0], grid, mode=mode, padding=padding, aligned=aligned)[0]
+        y = _read(tangents[0], grid, mode=mode, padding=padding, aligned=aligned)
         for corner in _corners(x, grid, mode, padding, aligned) if mode != "nearest" else ():
             for slope, push in zip(corner.slopes, pushes, strict=True):
                 y = y + (corner.read(flat) * (slope * push).unsqueeze(1)).reshape(y.shape)
         return y
+
+
+def _images_in_cache(x: Tensor, grid: Tensor) -> int:
+    """The number of images of which a tap of all places stays in the cache."""
+    return rows_in_cache(x.shape[1] * max(math.prod(x.shape[2:]), math.prod(grid.shape[1:-1])))
+
+
+def _read(x: Tensor, grid: Tensor, *, mode: str, padding: str, aligned: bool) -> Tensor:
+    flat, y = x.flatten(2), None
+    for corner in _corners(x, grid, mode, padding, aligned):
+        part = corner.read(flat) * corner.weight.unsqueeze(1)
+        y = part if y is None else y + part
+    assert y is not None
+    return y.reshape(*x.shape[:2], *grid.shape[1:-1])
+
+
+def _gradients(
+    grad: Tensor, x: Tensor, grid: Tensor, *, needs: Sequence[bool], mode: str, padding: str, aligned: bool
+) -> tuple[Tensor, Tensor]:
+    """The gradients of images and places; zeros if not needed."""
+    flat = x.flatten(2)
+    g = grad.reshape(*flat.shape[:2], math.prod(grid.shape[1:-1]))
+    grad_x, grad_grid = torch.zeros_like(flat), [torch.zeros_like(grid[..., 0].flatten(1))] * (x.dim() - 2)
+    base = None
+    for corner in _corners(x, grid, mode, padding, aligned):
+        if needs[0]:
+            part = (g * corner.weight.unsqueeze(1)).masked_fill(~corner.inside.unsqueeze(1), 0)
+            grad_x = grad_x.scatter_add(2, corner.pixel.unsqueeze(1).expand_as(part), part)
+        if needs[1] and mode != "nearest":
+            pixels = corner.read(flat)
+            # The slopes add up to 0, so that any base will do; differences of pixels keep their digits.
+            base = pixels.detach().masked_fill(~pixels.isfinite(), 0) if base is None else base
+            match = (g * (pixels - base)).sum(1)
+            grad_grid = [total + match * slope for total, slope in zip(grad_grid, corner.slopes, strict=True)]
+    return grad_x.reshape(x.shape), torch.stack(grad_grid[::-1], -1).reshape(grid.shape)
 
 
 def _corners(x: Tensor, grid: Tensor, mode: str, padding: str, aligned: bool) -> Iterator[Corner]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from reference.catalog import RECORDS, Make
 from scratchnet.function import Product, chunked
+from scratchnet.testing.subject import Call, Subject
 
 ROWS, COLUMNS, FEATURES = 7, 5, 3
 
@@ -104,3 +108,40 @@ def test_recorded_operations_are_plain():
         return [out for out in chunked(pulls, x, row, None, size=2, added=(2, 3), y=y) if out is not None]
 
     assert gradcheck(run, [t.requires_grad_() for t in operands()])
+
+
+def results(custom, sample) -> list[Tensor]:
+    """Returns the outputs of an op and the gradients of a random loss."""
+    parameters = dict(custom.named_parameters()) if isinstance(custom, torch.nn.Module) else {}
+    call = Call(sample.inputs, sample.options, parameters)
+    call = call.with_leaves([x.detach().clone().requires_grad_() for x in call.leaves()])
+    torch.manual_seed(0)
+    outputs = Subject(custom).run(call)
+    recorded = [y for y in outputs if y.requires_grad]
+    if not recorded or not call.leaves():
+        return list(outputs)
+    upstream = [torch.randn_like(y) for y in recorded]
+    gradients = torch.autograd.grad(recorded, call.leaves(), upstream, materialize_grads=True)
+    return [*outputs, *gradients]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_ops_are_the_same_in_chunks_of_one(monkeypatch):
+    module, make = sys.modules[chunked.__module__], Make(torch.float64)
+    evaluated = set()
+
+    def counted(*args, **options):
+        evaluated.add(record.name)
+        return chunked(*args, **options)
+
+    users = [m for m in list(sys.modules.values()) if m.__name__.startswith("scratchnet.")]
+    for user in [m for m in users if getattr(m, "chunked", None) is chunked]:
+        monkeypatch.setattr(user, "chunked", counted)
+    for record in RECORDS.values():
+        for sample in record.samples(make):
+            custom = record.sides(sample)[0]
+            monkeypatch.setattr(module, "CACHED", 2**18)
+            whole = results(custom, sample)
+            monkeypatch.setattr(module, "CACHED", 0)
+            torch.testing.assert_close(results(custom, sample), whole, rtol=1e-9, atol=1e-11, equal_nan=True)
+    assert evaluated >= {"grid_sample", "scaled_dot_product_attention", "linear_cross_entropy"}, sorted(evaluated)
