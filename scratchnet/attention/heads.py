@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scratchnet.arguments import autocasts, describe, floating
-from scratchnet.function import chunked, rows_in_cache
+from scratchnet.function import chunked, rows_in_cache, sharing_threads
 from scratchnet.layout import strided_beside
 
 __all__ = [
@@ -112,16 +112,19 @@ def in_chunks(
 ) -> Any:
     """Runs ``function(*of_queries, k=k, v=v)`` for a few heads, and a few queries of these, at a time.
 
+    Each thread gets a head of its own where there are enough, since two that share a product read each other's memory.
     ``added`` names the outputs that are sums over all heads, and over all queries.
     """
     lengths = next(x.shape[1] for x in of_queries if x is not None), k.shape[1]
+    threads = sharing_threads()
+    some = max(threads, rows_in_cache(lengths[0] * lengths[1]))
 
     def some_heads(k: Tensor, v: Tensor, *of_queries: Maybe) -> Any:
-        if lengths[0] <= (queries := rows_in_cache(k.shape[0] * lengths[1])):
+        if lengths[0] <= (queries := threads * rows_in_cache(k.shape[0] * lengths[1])):
             return function(*of_queries, k=k, v=v)
         return chunked(function, *of_queries, dim=1, size=queries, added=added[1], k=k, v=v)
 
-    return chunked(some_heads, k, v, *of_queries, size=rows_in_cache(lengths[0] * lengths[1]), added=added[0])
+    return chunked(some_heads, k, v, *of_queries, size=some, added=added[0])
 
 
 def in_layout_of_queries(y: Tensor, query: Tensor, mask: Maybe, dropout_p: float) -> Tensor:

@@ -54,7 +54,7 @@ class             used                                       why
 from __future__ import annotations
 
 from scratchnet.function.base import Function, overwrite
-from scratchnet.function.chunked import Product, chunked, rows_in_cache
+from scratchnet.function.chunked import Product, chunked, rows_in_cache, sharing_threads
 from scratchnet.function.dispatch import dispatch
 from scratchnet.function.opaque import opaque
 from scratchnet.function.pointwise import Elementwise, clipped, elementwise, in_elementwise_strides
@@ -83,5 +83,6 @@ __all__ = [
     "reuse",
     "rows_in_cache",
     "rowwise",
+    "sharing_threads",
     "transformed",
 ]

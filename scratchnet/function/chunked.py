@@ -12,7 +12,7 @@ from torch import Tensor
 from scratchnet.function.precision import LOW_PRECISION
 from scratchnet.function.recording import recorded
 
-__all__ = ["Product", "chunked", "rows_in_cache"]
+__all__ = ["Product", "chunked", "rows_in_cache", "sharing_threads"]
 
 Maybe = Tensor | None
 
@@ -40,6 +40,11 @@ class Product(NamedTuple):
 def rows_in_cache(elements: int) -> int:
     """Returns how many rows of so many elements, at least one, stay in the cache; all where nothing is cut."""
     return sys.maxsize if recorded() else max(1, CACHED // max(1, elements))
+
+
+def sharing_threads() -> int:
+    """Returns how many threads share a chunk; 1 where nothing is cut."""
+    return 1 if recorded() else torch.get_num_threads()
 
 
 def chunked(
