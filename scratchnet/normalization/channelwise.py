@@ -60,19 +60,29 @@ def _moments_of_few(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def moments(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each channel of some planes.
 
-    The variance is the mean square distance from the mean, not the difference of two large numbers. The rounding
-    error of the mean, which has no derivative, is found on the way, as the mean distance from it, and taken off the
-    variance. The mean keeps it: where it is small, what is found is how the differences were rounded, all of them
-    alike. It is corrected where it may be all that the variance holds. Few numbers are added up in float64 instead.
+    The variance is the mean square distance from the mean, not the difference of two large numbers. Where the mean is
+    so large that its rounding error may count beside the deviation, that error, which has no derivative, is found as
+    the mean distance, and taken off the variance. The mean keeps it: where it is small, what is found is how the
+    differences were rounded, all of them alike. It is corrected where it may be all that the variance holds. Few
+    numbers are added up in float64 instead.
     """
     mean = _total(x.sum(_inner(x), keepdim=True)) / count
-    var, error = _spread(x, mean, count)
     rounding = mean * (16 * torch.finfo(mean.dtype).eps)
+    if readable(x):
+        var = _total(rowwise(_squares, x, mean[:, None], dim=_inner(x))) / count
+        if bool((rounding * rounding <= torch.finfo(mean.dtype).eps * var).all()):
+            return mean, var
+    var, error = _spread(x, mean, count)
     lost = (var <= rounding * rounding) & (mean != 0)
     if readable(lost) and not bool(lost.any()):
         return mean, var
     mean = torch.where(lost, mean + error.detach(), mean)
     return mean, _spread(x, mean, count)[0]
+
+
+def _squares(x: Tensor, mean: Tensor, *, dim: int) -> Tensor:
+    centered = x - mean
+    return reuse(torch.mul, centered, centered).sum(dim, keepdim=True)
 
 
 def _spread(x: Tensor, mean: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -142,12 +152,14 @@ def _standardized(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor | None = 
 
 def projected(v: Tensor, x: Tensor, mean: Tensor, pull: Tensor, mean_v: Tensor, scale: Tensor) -> Tensor:
     """(v - (x - mean) · pull - mean_v) · scale of two planes, by channel."""
-    return rowwise(_projected, v, x, *[column[:, None] for column in (mean, pull, mean_v, scale)])
+    # `torch.addcmul` of two columns would not use vector instructions.
+    shift = (-mean_v * scale)[:, None].expand(x.shape[1:]).contiguous()
+    columns = [column[:, None] for column in (mean, -pull * scale, scale)]
+    return rowwise(_projected, v, x, shift, *columns)
 
 
-def _projected(v: Tensor, x: Tensor, mean: Tensor, pull: Tensor, mean_v: Tensor, scale: Tensor) -> Tensor:
-    left = torch.addcmul(v, x - mean, pull, value=-1)
-    return reuse(torch.mul, reuse(torch.sub, left, mean_v), scale)
+def _projected(v: Tensor, x: Tensor, shift: Tensor, mean: Tensor, of_x: Tensor, of_v: Tensor) -> Tensor:
+    return torch.addcmul(torch.addcmul(shift, x - mean, of_x), v, of_v)
 
 
 def affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ and then loses its mean and its part along :math:`\hat x`, as batch normalizatio
     = r \left(h_i - \frac1n \sum_j h_j - \hat x_i\, \frac1n \sum_j h_j \hat x_j\right), \qquad
     \frac{\partial L}{\partial b} = \sum g, \qquad \frac{\partial L}{\partial w} = \sum g\, \hat x
 
-where the last two sum over all samples and positions of a channel.
+where the last two sum over all samples and positions of a channel. All four sums are sums of two, of :math:`g` and of
+:math:`g\,(x - \mu)` over the positions of each channel of a sample.
 
 The Jacobian of :math:`\hat x` is symmetric: forward mode projects the tangent as backward projects h.
 
@@ -33,13 +34,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from scratchnet.arguments import describe, floating, overridable
-from scratchnet.function import Function, rowwise
+from scratchnet.function import Function, reuse, rowwise
 from scratchnet.layout import in_layout_of
 from scratchnet.normalization.parameters import check_parameters
-from scratchnet.normalization.rows import project, standardize
+from scratchnet.normalization.rows import center, project
 
 __all__ = ["GroupNormFunction", "Groups", "group_norm"]
 
@@ -70,7 +72,8 @@ class GroupNormFunction(Function):
         """Projects for x, and sums over samples and positions for w and b."""
         x, weight, mean, rstd = saved
         w = _by_channel(weight, shape)
-        grads = rowwise(_backward, grad.reshape(shape), x.reshape(shape), w, mean, rstd, needs=tuple(needs))
+        tensors = grad.reshape(shape), x.reshape(shape), w, mean, rstd
+        grads = rowwise(_backward, *tensors, positions=max(1, shape[3]), needs=tuple(needs))
         grad_x = None if grads[0] is None else in_layout_of(x, grads[0].reshape(x.shape))
         return grad_x, *(None if g is None else g.reshape(-1) for g in grads[1:])
 
@@ -92,18 +95,24 @@ def _by_channel(parameter: Maybe, shape: Groups) -> Maybe:
 
 
 def _forward(v: Tensor, w: Maybe, b: Maybe, *, eps: float) -> tuple[Tensor, ...]:
-    y, *statistics = standardize(v, GROUP, eps)
-    y = y if w is None else y * w
-    return (y if b is None else y + b), *statistics
+    centered, mean, var, rstd = center(v, GROUP, eps)
+    y = reuse(torch.mul, centered, rstd if w is None else rstd * w)
+    return (y if b is None else y + b), mean, var, rstd
 
 
 def _backward(
-    g: Tensor, v: Tensor, w: Maybe, mean: Tensor, rstd: Tensor, *, needs: tuple[bool, ...]
+    g: Tensor, v: Tensor, w: Maybe, mean: Tensor, rstd: Tensor, *, positions: int, needs: tuple[bool, ...]
 ) -> tuple[Maybe, ...]:
-    normal = (v - mean) * rstd
-    grad_v = project(g if w is None else g * w, normal, rstd, GROUP) if needs[0] else None
-    grad_w = (g * normal).sum((0, 3), keepdim=True) if needs[1] else None
-    return grad_v, grad_w, g.sum((0, 3), keepdim=True) if needs[2] else None
+    """Sums over the positions of each channel serve all gradients."""
+    centered = v - mean
+    total, aligned = g.sum(-1, keepdim=True), (g * centered).sum(-1, keepdim=True)
+    grad_v = None
+    if needs[0]:
+        mean_h, along = ((x if w is None else x * w).mean(-2, keepdim=True) / positions for x in (total, aligned))
+        pull = reuse(torch.mul, centered, rstd**3 * along)
+        grad_v = g * (rstd if w is None else rstd * w) - rstd * mean_h - pull
+    grad_w = (aligned * rstd).sum(0, keepdim=True) if needs[1] else None
+    return grad_v, grad_w, total.sum(0, keepdim=True) if needs[2] else None
 
 
 @overridable

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from scratchnet.arguments import floating, overridable
@@ -47,8 +48,12 @@ class LayerNormFunction(Rowwise):
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """Computes the output."""
         y, mean, _, rstd = standardize(x, dims, eps)
-        y = y if weight is None else y * weight
-        y = y if bias is None else y + bias
+        if weight is not None and bias is not None:
+            y = torch.addcmul(bias, y, weight)
+        elif weight is not None:
+            y = y * weight
+        elif bias is not None:
+            y = y + bias
         return y.contiguous(), (x, weight, mean, rstd)
 
     @staticmethod

@@ -11,13 +11,19 @@ from torch import Tensor
 from scratchnet.arguments import describe, tensor
 from scratchnet.function import reuse
 
-__all__ = ["Dims", "check_rows", "last_dims", "project", "standardize", "sum_rows"]
+__all__ = ["Dims", "center", "check_rows", "last_dims", "project", "standardize", "sum_rows"]
 
 Dims = tuple[int, ...]
 
 
 def standardize(x: Tensor, dims: Dims, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Returns x̂ = r (x - μ), and μ, the variance and r of each row.
+    """Returns x̂ = r (x - μ), and μ, the variance and r of each row."""
+    centered, mean, var, rstd = center(x, dims, eps)
+    return centered * rstd, mean, var, rstd
+
+
+def center(x: Tensor, dims: Dims, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns x - μ, and μ, the variance and r of each row.
 
     The mean of what is left after a first mean is subtracted is its rounding error, which has no derivative; an
     infinite mean has none.
@@ -27,14 +33,13 @@ def standardize(x: Tensor, dims: Dims, eps: float) -> tuple[Tensor, Tensor, Tens
     mean = mean + torch.where(error.abs() < math.inf, error, 0.0)
     centered = x - mean
     var = (centered * centered).mean(dims, keepdim=True)
-    rstd = (var + eps) ** -0.5
-    return centered * rstd, mean, var, rstd
+    return centered, mean, var, (var + eps) ** -0.5
 
 
 def project(h: Tensor, normal: Tensor, rstd: Tensor, dims: Dims) -> Tensor:
     """Multiplies by the Jacobian of x̂, which is symmetric: r (h - mean of h - x̂ · mean of h x̂)."""
     along = (h * normal).mean(dims, keepdim=True)
-    left = reuse(torch.sub, h - h.mean(dims, keepdim=True), normal * along)
+    left = torch.addcmul(h - h.mean(dims, keepdim=True), normal, along, value=-1)
     return reuse(torch.mul, left, rstd)
 
 

@@ -20,8 +20,9 @@ from scratchnet.tiling.recorder import BITS, Shape
 
 __all__ = ["tile_rows"]
 
-# Elements of all the tensors and registers of a tile together, for each thread: in float32 2 MiB, a second-level cache.
-PER_THREAD = 2**19
+# Elements of all the tensors and registers of a tile together, for each thread: in float32 4 MiB, of which each step
+# reads and writes a part that a second-level cache holds.
+PER_THREAD = 2**20
 # Elements that lie side by side in a tile at least: shorter runs waste more than the cache saves.
 RUN = 256
 # Elements up to which the plain form is faster: what it allocates stays in the cache anyway.
