@@ -17,7 +17,6 @@ from rich.text import Text
 from reference.catalog import RECORDS, Make
 from reference.tracers import TRACERS, traced
 from scratchnet.testing import Comparison, Row, compare
-from scratchnet.testing.comparison import RAISES
 
 __all__ = ["COLUMNS", "capabilities", "errors", "markdown", "table", "write"]
 
@@ -92,8 +91,7 @@ def _alone(alone: Sequence[Row]) -> str:
     """Returns the cell for an op compared with itself, which raises only its own errors."""
     blocked = next((row for row in alone if row.verdict in ("not compared", "not offered")), None)
     if blocked is not None:
-        raised = f"{RAISES} "
-        return blocked.note.removeprefix(raised) if blocked.note.startswith(raised) else NONE
+        return blocked.lacks or NONE
     return ALONE if alone else NONE
 
 

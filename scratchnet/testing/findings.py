@@ -72,10 +72,11 @@ class Findings:
         self.cases.clear()
         return tuple(max(rows, key=_badness) for rows in self.rows_by_quantity.values())
 
-    def add(self, quantity: str, verdict: Verdict, *notes: str, examination: Any = None) -> None:
+    def add(self, quantity: str, verdict: Verdict, *notes: str, lacks: str = "", examination: Any = None) -> None:
         """Adds a finding that needs no judging."""
         evidence = None if examination is None else Evidence((), 0, examination)
-        row = Row(quantity, verdict, note=", ".join(filter(None, notes)), check=self.check, evidence=evidence)
+        note = f"built-in raises {lacks}" if lacks else ", ".join(filter(None, notes))
+        row = Row(quantity, verdict, note=note, lacks=lacks, check=self.check, evidence=evidence)
         self.rows_by_quantity.setdefault(quantity, []).append(row)
 
     def take(self, name: str, finding: Finding, examination: Any) -> None:
