@@ -21,7 +21,7 @@ from torch import Tensor
 
 from scratchnet.activations.dimension import along_dimension
 from scratchnet.arguments import overridable
-from scratchnet.function import Rowwise, reuse
+from scratchnet.function import Rowwise
 
 __all__ = ["LogSoftmaxFunction", "SoftmaxFunction", "log_softmax", "softmax"]
 
@@ -64,7 +64,7 @@ class LogSoftmaxFunction(Rowwise):
     @staticmethod
     def backward(grad: Tensor, saved: Sequence[Tensor], needs: Sequence[bool], *, dim: int) -> Tensor:
         """Subtracts the gradient's sum, shared by the probabilities."""
-        return reuse(torch.add, reuse(torch.mul, torch.exp(saved[0]), -grad.sum(dim, keepdim=True)), grad)
+        return torch.addcmul(grad, torch.exp(saved[0]), grad.sum(dim, keepdim=True), value=-1)
 
     @staticmethod
     def jvp(tangents: Sequence[Tensor], saved: Sequence[Tensor], *, dim: int) -> Tensor:
@@ -78,7 +78,8 @@ def _shifted(x: Tensor, dim: int) -> Tensor:
 
 
 def _project(v: Tensor, y: Tensor, dim: int) -> Tensor:
-    return reuse(torch.mul, v - (v * y).sum(dim, keepdim=True), y)
+    product = v * y
+    return torch.addcmul(product, y, product.sum(dim, keepdim=True), value=-1)
 
 
 @overridable
