@@ -21,7 +21,7 @@ from torch import Tensor
 
 from scratchnet.activations.dimension import along_dimension
 from scratchnet.arguments import overridable
-from scratchnet.function import Rowwise
+from scratchnet.function import Rowwise, reuse
 
 __all__ = ["LogSoftmaxFunction", "SoftmaxFunction", "log_softmax", "softmax"]
 
@@ -79,7 +79,7 @@ def _shifted(x: Tensor, dim: int) -> Tensor:
 
 def _project(v: Tensor, y: Tensor, dim: int) -> Tensor:
     product = v * y
-    return torch.addcmul(product, y, product.sum(dim, keepdim=True), value=-1)
+    return reuse(torch.addcmul, product, y, -product.sum(dim, keepdim=True))
 
 
 @overridable
