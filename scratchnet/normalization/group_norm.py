@@ -109,7 +109,7 @@ def _backward(
     grad_v = None
     if needs[0]:
         mean_h, along = ((x if w is None else x * w).mean(-2, keepdim=True) / positions for x in (total, aligned))
-        pull = reuse(torch.mul, centered, rstd**3 * along)
+        pull = reuse(torch.mul, centered, rstd * (rstd * (rstd * along)))  # in this order in range
         grad_v = g * (rstd if w is None else rstd * w) - rstd * mean_h - pull
     grad_w = (aligned * rstd).sum(0, keepdim=True) if needs[1] else None
     return grad_v, grad_w, total.sum(0, keepdim=True) if needs[2] else None
