@@ -72,6 +72,7 @@ class GroupNormFunction(Function):
         """Projects for x, and sums over samples and positions for w and b."""
         x, weight, mean, rstd = saved
         w = _by_channel(weight, shape)
+        rstd = rstd if x.numel() else torch.zeros_like(rstd)  # of no elements the sums are 0, and r is NaN
         tensors = grad.reshape(shape), x.reshape(shape), w, mean, rstd
         grads = rowwise(_backward, *tensors, positions=max(1, shape[3]), needs=tuple(needs))
         grad_x = None if grads[0] is None else in_layout_of(x, grads[0].reshape(x.shape))
