@@ -152,14 +152,13 @@ def _standardized(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor | None = 
 
 def projected(v: Tensor, x: Tensor, mean: Tensor, pull: Tensor, mean_v: Tensor, scale: Tensor) -> Tensor:
     """(v - (x - mean) · pull - mean_v) · scale of two planes, by channel."""
-    # `torch.addcmul` of two columns would not use vector instructions.
-    shift = (-mean_v * scale)[:, None].expand(x.shape[1:]).contiguous()
-    columns = [column[:, None] for column in (mean, -pull * scale, scale)]
-    return rowwise(_projected, v, x, shift, *columns)
+    columns = (mean, -pull * scale, -mean_v * scale, scale)
+    return rowwise(_projected, v, x, *[column[:, None] for column in columns])
 
 
-def _projected(v: Tensor, x: Tensor, shift: Tensor, mean: Tensor, of_x: Tensor, of_v: Tensor) -> Tensor:
-    return torch.addcmul(torch.addcmul(shift, x - mean, of_x), v, of_v)
+def _projected(v: Tensor, x: Tensor, mean: Tensor, of_x: Tensor, shift: Tensor, of_v: Tensor) -> Tensor:
+    left = reuse(torch.add, reuse(torch.mul, x - mean, of_x), shift)  # `torch.addcmul` of two columns is slow
+    return torch.addcmul(left, v, of_v)
 
 
 def affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

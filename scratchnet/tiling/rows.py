@@ -71,7 +71,7 @@ def tile_rows(
     memory = tensors[plan.like].new_empty  # type: ignore[union-attr]
     heirs = {out: t for out, i in plan.heirs if (t := tensors[i]) is not None and t.is_contiguous()}
     outputs = [heirs[i] if i in heirs else memory(shape) for i, shape in enumerate(plan.outputs)]
-    if not plan.cuts or plan.elements <= 2 * PER_THREAD * torch.get_num_threads():
+    if not plan.cuts or plan.elements <= PER_THREAD * torch.get_num_threads():
         plan.program.run(*tensors, *outputs, *map(memory, plan.scratch))
     else:
         _run_in_tiles(plan, tensors, outputs)
