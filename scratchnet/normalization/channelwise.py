@@ -8,6 +8,7 @@ one piece of code serves all layouts and dimensions. A vector of C numbers meets
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -68,32 +69,30 @@ def moments(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """
     mean = _total(x.sum(_inner(x), keepdim=True)) / count
     rounding = mean * (16 * torch.finfo(mean.dtype).eps)
-    if readable(x):
-        var = _total(rowwise(_squares, x, mean[:, None], dim=_inner(x))) / count
-        if bool((rounding * rounding <= torch.finfo(mean.dtype).eps * var).all()):
-            return mean, var
-    var, error = _spread(x, mean, count)
+    var = _average(_squares, x, mean, count)
+    if readable(var) and bool((rounding * rounding <= torch.finfo(mean.dtype).eps * var).all()):
+        return mean, var
+    error = _average(_distances, x, mean, count)
+    var = var - error * error
     lost = (var <= rounding * rounding) & (mean != 0)
     if readable(lost) and not bool(lost.any()):
         return mean, var
     mean = torch.where(lost, mean + error.detach(), mean)
-    return mean, _spread(x, mean, count)[0]
+    return mean, _average(_squares, x, mean, count) - _average(_distances, x, mean, count) ** 2
+
+
+def _average(of: Callable[..., Tensor], x: Tensor, mean: Tensor, count: int) -> Tensor:
+    """The average of the distances from the mean, or of their squares, in each channel."""
+    return _total(rowwise(of, x, mean[:, None], dim=_inner(x))) / count
+
+
+def _distances(x: Tensor, mean: Tensor, *, dim: int) -> Tensor:
+    return (x - mean).sum(dim, keepdim=True)
 
 
 def _squares(x: Tensor, mean: Tensor, *, dim: int) -> Tensor:
     centered = x - mean
     return reuse(torch.mul, centered, centered).sum(dim, keepdim=True)
-
-
-def _spread(x: Tensor, mean: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The variance of each channel, and the rounding error of its mean."""
-    error, square = (_total(sums) / count for sums in rowwise(_distances, x, mean[:, None], dim=_inner(x)))
-    return square - error * error, error
-
-
-def _distances(x: Tensor, mean: Tensor, *, dim: int) -> tuple[Tensor, Tensor]:
-    centered = x - mean
-    return centered.sum(dim, keepdim=True), (centered * centered).sum(dim, keepdim=True)
 
 
 def _centered_sums_of_few(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, Tensor]:

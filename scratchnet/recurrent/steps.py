@@ -182,12 +182,12 @@ def state_weight_gradient(grads: Tensor, states: Tensor, initial: Tensor, steps:
     """Returns the gradient of a weight that multiplies `previous_rows`, which it does not copy if it need not."""
     if steps.single or not steps.even:
         return weight_gradient(grads, previous_rows(states, initial, steps))
-    batch, rows = steps.sizes[0], states.shape[0]
-    first, later = slice(0, batch), slice(batch, rows)
-    before = slice(0, rows - batch)
+    batch = steps.sizes[0]
     if steps.reverse:
-        first, later, before = slice(rows - batch, rows), before, later
-    return weight_gradient(grads[later], states[before]) + weight_gradient(grads[first], initial)
+        later, first, before = grads[:-batch], grads[-batch:], states[batch:]
+    else:
+        first, later, before = grads[:batch], grads[batch:], states[:-batch]
+    return weight_gradient(later, before) + weight_gradient(first, initial)
 
 
 def bias_gradients(grads: Tensor, needs: Sequence[bool]) -> tuple[Tensor | None, Tensor | None]:
